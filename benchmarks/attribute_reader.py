@@ -1,0 +1,31 @@
+"""How often the attribute reader is right on fresh renders, each attribute drawn evenly: `python -m benchmarks attribute_reader`."""
+
+from __future__ import annotations
+
+import collections
+import random
+import sys
+
+from datagen.world.grammar import ATTRIBUTES, VALUES, sample_scene
+from datagen.world.reader import read_array
+from datagen.world.render import render_array
+
+RENDERS = 5_000
+
+
+def main() -> int:
+    """Print the share right for every attribute; 1 if one is under 99.5 %."""
+    rng = random.Random("fresh renders")
+    right: collections.Counter[str] = collections.Counter()
+    for _ in range(RENDERS):
+        scene = sample_scene(rng, {name: rng.choice(VALUES[name]) for name in ATTRIBUTES})
+        shown = read_array(render_array(scene)).attributes
+        right.update(name for name, value in scene.attributes().items() if shown[name] == value)
+    print(f"attribute reader on {RENDERS} fresh renders, share right")
+    for name in ATTRIBUTES:
+        print(f"  {name:<11}{right[name] / RENDERS:8.2%}")
+    return 0 if min(right[name] for name in ATTRIBUTES) >= 0.995 * RENDERS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

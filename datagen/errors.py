@@ -1,0 +1,57 @@
+"""Every error the package raises, drawn as a tree; `cli.py` is the only place where one becomes a message.
+
+DatagenError
+├── UserError            what was given, what is accepted, what to do; exit code 2
+│   ├── RecipeError      a recipe that cannot be read or does not validate
+│   ├── InputError       images, prompts or datasets that cannot be used
+│   ├── ModelError       a model, a judge or a profile that this machine cannot serve
+│   └── RunError         a run directory that is another recipe's, held by another process, or cannot be written
+└── MachineryError       a shard could not be done (a dead worker, a full disk half-way); exit code 1, rerun to go on
+
+A failure of content (an unreadable reply, a corrupt image) is no exception: it is a row with its `error` filled.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DatagenError(Exception):
+    """Base of all errors with a message meant for people."""
+
+    exit_code = 1
+
+
+class UserError(DatagenError):
+    """Something the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    """A recipe that cannot be read or does not validate."""
+
+
+class InputError(UserError):
+    """Images, prompts or datasets that cannot be used."""
+
+
+class ModelError(UserError):
+    """A model, a judge or a profile that this machine cannot serve."""
+
+
+class RunError(UserError):
+    """A run directory that is another recipe's, held by another process, or cannot be written."""
+
+
+class MachineryError(DatagenError):
+    """A shard could not be done; what was finished before it is kept."""
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """The sentence that offers the nearest known name, then all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(given, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(names)}"

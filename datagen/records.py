@@ -1,0 +1,186 @@
+"""The rows of the five tables, one frozen dataclass each; their Arrow schemas are derived from the field types.
+
+Ids are content hashes and seeds are hashes of (recipe seed, prompt id, index), so any row can be rebuilt alone, on any
+worker, in any order. A row that failed keeps its place with `error` filled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from typing import Any
+
+import pyarrow as pa
+
+
+def content_id(*parts: object) -> str:
+    """A 16-digit hex id of JSON-able parts; equal parts give equal ids on every machine."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def seed_for(recipe_seed: int, prompt_id: str, index: int) -> int:
+    """The 31-bit seed of one image of one prompt."""
+    return int(content_id("seed", recipe_seed, prompt_id, index)[:8], 16) & 0x7FFFFFFF
+
+
+@dataclasses.dataclass(frozen=True)
+class Principle:
+    """A value principle: what an image should be (`aligned`) and should not be (`violating`)."""
+
+    principle_id: str
+    kind: str  # avoid | balance | prefer
+    category: str
+    statement: str  # the value string an encoder reads, e.g. "splatter considered inappropriate"
+    aligned: str  # how a prompt is worded towards it; "{prompt}" is the context prompt
+    violating: str  # how a prompt is worded against it
+    aligned_negative: str  # negative prompt of the aligned image, may be empty
+    violating_negative: str
+    author: str  # who wrote it: "taxonomy:<file>" or a model id
+    source: str
+    asked: str = ""  # how a context prompt asks for the violation; empty if none should
+    controls: list[str] = dataclasses.field(default_factory=list)  # context wordings near it that break nothing
+    groups: str = "{}"  # JSON, balance only: group → how a prompt names it
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """One context prompt with its two wordings; the trainer sees `prompt` only."""
+
+    prompt_id: str
+    principle_id: str
+    category: str
+    prompt: str
+    chosen_prompt: str
+    rejected_prompt: str
+    chosen_negative: str
+    rejected_negative: str
+    cluster: str  # prompts of one cluster are near-twins and stay on one side of the split
+    split: str  # train | test
+    author: str
+    role: str = "neutral"  # neutral | asked (the context asks for the violation) | control (near it, breaks nothing)
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """One generated picture with everything needed to make it again."""
+
+    image_id: str  # content hash of the encoded bytes; of the request when `error` is set
+    prompt_id: str
+    side: str  # chosen | rejected | candidate
+    index: int
+    text: str
+    negative: str
+    seed: int
+    generator: str
+    generator_revision: str
+    scheduler: str
+    steps: int
+    guidance: float
+    width: int
+    height: int
+    image: bytes | None  # PNG
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What one judge says of one image against one text; `value` is None where it abstains."""
+
+    image_id: str
+    prompt_id: str
+    judge: str
+    judge_version: str
+    axis: str  # match (context prompt) | aligned (chosen wording) | violating (rejected wording)
+    value: float | None
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An encoded image as Hugging Face stores it."""
+
+    bytes: bytes
+    path: str  # "<content hash>.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A preferred and a dispreferred image of one context prompt, with the probability that the label is right."""
+
+    pair_id: str
+    prompt: str
+    principle: str  # Principle.statement
+    category: str
+    kind: str
+    chosen: Picture
+    rejected: Picture
+    chosen_prompt: str
+    rejected_prompt: str
+    probability: float
+    margin: float
+    scores: str  # JSON: judge → {chosen, rejected: {axis: value}}
+    seed_chosen: int
+    seed_rejected: int
+    generator: str
+    generator_revision: str
+    steps: int
+    guidance: float
+    scheduler: str
+    recipe: str
+    license: str
+    prompt_id: str
+    split: str
+    role: str = "neutral"  # of the prompt
+
+
+_ARROW: dict[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    bytes: pa.binary(),
+}
+
+
+def _arrow_type(hint: Any) -> tuple[pa.DataType, bool]:
+    """The Arrow type of a field's annotation and whether it may be null."""
+    if isinstance(hint, types.UnionType):
+        (inner,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
+        return _arrow_type(inner)[0], True
+    if typing.get_origin(hint) is list:
+        return pa.list_(_arrow_type(typing.get_args(hint)[0])[0]), False
+    if dataclasses.is_dataclass(hint):
+        return pa.struct(list(schema(typing.cast(type, hint)))), False
+    return _ARROW[hint], False
+
+
+def schema(record: type) -> pa.Schema:
+    """The Arrow schema of a record type, fields in order, nullable only where the annotation allows None."""
+    hints = typing.get_type_hints(record)
+    fields = []
+    for field in dataclasses.fields(record):
+        arrow, nullable = _arrow_type(hints[field.name])
+        fields.append(pa.field(field.name, arrow, nullable=nullable))
+    return pa.schema(fields)
+
+
+def to_table(record: type, rows: list[Any]) -> pa.Table:
+    """Rows of one record type as an Arrow table of its schema."""
+    return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema(record))
+
+
+def from_table(record: type, table: pa.Table) -> list[Any]:
+    """The rows back as dataclasses; inverse of `to_table`."""
+    hints = typing.get_type_hints(record)
+    nested = {f.name: hints[f.name] for f in dataclasses.fields(record) if dataclasses.is_dataclass(hints[f.name])}
+    rows = []
+    for values in table.to_pylist():
+        for name, kind in nested.items():
+            values[name] = kind(**values[name])
+        rows.append(record(**values))
+    return rows

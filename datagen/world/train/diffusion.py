@@ -1,0 +1,107 @@
+"""Trains the small U-Net and its CLIP text encoder on cached latents, and assembles the diffusers pipeline.
+
+The text encoder learns along for the first steps and is then frozen, which makes the rest of the training a third cheaper.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.training_utils import EMAModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from datagen.world import architecture
+from datagen.world.render import render_array
+from datagen.world.train.data import Captioned, captioned_scene, draw_caption
+from datagen.world.train.vae import learning_rate
+
+TEXT_STEPS = 2_200  # steps in which the text encoder learns along
+
+
+@torch.no_grad()
+def encode_scenes(vae: AutoencoderKL, items: list[Captioned]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Posterior mean and standard deviation of every scene's latents, scaled, float16 (N, C, 8, 8)."""
+    means, stds = [], []
+    for start in range(0, len(items), 256):
+        pixels = np.stack([render_array(scene) for scene, _ in items[start : start + 256]])
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(images).latent_dist
+        means.append((posterior.mean.float() * vae.config.scaling_factor).half())
+        stds.append((posterior.std.float() * vae.config.scaling_factor).half())
+    return torch.cat(means), torch.cat(stds)
+
+
+def new_models(tokenizer: CLIPTokenizer) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    """Both models with random weights."""
+    text = CLIPTextModel(CLIPTextConfig(**architecture.text_config(len(tokenizer))))
+    return text, UNet2DConditionModel(**architecture.UNET)
+
+
+def assemble(
+    vae: AutoencoderKL, text: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
+) -> StableDiffusionPipeline:
+    """The ordinary pipeline, with DDIM and without a safety checker (nothing in this world could trip one)."""
+    return StableDiffusionPipeline(
+        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=DDIMScheduler(**architecture.SCHEDULER),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def train(
+    vae_folder: Path, tokenizer_folder: Path, out: Path, *, steps: int = 7_500, batch_size: int = 64, scenes: int = 80_000,
+    peak: float = 1e-3, seed: int = 0, start: int = 0,
+) -> None:  # fmt: skip
+    """Train text encoder and U-Net; saves the pipeline folder `out` every 500 steps and at the end.
+
+    `start` goes on from the averaged weights in `out` at that step, with a fresh optimiser state.
+    """
+    torch.manual_seed(seed + start)
+    rng = random.Random(seed + start)
+    vae = AutoencoderKL.from_pretrained(vae_folder).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
+    items = [captioned_scene(rng) for _ in range(scenes)]
+    means, stds = encode_scenes(vae, items)
+    print(f"encoded {scenes} scenes, latent std {means.float().std():.3f}", flush=True)
+    text, unet = new_models(tokenizer)
+    if start:
+        text = CLIPTextModel.from_pretrained(out / "text_encoder")
+        unet = UNet2DConditionModel.from_pretrained(out / "unet")
+    parameters = [*text.parameters(), *unet.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.99), weight_decay=1e-3)
+    average = EMAModel(parameters, decay=0.9995, use_ema_warmup=True, power=0.75)
+    noising = DDIMScheduler(**architecture.SCHEDULER)
+    started, recent = time.time(), 0.0
+    for step in range(start, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, peak)
+        rows = torch.randint(0, scenes, (batch_size,))
+        ids = tokenizer(
+            [draw_caption(items[row], rng) for row in rows.tolist()], padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        latents = means[rows].float()
+        latents = latents + stds[rows].float() * torch.randn_like(latents)
+        noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (batch_size,))
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.set_grad_enabled(step < TEXT_STEPS):
+                context = text(ids)[0]
+            output = unet(noising.add_noise(latents, noise, timesteps), timesteps, context).sample
+        loss = torch.nn.functional.mse_loss(output.float(), noise)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        average.step(parameters)
+        recent = loss.item() if step == start else 0.98 * recent + 0.02 * loss.item()
+        if step % 100 == 0:
+            print(f"unet {step:6d} loss {recent:.4f} {time.time() - started:6.0f}s", flush=True)
+        if step % 500 == 499 or step == steps - 1:
+            average.store(parameters)
+            average.copy_to(parameters)
+            assemble(vae, text, tokenizer, unet).save_pretrained(out)
+            average.restore(parameters)
