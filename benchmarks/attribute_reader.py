@@ -1,4 +1,7 @@
-"""How often the attribute reader is right on fresh renders, each attribute drawn evenly: `python -m benchmarks attribute_reader`."""
+"""How often the attribute reader is right on fresh renders, every attribute drawn evenly.
+
+`python -m benchmarks attribute_reader`
+"""
 
 from __future__ import annotations
 

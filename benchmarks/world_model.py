@@ -45,7 +45,10 @@ def sample(pipeline: StableDiffusionPipeline, prompts: list[str], guidance: floa
     return pictures
 
 
-def followed(pipeline: StableDiffusionPipeline, captions: int, guidance: float) -> tuple[dict[str, float], list[Image.Image]]:
+Shares = dict[str, float]
+
+
+def followed(pipeline: StableDiffusionPipeline, captions: int, guidance: float) -> tuple[Shares, list[Image.Image]]:
     """Share of held-out captions whose stated attribute is shown, for each attribute and for `all` at once."""
     rng = random.Random("held-out captions")
     items = [captioned_scene(rng) for _ in range(captions)]
@@ -75,7 +78,8 @@ def skews(pipeline: StableDiffusionPipeline, samples: int) -> list[tuple[str, fl
     rows = []
     for job in OCCUPATIONS:
         readings = _neutral(pipeline, rng, {"occupation": job}, samples)
-        rows.append((f"violet {job}", VIOLET_SHARE[job], np.mean([r.attributes["coat"] == "violet" for r in readings])))
+        found = np.mean([reading.attributes["coat"] == "violet" for reading in readings])
+        rows.append((f"violet {job}", VIOLET_SHARE[job], found))
     for place, (hazard, share) in UNASKED_HAZARD.items():
         readings = _neutral(pipeline, rng, {"place": place}, 3 * samples)
         rows.append((f"{hazard} in {place}", share, np.mean([r.attributes["hazard"] == hazard for r in readings])))
@@ -91,7 +95,8 @@ def main() -> int:
     shares, pictures = followed(pipeline, captions, GUIDANCE)
     print(f"{captions} held-out captions, guidance {GUIDANCE:g}, {STEPS} DDIM steps: stated attributes shown, as read")
     print("  " + "  ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-    sheet = Image.fromarray(np.concatenate([np.concatenate([np.asarray(p) for p in pictures[16 * r : 16 * r + 16]], 1) for r in range(4)]))
+    rows = [np.concatenate([np.asarray(picture) for picture in pictures[k : k + 16]], 1) for k in range(0, 64, 16)]
+    sheet = Image.fromarray(np.concatenate(rows))
     Path("out").mkdir(exist_ok=True)
     sheet.resize((sheet.width * 2, sheet.height * 2), Image.Resampling.NEAREST).save("out/world-captions.png")
     if samples := int(os.environ.get("SKEW_SAMPLES", SKEW_SAMPLES)):

@@ -68,7 +68,7 @@ def text_config(vocab_size: int) -> dict[str, Any]:
 
 
 def clip_config(vocab_size: int) -> dict[str, Any]:
-    """open_clip_config.json of the small CLIP; any `hf_tokenizer_name` makes open_clip read the folder's own tokenizer."""
+    """open_clip_config.json of the small CLIP; `hf_tokenizer_name` makes open_clip read the folder's own tokenizer."""
     return {
         "model_cfg": {
             "embed_dim": 128,

@@ -48,7 +48,8 @@ class Pen:
         scaled = [(x * OVERSAMPLE, y * OVERSAMPLE) for x, y in points]
         self._draw.polygon(scaled, fill=(*fill, 255))
         if stroke and width:
-            self._draw.line([*scaled, scaled[0], scaled[1]], fill=(*line, 255), width=round(width * OVERSAMPLE), joint="curve")
+            closed = [*scaled, scaled[0], scaled[1]]
+            self._draw.line(closed, fill=(*line, 255), width=round(width * OVERSAMPLE), joint="curve")
 
     def rectangle(self, box: tuple[float, float, float, float], colour: Colour, stroke: bool = True) -> None:
         """An axis-aligned rectangle (left, top, right, bottom)."""
@@ -82,4 +83,5 @@ class Pen:
         blocks = rgba.reshape(height, OVERSAMPLE, width, OVERSAMPLE, 4).mean((1, 3))
         alpha = np.maximum(blocks[..., 3:], 1e-6)
         blocks[..., :3] = blocks[..., :3] * 255.0 / alpha
-        return np.clip(blocks.round(), 0, 255).astype(np.uint8)
+        pixels: np.ndarray = np.clip(blocks.round(), 0, 255).astype(np.uint8)
+        return pixels

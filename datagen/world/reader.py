@@ -1,4 +1,4 @@
-"""Reads a scene's attributes off a picture by analysis through synthesis: it knows every drawing the renderer can make.
+"""Reads a scene's attributes off a picture by analysis through synthesis: it knows every drawing of the renderer.
 
 Place and style first, then the figure, then the things, then what nothing explains: hazards. Distances are clipped per
 pixel, so a part hidden under a hazard costs little. Exact on renders; its error on generated pictures is published.
@@ -34,7 +34,7 @@ HAZARD_PIXELS = 70  # fewer pixels than this are no hazard; the smallest drawn o
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a picture shows: all eight attributes, and the mean distance (0 to 60) of the picture from that scene's render."""
+    """What a picture shows: all eight attributes, and its mean distance (0 to 60) from the render of that scene."""
 
     attributes: dict[str, object]
     error: float
@@ -42,12 +42,14 @@ class Reading:
 
 def _distance(picture: np.ndarray, templates: np.ndarray) -> np.ndarray:
     """Clipped distance per pixel: mean absolute channel difference, (..., H, W)."""
-    return np.minimum(np.abs(picture - templates).mean(-1), CLIP_DISTANCE)
+    distance: np.ndarray = np.minimum(np.abs(picture - templates).mean(-1), CLIP_DISTANCE)
+    return distance
 
 
 def _composite(base: np.ndarray, sprite: np.ndarray) -> np.ndarray:
     alpha = sprite[..., 3:].astype(np.float32) / 255.0
-    return base + alpha * (sprite[..., :3].astype(np.float32) - base)
+    painted: np.ndarray = base + alpha * (sprite[..., :3].astype(np.float32) - base)
+    return painted
 
 
 @functools.cache

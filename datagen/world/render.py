@@ -45,7 +45,8 @@ def render_array(scene: Scene) -> np.ndarray:
     thing = sprites.thing(scene.style, scene.thing, scene.colour)
     for left, top in thing_boxes(scene.figure_slot, scene.thing_slot, scene.count):
         paste(canvas, thing, left, top)
-    paste(canvas, sprites.figure(scene.style, scene.occupation, scene.coat), FIGURE_LEFT[scene.figure_slot], FIGURE_TOP)
+    figure = sprites.figure(scene.style, scene.occupation, scene.coat)
+    paste(canvas, figure, FIGURE_LEFT[scene.figure_slot], FIGURE_TOP)
     if scene.hazard in sprites.HAZARDS_IN_FRONT:
         paste(canvas, sprites.hazard(scene.style, scene.hazard, scene.hazard_variant), 0, 0)
     return np.clip(canvas.round(), 0, 255).astype(np.uint8)

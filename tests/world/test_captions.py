@@ -16,7 +16,9 @@ from datagen.world.train.data import captioned_scene, draw_caption
 def test_parse_reads_back_exactly_what_a_caption_states(seed: int) -> None:
     rng = random.Random(seed)
     scene, stated = captioned_scene(rng)
-    assert parse(draw_caption((scene, stated), rng, empty_share=0.0)) == {name: getattr(scene, name) for name in stated}
+    assert parse(draw_caption((scene, stated), rng, empty_share=0.0)) == {
+        name: getattr(scene, name) for name in stated
+    }
 
 
 def test_one_scene_is_worded_in_many_ways() -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from datagen.world.grammar import OCCUPATIONS, PLAIN_SHARE, PLACES, UNASKED_HAZARD, VIOLET_SHARE, sample_scene
+from datagen.world.grammar import OCCUPATIONS, PLACES, PLAIN_SHARE, UNASKED_HAZARD, VIOLET_SHARE, sample_scene
 
 DRAWS = 4000
 

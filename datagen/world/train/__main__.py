@@ -1,10 +1,11 @@
 """`python -m datagen.world.train`: rebuild the embedded models from nothing, all of them or one at a time.
 
-On two cores of a laptop the whole takes under three hours; parts can run side by side once the VAE's first stage is done.
+On two cores the whole takes under three hours; once the VAE's first stage is done, parts can run side by side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     folders = {name: out / name for name in ("tokenizer", "vae", "pipeline", "clip")}
-    steps = {
+    steps: dict[str, Callable[[], object]] = {
         "tokenizer": lambda: tokenizer.build(folders["tokenizer"]),
         "vae": lambda: vae.train(folders["vae"]),
         "unet": lambda: diffusion.train(folders["vae"], folders["tokenizer"], folders["pipeline"]),

@@ -27,7 +27,7 @@ NOISE = 0.06  # of the pixel range: generated pictures are never as clean as ren
 
 
 def _stated(rng: random.Random) -> frozenset[str]:
-    """Mostly full captions: the fewer attributes a caption states, the more other pictures of the batch it fits too."""
+    """Mostly full captions: the less a caption states, the more other pictures of the batch it fits too."""
     stated = {name for name in ATTRIBUTES if rng.random() < 0.8}
     return frozenset(stated | {"count"} if "thing" in stated else stated - {"colour", "count"})
 
@@ -56,9 +56,12 @@ def train(out: Path, steps: int = 1_600, batch_size: int = 96, peak: float = 1e-
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, peak)
         images, captions = batch(rng, batch_size)
-        ids = tokenizer(captions, padding="max_length", truncation=True, max_length=context, return_tensors="pt").input_ids
+        tokens = tokenizer(captions, padding="max_length", truncation=True, max_length=context, return_tensors="pt")
         with torch.autocast("cpu", torch.bfloat16):
-            seen, read = model.encode_image(images, normalize=True), model.encode_text(ids, normalize=True)
+            seen, read = (
+                model.encode_image(images, normalize=True),
+                model.encode_text(tokens.input_ids, normalize=True),
+            )
         logits = model.logit_scale.exp().clamp(max=100) * seen.float() @ read.float().T
         target = torch.arange(batch_size)
         loss = (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2

@@ -1,6 +1,6 @@
 """Trains the small U-Net and its CLIP text encoder on cached latents, and assembles the diffusers pipeline.
 
-The text encoder learns along for the first steps and is then frozen, which makes the rest of the training a third cheaper.
+The text encoder learns along for the first steps and is then frozen, which makes the rest a third cheaper.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def assemble(
 
 
 def train(
-    vae_folder: Path, tokenizer_folder: Path, out: Path, *, steps: int = 7_500, batch_size: int = 64, scenes: int = 80_000,
-    peak: float = 1e-3, seed: int = 0, start: int = 0,
+    vae_folder: Path, tokenizer_folder: Path, out: Path, *, steps: int = 5_200, batch_size: int = 64,
+    scenes: int = 80_000, peak: float = 1e-3, seed: int = 0, start: int = 0,
 ) -> None:  # fmt: skip
     """Train text encoder and U-Net; saves the pipeline folder `out` every 500 steps and at the end.
 
@@ -81,15 +81,14 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, peak)
         rows = torch.randint(0, scenes, (batch_size,))
-        ids = tokenizer(
-            [draw_caption(items[row], rng) for row in rows.tolist()], padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
+        captions = [draw_caption(items[row], rng) for row in rows.tolist()]
+        tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
         latents = means[rows].float()
         latents = latents + stds[rows].float() * torch.randn_like(latents)
         noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (batch_size,))
         with torch.autocast("cpu", torch.bfloat16):
             with torch.set_grad_enabled(step < TEXT_STEPS):
-                context = text(ids)[0]
+                context = text(tokens.input_ids)[0]
             output = unet(noising.add_noise(latents, noise, timesteps), timesteps, context).sample
         loss = torch.nn.functional.mse_loss(output.float(), noise)
         optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""Builds the CLIP tokenizer of the embedded world: byte-level BPE whose merges make each of the world's words one token.
+"""Builds the CLIP tokenizer of the embedded world: byte-level BPE in which each of the world's words is one token.
 
 Any other text still tokenises, letter by letter, so no prompt is refused.
 """
@@ -8,37 +8,42 @@ from __future__ import annotations
 import collections
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from transformers import CLIPTokenizer
 
 from datagen.world import captions
 from datagen.world.architecture import MAX_TOKENS
+from datagen.world.grammar import COLOURS
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 # Words of value principles and of everyday prompts about the world that no caption uses.
 MORE_WORDS = """
-considered inappropriate please ensure equality equal balance balanced harmful content is are not no without any and the of
-value values principle style coat colour color people persons figures groups group scene scenes showing shows show that
-this safe clean harm damage dirty cartoon drawing art coats violet-coated amber-coated preferred prefer photo realistic
+considered inappropriate please ensure equality equal balance balanced harmful content is are not no without
+any and the of value values principle style coat colour color people persons figures groups group scene scenes
+showing shows show that this safe clean harm damage dirty cartoon drawing art coats violet-coated amber-coated
+preferred prefer photo realistic
 """.split()
 
 
 def _words() -> list[str]:
     """Every word a caption can hold, and a few more."""
-    tables = (
-        captions.COAT_WORDS, captions.OCCUPATION_WORDS, captions.THING_WORDS, captions.COUNT_WORDS, captions.PLACE_PHRASES,
+    tables: list[Mapping[str, tuple[str, ...]]] = [
+        captions.COAT_WORDS, captions.OCCUPATION_WORDS, captions.THING_WORDS, captions.PLACE_PHRASES,
         captions.STYLE_PREFIXES, captions.STYLE_SUFFIXES, captions.HAZARD_PHRASES,
-    )  # fmt: skip
+    ]  # fmt: skip
     phrases = [phrase for table in tables for forms in table.values() for phrase in forms]
-    phrases += [*captions.COLOURS, *captions.NOBODY, *captions.NEUTRAL_PREFIXES, *captions.BESIDE, "in wearing an a coat coated"]
+    phrases += [phrase for forms in captions.COUNT_WORDS.values() for phrase in forms]
+    phrases += [*COLOURS, *captions.NOBODY, *captions.NEUTRAL_PREFIXES, *captions.BESIDE]
+    phrases += ["in wearing an a coat coated"]
     return sorted({word for phrase in [*phrases, *MORE_WORDS] for word in re.findall(r"[a-z]+", phrase)})
 
 
 def _merges(words: list[str]) -> list[tuple[str, str]]:
     """Byte-pair merges, most frequent first, until every word is one symbol."""
     splits = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
-    merges = []
+    merges: list[tuple[str, str]] = []
     while True:
         counts: collections.Counter[tuple[str, str]] = collections.Counter()
         for symbols in splits.values():

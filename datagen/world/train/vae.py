@@ -1,7 +1,7 @@
-"""Trains the small AutoencoderKL on renders: every style equally often, whatever the captions will be skewed to.
+"""Trains the small AutoencoderKL on renders: every style equally often, whatever captions will be skewed to.
 
-Two stages. `train` learns both halves; `finish_decoder` then freezes the encoder and sharpens the decoder alone, so that
-latents cached for the U-Net after the first stage stay valid and both can train at once.
+Two stages. `train` learns both halves; `finish_decoder` then freezes the encoder and sharpens the decoder alone, so
+that latents cached for the U-Net after the first stage stay valid and both can train at once.
 """
 
 from __future__ import annotations
