@@ -1,0 +1,207 @@
+"""The command line; the only place where an error becomes a message.
+
+Results go to stdout, progress and errors to stderr. Exit code 0: done; 1: shards failed, rerun; 2: something given
+cannot be used; 130: interrupted, and nothing finished is lost. Heavy imports wait inside the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from datagen.errors import DatagenError, InputError
+
+if TYPE_CHECKING:
+    from datagen.pipeline import Summary
+    from datagen.recipe import Recipe
+
+app = typer.Typer(
+    help="Preference datasets for text-to-image models, without human labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class ProfileName(StrEnum):
+    """What --profile takes."""
+
+    auto = "auto"
+    embedded = "embedded"
+    sd15 = "sd15"
+    sdxl = "sdxl"
+
+
+class Listing(StrEnum):
+    """What `datagen list` takes."""
+
+    recipes = "recipes"
+    judges = "judges"
+    principles = "principles"
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
+    out: Annotated[Path, typer.Option(help="Run directory; give the same one again to go on.")],
+    profile: Annotated[ProfileName, typer.Option(help="auto takes what this machine can serve.")] = ProfileName.auto,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many prompts.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+) -> None:
+    """Build a dataset from a recipe; the same command again goes on where it was."""
+    from datagen import pipeline, progress
+    from datagen import recipe as recipes
+
+    loaded = recipes.load(recipe, settings or [])
+    if limit is not None and limit < loaded.prompts.count:
+        loaded = recipes.load(recipe, [*(settings or []), f"prompts.count={limit}"])
+    with progress.Display() as display:
+        name, why = _profile(loaded, profile, out)
+        display.say(f"profile {name}: {why}")
+        summary = pipeline.run(loaded, name, out, workers=workers, say=display.say, progress=display.show)
+    print("\n".join(_told(summary)))
+
+
+def _profile(recipe: Recipe, wanted: ProfileName, out: Path) -> tuple[str, str]:
+    """The profile to use and why; a run that was begun keeps its own."""
+    from datagen import doctor, store
+
+    begun = store.Run(out).settings()
+    if wanted == ProfileName.auto and begun is not None:
+        return begun["recipe"]["profile"]["name"], f"{out} was begun with it"
+    name, why = doctor.choose(recipe, wanted.value)
+    if begun is None:  # a finished run needs no model any more
+        doctor.check(recipe.profile(name))
+    return name, why
+
+
+def _told(summary: Summary) -> list[str]:
+    """What a finished run says at the end."""
+    counts = f"{summary.rows('prompts')} prompts, {summary.rows('images')} images, {summary.rows('pairs')} pairs"
+    if summary.made == 0:
+        return [f"nothing to do: {counts} in {summary.dataset}"]
+    split = ", ".join(f"{count} {name}" for name, count in summary.splits.items())
+    lines = [f"{counts} ({split}) in {summary.dataset}"]
+    if drops := summary.plans["pairs"].drops():
+        lines.append("dropped: " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
+    failed = {stage: plan.total("errors") for stage, plan in summary.plans.items() if plan.total("errors")}
+    if failed:
+        rows = ", ".join(f"{count} {stage}" for stage, count in failed.items())
+        lines.append(f"failed content: {rows}; the same command tries them again")
+    return lines
+
+
+@app.command()
+def status(directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]) -> None:
+    """Show how far a run is: shards, rows, errors, seconds and drops of each stage."""
+    from rich.console import Console
+
+    from datagen import status as report
+
+    report.show(directory, Console())
+
+
+@app.command()
+def judge(
+    images: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Folder of images with .txt files beside, or Parquet.")
+    ],
+    judges: Annotated[str, typer.Option(help="Judges, separated by commas (datagen list judges).")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    prompts: Annotated[Path | None, typer.Option(help="CSV or Parquet file with image names and prompts.")] = None,
+    image_column: Annotated[str, typer.Option(help="Its column of image names.")] = "image",
+    prompt_column: Annotated[str, typer.Option(help="Its column of prompts.")] = "prompt",
+    clip_model: Annotated[
+        str, typer.Option(help='"embedded" or an open_clip "architecture/pretrained".')
+    ] = "embedded",
+) -> None:
+    """Score images that exist already."""
+    from datagen import judging, progress
+
+    names = [name.strip() for name in judges.split(",") if name.strip()]
+    with progress.Display() as display:
+        summary = judging.judge_path(
+            images,
+            names,
+            out,
+            prompts=prompts,
+            image_column=image_column,
+            prompt_column=prompt_column,
+            clip_model=clip_model,
+            progress=display.show,
+        )
+    print(f"{summary.images} images, {summary.scored} scored, {summary.errors} errors: {out}")
+
+
+@app.command(name="list")
+def list_(what: Annotated[Listing, typer.Argument(help="recipes, judges or principles.")]) -> None:
+    """List what there is to choose from."""
+    from datagen import catalogue
+
+    listed = {"recipes": catalogue.recipes, "judges": catalogue.judges, "principles": catalogue.principles}[
+        what.value
+    ]()
+    width = max((len(name) for name, _ in listed), default=0)
+    for name, description in listed:
+        print(f"{name:<{width}}  {description}".rstrip())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can serve, and which profile `auto` takes and why."""
+    from datagen import doctor as checks
+
+    findings = checks.report(Path.cwd())
+    width = max(len(what) for what, _ in findings)
+    for what, finding in findings:
+        print(f"{what:<{width}}  {finding}")
+
+
+@app.command()
+def validate(
+    dataset: Annotated[Path, typer.Argument(help="A run directory, a dataset directory or a Parquet file.")],
+) -> None:
+    """Check a dataset: schema, images, probabilities, splits, counts. One line a problem; exit code 2 if any."""
+    from datagen import validate as checks
+
+    found = 0
+    for problem in checks.problems(dataset):
+        found += 1
+        print(problem)
+    if found:
+        raise InputError(f"{found} problems in {dataset}")
+    print(f"{dataset} is sound")
+
+
+def main() -> None:
+    """The entry point of `datagen`."""
+    try:
+        app()
+    except DatagenError as error:
+        line = " ".join(str(error).split())
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _interrupted()
+    except SystemExit as stop:
+        if stop.code == 130:  # typer turns Ctrl-C into this
+            _interrupted()
+        raise
+
+
+def _interrupted() -> None:
+    print("interrupted: what was finished is kept, the same command goes on", file=sys.stderr)
+    sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""The pairs of a run as a Hugging Face dataset: Parquet files by split and a card, readable with no code of ours.
+
+Files hold no times and no paths: equal runs give equal bytes. The folder is built aside and renamed, and carries the
+hash of the pairs it was made from, so it is rebuilt when they change and only then.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import html
+import itertools
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from datagen import records, store
+from datagen.recipe import Profile, Recipe
+
+SPLITS = ("train", "test")
+FILE_BYTES = 500_000_000  # what the hub recommends a file
+PNG_BYTES_PER_PIXEL = 1.5  # of photographs; only the cut into files depends on it
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+WHAT = """\
+Pairs of images for preference training of text-to-image models (LiVO, MaPO, Diffusion-DPO). Both images of a row
+belong to one context prompt; which one is preferred was labelled by models, not by people."""
+LOADING = """\
+```python
+import datasets
+
+pairs = datasets.load_dataset("parquet", data_dir="PATH OF THIS FOLDER")
+```"""
+SAFETY = """\
+Where `kind` is `avoid`, the rejected images show on purpose what a model should not draw: train away from them, and do
+not publish them unmarked. The labels are automatic: `probability` says how sure the judges are."""
+
+COLUMNS = {
+    "pair_id": "content hash of the pair",
+    "prompt": "the context prompt; what a trainer conditions on",
+    "principle": "the value principle, as a sentence",
+    "category": "the principle's category",
+    "kind": "`avoid` (rejected shows the harm), `balance` (chosen shows what the model under-represents) or `prefer`",
+    "chosen": "the preferred image, PNG",
+    "rejected": "the dispreferred image, PNG",
+    "chosen_prompt": "the text that the chosen image was drawn from",
+    "rejected_prompt": "the text that the rejected image was drawn from",
+    "probability": "probability that the label is right, from the judges",
+    "margin": "by how much the judges prefer chosen",
+    "scores": "JSON: judge → image → axis → value",
+    "seed_chosen": "seed of the chosen image",
+    "seed_rejected": "seed of the rejected image",
+    "generator": "the model that drew both",
+    "generator_revision": "its revision, or a hash of its weights",
+    "steps": "denoising steps",
+    "guidance": "guidance scale",
+    "scheduler": "sampler",
+    "recipe": "name of the recipe",
+    "license": "licence of the images",
+    "prompt_id": "content hash of the prompt",
+    "role": "`neutral`, `asked` (the prompt asks for the violation) or `control` (near it, breaks nothing)",
+}
+
+
+def schema() -> pa.Schema:
+    """The columns of the dataset: those of `Pair` without `split`, with the features that make images show."""
+    # All nullable: where nullability differs from its own, `datasets` ignores the features and shows bytes.
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    fields = [
+        pa.field(field.name, picture if pa.types.is_struct(field.type) else field.type)
+        for field in records.schema(records.Pair)
+        if field.name != "split"
+    ]
+    features = {
+        field.name: {"_type": "Image"}
+        if pa.types.is_struct(field.type)
+        else {"dtype": _dtype(field.type), "_type": "Value"}
+        for field in fields
+    }
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def export(run: store.Run, shards: int, content: str, recipe: Recipe, profile: Profile, drops: dict[str, int]) -> bool:
+    """Write `run.dataset` from that many pair shards, unless it is there; True if it was written.
+
+    `content` is the hash of the pairs; `drops` goes into the card. Raises RunError if the disk refuses.
+    """
+    if _stamp(run.dataset) == content:
+        return False
+    facts = _gather(run, shards)
+    building = run.root / f".dataset{store.TEMPORARY}"
+    with store.writing(run.root):
+        shutil.rmtree(building, ignore_errors=True)
+        for split in _written(facts.splits):
+            _write_split(run, shards, split, facts.splits[split], building / "data", _rows_a_file(profile), content)
+            facts.sizes[split] = sum(path.stat().st_size for path in building.glob(f"data/{split}-*"))
+        card = _card(recipe, profile, facts, drops)
+        store.write_file(building / "README.md", lambda file: file.write(card.encode()))
+        _swap(building, run.dataset)
+    return True
+
+
+def splits(dataset: Path) -> dict[str, int]:
+    """Rows by split of a written dataset, from its footers."""
+    return {
+        split: sum(pq.read_metadata(path).num_rows for path in dataset.glob(f"data/{split}-*.parquet"))
+        for split in SPLITS
+    }
+
+
+@dataclasses.dataclass
+class _Facts:
+    """What the card tells, gathered in one pass that reads no image."""
+
+    splits: collections.Counter[str]
+    principles: collections.Counter[tuple[str, str, str]]  # statement, category, kind
+    generators: set[str]
+    judges: set[str]
+    sizes: dict[str, int]  # bytes by split, known once its files are written
+
+
+def _gather(run: store.Run, shards: int) -> _Facts:
+    facts = _Facts(collections.Counter(), collections.Counter(), set(), set(), {})
+    columns = ["split", "principle", "category", "kind", "generator", "generator_revision"]
+    for index in range(shards):
+        for row in run.table("pairs", index, columns).to_pylist():
+            facts.splits[row["split"]] += 1
+            facts.principles[(row["principle"], row["category"], row["kind"])] += 1
+            facts.generators.add(" at ".join(filter(None, (row["generator"], row["generator_revision"]))))
+        judged = run.table("scores", index, ["judge", "judge_version"]).group_by(["judge", "judge_version"])
+        facts.judges.update(f"{row['judge']} {row['judge_version']}" for row in judged.aggregate([]).to_pylist())
+    return facts
+
+
+def _written(counts: collections.Counter[str]) -> list[str]:
+    """The splits that get a file: those with rows, and train even when every pair was dropped."""
+    return [split for split in SPLITS if counts[split] or split == "train"]
+
+
+def _rows_a_file(profile: Profile) -> int:
+    row_bytes = 2 * PNG_BYTES_PER_PIXEL * profile.width * profile.height
+    return max(1, round(FILE_BYTES / row_bytes / store.ROW_GROUP)) * store.ROW_GROUP
+
+
+def _write_split(
+    run: store.Run, shards: int, split: str, rows: int, folder: Path, per_file: int, content: str
+) -> None:
+    """Write one split's files; at most a row group and a shard are in memory."""
+    metadata = {**schema().metadata, b"datagen": json.dumps({"pairs": content}).encode()}
+    target = schema().with_metadata(metadata)
+    groups = _groups(run, shards, split, target)
+    files = max(1, math.ceil(rows / per_file))
+    for number in range(files):
+
+        def fill(file: Any) -> None:
+            with store.parquet_writer(file, target) as writer:
+                for group in itertools.islice(groups, per_file // store.ROW_GROUP):
+                    writer.write_table(group)
+
+        store.write_file(folder / f"{split}-{number:05d}-of-{files:05d}.parquet", fill)
+
+
+def _groups(run: store.Run, shards: int, split: str, target: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of one split in order, in tables of ROW_GROUP rows; the last may be smaller."""
+    rest = target.empty_table()
+    for index in range(shards):
+        table = run.table("pairs", index)
+        table = table.filter(pc.equal(table["split"], split)).select(target.names).cast(target)
+        rest = pa.concat_tables([rest, table])
+        while rest.num_rows >= store.ROW_GROUP:
+            yield rest.slice(0, store.ROW_GROUP).combine_chunks()
+            rest = rest.slice(store.ROW_GROUP)
+    if rest.num_rows:
+        yield rest.combine_chunks()
+
+
+def _stamp(dataset: Path) -> str | None:
+    """The hash of the pairs that a dataset was written from; None if there is none, or not a whole one."""
+    try:
+        first = min(dataset.glob("data/train-*.parquet"))
+        stamp: str = json.loads(pq.read_metadata(first).metadata[b"datagen"])["pairs"]
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+    return stamp if (dataset / "README.md").exists() else None
+
+
+def _swap(building: Path, dataset: Path) -> None:
+    """Put a finished folder in the place of the dataset; a kill in between leaves none, and the next run builds it."""
+    store.sync_folder(building)
+    old = dataset.with_name(f".old-{dataset.name}{store.TEMPORARY}")
+    with contextlib.suppress(FileNotFoundError):
+        dataset.rename(old)
+    building.rename(dataset)
+    store.sync_folder(dataset.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _dtype(arrow: pa.DataType) -> str:
+    return "float64" if pa.types.is_float64(arrow) else str(arrow)  # Arrow calls it double
+
+
+def _card(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]) -> str:
+    """The README of the dataset: YAML for the hub, then text for people. No times, so equal runs give equal cards."""
+    return f"---\n{_yaml(recipe, profile, facts)}---\n\n{_text(recipe, profile, facts, drops)}"
+
+
+def _yaml(recipe: Recipe, profile: Profile, facts: _Facts) -> str:
+    rows = facts.splits.total()
+    size = next((name for limit, name in SIZES if rows < limit), "n>1M")
+    tags = ["preference", "image-preference", "synthetic", "dpo", "datagen", recipe.name]
+    if profile.model != "embedded" and any(kind == "avoid" for _, _, kind in facts.principles):
+        tags.append("not-for-all-audiences")
+    lines = [
+        f"pretty_name: {json.dumps(recipe.name)}",
+        f"license: {json.dumps(recipe.license)}",
+        "language:\n- en",
+        "task_categories:\n- text-to-image",
+        "tags:",
+        *(f"- {json.dumps(tag)}" for tag in tags),
+        f"size_categories:\n- {size}",
+        "dataset_info:\n  features:",
+    ]
+    for field in schema():
+        kind = "image" if pa.types.is_struct(field.type) else _dtype(field.type)
+        lines.append(f"  - name: {field.name}\n    dtype: {kind}")
+    lines.append("  splits:")
+    for split in _written(facts.splits):
+        lines.append(
+            f"  - name: {split}\n    num_examples: {facts.splits[split]}\n    num_bytes: {facts.sizes[split]}"
+        )
+    lines.append("configs:\n- config_name: default\n  data_files:")
+    lines += [f"  - split: {split}\n    path: data/{split}-*" for split in _written(facts.splits)]
+    return "\n".join(lines) + "\n"
+
+
+def _text(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]) -> str:
+    principles = [
+        f"| {_cell(statement)} | {_cell(category)} | {kind} | {count} |"
+        for (statement, category, kind), count in sorted(facts.principles.items())
+    ]
+    made = {
+        "recipe": f"`{recipe.name}`, seed {recipe.seed}, pairing `{recipe.pairing}`",
+        "generator": ", ".join(sorted(facts.generators)) or profile.model,
+        "sampling": f"{profile.scheduler}, {profile.steps} steps, guidance {profile.guidance:g}, "
+        f"{profile.width}×{profile.height}",
+        "judges": ", ".join(sorted(facts.judges)) or ", ".join(profile.judges),
+        "kept": f"pairs of probability {recipe.labels.min_probability:g} and more, "
+        f"match {recipe.labels.min_match:g} and more",
+        "dropped": ", ".join(f"{count} × {_cell(reason)}" for reason, count in drops.items()) or "none",
+    }
+    return "\n".join(
+        [
+            f"# {recipe.name}\n",
+            *([f"{_cell(recipe.description)}\n"] if recipe.description else []),
+            f"{WHAT}\n",
+            f"{facts.splits['train']} pairs to train on, {facts.splits['test']} to test on; no prompt is in both.\n",
+            f"{LOADING}\n",
+            "## How it was made\n",
+            *(f"- {what}: {how}" for what, how in made.items()),
+            "\n## Principles\n",
+            "| principle | category | kind | pairs |\n|---|---|---|---|",
+            *principles,
+            "\n## Columns\n",
+            "| column | what it holds |\n|---|---|",
+            *(f"| `{name}` | {COLUMNS[name]} |" for name in schema().names),
+            "\n## Safety\n",
+            SAFETY,
+            "",
+        ]
+    )
+
+
+def _cell(text: str) -> str:
+    """Text of any origin made harmless in a Markdown table cell."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "&#124;").replace("`", "&#96;")

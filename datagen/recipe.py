@@ -1,0 +1,220 @@
+"""A recipe: a TOML file that says what a run makes, read into frozen typed values.
+
+Unknown keys are refused with the nearest known name. Whatever can change a row counts in the digest: the recipe, the
+chosen profile, and the text of the taxonomy and grammar that the profile names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from datagen.errors import RecipeError, nearest
+
+PROFILES = ("embedded", "sd15", "sdxl")
+
+
+def _prompts_folder() -> Path:
+    """`prompts/` beside the package in a checkout, `datagen/_prompts/` in an installed wheel."""
+    packaged = Path(__file__).parent / "_prompts"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "prompts"
+
+
+PROMPTS = _prompts_folder()
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
+# TOML has lists; tuples make a profile hashable, so that models can be cached by it.
+Names = Annotated[tuple[Name, ...], Field(strict=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Prompts(_Section):
+    """How many prompts are written, and by whom."""
+
+    writer: Literal["offline", "llm"] = "offline"
+    count: int = Field(default=240, ge=1)
+    test_share: float = Field(default=0.15, ge=0, lt=1)
+    asked_share: Share = 0.0  # of prompts that ask for the violation, where the principle says how
+    control_share: Share = 0.0  # of prompts near the principle that break nothing
+
+    @field_validator("writer")
+    @classmethod
+    def _offline_only(cls, value: str) -> str:
+        if value == "llm":
+            raise ValueError("the LLM writer comes in a later release; use writer = 'offline'")
+        return value
+
+
+class Images(_Section):
+    """How many images a prompt gets, and how many prompts make a shard."""
+
+    candidates: int = Field(default=1, ge=1, le=1000)
+    shard_size: int = Field(default=16, ge=1)
+
+
+class Labels(_Section):
+    """What a pair must reach to become a row."""
+
+    min_probability: Share = 0.0
+    min_match: Share = 0.0
+
+
+class Profile(_Section):
+    """One way to serve a recipe: a model, its sampling, the taxonomy it can draw, and the judges."""
+
+    model: str = Field(min_length=1)
+    revision: str = ""
+    taxonomy: Name
+    principles: Names = ()
+    grammar: Name
+    scheduler: Literal["ddim", "dpm++", "euler", "model"] = "model"
+    steps: int = Field(ge=1, le=1000)
+    guidance: float = Field(ge=0)
+    width: Side
+    height: Side
+    judges: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+    clip_model: str = Field(default="embedded", min_length=1)
+
+
+class Recipe(_Section):
+    """A whole recipe; `profile(name)` picks one of its profiles."""
+
+    name: Name
+    description: str = ""
+    license: str
+    seed: int = Field(default=0, ge=0)
+    pairing: Literal["contrast", "rank", "pool"]
+    same_seed: bool = True
+    prompts: Prompts = Prompts()
+    images: Images = Images()
+    labels: Labels = Labels()
+    profiles: dict[str, Profile] = Field(min_length=1)
+
+    @field_validator("profiles")
+    @classmethod
+    def _known_profiles(cls, value: dict[str, Profile]) -> dict[str, Profile]:
+        for name in value:
+            if name not in PROFILES:
+                raise ValueError(f"no profile is called {name!r}; {nearest(name, PROFILES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _rank_needs_two(self) -> Recipe:
+        if self.pairing == "rank" and self.images.candidates < 2:
+            raise ValueError("pairing = 'rank' compares images of one prompt: set images.candidates to 2 or more")
+        return self
+
+    def profile(self, name: str) -> Profile:
+        """The profile of that name; RecipeError if this recipe has none."""
+        if name not in self.profiles:
+            raise RecipeError(f"recipe {self.name} has no profile {name!r}; {nearest(name, self.profiles)}")
+        return self.profiles[name]
+
+
+def names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in (PROMPTS / "recipes").glob("*.toml"))
+
+
+def load(name_or_path: str, overrides: list[str]) -> Recipe:
+    """Read a recipe by name or by path of a .toml file and apply `key.path=value` overrides.
+
+    Values are TOML (`prompts.count=8`, `profiles.sd15.judges=["clip"]`); what is not TOML is taken as a string.
+    Raises RecipeError with one line: the key, what was given, what is accepted.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = PROMPTS / "recipes" / f"{name_or_path}.toml"
+        if name_or_path not in names():
+            raise RecipeError(
+                f"no recipe is called {name_or_path!r}; {nearest(name_or_path, names())}; or give a .toml"
+            )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a TOML file: {error}") from error
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {path.stem}: {_explain(error)}") from error
+
+
+def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
+    """Everything that decides the rows of a run, JSON-able: the recipe with the one profile and the files it names."""
+    profile = recipe.profile(profile_name)
+    values = recipe.model_dump(mode="json", exclude={"profiles"})
+    files = (PROMPTS / "principles" / f"{profile.taxonomy}.toml", PROMPTS / "grammars" / f"{profile.grammar}.toml")
+    return {
+        **values,
+        "profile": {"name": profile_name, **profile.model_dump(mode="json")},
+        "files": {
+            path.relative_to(PROMPTS).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            for path in files
+            if path.is_file()  # one that is missing is the principles or the prompts stage's error
+        },
+    }
+
+
+def digest(recipe: Recipe, profile_name: str) -> str:
+    """16 hex digits of `resolved`; runs of equal digest make equal rows."""
+    text = json.dumps(resolved(recipe, profile_name), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one `a.b=c` in nested tables, in place."""
+    key, equals, text = override.partition("=")
+    *parents, last = key.strip().split(".")
+    if not equals or not last:
+        raise RecipeError(f"--set {override!r}: give key=value, for example --set prompts.count=8")
+    try:
+        value: object = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"--set {override!r}: {parent} is a value, not a table")
+    values[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in one line: the key, what was given, what is accepted."""
+    first = error.errors(include_url=False)[0]
+    key, given = ".".join(str(part) for part in first["loc"]), repr(first["input"])
+    given = given if len(given) <= 60 else f"{given[:57]}..."
+    match first["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key!r}: {nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
+        case "missing":
+            return f"{key} is missing"
+        case "value_error":
+            return ": ".join(part for part in (key, first["msg"].removeprefix("Value error, ")) if part)
+        case _:
+            return f"{key} is {given}: {first['msg'].replace('Input', 'it').replace('tuple', 'list')}"
+
+
+def _keys(table: tuple[int | str, ...]) -> list[str]:
+    """The keys that a table of a recipe may have."""
+    sections: dict[str, type[BaseModel]] = {
+        "prompts": Prompts,
+        "images": Images,
+        "labels": Labels,
+        "profiles": Profile,
+    }
+    section = sections[str(table[0])] if table else Recipe
+    return list(section.model_fields)

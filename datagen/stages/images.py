@@ -1,0 +1,107 @@
+"""Prompts → images: what each prompt asks for, made by one generator.
+
+Every row can be made again alone, from its own fields. A refused prompt keeps its rows, but not its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING
+
+from datagen import floor, generators
+from datagen.generators import ContentError, Generator, Request
+from datagen.records import Image, Prompt, content_id, seed_for
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
+    from datagen.stages import Context, Shard
+
+RECORD = Image
+WHOLE = False
+
+
+def run(context: Context, shard: Shard) -> list[Image]:
+    """One row an image that the shard's prompts ask for, prompt by prompt, sides and indices in order."""
+    wanted = [(prompt, side, index) for prompt in shard.prompts for side, index in _sides(context)]
+    requests = [_request(context, *want) for want in wanted]
+    reasons = [_refusal(prompt) for prompt, _, _ in wanted]
+    generator = generators.load(context.profile)
+    allowed = [request for request, reason in zip(requests, reasons, strict=True) if reason is None]
+    made = iter(generator.generate(allowed))
+    return [
+        _row(generator, want, request, next(made) if reason is None else ContentError(reason))
+        for want, request, reason in zip(wanted, requests, reasons, strict=True)
+    ]
+
+
+def _sides(context: Context) -> list[tuple[str, int]]:
+    """(side, index) of the images of one prompt."""
+    sides = ("candidate",) if context.recipe.pairing == "rank" else ("chosen", "rejected")
+    return [(side, index) for side in sides for index in range(context.recipe.images.candidates)]
+
+
+def _request(context: Context, prompt: Prompt, side: str, index: int) -> Request:
+    """What the generator is asked for; equal noise for both sides if the recipe says so."""
+    text, negative = {
+        "chosen": (prompt.chosen_prompt, prompt.chosen_negative),
+        "rejected": (prompt.rejected_prompt, prompt.rejected_negative),
+        "candidate": (prompt.prompt, ""),
+    }[side]
+    shared = context.recipe.same_seed or side == "candidate"
+    draw = index if shared else 2 * index + (side == "rejected")
+    profile = context.profile
+    return Request(
+        text=text,
+        negative=negative,
+        seed=seed_for(context.recipe.seed, prompt.prompt_id, draw),
+        steps=profile.steps,
+        guidance=profile.guidance,
+        width=profile.width,
+        height=profile.height,
+    )
+
+
+def _refusal(prompt: Prompt) -> str | None:
+    """Why nothing is generated for a prompt, or None."""
+    if prompt.error is not None:
+        return f"the prompt failed: {prompt.error}"
+    texts = (prompt.prompt, prompt.chosen_prompt, prompt.rejected_prompt)
+    return next((reason for text in texts if (reason := floor.check(text))), None)
+
+
+def _row(
+    generator: Generator, want: tuple[Prompt, str, int], request: Request, result: Pillow.Image | ContentError
+) -> Image:
+    prompt, side, index = want
+    error = str(result) if isinstance(result, ContentError) else None
+    data = None if isinstance(result, ContentError) else _png(result)
+    refused = error is not None and error.startswith("refused")
+    return Image(
+        image_id=content_id("failed", prompt.prompt_id, side, index)
+        if data is None
+        else hashlib.sha256(data).hexdigest()[:16],
+        prompt_id=prompt.prompt_id,
+        side=side,
+        index=index,
+        text="" if refused else request.text,
+        negative="" if refused else request.negative,
+        seed=request.seed,
+        generator=generator.name,
+        generator_revision=generator.revision,
+        scheduler=generator.scheduler,
+        steps=request.steps,
+        guidance=request.guidance,
+        width=request.width,
+        height=request.height,
+        image=data,
+        error=error,
+    )
+
+
+def _png(image: Pillow.Image) -> bytes:
+    """Lossless and equal for equal pixels; level 1: the default takes four times as long for a twentieth less."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

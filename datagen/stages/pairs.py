@@ -1,0 +1,143 @@
+"""Images and scores → pairs: two images of one prompt with the probability that their order is right.
+
+Only pairs that pass the recipe's [labels] become rows; `explain` counts the others by reason.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from datagen import judges
+from datagen.labels import aggregate
+from datagen.records import Image, Pair, Picture, Principle, Prompt, content_id
+
+if TYPE_CHECKING:
+    from datagen.stages import Context, Shard
+
+RECORD = Pair
+WHOLE = False
+
+# judge → axis → score of one image
+Scored = dict[str, dict[str, float | None]]
+
+
+def run(context: Context, shard: Shard) -> list[Pair]:
+    """The pairs of the shard's prompts that pass, in order."""
+    return [outcome for outcome in _outcomes(context, shard) if isinstance(outcome, Pair)]
+
+
+def explain(context: Context, shard: Shard) -> collections.Counter[str]:
+    """Reason → how many pairs were dropped for it."""
+    return collections.Counter(outcome for outcome in _outcomes(context, shard) if isinstance(outcome, str))
+
+
+def _outcomes(context: Context, shard: Shard) -> Iterator[Pair | str]:
+    """For each two images that could be a pair: the pair, or the reason why it is none."""
+    principles = {principle.principle_id: principle for principle in shard.principles}
+    scored: dict[tuple[str, str], Scored] = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for score in shard.scores:
+        scored[score.prompt_id, score.image_id][score.judge][score.axis] = score.value
+    images: dict[str, list[Image]] = collections.defaultdict(list)
+    for image in shard.images:
+        images[image.prompt_id].append(image)
+    for prompt in shard.prompts:
+        of_prompt = {image.image_id: scored[prompt.prompt_id, image.image_id] for image in images[prompt.prompt_id]}
+        for chosen, rejected in _matched(context, images[prompt.prompt_id], of_prompt):
+            yield _decide(context, principles[prompt.principle_id], prompt, chosen, rejected, of_prompt)
+
+
+def _matched(
+    context: Context, images: list[Image], scored: dict[str, Scored]
+) -> list[tuple[Image | None, Image | None]]:
+    """Which two images stand against each other, preferred one first; None for one that failed."""
+    if context.recipe.pairing == "rank":
+        return [_best_and_worst(context, [image for image in images if image.error is None], scored)]
+    sides: dict[str, dict[int, Image | None]] = {"chosen": {}, "rejected": {}}
+    for image in images:
+        sides[image.side][image.index] = image if image.error is None else None
+    indices = sorted(sides["chosen"] | sides["rejected"])
+    return [(sides["chosen"].get(index), sides["rejected"].get(index)) for index in indices]
+
+
+def _best_and_worst(
+    context: Context, images: list[Image], scored: dict[str, Scored]
+) -> tuple[Image | None, Image | None]:
+    """The candidates that lean most and least towards the principle; of equals the first is best, the last worst."""
+    if len(images) < 2:
+        return None, None
+
+    def lean(image: Image) -> float:
+        leans = {name: aggregate.lean(values) for name, values in scored[image.image_id].items()}
+        return sum(judges.scale(n, context.profile) * value for n, value in leans.items() if value is not None)
+
+    best = max(images, key=lambda image: (lean(image), -image.index))
+    worst = min(images, key=lambda image: (lean(image), -image.index))
+    return best, worst
+
+
+def _decide(
+    context: Context,
+    principle: Principle,
+    prompt: Prompt,
+    chosen: Image | None,
+    rejected: Image | None,
+    scored: dict[str, Scored],
+) -> Pair | str:
+    """The pair, or the reason why there is none."""
+    if chosen is None or rejected is None or chosen.image is None or rejected.image is None:
+        return "no image"
+    if chosen.image_id == rejected.image_id:
+        return "identical images"
+    for_chosen, for_rejected = scored[chosen.image_id], scored[rejected.image_id]
+    margins = [
+        (judges.scale(name, context.profile), aggregate.margin(for_chosen[name], for_rejected[name]))
+        for name in sorted(for_chosen.keys() & for_rejected.keys())
+    ]
+    label = aggregate.label(margins)
+    limits = context.recipe.labels
+    if label is None:
+        return "no judge"
+    if label.probability < limits.min_probability:
+        return "low probability"
+    if min(_matches(for_chosen) + _matches(for_rejected), default=1.0) < limits.min_match:
+        return "low match"
+    return Pair(
+        pair_id=content_id(prompt.prompt_id, chosen.image_id, rejected.image_id),
+        prompt=prompt.prompt,
+        principle=principle.statement,
+        category=prompt.category,
+        kind=principle.kind,
+        chosen=Picture(chosen.image, f"{chosen.image_id}.png"),
+        rejected=Picture(rejected.image, f"{rejected.image_id}.png"),
+        chosen_prompt=chosen.text,
+        rejected_prompt=rejected.text,
+        probability=label.probability,
+        margin=label.margin,
+        scores=json.dumps(
+            {
+                n: {"chosen": for_chosen[n], "rejected": for_rejected[n]}
+                for n in for_chosen.keys() & for_rejected.keys()
+            },
+            sort_keys=True,
+        ),
+        seed_chosen=chosen.seed,
+        seed_rejected=rejected.seed,
+        generator=chosen.generator,
+        generator_revision=chosen.generator_revision,
+        steps=chosen.steps,
+        guidance=chosen.guidance,
+        scheduler=chosen.scheduler,
+        recipe=context.recipe.name,
+        license=context.recipe.license,
+        prompt_id=prompt.prompt_id,
+        split=prompt.split,
+    )
+
+
+def _matches(scored: Scored) -> list[float]:
+    """How far an image shows what the context prompt states, by the judges for which that is a share."""
+    absolute = [values.get("match") for name, values in scored.items() if judges.is_absolute(name)]
+    return [value for value in absolute if value is not None]

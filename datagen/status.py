@@ -1,0 +1,48 @@
+"""How far a run is, as text: a line a stage from the footers of its shards, and where the dataset lies.
+
+It only reads, so it may be asked while another process works in the directory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from datagen import pipeline, store
+from datagen.errors import RunError
+from datagen.export import huggingface
+
+
+def show(root: Path, console: Console) -> None:
+    """Print the status of a run directory; RunError if it is none."""
+    run = store.Run(root)
+    settings = run.settings()
+    if settings is None:
+        raise RunError(f"{root} is not a run directory (no recipe.json): give the --out of a datagen run")
+    recipe = settings["recipe"]
+    console.print(f"{recipe['name']} on {recipe['profile']['name']}, digest {settings['digest']}", highlight=False)
+    holder = run.holder()
+    console.print(f"in work: {holder}" if holder else "nobody works on it now", highlight=False)
+
+    table = Table("stage", "shards", "rows", "errors", "seconds", "dropped")
+    plans = list(pipeline.plan(run, recipe["images"]["shard_size"]))
+    for plan in plans:
+        shards = f"{len(plan.shards) - len(plan.missing)}/{len(plan.shards) or '?'}"
+        drops = ", ".join(f"{count} {reason}" for reason, count in plan.drops().items())
+        table.add_row(
+            plan.stage,
+            shards,
+            str(plan.total("rows")),
+            str(plan.total("errors")),
+            f"{plan.total('seconds'):.1f}",
+            drops,
+        )
+    console.print(table)
+
+    if run.dataset.is_dir():
+        rows = ", ".join(f"{count} {split}" for split, count in huggingface.splits(run.dataset).items())
+        console.print(f"dataset: {run.dataset} ({rows})", highlight=False, soft_wrap=True)
+    else:
+        console.print("dataset: not written yet; the same datagen run goes on", highlight=False)

@@ -1,0 +1,36 @@
+"""A pair for every prompt whose two images are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import fake_stages
+from datagen.records import Image, Pair, Picture, Prompt, content_id
+from datagen.stages import Context, Shard
+
+RECORD = Pair
+WHOLE = False
+
+
+def run(context: Context, shard: Shard) -> list[Pair]:
+    fake_stages.note("pairs", [prompt.prompt_id for prompt in shard.prompts])
+    return [row for prompt in shard.prompts if (row := _pair(context, prompt, shard)) is not None]
+
+
+def explain(context: Context, shard: Shard) -> Counter[str]:
+    lost = sum(_pair(context, prompt, shard) is None for prompt in shard.prompts)
+    return Counter({"no image": lost} if lost else {})
+
+
+def _pair(context: Context, prompt: Prompt, shard: Shard) -> Pair | None:
+    images: dict[str, Image] = {row.side: row for row in shard.images if row.prompt_id == prompt.prompt_id}
+    chosen, rejected = images["chosen"], images["rejected"]
+    if chosen.image is None or rejected.image is None:
+        return None
+    return Pair(
+        content_id(chosen.image_id, rejected.image_id), prompt.prompt, "style", "style", "prefer",
+        Picture(chosen.image, f"{chosen.image_id}.png"), Picture(rejected.image, f"{rejected.image_id}.png"),
+        prompt.chosen_prompt, prompt.rejected_prompt, 0.99, 1.0, "{}", chosen.seed, rejected.seed, "fake", "1",
+        chosen.steps, chosen.guidance, "ddim", context.recipe.name, context.recipe.license, prompt.prompt_id,
+        prompt.split,
+    )  # fmt: skip

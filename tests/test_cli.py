@@ -1,0 +1,130 @@
+"""The command line: one line an error with its exit code, and an answer without the heavy libraries."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from datagen import cli, pipeline
+from datagen.errors import MachineryError
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Run the command in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["datagen", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+        raise SystemExit(0)
+    return int(stop.value.code or 0)
+
+
+def test_help_needs_no_heavy_library() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from datagen.cli import app\n"
+        "result = CliRunner().invoke(app, ['--help']); assert result.exit_code == 0, result.output\n"
+        "assert all(name in result.output for name in ('run', 'status', 'judge', 'list', 'doctor', 'validate'))\n"
+        "print([name for name in ('torch', 'diffusers', 'transformers', 'open_clip', 'datasets', 'pandas', 'pyarrow',"
+        " 'numpy', 'pydantic') if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run", "pick-stile", "--out", "out"], "no recipe is called 'pick-stile'; did you mean 'pick-style'"),
+        (
+            ["run", "pick-style", "--out", "out", "--set", "prompts.cuont=3"],
+            "unknown key 'prompts.cuont': did you mean",
+        ),
+        (["run", "pick-style", "--out", "out", "--set", "prompts.count=x"], "prompts.count is 'x'"),
+        (["run", "pick-style", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
+        (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.judges=['clap']"], "did you mean 'clip'"),
+        (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.model='.'"], "has no model_index.json"),
+        (["status", "nowhere"], "nowhere is not a run directory"),
+        (["validate", "nowhere"], "nowhere holds no Parquet file"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert line in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (MachineryError("2 shards failed\ntwice"), 1, "error: 2 shards failed twice"),
+        (KeyboardInterrupt(), 130, "interrupted: what was finished is kept, the same command goes on"),
+    ],
+)
+def test_failures_and_ctrl_c_have_their_exit_codes(
+    raised: BaseException,
+    code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*arguments: object, **options: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(pipeline, "run", stop)
+    assert call(monkeypatch, "run", "pick-style", "--out", tmp_path / "out", "--profile", "embedded") == code
+    assert capsys.readouterr().err.splitlines()[-1] == line
+
+
+def test_limit_and_profile_reach_the_pipeline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    def note(recipe: object, profile: str, out: Path, *, workers: int, **_: object) -> pipeline.Summary:
+        seen.append((recipe.prompts.count, profile, workers))  # type: ignore[attr-defined]
+        plans = {name: pipeline.Plan(name, []) for name in ("prompts", "images", "pairs")}
+        return pipeline.Summary(plans, 0, {}, out / "dataset")
+
+    monkeypatch.setattr(pipeline, "run", note)
+    out = tmp_path / "out"
+    assert call(monkeypatch, "run", "pick-style", "--out", out, "--limit", "5", "--workers", "3") == 0
+    assert capsys.readouterr().out == f"nothing to do: 0 prompts, 0 images, 0 pairs in {out / 'dataset'}\n"
+    out.mkdir()
+    (out / "recipe.json").write_text(json.dumps({"recipe": {"profile": {"name": "sd15"}}}))
+    call(monkeypatch, "run", "pick-style", "--out", out, "--limit", "5000")
+    assert "profile sd15: " in capsys.readouterr().err
+    assert seen[0] == (5, "embedded", 3)
+    assert seen[1][0] > 5
+    assert seen[1][1:] == ("sd15", 1)
+
+
+@pytest.mark.parametrize("what", ["recipes", "judges", "principles"])
+def test_lists_have_a_line_an_entry(
+    what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "list", what) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    expected = {"recipes": "pick-style", "judges": "clip", "principles": "world-styles/pixel-art"}[what]
+    assert expected in names
+
+
+def test_doctor_says_what_auto_takes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "doctor") == 0
+    lines = capsys.readouterr().out.splitlines()
+    for start in ("python", "torch", "cpu", "gpu", "disk", "profile embedded", "profile sdxl", "auto, pick-style"):
+        assert any(line.startswith(start) for line in lines), start

@@ -1,0 +1,62 @@
+"""Executors: every shard once, a second try, and user errors that end everything."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from datagen.errors import ModelError
+from datagen.executors import Failure, local
+
+
+def square(index: int) -> int:
+    return index * index
+
+
+def fail_first(folder: Path, index: int) -> int:
+    """Fails on the first try of an index, is killed on the first try of index 2, and is refused at index 5."""
+    first = folder / str(index)
+    if index == 5:
+        raise ModelError("no such model")
+    if first.exists():
+        return os.getpid()
+    first.touch()
+    if index == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise ValueError(index)
+
+
+def always_fail(index: int) -> int:
+    raise ValueError(f"never {index}")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_shard_is_done_once(workers: int) -> None:
+    assert sorted(local(square, [3, 1, 2], workers)) == [(1, 1), (2, 4), (3, 9)]
+    assert list(local(square, [], workers)) == []
+
+
+def test_a_second_try_mends_what_failed_once(tmp_path: Path) -> None:
+    results = dict(local(functools.partial(fail_first, tmp_path), [0, 1, 2, 3], 2))
+    assert set(results) == {0, 1, 2, 3}
+    assert all(isinstance(result, int) and result != os.getpid() for result in results.values())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_failures_are_yielded_with_their_reason(workers: int) -> None:
+    results = dict(local(always_fail, [0, 1], workers))
+    assert all(isinstance(result, Failure) for result in results.values())
+    assert {getattr(result, "reason", "") for result in results.values()} == {
+        "ValueError: never 0",
+        "ValueError: never 1",
+    }
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_user_error_ends_everything(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        list(local(functools.partial(fail_first, tmp_path), [5, 5], workers))

@@ -1,0 +1,114 @@
+"""Recipes: what is accepted, what is refused in one line, and what counts in the digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datagen import recipe as recipes
+from datagen.errors import RecipeError
+from datagen.recipe import PROFILES, digest, load, names, resolved
+
+
+@pytest.mark.parametrize("name", names())
+def test_shipped_recipes_load_and_serve_every_profile(name: str) -> None:
+    recipe = load(name, [])
+    assert recipe.name == name
+    assert set(recipe.profiles) == set(PROFILES)
+    for profile in PROFILES:
+        assert len(resolved(recipe, profile)["files"]) == 2  # the taxonomy and the grammar it names are there
+
+
+def test_the_recipes_of_the_readme_are_there() -> None:
+    assert {"pick-style", "pick-safety", "livo-toxicity", "livo-debias"} <= set(names())
+
+
+def test_overrides_are_toml_and_fall_back_to_text() -> None:
+    recipe = load("pick-style", ["prompts.count=8", "profiles.embedded.judges=['world']", "description=no = toml"])
+    assert recipe.prompts.count == 8
+    assert recipe.profile("embedded").judges == ("world",)
+    assert recipe.description == "no = toml"
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("prompts.cuont=8", "unknown key 'prompts.cuont': did you mean 'count'?"),
+        ("sede=1", "unknown key 'sede': did you mean 'seed'?"),
+        ("profiles.sd15.stpes=4", "unknown key 'profiles.sd15.stpes': did you mean 'steps'?"),
+        ("profiles.sd16.steps=4", "profiles.sd16.model is missing"),
+        ("prompts.count='8'", "prompts.count is '8': it should be a valid integer"),
+        ("prompts.count=many", "prompts.count is 'many': it should be a valid integer"),
+        ("prompts.count=0", "prompts.count is 0: it should be greater than or equal to 1"),
+        ("prompts.count=true", "prompts.count is True: it should be a valid integer"),
+        ("same_seed=1", "same_seed is 1: it should be a valid boolean"),
+        ("profiles.embedded.width=63", "profiles.embedded.width is 63: it should be a multiple of 8"),
+        ("profiles.embedded.guidance=nan", "profiles.embedded.guidance is nan: it should be a finite number"),
+        ("profiles.embedded.judges='clip'", "profiles.embedded.judges is 'clip': it should be a valid list"),
+        ("profiles.embedded.judges=[]", "profiles.embedded.judges is []: "),
+        ("profiles.embedded.taxonomy='../x'", "profiles.embedded.taxonomy is '../x': "),
+        ("pairing=bets", "pairing is 'bets': it should be 'contrast', 'rank' or 'pool'"),
+        ("pairing=rank", "set images.candidates to 2 or more"),
+        ("prompts.writer=llm", "prompts.writer: the LLM writer comes in a later release"),
+        ("prompts=3", "prompts is 3: it should be a valid dictionary"),
+        ("seed.of=3", "--set 'seed.of=3': seed is a value, not a table"),
+        ("count", "--set 'count': give key=value"),
+        ("=3", "--set '=3': give key=value"),
+    ],
+)
+def test_what_cannot_be_used_is_named_in_one_line(override: str, line: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load("pick-style", [override])
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
+    text = (recipes.PROMPTS / "recipes" / "pick-style.toml").read_text().replace("[profiles.sd15]", "[profiles.sd16]")
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="no profile is called 'sd16'; did you mean 'sd15'"):
+        load(str(path), [])
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="no recipe is called 'pick-stile'; did you mean 'pick-style'"):
+        load("pick-stile", [])
+    with pytest.raises(RecipeError, match="no recipe is called '../x'"):
+        load("../x", [])
+
+
+@pytest.mark.parametrize("content", [b"name = [", b"\xff\xfe", b""])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"is not a TOML file|name is missing"):
+        load(str(path), [])
+    with pytest.raises(RecipeError, match="cannot read the recipe .*: No such file"):
+        load(str(tmp_path / "none.toml"), [])
+
+
+def test_the_digest_counts_the_chosen_profile_only() -> None:
+    base = load("pick-style", [])
+    other = load("pick-style", ["profiles.sdxl.steps=31"])
+    assert digest(base, "embedded") == digest(other, "embedded")
+    assert digest(base, "sdxl") != digest(other, "sdxl")
+    assert digest(base, "embedded") != digest(load("pick-style", ["seed=1"]), "embedded")
+    assert digest(base, "embedded") == digest(load("pick-style", ["profiles.embedded.guidance=4"]), "embedded")
+
+
+def test_the_digest_counts_the_text_of_the_taxonomy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load("pick-style", [])
+    (tmp_path / "principles").mkdir()
+    (tmp_path / "principles" / f"{recipe.profile('embedded').taxonomy}.toml").write_text("other")
+    before = digest(recipe, "embedded")
+    monkeypatch.setattr(recipes, "PROMPTS", tmp_path)
+    assert digest(recipe, "embedded") != before
+
+
+def test_a_recipe_and_its_profiles_cannot_be_altered() -> None:
+    recipe = load("pick-style", [])
+    assert hash(recipe.profile("embedded"))
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.seed = 3

@@ -1,0 +1,199 @@
+"""The training program as a user runs it: results that diffusers loads, same command same weights, one-line errors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training import config
+from training.run import batch_rows, main, other_principles
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = {
+    "livo": "value_encoder/model.safetensors",
+    "lora": "pytorch_lora_weights.safetensors",
+    "unet": "unet/diffusion_pytorch_model.safetensors",
+}
+
+
+def arguments(model: Path, dataset: Path, out: Path, *more: str) -> list[str]:
+    line = ["--data", str(dataset), "--model", str(model), "--out", str(out), "--steps", "3", "--batch", "4"]
+    return [*line, "--lr", "1e-3", "--precision", "fp32", *more]
+
+
+def run(model: Path, dataset: Path, out: Path, *more: str) -> int:
+    return main(arguments(model, dataset, out, *more))
+
+
+def pipeline(folder: Path) -> Any:
+    from diffusers import DiffusionPipeline
+
+    kind: Any = DiffusionPipeline
+    return kind.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "mapo", "livo"])
+def test_same_command_same_weights(method: str, sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    states = []
+    for name in ("a", "b"):
+        assert run(sd15_folder, dataset, tmp_path / name, "--method", method) == 0
+        states.append(load_file(tmp_path / name / WEIGHTS["livo" if method == "livo" else "unet"]))
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 3
+    assert {"loss", "accuracy", "margin", "chosen_error", "rejected_error"} <= set(lines[-1])
+    assert ("ref_chosen_error" in lines[-1]) == (method in ("dpo", "livo"))
+
+
+def test_another_seed_gives_other_weights(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    for seed in ("0", "1"):
+        assert run(sd15_folder, dataset, tmp_path / seed, "--method", "livo", "--seed", seed) == 0
+    first, second = (load_file(tmp_path / seed / WEIGHTS["livo"]) for seed in ("0", "1"))
+    assert any(not torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_full_unet_loads_in_diffusers(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    from diffusers import UNet2DConditionModel
+
+    assert run(sd15_folder, dataset, tmp_path / "out", "--method", "mapo") == 0
+    pipe = pipeline(sd15_folder)
+    kind: Any = UNet2DConditionModel
+    before = pipe.unet.state_dict()
+    pipe.unet = kind.from_pretrained(tmp_path / "out" / "unet")
+    assert any(not torch.equal(before[k], v) for k, v in pipe.unet.state_dict().items())
+    assert len(pipe("a chef", num_inference_steps=2).images) == 1
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_lora_loads_in_diffusers(family: str, dataset: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(f"{family}_folder")
+    assert run(folder, dataset, tmp_path / "out", "--method", "mapo", "--lora-rank", "2") == 0
+    pipe = pipeline(folder)
+    pipe.load_lora_weights(str(tmp_path / "out"))
+    assert pipe.unet.peft_config
+    state = load_file(tmp_path / "out" / WEIGHTS["lora"])
+    assert any(key.endswith(("lora_B.weight", "lora.up.weight")) and bool(value.any()) for key, value in state.items())
+
+
+def test_a_value_encoder_loads_in_transformers(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    from transformers import CLIPTextModel
+
+    assert run(sd15_folder, dataset, tmp_path / "out", "--method", "livo", "--keep", "5") == 0
+    CLIPTextModel.from_pretrained(tmp_path / "out" / "value_encoder")
+    assert "penalty" in json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_a_finished_run_is_left_alone(
+    sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(sd15_folder, dataset, out, "--method", "sft") == 0
+    stamp = (out / WEIGHTS["unet"]).stat().st_mtime_ns
+    assert run(sd15_folder, dataset, out, "--method", "sft") == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert run(sd15_folder, dataset, out, "--method", "mapo") == 2
+    assert "holds another run (it differs in method" in capsys.readouterr().err
+    assert (out / WEIGHTS["unet"]).stat().st_mtime_ns == stamp
+
+
+def test_foreign_folders_are_not_touched(
+    sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert run(sd15_folder, dataset, tmp_path, "--method", "sft") == 2
+    assert "choose an empty or new folder" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--method", "sppo"], "invalid choice: 'sppo'"),
+        (["--method", "mapo", "--gamma1", "1"], "--gamma1 is an option of livo; mapo has --beta"),
+        (["--method", "sft", "--keep", "1"], "--keep is an option of livo"),
+        (["--method", "livo", "--lora-rank", "4"], "livo trains a value encoder"),
+        (["--method", "sft", "--batch", "0"], "'0' is not a whole number of at least 1"),
+        (["--method", "sft", "--lr", "nan"], "'nan' is not a number"),
+        (["--method", "sft", "--device", "cuda:99"], "no device 'cuda:99'"),
+        (["--method", "sft", "--steps", "many"], "'many' is not a whole number"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    more: list[str], says: str, sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(sd15_folder, dataset, tmp_path / "out", *more) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.startswith("error: ") and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_weights_is_one_line(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model").mkdir()
+    assert run(tmp_path / "model", dataset, tmp_path / "out", "--method", "sft") == 2
+    assert "no Stable Diffusion at" in capsys.readouterr().err
+    (tmp_path / "model" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    assert run(tmp_path / "model", dataset, tmp_path / "out", "--method", "sft") == 2
+    error = capsys.readouterr().err
+    assert "has no folder tokenizer" in error and error.count("\n") == 1
+
+
+def test_livo_needs_principles(
+    sd15_folder: Path, make_rows: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{k: v for k, v in row.items() if k != "principle"} for row in make_rows(2)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
+    assert run(sd15_folder, tmp_path / "pairs.parquet", tmp_path / "out", "--method", "livo") == 2
+    assert "needs a column 'principle'" in capsys.readouterr().err
+
+
+def test_batches_cover_the_data_pass_by_pass() -> None:
+    seen = torch.cat([batch_rows(10, 4, seed=7, step=s) for s in range(5)])
+    assert sorted(seen[:10].tolist()) == sorted(seen[10:].tolist()) == list(range(10))
+    assert torch.equal(batch_rows(3, 8, seed=0, step=2), batch_rows(3, 8, seed=0, step=2))
+    assert len(batch_rows(3, 8, seed=0, step=2)) == 8
+
+
+def test_other_principles_are_never_the_own() -> None:
+    drawn = other_principles(["a"] * 50, ["a", "b", "c"], torch.Generator().manual_seed(0))
+    assert set(drawn) == {"b", "c"}
+    assert other_principles(["a"], ["a"], torch.Generator()) == [None]
+
+
+def test_embedded_is_found_beside_the_package_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "datagen" / "world" / "weights" / "pipeline"
+    package.mkdir(parents=True)
+    (package / "model_index.json").write_text("{}")
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "training" / "config.py"))
+    assert config.resolve_model("embedded") == str(package)
+    (package / "model_index.json").unlink()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(config.TrainingError, match="embedded model"):
+        config.resolve_model("embedded")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [["training/run.py"], ["-m", "training.run"]])
+def test_runs_as_a_file_and_as_a_module(how: list[str], sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    line = [sys.executable, *how, *arguments(sd15_folder, dataset, tmp_path / "out", "--method", "sft")]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "saved to" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_training_imports_nothing_of_datagen() -> None:
+    for path in (ROOT / "training").rglob("*.py"):
+        assert "import datagen" not in path.read_text() and "from datagen" not in path.read_text(), path

@@ -1,0 +1,175 @@
+"""The settings of a training run: one frozen dataclass, its command line, and defaults by model and method.
+
+Whatever a user gives wrongly becomes a TrainingError: one line saying what was given, what is accepted, what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from training.losses import LOSSES
+
+EMBEDDED = "embedded"
+
+
+class TrainingError(Exception):
+    """Something the user gave cannot be used; ends the program with one line and exit code 2."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training run. `options` are the loss's own numbers; `keep` is LiVO's only (methods/livo.py)."""
+
+    data: str
+    method: str
+    model: str
+    out: str
+    revision: str | None
+    lora_rank: int
+    steps: int
+    batch: int
+    lr: float
+    warmup: int
+    weight_decay: float
+    keep: float
+    seed: int
+    resolution: int
+    limit: int
+    precision: str
+    device: str
+    options: dict[str, float]
+
+    def result(self) -> dict[str, Any]:
+        """The settings that decide the result: all but where it is written."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "out"}
+
+
+# The embedded model learns in minutes on two cores. Its errors are larger than Stable Diffusion's and so are LiVO's
+# margins: gamma/beta and gamma/alpha are in units of mean squared error.
+_EMBEDDED: dict[str, dict[str, Any]] = {
+    "sft": {"lr": 1e-4, "steps": 120, "batch": 32},
+    "dpo": {"lr": 1e-4, "steps": 120, "batch": 32, "beta": 500.0},
+    "mapo": {"lr": 5e-5, "steps": 120, "batch": 32},
+    "livo": {"lr": 5e-4, "steps": 450, "batch": 32, "beta": 100.0, "alpha": 100.0, "gamma1": 0.1, "gamma2": 2.0},
+}
+# As published where it is: the README runs of LiVO and MaPO. The learning rate of dpo and sft is the one that MaPO's
+# authors found for their DPO baseline.
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "sft": {"lr": 1e-6, "steps": 2000, "batch": 16},
+    "dpo": {"lr": 1e-6, "steps": 2000, "batch": 16},
+    "mapo": {"lr": 1e-5, "steps": 2000, "batch": 16},
+    "livo": {"lr": 1e-6, "steps": 15000, "batch": 8},
+}
+
+
+def defaults(model: str, method: str) -> dict[str, Any]:
+    """Default settings and loss options of a method for the embedded model, or as published for every other."""
+    return dict((_EMBEDDED if model == EMBEDDED else _PUBLISHED).get(method, {"lr": 1e-5, "steps": 1000, "batch": 16}))
+
+
+def resolve_model(model: str) -> str:
+    """The folder of the embedded model, or what was given. Raises TrainingError if the package is not at hand."""
+    if model != EMBEDDED:
+        return model
+    roots = [Path(__file__).parent.parent / "datagen"]
+    spec = importlib.util.find_spec("datagen")
+    roots += [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
+    for root in roots:
+        folder = root / "world" / "weights" / "pipeline"
+        if (folder / "model_index.json").is_file():
+            return str(folder)
+    raise TrainingError("the embedded model's weights are not installed: give --model a diffusers folder or a hub id")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with this project's way of saying what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise TrainingError(f"{message} (see --help)")
+
+
+def number(kind: Callable[[str], Any], least: float, words: str) -> Callable[[str], Any]:
+    """An argparse type: a finite number of at least `least`, described by `words`."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {words}")
+        return value
+
+    return parse
+
+
+count = number(int, 1, "a whole number of at least 1")
+natural = number(int, 0, "a whole number of at least 0")
+amount = number(float, 0.0, "a number of at least 0")
+
+
+def parser() -> Parser:
+    """The command line of run.py; the options of all losses are offered, each with the losses that read it."""
+    p = Parser(
+        prog="training/run.py",
+        description="Train on preference pairs: DIR then holds what diffusers loads, metrics.jsonl and training.json.",
+    )
+    p.add_argument("--data", required=True, help="a built dataset, a folder of Parquet files, or one such file")
+    p.add_argument("--method", required=True, choices=list(LOSSES))
+    p.add_argument("--model", default=EMBEDDED, help="'embedded' (default), a diffusers folder, or a hub id")
+    p.add_argument("--revision", help="revision of a hub id")
+    p.add_argument("--out", required=True, metavar="DIR")
+    p.add_argument(
+        "--lora-rank", type=natural, default=0, help="train LoRA adapters of this rank, not the whole U-Net"
+    )
+    p.add_argument("--steps", type=count, help="optimizer steps")
+    p.add_argument("--batch", type=count, help="pairs a step")
+    p.add_argument("--lr", type=amount, help="learning rate of AdamW, constant after the warm-up")
+    p.add_argument("--warmup", type=natural, default=10, help="steps of linear warm-up")
+    p.add_argument("--weight-decay", type=amount, default=0.01)
+    p.add_argument("--keep", type=amount, help="livo: weight of the penalty that keeps other principles' tokens idle")
+    p.add_argument("--seed", type=natural, default=0)
+    p.add_argument("--resolution", type=count, help="side of the training images; default: the model's own")
+    p.add_argument("--limit", type=natural, default=0, help="use at most this many pairs")
+    p.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
+    for name, readers in loss_options().items():
+        p.add_argument(f"--{name}", type=amount, help=f"loss option of {', '.join(readers)}")
+    return p
+
+
+def loss_options() -> dict[str, list[str]]:
+    """Option name → the losses that have it."""
+    options: dict[str, list[str]] = {}
+    for method, loss in LOSSES.items():
+        for name in loss.options:
+            options.setdefault(name, []).append(method)
+    return options
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    """The command line as a complete Config. Raises TrainingError."""
+    given = {name: value for name, value in vars(parser().parse_args(arguments)).items() if value is not None}
+    method = given["method"]
+    preset = defaults(given["model"], method)
+    known = LOSSES[method].options
+    for name, readers in loss_options().items():
+        if name in given and name not in known:
+            raise TrainingError(f"--{name} is an option of {', '.join(readers)}; {method} has {_listed(known)}")
+    if method != "livo" and "keep" in given:
+        raise TrainingError(f"--keep is an option of livo; {method} has {_listed(known)}")
+    if method == "livo" and given["lora_rank"]:
+        raise TrainingError("--lora-rank trains the U-Net (sft, dpo, mapo); livo trains a value encoder beside it")
+    settings = {"revision": None, "keep": 0.0, "resolution": 0, **preset, **given}
+    options = {name: float(settings.get(name, default)) for name, default in known.items()}
+    fields = {field.name for field in dataclasses.fields(Config)} - {"options"}
+    return Config(**{name: settings[name] for name in fields}, options=options)
+
+
+def _listed(options: Mapping[str, float]) -> str:
+    return ", ".join(f"--{name}" for name in options) or "no options"

@@ -1,0 +1,77 @@
+"""Training the U-Net: all of its weights, or LoRA adapters on its attention (peft).
+
+The reference is the model before training: a frozen copy for full fine-tuning, the same U-Net with its adapters off
+for LoRA. What is saved loads with stock diffusers: `unet/`, or `pytorch_lora_weights.safetensors`.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.diffusion import Batch, StableDiffusion, predict, squared_error
+from training.losses import Errors
+from training.methods import Step
+
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")  # as MaPO's and diffusers' scripts have it
+
+
+class UNetMethod:
+    """The U-Net of `model`, made trainable in place; `lora_rank` 0 means full fine-tuning."""
+
+    def __init__(self, model: StableDiffusion, *, lora_rank: int, reference: bool) -> None:
+        self.model = model
+        self.lora_rank = lora_rank
+        self.frozen: Any = None
+        if lora_rank:
+            from peft import LoraConfig
+
+            config = LoraConfig(
+                r=lora_rank, lora_alpha=lora_rank, init_lora_weights="gaussian", target_modules=list(LORA_TARGETS)
+            )
+            model.unet.add_adapter(config)
+        else:
+            if reference:
+                self.frozen = copy.deepcopy(model.unet)
+            model.unet.requires_grad_(True)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The weights that are trained."""
+        return [p for p in self.model.unet.parameters() if p.requires_grad]
+
+    def step(self, batch: Batch, *, reference: bool) -> Step:
+        """Winner and loser in one call; the reference's two, where wanted, in another without gradients."""
+        chosen, rejected = self._errors(self.model.unet, batch)
+        if not reference:
+            return Step(Errors(chosen, rejected))
+        with torch.no_grad():
+            if self.lora_rank:
+                self.model.unet.disable_adapters()
+            ref_chosen, ref_rejected = self._errors(self.frozen or self.model.unet, batch)
+            if self.lora_rank:
+                self.model.unet.enable_adapters()
+        return Step(Errors(chosen, rejected, ref_chosen, ref_rejected))
+
+    def _errors(self, unet: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        prediction = predict(unet, batch.latents, batch.timesteps, batch.context.doubled())
+        chosen, rejected = squared_error(prediction, batch.target).chunk(2)
+        return chosen, rejected
+
+    def save(self, folder: Path) -> None:
+        """Write `unet/`, or the LoRA file that `pipe.load_lora_weights(folder)` reads."""
+        unet = self.model.unet
+        if not self.lora_rank:
+            unet.save_pretrained(folder / "unet", safe_serialization=True)
+            return
+        import diffusers
+        from diffusers.utils import state_dict_utils
+        from peft.utils import get_peft_model_state_dict
+
+        pipeline: Any = diffusers.StableDiffusionXLPipeline if self.model.is_xl else diffusers.StableDiffusionPipeline
+        convert: Any = state_dict_utils.convert_state_dict_to_diffusers
+        layers = convert(get_peft_model_state_dict(unet))
+        pipeline.save_lora_weights(str(folder), unet_lora_layers=layers, safe_serialization=True)
