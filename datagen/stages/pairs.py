@@ -102,7 +102,9 @@ def _decide(
         return "no judge"
     if label.probability < limits.min_probability:
         return "low probability"
-    if min(_matches(for_chosen) + _matches(for_rejected), default=1.0) < limits.min_match:
+    # Each image must show what its own wording asked for; the candidates of `rank` have the context prompt alone.
+    axes = ("match", "match") if context.recipe.pairing == "rank" else ("aligned", "violating")
+    if min(_shares(for_chosen, axes[0]) + _shares(for_rejected, axes[1]), default=1.0) < limits.min_match:
         return "low match"
     return Pair(
         pair_id=content_id(prompt.prompt_id, chosen.image_id, rejected.image_id),
@@ -134,10 +136,11 @@ def _decide(
         license=context.recipe.license,
         prompt_id=prompt.prompt_id,
         split=prompt.split,
+        role=prompt.role,
     )
 
 
-def _matches(scored: Scored) -> list[float]:
-    """How far an image shows what the context prompt states, by the judges for which that is a share."""
-    absolute = [values.get("match") for name, values in scored.items() if judges.is_absolute(name)]
+def _shares(scored: Scored, axis: str) -> list[float]:
+    """How far an image shows what a text states, by the judges for which a score is a share of it."""
+    absolute = [values.get(axis) for name, values in scored.items() if judges.is_absolute(name)]
     return [value for value in absolute if value is not None]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 
 
-def pack(pipeline_folder: Path, vae_folder: Path, clip_folder: Path, pipeline_out: Path, clip_out: Path) -> None:
-    """Write the pipeline, with the VAE's finished decoder, and the CLIP folder; replaces what was there."""
+def pack(pipeline_folder: Path, clip_folder: Path, pipeline_out: Path, clip_out: Path) -> None:
+    """Write the pipeline and the CLIP folder; replaces what was there."""
     pipeline = StableDiffusionPipeline.from_pretrained(pipeline_folder)
-    pipeline.vae = AutoencoderKL.from_pretrained(vae_folder)
     pipeline.unet.half()
     pipeline.vae.half()
     # transformers loads a text encoder in the precision of its file, so this one stays whole.
@@ -21,3 +21,7 @@ def pack(pipeline_folder: Path, vae_folder: Path, clip_folder: Path, pipeline_ou
             shutil.rmtree(folder)
     pipeline.save_pretrained(pipeline_out, safe_serialization=True)
     shutil.copytree(clip_folder, clip_out)
+    for file in pipeline_out.rglob("*.json"):
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values.pop("_name_or_path", None):  # where they were trained is nobody's business
+            file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,8 +1,4 @@
-"""Trains the small AutoencoderKL on renders: every style equally often, whatever captions will be skewed to.
-
-Two stages. `train` learns both halves; `finish_decoder` then freezes the encoder and sharpens the decoder alone, so
-that latents cached for the U-Net after the first stage stay valid and both can train at once.
-"""
+"""Trains the small AutoencoderKL on renders: every style equally often, whatever captions will be skewed to."""
 
 from __future__ import annotations
 
@@ -60,34 +56,18 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def train(out: Path, steps: int = 4_500, batch_size: int = 16, peak: float = 1.5e-3, seed: int = 0) -> None:
-    """Train encoder and decoder from random weights and save a diffusers AutoencoderKL folder at `out`."""
+    """Train from random weights and save a diffusers AutoencoderKL folder at `out`."""
     torch.manual_seed(seed)
-    vae = AutoencoderKL(**architecture.VAE)
-    _fit(vae, out, steps, batch_size, peak, seed)
-
-
-def finish_decoder(out: Path, steps: int = 9_000, batch_size: int = 16, peak: float = 1e-3, seed: int = 1) -> None:
-    """Go on with the decoder of the folder `out`, its encoder frozen; overwrites the folder."""
-    torch.manual_seed(seed)
-    vae = AutoencoderKL.from_pretrained(out)
-    vae.encoder.requires_grad_(False)
-    vae.quant_conv.requires_grad_(False)
-    _fit(vae, out, steps, batch_size, peak, seed)
-
-
-def _fit(vae: AutoencoderKL, out: Path, steps: int, batch_size: int, peak: float, seed: int) -> None:
     rng = random.Random(seed)
-    whole = next(vae.encoder.parameters()).requires_grad
-    trainable = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=peak, betas=(0.9, 0.99), weight_decay=1e-4)
+    vae = AutoencoderKL(**architecture.VAE)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-4)
     started = time.time()
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, peak)
         images, weights = batch(rng, batch_size)
         with torch.autocast("cpu", torch.bfloat16):
-            with torch.set_grad_enabled(whole):
-                posterior = vae.encode(images).latent_dist
+            posterior = vae.encode(images).latent_dist
             output = vae.decode(posterior.sample()).sample
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         divergence = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
@@ -95,15 +75,13 @@ def _fit(vae: AutoencoderKL, out: Path, steps: int, batch_size: int, peak: float
         loss = rebuilt + KL_WEIGHT * divergence
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         if step % 100 == 0:
             spent = time.time() - started
             print(f"vae {step:6d} loss {rebuilt.item():.4f} kl {divergence.item():.2f} {spent:6.0f}s", flush=True)
-        if step % 1000 == 999 or step == steps - 1:
-            if whole:
-                set_scaling_factor(vae, random.Random(seed + 1))
-            vae.save_pretrained(out)
+    set_scaling_factor(vae, random.Random(seed + 1))
+    vae.save_pretrained(out)
 
 
 @torch.no_grad()
