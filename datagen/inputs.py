@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datagen import floor, pictures
+from datagen import pictures
 from datagen.errors import InputError, nearest
 
 FILE_COLUMNS = ("file", "file_name", "path")  # how tables name an image file, after the column that was asked for
 PAIR_COLUMNS = ("chosen", "rejected")
+CELL = 1 << 24  # characters of a prompt that are looked at; 100,000 are a row with an error, not a crash
 ROWS = 32  # rows of Parquet read at a time; with 1,000 of them a data set of large images fills the memory
 
 
@@ -35,7 +37,7 @@ class Item:
 
 def open_input(path: Path, prompts: Path | None, image_column: str, prompt_column: str) -> tuple[int, Iterator[Item]]:
     """How many images there are, and the images; InputError for what is no folder, table or data set of images."""
-    if not path.exists():
+    if not _exists(path):
         raise InputError(f"there is no {path}; give a folder of images or a Parquet file")
     if prompts is not None:
         if not path.is_dir():
@@ -55,21 +57,31 @@ def open_input(path: Path, prompts: Path | None, image_column: str, prompt_colum
 
 def _beside(folder: Path, image: Path) -> Item:
     """An image with the prompt in the .txt file of its name."""
-    name, sidecar = image.relative_to(folder).as_posix(), image.with_suffix(".txt")
+    sidecar = image.with_suffix(".txt")
+    # A file name may be any bytes; a table holds text.
+    name = os.fsencode(image.relative_to(folder).as_posix()).decode("utf-8", "replace")
     try:
-        with sidecar.open(encoding="utf-8") as file:
-            prompt = file.read(floor.MAX_CHARACTERS + 1).strip()
+        with sidecar.open(encoding="utf-8-sig") as file:
+            prompt = file.read(CELL).strip()
     except FileNotFoundError:
         return Item(name, image, None, f"no prompt: expected {sidecar.name} beside the image, or --prompts")
     except (OSError, UnicodeDecodeError) as error:
         return Item(name, image, None, f"the prompt in {sidecar.name} cannot be read: {error}")
-    return Item(name, image, prompt)
+    return Item(name, image, prompt or None, None if prompt else f"no prompt: {sidecar.name} is empty")
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something; False too for a name that no file can have."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _listed(folder: Path, table: Path, image_column: str, prompt_column: str) -> tuple[int, Iterator[Item]]:
     """The images that a table of files and prompts names."""
     rows = _rows_of_csv if table.suffix.lower() == ".csv" else _rows_of_parquet
-    known: list[str] = list(next(rows(table), {}))
+    known = [name for name in next(rows(table), {}) if name is not None]  # None: cells beyond the header
     if not known:
         raise InputError(f"{table} has no rows")
     files = next((name for name in (image_column, *FILE_COLUMNS) if name in known), None)
@@ -78,20 +90,27 @@ def _listed(folder: Path, table: Path, image_column: str, prompt_column: str) ->
     if prompt_column not in known:
         raise InputError(f"{table} has no column {prompt_column!r}; {nearest(prompt_column, known)}")
     total = sum(1 for _ in rows(table))  # read twice, since a list of all prompts may not fit the memory
-    return total, (_of_row(folder, str(row[files]), row[prompt_column]) for row in rows(table))
+    return total, (_of_row(folder, row[files], row[prompt_column]) for row in rows(table))
 
 
-def _of_row(folder: Path, file: str, prompt: Any) -> Item:
-    path = folder / file
-    if not path.is_file():
-        return Item(file, None, None, "there is no such file")
-    return Item(
-        file, path, None if prompt is None else str(prompt), None if prompt else "no prompt: the cell is empty"
-    )
+def _of_row(folder: Path, cell: Any, prompt: Any) -> Item:
+    if not cell:
+        return Item("", None, None, "no image: the cell is empty")
+    name = str(cell)
+    path = folder / name
+    if not _exists(path) or not path.is_file():
+        return Item(name, None, None, "there is no such file")
+    return _with_prompt(name, path, prompt)
+
+
+def _with_prompt(name: str, source: Path | bytes, cell: Any) -> Item:
+    """An image with the prompt of a table's cell."""
+    prompt = "" if cell is None else str(cell).strip()
+    return Item(name, source, prompt or None, None if prompt else "no prompt: the cell is empty")
 
 
 def _rows_of_csv(table: Path) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(1 << 24)  # a cell of 100,000 characters is a row with an error, not a crash
+    csv.field_size_limit(CELL)
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             yield from csv.DictReader(file)
@@ -102,8 +121,12 @@ def _rows_of_csv(table: Path) -> Iterator[dict[str, Any]]:
 def _rows_of_parquet(table: Path) -> Iterator[dict[str, Any]]:
     if table.suffix.lower() != ".parquet":
         raise InputError(f"{table} is neither a .csv nor a .parquet file")
-    for batch in _open(table).iter_batches(1024):
-        yield from batch.to_pylist()
+    file = _open(table)
+    try:
+        for batch in file.iter_batches(1024):
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{table} is damaged: {' '.join(str(error).split())[:200]}") from error
 
 
 def _open(path: Path) -> Any:
@@ -138,6 +161,10 @@ def _image_columns(shard: Path, schema: Any, image_column: str, prompt_column: s
         raise InputError(f"{shard} has no column {image_column!r}; {nearest(image_column, schema.names)}")
     if prompt_column not in schema.names:
         raise InputError(f"{shard} has no column {prompt_column!r}; {nearest(prompt_column, schema.names)}")
+    kind = schema.field(prompt_column).type
+    text = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(text) or pa.types.is_large_string(text)):
+        raise InputError(f"{shard}: column {prompt_column!r} is {kind}, not text")
     for column in columns:
         kind = schema.field(column).type
         encoded = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
@@ -163,6 +190,4 @@ def _of_cell(name: str, cell: bytes | Mapping[str, Any] | None, prompt: Any) -> 
     encoded = cell.get("bytes") if isinstance(cell, Mapping) else cell
     if encoded is None:
         return Item(name, None, None, "no image: the cell has no bytes")
-    return Item(
-        name, encoded, None if prompt is None else str(prompt), None if prompt else "no prompt: the cell is empty"
-    )
+    return _with_prompt(name, encoded, prompt)

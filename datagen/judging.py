@@ -71,8 +71,12 @@ def judge_path(
     """
     if not judges:
         raise ModelError(f"no judge was named; known: {', '.join(registry.names())}")
+    judges = list(dict.fromkeys(judges))
     for name in judges:
         registry.module(name)  # an unknown name is told before a model is loaded
+    for given in (input, prompts):
+        if given is not None and os.path.exists(out) and os.path.exists(given) and out.samefile(given):
+            raise RunError(f"{out} is what is judged; give another name for the scores")
     total, items = inputs.open_input(input, prompts, image_column, prompt_column)
     panel = [registry.load(name, _Choice(clip_model)) for name in judges]
     images = scored = errors = 0
@@ -134,9 +138,9 @@ class _Table:
         self._writer: Any = None
 
     def __enter__(self) -> _Table:
-        if self._out.is_dir():
-            raise RunError(f"{self._out} is a folder; give the name of a Parquet file")
         try:
+            if self._out.is_dir():
+                raise RunError(f"{self._out} is a folder; give the name of a Parquet file")
             self._out.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._temporary.open("wb")
         except OSError as error:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 100_000_000  # 300 MB as RGB; beyond it a small file can take all memory
+MAX_RATIO = 500  # of the sides; judges enlarge the shorter one to their own size, and the longer one with it
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # none of the formats that start a helper program
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
@@ -50,6 +51,8 @@ def _check_size(width: int, height: int) -> None:
             f"the image is too large: {width}×{height} is {width * height / 1e6:.0f} megapixels, "
             f"at most {MAX_PIXELS // 10**6} are read"
         )
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise Unreadable(f"the image is too narrow: {width}×{height}, sides of at most 1:{MAX_RATIO} are read")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

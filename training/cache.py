@@ -25,6 +25,7 @@ class Cache:
     """Latent distributions (N, 2, C, h, w; chosen first), unscaled, and the conditioning of each distinct prompt.
 
     `time_ids` (N, 6) is SDXL's original size and crop, which belong to a pair and not to its prompt; None for SD 1.5.
+    `empty_row` is the row of `context` that holds the empty prompt.
     """
 
     mean: Tensor
@@ -32,6 +33,7 @@ class Cache:
     scaling_factor: float
     context: Context
     prompt_rows: Tensor
+    empty_row: int
     time_ids: Tensor | None
 
     def latents(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -41,9 +43,12 @@ class Cache:
         sample = (mean + std * noise) * self.scaling_factor
         return torch.cat([sample[:, 0], sample[:, 1]])
 
-    def contexts(self, rows: Tensor) -> Context:
-        """The conditioning of the given pairs, B rows."""
-        picked = self.context.pick(self.prompt_rows[rows])
+    def contexts(self, rows: Tensor, empty: Tensor | None = None) -> Context:
+        """The conditioning of the given pairs, B rows; the empty prompt's where `empty` (B,) is True."""
+        own = self.prompt_rows[rows]
+        if empty is not None:
+            own = torch.where(empty.to(own.device), self.empty_row, own)
+        picked = self.context.pick(own)
         return picked if self.time_ids is None else dataclasses.replace(picked, time_ids=self.time_ids[rows])
 
 
@@ -64,7 +69,7 @@ def build(model: StableDiffusion, pairs: data.Pairs, resolution: int) -> Cache:
             means.append(posterior.mean.unflatten(0, (-1, 2)))
             stds.append(posterior.std.unflatten(0, (-1, 2)))
             progress.advance(len(rows))
-    unique = list(dict.fromkeys(pairs.prompts))
+    unique = list(dict.fromkeys([*pairs.prompts, ""]))
     index = {prompt: i for i, prompt in enumerate(unique)}
     texts = [encode_text(model, unique[i : i + CHUNK]) for i in range(0, len(unique), CHUNK)]
     pooled = [p for _, p in texts if p is not None]
@@ -74,6 +79,7 @@ def build(model: StableDiffusion, pairs: data.Pairs, resolution: int) -> Cache:
         scaling_factor=float(model.vae.config.scaling_factor),
         context=Context(torch.cat([hidden for hidden, _ in texts]), torch.cat(pooled) if pooled else None),
         prompt_rows=torch.tensor([index[p] for p in pairs.prompts], device=device),
+        empty_row=index[""],
         time_ids=torch.tensor(time_ids, dtype=torch.float32, device=device) if model.is_xl else None,
     )
 

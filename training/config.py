@@ -37,6 +37,7 @@ class Config:
     warmup: int
     weight_decay: float
     keep: float
+    anchor: float
     seed: int
     resolution: int
     limit: int
@@ -54,8 +55,8 @@ class Config:
 _EMBEDDED: dict[str, dict[str, Any]] = {
     "sft": {"lr": 1e-4, "steps": 120, "batch": 32},
     "dpo": {"lr": 1e-4, "steps": 120, "batch": 32, "beta": 500.0},
-    "mapo": {"lr": 1e-4, "steps": 300, "batch": 32},
-    "livo": {"lr": 5e-4, "steps": 450, "batch": 32, "beta": 100.0, "alpha": 100.0, "gamma1": 0.1, "gamma2": 2.0},
+    "mapo": {"lr": 1e-4, "steps": 300, "batch": 32, "anchor": 0.15},
+    "livo": {"lr": 5e-4, "steps": 1000, "batch": 32, "beta": 100.0, "alpha": 100.0, "gamma1": 0.1, "gamma2": 2.0},
 }
 # As published where it is: the README runs of LiVO and MaPO. The learning rate of dpo and sft is the one that MaPO's
 # authors found for their DPO baseline.
@@ -113,6 +114,14 @@ natural = number(int, 0, "a whole number of at least 0")
 amount = number(float, 0.0, "a number of at least 0")
 
 
+def share(text: str) -> float:
+    """An argparse type: a number from 0 up to, but not including, 1."""
+    value: float = amount(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to below 1")
+    return value
+
+
 def parser() -> Parser:
     """The command line of run.py; the options of all losses are offered, each with the losses that read it."""
     p = Parser(
@@ -133,6 +142,12 @@ def parser() -> Parser:
     p.add_argument("--warmup", type=natural, default=10, help="steps of linear warm-up")
     p.add_argument("--weight-decay", type=amount, default=0.01)
     p.add_argument("--keep", type=amount, help="livo: weight of the penalty that keeps other principles' tokens idle")
+    p.add_argument(
+        "--anchor",
+        type=share,
+        help="share of the pairs that hold the unconditional branch in place: no caption, the rejected image is "
+        "denoised; without it guidance cancels part of what full fine-tuning learns; not for livo",
+    )
     p.add_argument("--seed", type=natural, default=0)
     p.add_argument("--resolution", type=count, help="side of the training images; default: the model's own")
     p.add_argument("--limit", type=natural, default=0, help="use at most this many pairs")
@@ -163,9 +178,11 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
             raise TrainingError(f"--{name} is an option of {', '.join(readers)}; {method} has {_listed(known)}")
     if method != "livo" and "keep" in given:
         raise TrainingError(f"--keep is an option of livo; {method} has {_listed(known)}")
+    if method == "livo" and "anchor" in given:
+        raise TrainingError("--anchor is for the U-Net's own training; livo leaves that branch alone")
     if method == "livo" and given["lora_rank"]:
         raise TrainingError("--lora-rank trains the U-Net (sft, dpo, mapo); livo trains a value encoder beside it")
-    settings = {"revision": None, "keep": 0.0, "resolution": 0, **preset, **given}
+    settings = {"revision": None, "keep": 0.0, "anchor": 0.0, "resolution": 0, **preset, **given}
     options = {name: float(settings.get(name, default)) for name, default in known.items()}
     fields = {field.name for field in dataclasses.fields(Config)} - {"options"}
     return Config(**{name: settings[name] for name in fields}, options=options)

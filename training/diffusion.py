@@ -166,12 +166,16 @@ def encode_text(model: StableDiffusion, texts: Sequence[str]) -> tuple[Tensor, T
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """B noised pairs, chosen first: latents, target (2B, C, h, w), timesteps (2B,), context of B rows, B texts."""
+    """B noised pairs, chosen first: latents, target (2B, C, h, w), timesteps (2B,), context of B rows, B texts.
+
+    `anchor` (B,) marks pairs that hold the unconditional branch: no caption, and the images' order turned round.
+    """
 
     latents: Tensor
     target: Tensor
     timesteps: Tensor
     context: Context
+    anchor: Tensor
     prompts: list[str]
     principles: list[str]
     other_principles: list[str | None]

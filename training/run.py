@@ -72,13 +72,14 @@ def train(settings: Config) -> None:
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 made = method.step(batch, reference=loss.needs_reference)
             outcome = loss.function(made.errors, **settings.options)
-            total = outcome.loss if made.penalty is None else outcome.loss + made.penalty
+            total = torch.where(batch.anchor, made.errors.chosen.float(), outcome.loss)
+            total = total if made.penalty is None else total + made.penalty
             optimizer.zero_grad(set_to_none=True)
             total.mean().backward()
             torch.nn.utils.clip_grad_norm_(method.parameters(), CLIP_NORM)
             optimizer.step()
 
-            recorded.append(measure(outcome, made))
+            recorded.append(measure(outcome, made, ~batch.anchor))
             if (step + 1) % LOG_EVERY == 0 or step + 1 == settings.steps:
                 line = {"step": step + 1, **averages(recorded), "lr": optimizer.param_groups[0]["lr"]}
                 if line["loss"] != line["loss"]:
@@ -123,6 +124,11 @@ def draw(
     rows = batch_rows(len(pairs), settings.batch, settings.seed, step)
     rng = generator(settings.seed, "step", step)
     latents = store.latents(rows, rng)
+    # Guidance subtracts the unconditional branch, which full fine-tuning drags along, so what both branches learn
+    # cancels. A share of the pairs holds that branch where it was: no caption, and the rejected image to denoise.
+    anchor = torch.rand(len(rows), generator=generator(settings.seed, "anchor", step)) < settings.anchor
+    anchor = anchor.to(latents.device)
+    latents = torch.where(anchor.repeat(2)[:, None, None, None], latents.roll(len(rows), 0), latents)
     shape = (len(rows), *latents.shape[1:])
     noise = torch.randn(shape, generator=rng).to(latents.device).repeat(2, 1, 1, 1)
     timesteps = torch.randint(0, model.noise_scheduler.config.num_train_timesteps, (len(rows),), generator=rng)
@@ -133,7 +139,8 @@ def draw(
         latents=noised,
         target=target,
         timesteps=timesteps,
-        context=store.contexts(rows),
+        context=store.contexts(rows, anchor),
+        anchor=anchor,
         prompts=[pairs.prompts[i] for i in rows],
         principles=principles,
         other_principles=other_principles(principles, sorted(set(pairs.principles)), rng),
@@ -149,8 +156,8 @@ def other_principles(own: list[str], known: list[str], rng: torch.Generator) -> 
     return drawn
 
 
-def measure(outcome: Outcome, made: Step) -> dict[str, Tensor]:
-    """What is logged of a step, as detached scalars; half credit for exact ties of the margin."""
+def measure(outcome: Outcome, made: Step, counted: Tensor) -> dict[str, Tensor]:
+    """What is logged of a step's `counted` pairs (B,), as detached scalars; half credit for a tie of the margin."""
     margin = outcome.margin.detach()
     values = {
         "loss": outcome.loss,
@@ -162,7 +169,8 @@ def measure(outcome: Outcome, made: Step) -> dict[str, Tensor]:
         "ref_rejected_error": made.errors.ref_rejected,
         "penalty": made.penalty,
     }
-    return {name: value.detach().mean() for name, value in values.items() if value is not None}
+    share = counted.float() / counted.sum().clamp(min=1)
+    return {name: (value.detach() * share).sum() for name, value in values.items() if value is not None}
 
 
 def averages(recorded: list[dict[str, Tensor]]) -> dict[str, float]:

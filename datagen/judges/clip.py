@@ -99,21 +99,26 @@ def _load(clip_model: str, scale: float) -> Clip:
     from datagen import world
 
     folder = world.CLIP if clip_model == "embedded" else Path(clip_model)
+    activation = False
     if clip_model == "embedded" or folder.is_dir():
         name, tag = f"local-dir:{folder}", None
         identity = f"{'embedded' if clip_model == 'embedded' else folder.resolve().name}@{_digest(folder)}"
     else:
         name, tag = _known(clip_model)
         identity = clip_model
+        # OpenAI's weights were trained with QuickGELU, which the plain names (ViT-L-14) do not have.
+        activation = bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         with warnings.catch_warnings():
-            # open_clip only warns when weights were trained with another activation than the architecture's.
+            # open_clip only warns of the other mismatch: an architecture with QuickGELU, weights without.
             warnings.filterwarnings("error", message="QuickGELU mismatch")
-            model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, device=device)
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                name, pretrained=tag, device=device, force_quick_gelu=activation
+            )
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # whatever the libraries raise on damaged files, on a mismatch or without a network
-        hint = "; name the architecture with -quickgelu" if "QuickGELU" in str(error) else ""
+        hint = "; name the architecture without -quickgelu" if "QuickGELU" in str(error) else ""
         problem = " ".join(str(error).split())[:200]
         raise ModelError(f"the CLIP model {clip_model} does not load: {problem}{hint}") from error
     return Clip(model.eval(), preprocess, tokenizer, f"{VERSION}:{identity}", scale)
@@ -127,7 +132,7 @@ def _known(clip_model: str) -> tuple[str, str]:
     if clip_model not in known:
         import difflib
 
-        close = difflib.get_close_matches(clip_model, known, n=3) or ["ViT-L-14-quickgelu/openai"]
+        close = difflib.get_close_matches(clip_model, known, n=3) or ["ViT-L-14/openai"]
         raise ModelError(
             f"no CLIP model is called {clip_model!r}; give embedded, an open_clip folder, "
             f"or architecture/pretrained such as {', '.join(close)}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import json
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def _matched(
 ) -> list[tuple[Image | None, Image | None]]:
     """Which two images stand against each other, preferred one first; None for one that failed."""
     if context.recipe.pairing == "rank":
-        return [_best_and_worst(context, [image for image in images if image.error is None], scored)]
+        return [_best_and_worst(context, images, scored)]
     sides: dict[str, dict[int, Image | None]] = {"chosen": {}, "rejected": {}}
     for image in images:
         sides[image.side][image.index] = image if image.error is None else None
@@ -66,16 +67,20 @@ def _best_and_worst(
     context: Context, images: list[Image], scored: dict[str, Scored]
 ) -> tuple[Image | None, Image | None]:
     """The candidates that lean most and least towards the principle; of equals the first is best, the last worst."""
-    if len(images) < 2:
+    made = [image for image in images if image.error is None]
+    if len(made) < 2:
         return None, None
 
-    def lean(image: Image) -> float:
+    def lean(image: Image) -> float | None:
         leans = {name: aggregate.lean(values) for name, values in scored[image.image_id].items()}
-        return sum(judges.scale(n, context.profile) * value for n, value in leans.items() if value is not None)
+        spoken = [judges.scale(name, context.profile) * value for name, value in leans.items() if value is not None]
+        return math.fsum(spoken) if spoken else None
 
-    best = max(images, key=lambda image: (lean(image), -image.index))
-    worst = min(images, key=lambda image: (lean(image), -image.index))
-    return best, worst
+    leans = [(value, -image.index, image) for image in made if (value := lean(image)) is not None]
+    if len(leans) < 2:  # an image that no judge could read is neither best nor worst
+        return made[0], made[-1]
+    leans.sort(key=lambda entry: entry[:2])
+    return leans[-1][2], leans[0][2]
 
 
 def _decide(

@@ -116,7 +116,7 @@ def test_cache_samples_the_posterior_around_its_mean(sd15_folder: Path, dataset:
     mean = torch.cat([store.mean[rows, 0], store.mean[rows, 1]]) * store.scaling_factor
     std = torch.cat([store.std[rows, 0], store.std[rows, 1]]) * store.scaling_factor
     assert ((drawn.mean(0) - mean).abs() < 0.3 * std + 1e-6).all()
-    assert len(store.context.hidden) == len(set(pairs.prompts))
+    assert len(store.context.hidden) == len({*pairs.prompts, ""})
     hidden, _ = diffusion.encode_text(model, [pairs.prompts[3], pairs.prompts[0]])
     torch.testing.assert_close(store.contexts(rows).hidden, hidden)
 

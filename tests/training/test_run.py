@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training import config
-from training.run import batch_rows, main, other_principles
+from training import cache, config, data, diffusion
+from training.run import batch_rows, draw, main, other_principles
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = {
@@ -51,6 +51,26 @@ def test_same_command_same_weights(method: str, sd15_folder: Path, dataset: Path
     assert lines[-1]["step"] == 3
     assert {"loss", "accuracy", "margin", "chosen_error", "rejected_error"} <= set(lines[-1])
     assert ("ref_chosen_error" in lines[-1]) == (method in ("dpo", "livo"))
+
+
+def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd15_folder: Path, dataset: Path) -> None:
+    pairs = data.load(str(dataset), limit=0)
+    model = diffusion.load(str(sd15_folder))
+    store = cache.build(model, pairs, model.resolution)
+    line = ["--data", str(dataset), "--model", str(sd15_folder), "--out", "x", "--method", "mapo", "--batch", "8"]
+    plain, turned = (
+        draw(pairs, store, model, config.parse([*line, "--anchor", value]), step=0) for value in ("0", "0.5")
+    )
+    size, empty = 8, store.context.hidden[store.empty_row]
+    lost = (turned.context.hidden == empty).flatten(1).all(1)
+    assert torch.equal(lost, turned.anchor) and not plain.anchor.any()
+    assert 0 < lost.sum() < size
+    assert torch.equal(turned.timesteps, plain.timesteps)
+    for i in range(size):
+        sides = (i + size, i) if lost[i] else (i, i + size)
+        # The noise is shared by the two images of a pair, so swapping them swaps the noised latents.
+        assert torch.equal(turned.latents[i], plain.latents[sides[0]])
+        assert torch.equal(turned.latents[i + size], plain.latents[sides[1]])
 
 
 def test_another_seed_gives_other_weights(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
