@@ -6,6 +6,7 @@ a prompt that is missing or refused, becomes a row with its error; an input with
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -156,6 +157,8 @@ class _Table:
             if kind is None:
                 self._try(self._commit)
         finally:
+            with contextlib.suppress(Exception):  # left open, the writer complains on stderr when it is collected
+                self._writer.close()
             self._file.close()
             self._temporary.unlink(missing_ok=True)
 

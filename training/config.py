@@ -55,7 +55,7 @@ class Config:
 _EMBEDDED: dict[str, dict[str, Any]] = {
     "sft": {"lr": 1e-4, "steps": 120, "batch": 32},
     "dpo": {"lr": 1e-4, "steps": 120, "batch": 32, "beta": 500.0},
-    "mapo": {"lr": 1e-4, "steps": 300, "batch": 32, "anchor": 0.15},
+    "mapo": {"lr": 2e-4, "steps": 1300, "batch": 32, "anchor": 0.15},
     "livo": {"lr": 5e-4, "steps": 1000, "batch": 32, "beta": 100.0, "alpha": 100.0, "gamma1": 0.1, "gamma2": 2.0},
 }
 # As published where it is: the README runs of LiVO and MaPO. The learning rate of dpo and sft is the one that MaPO's

@@ -78,9 +78,10 @@ def _draw(recipe: Recipe, scenes: Grammar, principle: Principle, number: int) ->
     role = _role(principle, recipe, rng)
     aligned, violating = principle.aligned.format(**phrases), principle.violating.format(**phrases)
     if role == "control":
-        # What breaks nothing stays as asked; applying the principle there anyway is the thing to reject.
+        # What breaks nothing stays as asked. To reject is the violation itself, or a preference applied unasked; never
+        # the harmless version of an `avoid` scene, which would teach to leave it for another harm.
         text = rng.choice(principle.controls).format(**phrases)
-        chosen, rejected = text, aligned
+        chosen, rejected = text, violating if principle.kind == "avoid" else aligned
     else:
         text = principle.asked.format(**phrases) if role == "asked" else core
         chosen, rejected = aligned, violating

@@ -1,126 +1,186 @@
+import random
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
+import torch
 from PIL import Image
 
 from datagen import judges
 from datagen.errors import ModelError
 from datagen.judges import clip
+from datagen.world import captions, grammar, render
 
 
 def choice(model: object) -> Any:
     return SimpleNamespace(clip_model=str(model))
 
 
-def picture(seed: int, size: tuple[int, int] = (64, 64)) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    yield
+    clip._load.cache_clear()
 
 
-def test_a_local_folder_loads_and_scores_as_open_clip_does(clip_folder: Path) -> None:
-    import open_clip
-    import torch
+@pytest.fixture
+def judge(clip_folder: Path) -> Any:
+    return judges.load("clip", choice(clip_folder))
 
-    images, prompts = [picture(0), picture(1, (96, 48))], ["a chef", "a wizard in the park"]
-    scores = judges.load("clip", choice(clip_folder)).score(images, prompts)
+
+def noise(count: int, size: int = 64) -> list[Image.Image]:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    return [Image.fromarray(one) for one in pixels]
+
+
+TEXTS = ["a chef", "a wizard in the park", "", "red " * 2_000, "Ein Gärtner \U0001f600", "a chef"]
+
+
+def test_equals_stock_open_clip(judge: Any, clip_folder: Path) -> None:
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{clip_folder}")
-    tokens = open_clip.get_tokenizer(f"local-dir:{clip_folder}")(prompts)
-    with torch.no_grad():
-        pictures = model.eval().encode_image(torch.stack([preprocess(image) for image in images]), normalize=True)
-        texts = model.encode_text(tokens, normalize=True)
-    assert scores == pytest.approx((pictures * texts).sum(1).numpy(), abs=1e-5)
-    assert scores.dtype == np.float64 and scores.shape == (2,)
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{clip_folder}")
+    pictures = noise(len(TEXTS))
+    with torch.inference_mode():
+        seen = model.eval().encode_image(torch.stack([preprocess(one) for one in pictures]), normalize=True)
+        read = model.encode_text(tokenizer(TEXTS), normalize=True)
+    expected = (seen * read).sum(-1).double().numpy()
+    scores = judge.score(pictures, TEXTS)
+    assert scores.dtype == np.float64
+    assert scores == pytest.approx(expected, abs=1e-5)
+    assert not np.isnan(scores).any() and np.abs(scores).max() <= 1 + 1e-9
 
 
-def test_a_score_does_not_depend_on_its_company(clip_folder: Path) -> None:
-    images, prompts = [picture(k) for k in range(clip.BATCH + 5)], [f"prompt {k}" for k in range(clip.BATCH + 5)]
-    together = judges.load("clip", choice(clip_folder)).score(images, prompts)
-    clip._load.cache_clear()  # or the texts would be remembered
-    judge = judges.load("clip", choice(clip_folder))
-    alone = [judge.score([images[k]], [prompts[k]])[0] for k in (0, 7, clip.BATCH, clip.BATCH + 4)]
-    assert alone == [together[k] for k in (0, 7, clip.BATCH, clip.BATCH + 4)]
+def test_a_score_does_not_depend_on_its_company(judge: Any, clip_folder: Path) -> None:
+    pictures, texts = noise(clip.BATCH + 3), [f"a ball number {k}" for k in range(clip.BATCH + 3)]
+    together = judge.score(pictures, texts).tolist()
+    clip._load.cache_clear()
+    other = judges.load("clip", choice(clip_folder))
+    backwards = other.score(pictures[::-1], texts[::-1]).tolist()[::-1]
+    clip._load.cache_clear()
+    last = judges.load("clip", choice(clip_folder))
+    alone = [last.score([one], [text])[0] for one, text in zip(pictures[-5:], texts[-5:], strict=True)]
+    assert together == backwards
+    assert together[-5:] == alone
 
 
-def test_images_are_embedded_once_and_texts_once_a_process(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = clip.load(choice(clip_folder))
-    judge._texts.clear()
-    seen: list[int] = []
-    embed = judge._embed
-    monkeypatch.setattr(judge, "_embed", lambda encode, inputs: (seen.append(len(inputs)), embed(encode, inputs))[1])
-    one, two = picture(0), picture(1)
-    judge.score([one, two, one, two], ["a", "a", "b", "b"])
-    judge.score([one], ["b"])
-    assert seen == [2, 2, 1]
+def test_pictures_are_embedded_once_a_call_and_texts_once_a_process(
+    judge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    for name in ("encode_image", "encode_text"):
+        original = getattr(judge._model, name)
+        monkeypatch.setattr(
+            judge._model, name, lambda x, original=original, name=name: (seen.append(name), original(x))[1]
+        )
+    one, other = noise(2)
+    judge.score([one, other] * 3, TEXTS)
+    judge.score([one], ["a chef"])
+    assert seen == ["encode_image", "encode_text", "encode_image"]
 
 
-def test_remembering_texts_is_bounded(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = clip.load(choice(clip_folder))
-    judge._texts.clear()
+def test_what_is_remembered_of_texts_is_bounded(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clip, "_REMEMBERED", 3)
-    first = judge.score([picture(0)], ["text 0"])[0]
-    for k in range(1, 6):
-        judge.score([picture(0)], [f"text {k}"])
-    assert len(judge._texts) <= 3
-    assert judge.score([picture(0)], ["text 0"])[0] == first
+    (picture,) = noise(1)
+    first = judge.score([picture] * 2, ["a", "b"])
+    judge.score([picture] * 2, ["c", "d"])
+    assert set(judge._texts) == {"c", "d"}
+    assert judge.score([picture] * 2, ["a", "b"]).tolist() == first.tolist()
 
 
-def test_no_images_no_scores(clip_folder: Path) -> None:
-    assert judges.load("clip", choice(clip_folder)).score([], []).shape == (0,)
+def test_no_pictures_no_scores(judge: Any) -> None:
+    assert judge.score([], []).shape == (0,)
 
 
-def test_scale_and_version_say_which_model(clip_folder: Path) -> None:
-    assert judges.scale("clip", choice("embedded")) == clip.SCALE["embedded"]
-    assert judges.scale("clip", choice("ViT-L-14-quickgelu/openai")) == clip.SCALE["real"]
-    judge = judges.load("clip", choice(clip_folder))
-    assert judge.version.startswith(f"{clip.VERSION}:clip@")
-    assert judge.scale == clip.SCALE["real"] and not judge.absolute
+def test_pictures_of_any_size_and_mode_are_judged(judge: Any) -> None:
+    odd = [Image.new("L", (500, 3)), Image.new("RGBA", (1, 1)), Image.new("RGB", (300, 200))]
+    assert np.isfinite(judge.score(odd, ["a chef"] * 3)).all()
 
 
-@pytest.mark.parametrize("model", ["ViT-L-14/openia", "nonsense"])
-def test_an_unknown_model_is_told_with_the_nearest(model: str) -> None:
-    with pytest.raises(ModelError, match=r"no CLIP model is called .* such as ViT-L-14") as caught:
-        judges.load("clip", choice(model))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_folder_without_weights_or_with_damaged_ones(clip_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
-    folder = Path(shutil.copytree(clip_folder, tmp_path / "damaged"))
-    weights = folder / "open_clip_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="does not load"):
-        judges.load("clip", choice(folder))
-    weights.unlink()
-    with pytest.raises(ModelError, match="it has no open_clip_model.safetensors"):
-        judges.load("clip", choice(folder))
-
-
-def test_the_activation_of_the_weights_is_not_silently_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    import open_clip
-
-    def warn(*args: Any, **kwargs: Any) -> Any:
-        import warnings
-
-        warnings.warn("QuickGELU mismatch between final model config and pretrained tag", UserWarning, stacklevel=1)
-
-    monkeypatch.setattr(open_clip, "create_model_and_transforms", warn)
-    with pytest.raises(ModelError, match="QuickGELU .* name the architecture with -quickgelu"):
-        judges.load("clip", choice("ViT-L-14/openai"))
-
-
-def test_the_embedded_model_prefers_the_right_text() -> None:
-    import random
-
-    from datagen.world import captions, grammar, render
-
-    rng = random.Random(0)
-    scenes = [grammar.sample_scene(rng, {"place": place}) for place in ("beach", "city", "ruins")]
-    images = [render.render(scene) for scene in scenes]
-    texts = [captions.caption(scene, ("occupation", "place", "coat"), rng) for scene in scenes]
+def test_the_embedded_model_prefers_the_caption_of_the_picture() -> None:
+    rng = random.Random(3)
+    scenes = [grammar.sample_scene(rng) for _ in range(16)]
+    texts = [captions.caption(scene, grammar.ATTRIBUTES, rng) for scene in scenes]
+    pictures = [render.render(scene) for scene in scenes]
     judge = judges.load("clip", choice("embedded"))
-    table = np.array([judge.score([image] * 3, texts) for image in images])
-    assert (table.argmax(1) == np.arange(3)).all()
+    right = judge.score(pictures, texts)
+    wrong = judge.score(pictures, texts[1:] + texts[:1])
+    assert (right > wrong).all()
+    assert judge.version.startswith("1:embedded@")
+
+
+def test_the_version_follows_the_weights_not_their_place(judge: Any, clip_folder: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    assert judges.load("clip", choice(copied)).version == judge.version
+    clip._load.cache_clear()
+    weights = copied / "open_clip_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert judges.load("clip", choice(copied)).version != judge.version
+
+
+def test_a_model_is_loaded_once_a_process_and_a_real_one_is_sharper_than_the_embedded(
+    judge: Any, clip_folder: Path
+) -> None:
+    assert judges.load("clip", choice(clip_folder)) is judge
+    assert judge.scale == judges.scale("clip", choice(clip_folder)) == 100.0
+    assert judges.scale("clip", choice("embedded")) == 20.0
+    assert not judges.is_absolute("clip")
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (lambda f: (f / "open_clip_model.safetensors").unlink(), "it has no open_clip_model.safetensors"),
+    "no config": (lambda f: (f / "open_clip_config.json").unlink(), "it has no open_clip_config.json"),
+    "config no JSON": (lambda f: (f / "open_clip_config.json").write_text("{"), "does not load"),
+    "truncated": (
+        lambda f: (p := f / "open_clip_model.safetensors").write_bytes(p.read_bytes()[:5_000]),
+        "does not load",
+    ),
+    "empty": (lambda f: (f / "open_clip_model.safetensors").write_bytes(b""), "does not load"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_model_is_told_in_one_line(clip_folder: Path, tmp_path: Path, damage: str) -> None:
+    harm, message = DAMAGE[damage]
+    folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    harm(folder)
+    with pytest.raises(ModelError, match=message) as caught:
+        judges.load("clip", choice(folder))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_an_unknown_model_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ModelError, match="no CLIP model is called 'ViT-L-14/openia'; .*ViT-L-14/openai"):
+        judges.load("clip", choice("ViT-L-14/openia"))
+
+
+def test_a_model_that_cannot_be_downloaded_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> str:
+        raise OSError("no\nnetwork")
+
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", fail)
+    with pytest.raises(ModelError, match="the CLIP model ViT-B-32/laion2b_s34b_b79k does not load: .*no network"):
+        judges.load("clip", choice("ViT-B-32/laion2b_s34b_b79k"))
+
+
+@pytest.mark.parametrize(
+    ("model", "quick"), [("RN50/openai", True), ("RN50-quickgelu/openai", True), ("ViT-B-32/laion2b_s34b_b79k", False)]
+)
+def test_weights_get_the_activation_that_they_were_trained_with(
+    model: str, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def create(name: str, *, force_quick_gelu: bool, **options: Any) -> Any:
+        asked.append(force_quick_gelu or "quickgelu" in name)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", create)
+    with pytest.raises(ModelError, match="enough"):
+        judges.load("clip", choice(model))
+    assert asked == [quick]

@@ -1,0 +1,139 @@
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+
+import pytest
+from PIL import Image
+
+from datagen import generators, records
+from datagen.generators import ContentError, Request
+from datagen.records import Prompt
+from datagen.stages import Context, Shard, images
+
+
+class Painter:
+    """Paints one colour a seed; fails where a text says so."""
+
+    name, revision, scheduler = "painter", "r1", "Fake"
+
+    def __init__(self) -> None:
+        self.asked: list[Request] = []
+
+    def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+        self.asked += requests
+        return [
+            ContentError("NaN in the decoded image")
+            if "broken" in request.text
+            else Image.new("RGB", (request.width, request.height), (request.seed % 256, request.seed // 256 % 256, 0))
+            for request in requests
+        ]
+
+
+@pytest.fixture
+def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
+    it = Painter()
+    monkeypatch.setattr(generators, "load", lambda choice: it)
+    return it
+
+
+@pytest.mark.parametrize("pairing", ["contrast", "pool"])
+@pytest.mark.parametrize("same_seed", [True, False])
+def test_a_side_has_its_own_wording_and_negative_and_noise_as_the_recipe_says(
+    pairing: str,
+    same_seed: bool,
+    painter: Painter,
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+) -> None:
+    context = make_context(pairing, candidates=2, same_seed=same_seed, seed=5)
+    rows = images.run(context, Shard(prompts=[make_prompt(), make_prompt(prompt_id="p1")]))
+    assert [(row.prompt_id, row.side, row.index) for row in rows] == [
+        (prompt, side, index) for prompt in ("p0", "p1") for side in ("chosen", "rejected") for index in (0, 1)
+    ]
+    draws = [0, 1, 0, 1] if same_seed else [0, 2, 1, 3]
+    assert [row.seed for row in rows[:4]] == [records.seed_for(5, "p0", draw) for draw in draws]
+    assert {(row.side, row.text, row.negative) for row in rows} == {
+        ("chosen", "a chef, pixel art", "blur"),
+        ("rejected", "a chef, plain style", "pixels"),
+    }
+
+
+def test_candidates_of_rank_come_from_the_context_prompt_alone(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    rows = images.run(make_context("rank", candidates=3, same_seed=False), Shard(prompts=[make_prompt()]))
+    assert [(row.side, row.index, row.text, row.negative) for row in rows] == [
+        ("candidate", k, "a chef", "") for k in range(3)
+    ]
+    assert [row.seed for row in rows] == [records.seed_for(0, "p0", k) for k in range(3)]
+
+
+def test_a_row_says_what_is_needed_to_make_it_again(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    rows = images.run(make_context(), Shard(prompts=[make_prompt()]))
+    for row in rows:
+        assert (row.generator, row.generator_revision, row.scheduler) == ("painter", "r1", "Fake")
+        again = Request(row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height)
+        assert again in painter.asked
+        assert row.image is not None
+        assert row.image_id == hashlib.sha256(row.image).hexdigest()[:16]
+        (repainted,) = painter.generate([again])
+        with Image.open(io.BytesIO(row.image)) as stored:
+            assert isinstance(repainted, Image.Image)
+            assert stored.tobytes() == repainted.tobytes()
+
+
+def test_a_generator_that_returns_an_error_costs_its_own_row_only(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    prompts = [make_prompt(), make_prompt(prompt_id="p1", chosen_prompt="broken"), make_prompt(prompt_id="p2")]
+    rows = images.run(make_context(), Shard(prompts=prompts))
+    failed = [row for row in rows if row.error is not None]
+    assert [(row.prompt_id, row.side, row.error, row.image) for row in failed] == [
+        ("p1", "chosen", "NaN in the decoded image", None)
+    ]
+    assert failed[0].text == "broken"
+    assert len(rows) == 6 and len({row.image_id for row in failed}) == 1
+
+
+def test_a_refused_prompt_is_not_generated_and_its_text_is_not_kept(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    prompts = [make_prompt(prompt_id="p1", rejected_prompt="a nude child"), make_prompt()]
+    rows = images.run(make_context(), Shard(prompts=prompts))
+    assert {request.text for request in painter.asked} == {"a chef, pixel art", "a chef, plain style"}
+    assert len(painter.asked) == 2
+    for row in rows[:2]:
+        assert (row.text, row.negative, row.image) == ("", "", None)
+        assert row.error == "refused: sexual content involving minors"
+    assert len({row.image_id for row in rows[:2]}) == 2
+    assert [row.error for row in rows[2:]] == [None, None]
+
+
+def test_a_prompt_of_100_000_characters_is_an_error_of_its_rows(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    rows = images.run(make_context(), Shard(prompts=[make_prompt(prompt="x " * 50_000)]))
+    assert painter.asked == []
+    assert all("100,000 characters" in (row.error or "") for row in rows)
+
+
+def test_a_prompt_that_failed_keeps_its_rows_with_the_reason(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    rows = images.run(make_context(), Shard(prompts=[make_prompt(error="unreadable reply")]))
+    assert [row.error for row in rows] == ["the prompt failed: unreadable reply"] * 2
+    assert painter.asked == []
+
+
+def test_no_prompts_no_rows(painter: Painter, make_context: Callable[..., Context]) -> None:
+    assert images.run(make_context(), Shard()) == []
+
+
+def test_rows_of_a_prompt_do_not_depend_on_the_other_prompts_of_the_shard(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    both = [make_prompt(prompt_id="p1", chosen_prompt="broken"), make_prompt()]
+    together = images.run(make_context(), Shard(prompts=both))
+    assert together[2:] == images.run(make_context(), Shard(prompts=both[1:]))

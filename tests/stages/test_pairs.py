@@ -1,0 +1,246 @@
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from datagen.records import Image, Principle, Prompt, Score
+from datagen.stages import Context, Shard, pairs
+
+# image → judge → (match, aligned, violating)
+Given = dict[str, dict[str, tuple[float | None, float | None, float | None]]]
+
+
+def image(image_id: str, side: str = "chosen", index: int = 0, prompt_id: str = "p0", **changes: Any) -> Image:
+    values: dict[str, Any] = {
+        "image_id": image_id, "prompt_id": prompt_id, "side": side, "index": index, "text": f"text of {side}",
+        "negative": "", "seed": 100 + index, "generator": "g", "generator_revision": "v", "scheduler": "s", "steps": 3,
+        "guidance": 2.0, "width": 8, "height": 8, "image": image_id.encode(), "error": None,
+    }  # fmt: skip
+    return Image(**(values | changes))
+
+
+def scored(given: Given, prompt_id: str = "p0") -> list[Score]:
+    return [
+        Score(image_id, prompt_id, judge, "1", axis, value)
+        for image_id, by_judge in given.items()
+        for judge, values in by_judge.items()
+        for axis, value in zip(("match", "aligned", "violating"), values, strict=True)
+    ]
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.fixture
+def decide(principle: Principle, make_prompt: Callable[..., Prompt]) -> Callable[..., Any]:
+    """(pairs, drops) of one prompt's images and scores."""
+
+    def run(context: Context, images: list[Image], given: Given, **prompt: Any) -> Any:
+        shard = Shard([principle], [make_prompt(**prompt)], images, scored(given))
+        made, dropped = pairs.run(context, shard), pairs.explain(context, shard)
+        return made, dict(dropped)
+
+    return run
+
+
+BOTH = [image("good"), image("bad", "rejected")]
+CLEAR: Given = {"good": {"clip": (0.5, 0.6, 0.1)}, "bad": {"clip": (0.5, 0.2, 0.3)}}  # m = 0.5 + 0.1
+
+
+def test_a_pair_has_the_closed_form_label_and_everything_of_its_images(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    (pair,), dropped = decide(make_context(), BOTH, CLEAR, role="control", split="test")
+    assert dropped == {}
+    assert pair.probability == pytest.approx(sigmoid(20 * 0.6))
+    assert pair.margin == pytest.approx(0.6)
+    assert (pair.chosen.bytes, pair.chosen.path) == (b"good", "good.png")
+    assert (pair.rejected.bytes, pair.rejected.path) == (b"bad", "bad.png")
+    assert (pair.prompt, pair.chosen_prompt, pair.rejected_prompt) == ("a chef", "text of chosen", "text of rejected")
+    assert (pair.principle, pair.category, pair.kind) == ("pixel art preferred", "style", "prefer")
+    assert (pair.generator, pair.generator_revision, pair.steps, pair.guidance) == ("g", "v", 3, 2.0)
+    assert (pair.recipe, pair.license, pair.split, pair.role) == ("r", "openrail++", "test", "control")
+    assert json.loads(pair.scores)["clip"]["rejected"] == {"match": 0.5, "aligned": 0.2, "violating": 0.3}
+
+
+def test_the_log_odds_of_two_judges_add_up_and_one_that_abstains_says_nothing(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    given: Given = {
+        "good": {"clip": (0.5, 0.6, 0.1), "world": (1.0, 1.0, 0.5)},
+        "bad": {"clip": (0.5, 0.2, 0.3), "world": (1.0, 0.75, 1.0)},
+    }
+    (pair,), _ = decide(make_context(), BOTH, given)
+    assert pair.margin == pytest.approx((0.6 + 0.75) / 2)
+    assert pair.probability == pytest.approx(sigmoid(20 * 0.6 + 20 * 0.75))
+    given["bad"]["world"] = (1.0, None, 1.0)
+    (pair,), _ = decide(make_context(), BOTH, given)
+    assert pair.probability == pytest.approx(sigmoid(20 * 0.6))
+    assert json.loads(pair.scores)["world"]["rejected"]["aligned"] is None
+
+
+NOT_MADE = {"image": None, "error": "NaN"}
+
+
+@pytest.mark.parametrize(
+    ("images", "given", "reason"),
+    [
+        ([image("good"), image("bad", "rejected", **NOT_MADE)], CLEAR, "no image"),
+        ([image("good", **NOT_MADE), image("bad", "rejected")], CLEAR, "no image"),
+        ([image("good")], CLEAR, "no image"),
+        ([image("good"), image("good", "rejected")], CLEAR, "identical images"),
+        (BOTH, {}, "no judge"),
+        (BOTH, {"good": CLEAR["good"], "bad": {"clip": (None, None, None)}}, "no judge"),
+        (BOTH, {"good": CLEAR["bad"], "bad": CLEAR["good"]}, "low probability"),
+        (BOTH, {"good": CLEAR["good"], "bad": CLEAR["good"]}, "low probability"),
+    ],
+)
+def test_a_pair_that_does_not_pass_is_counted_with_its_reason(
+    images: list[Image],
+    given: Given,
+    reason: str,
+    make_context: Callable[..., Context],
+    decide: Callable[..., Any],
+) -> None:
+    assert decide(make_context(min_probability=0.9), images, given) == ([], {reason: 1})
+
+
+def test_one_corrupt_image_costs_its_own_pair_only(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    images = [image(f"good{k}", index=k) for k in range(3)] + [image(f"bad{k}", "rejected", k) for k in range(3)]
+    given = {f"{side}{k}": CLEAR[side] for side in ("good", "bad") for k in range(3)}
+    given["bad1"] = {"clip": (None, None, None)}  # what the scores of an undecodable image are
+    made, dropped = decide(make_context("pool", candidates=3), images, given)
+    assert [(pair.chosen.bytes, pair.rejected.bytes) for pair in made] == [(b"good0", b"bad0"), (b"good2", b"bad2")]
+    assert dropped == {"no judge": 1}
+    assert len({pair.pair_id for pair in made}) == 2
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "passes"),
+    [
+        # Each image shows its own wording; what it shows of the other's, or of the context, does not count.
+        ((0.0, 1.0, 0.2), (0.0, 0.2, 1.0), True),
+        ((1.0, 0.7, 0.0), (1.0, 0.2, 1.0), False),
+        ((1.0, 1.0, 0.2), (1.0, 0.2, 0.7), False),
+        ((1.0, 0.8, 0.2), (1.0, 0.2, 0.8), True),
+    ],
+)
+def test_min_match_asks_of_each_image_its_own_wording(
+    good: tuple[float, float, float],
+    bad: tuple[float, float, float],
+    passes: bool,
+    make_context: Callable[..., Context],
+    decide: Callable[..., Any],
+) -> None:
+    made, dropped = decide(make_context(min_match=0.8), BOTH, {"good": {"world": good}, "bad": {"world": bad}})
+    assert (len(made), dropped) == ((1, {}) if passes else (0, {"low match": 1}))
+
+
+def test_min_match_is_no_matter_for_a_cosine_or_where_the_reader_abstains(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    given: Given = {name: {**CLEAR[name], "world": (None, None, None)} for name in ("good", "bad")}
+    made, _ = decide(make_context(min_match=1.0), BOTH, given)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(("match", "passes"), [(0.9, True), (0.7, False)])
+def test_min_match_of_rank_is_the_share_of_the_context_prompt(
+    match: float, passes: bool, make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    images = [image("good", "candidate", 0), image("bad", "candidate", 1)]
+    given: Given = {"good": {"world": (match, 0.5, 0.0)}, "bad": {"world": (0.9, 0.0, 0.5)}}
+    made, dropped = decide(make_context("rank", candidates=2, min_match=0.8), images, given)
+    assert (len(made), dropped) == ((1, {}) if passes else (0, {"low match": 1}))
+
+
+def candidates(count: int) -> list[Image]:
+    return [image(f"c{k}", "candidate", k) for k in range(count)]
+
+
+def test_rank_sets_the_best_candidate_against_the_worst(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    given: Given = {f"c{k}": {"clip": (0.0, lean, 0.0)} for k, lean in enumerate([0.1, -0.3, 0.4, 0.2])}
+    (pair,), _ = decide(make_context("rank", candidates=4), candidates(4), given)
+    assert (pair.chosen.bytes, pair.rejected.bytes) == (b"c2", b"c1")
+    assert (pair.seed_chosen, pair.seed_rejected) == (102, 101)
+    assert pair.margin == pytest.approx(0.7)
+
+
+def test_of_equals_the_first_is_best_and_the_last_worst_at_even_odds(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    given: Given = {f"c{k}": {"clip": (0.0, 0.1, 0.0)} for k in range(3)}
+    (pair,), _ = decide(make_context("rank", candidates=3), candidates(3), given)
+    assert (pair.chosen.bytes, pair.rejected.bytes, pair.probability) == (b"c0", b"c2", 0.5)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_candidate_that_no_judge_could_read_is_neither_best_nor_worst(
+    sign: int, make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    given: Given = {f"c{k}": {"clip": (0.0, sign * lean, 0.0)} for k, lean in enumerate([0.1, 0.2, 0.3])}
+    given["c3"] = {"clip": (None, None, None)}
+    images = [*candidates(4), image("c4", "candidate", 4, **NOT_MADE)]
+    (pair,), _ = decide(make_context("rank", candidates=5), images, given)
+    assert {pair.chosen.bytes, pair.rejected.bytes} == {b"c0", b"c2"}
+    assert pair.margin == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("images", "given", "reason"),
+    [
+        ([*candidates(1), image("c1", "candidate", 1, **NOT_MADE)], {"c0": {"clip": (0.0, 0.1, 0.0)}}, "no image"),
+        (candidates(2), {}, "no judge"),
+        (candidates(2), {"c0": {"clip": (0.0, 0.1, 0.0)}}, "no judge"),
+    ],
+)
+def test_rank_without_two_images_or_two_judged_ones_is_no_pair(
+    images: list[Image],
+    given: Given,
+    reason: str,
+    make_context: Callable[..., Context],
+    decide: Callable[..., Any],
+) -> None:
+    assert decide(make_context("rank", candidates=2), images, given) == ([], {reason: 1})
+
+
+def test_equal_images_of_two_prompts_keep_their_own_scores(
+    make_context: Callable[..., Context], principle: Principle, make_prompt: Callable[..., Prompt]
+) -> None:
+    prompts = [make_prompt(), make_prompt(prompt_id="p1")]
+    images = [dataclasses.replace(one, prompt_id=prompt) for prompt in ("p0", "p1") for one in BOTH]
+    other: Given = {"good": CLEAR["bad"], "bad": CLEAR["good"]}
+    shard = Shard([principle], prompts, images, scored(CLEAR) + scored(other, "p1"))
+    first, second = pairs.run(make_context(), shard)
+    assert first.margin == pytest.approx(-second.margin)
+    assert first.pair_id != second.pair_id
+
+
+values = st.tuples(*[st.one_of(st.none(), st.floats(0, 1))] * 3)
+by_judge = st.dictionaries(st.sampled_from(["clip", "world"]), values)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.fixed_dictionaries({"good": by_judge, "bad": by_judge}), st.floats(0, 1), st.floats(0, 1))
+def test_each_two_images_become_one_pair_or_one_reason_and_swapping_them_flips_the_label(
+    make_context: Callable[..., Context], decide: Callable[..., Any], given_: Given, least: float, share: float
+) -> None:
+    made, dropped = decide(make_context(min_probability=least, min_match=share), BOTH, given_)
+    assert len(made) + sum(dropped.values()) == 1
+    assert all(pair.probability >= least for pair in made)
+    forth, _ = decide(make_context(), BOTH, given_)
+    back, _ = decide(make_context(), [image("bad"), image("good", "rejected")], given_)
+    assert len(forth) == len(back)
+    for one, other in zip(forth, back, strict=True):
+        assert one.probability == pytest.approx(1 - other.probability)
+        assert one.margin == pytest.approx(-other.margin)

@@ -1,0 +1,130 @@
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from datagen import judges, pictures
+from datagen.records import Image, Prompt
+from datagen.stages import Context, Shard, scores
+
+AXES = ("match", "aligned", "violating")
+
+
+class Ruler:
+    """Scores a picture by its red and a text by its length; abstains on texts that it does not know."""
+
+    version, scale, absolute = "7", 1.0, False
+
+    def __init__(self, name: str, unknown: str = "-") -> None:
+        self.name = name
+        self.unknown = unknown
+        self.calls: list[int] = []
+
+    def score(self, images: Sequence[Pillow.Image], prompts: Sequence[str]) -> Any:
+        self.calls.append(len({id(image) for image in images}))
+        reds = [image.getpixel((0, 0))[0] for image in images]
+        return np.array(
+            [math.nan if self.unknown in t else red + len(t) / 100 for red, t in zip(reds, prompts, strict=True)]
+        )
+
+
+@pytest.fixture
+def panel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Ruler]:
+    panel = {"world": Ruler("world", unknown="plain"), "clip": Ruler("clip")}
+    monkeypatch.setattr(judges, "load", lambda name, choice: panel[name])
+    return panel
+
+
+def image(red: int = 0, prompt_id: str = "p0", **changes: Any) -> Image:
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (8, 8), (red, 0, 0)).save(buffer, "PNG")
+    values: dict[str, Any] = {
+        "image_id": f"i{red}", "prompt_id": prompt_id, "side": "chosen", "index": 0, "text": "t", "negative": "",
+        "seed": 0, "generator": "g", "generator_revision": "", "scheduler": "s", "steps": 1, "guidance": 1.0,
+        "width": 8, "height": 8, "image": buffer.getvalue(), "error": None,
+    }  # fmt: skip
+    return Image(**(values | changes))
+
+
+def test_each_judge_sees_each_image_against_the_three_texts_of_its_own_prompt(
+    panel: dict[str, Ruler], make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    prompts = [
+        make_prompt(prompt="1", chosen_prompt="22", rejected_prompt="333"),
+        make_prompt(prompt_id="p1", prompt="4444", chosen_prompt="55555", rejected_prompt="plain!"),
+    ]
+    rows = scores.run(make_context(), Shard(prompts=prompts, images=[image(10), image(20, "p1")]))
+    assert [(row.image_id, row.prompt_id, row.judge, row.axis) for row in rows] == [
+        (i, p, judge, axis) for i, p in (("i10", "p0"), ("i20", "p1")) for judge in ("world", "clip") for axis in AXES
+    ]
+    values = [row.value for row in rows]
+    assert values == pytest.approx(
+        [10.01, 10.02, 10.03, 10.01, 10.02, 10.03, 20.04, 20.05, None, 20.04, 20.05, 20.06], nan_ok=True
+    )
+    assert {row.error for row in rows} == {None}
+    assert {row.judge_version for row in rows} == {"7"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"image": None, "error": "refused: x"}, "no image: refused: x"),
+        ({"image": b""}, "the image is empty (0 bytes)"),
+        ({"image": b"\x89PNG\r\n\x1a\ncut"}, "the image cannot be decoded"),
+        ({"image": image().image[:45]}, "the image cannot be decoded"),  # type: ignore[index]
+    ],
+)
+def test_an_image_that_cannot_be_read_keeps_its_rows_and_harms_nobody_else(
+    changes: dict[str, Any],
+    error: str,
+    panel: dict[str, Ruler],
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+) -> None:
+    shard = Shard(prompts=[make_prompt()], images=[image(1), image(2, **changes), image(3)])
+    rows = scores.run(make_context(), shard)
+    alone = scores.run(make_context(), Shard(prompts=shard.prompts, images=[image(1), image(3)]))
+    bad = [row for row in rows if row.image_id == "i2"]
+    assert len(bad) == 6
+    assert all((row.error or "").startswith(error) and row.value is None for row in bad)
+    assert [row for row in rows if row.image_id != "i2"] == alone
+
+
+def test_images_are_decoded_once_and_each_judge_is_asked_once_a_chunk(
+    panel: dict[str, Ruler],
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded: list[bytes | Path] = []
+    decode = pictures.decode
+    monkeypatch.setattr(pictures, "decode", lambda source: (decoded.append(source), decode(source))[1])
+    shard = Shard(prompts=[make_prompt()], images=[image(k) for k in range(scores.CHUNK + 5)])
+    rows = scores.run(make_context(), shard)
+    assert len(rows) == 6 * (scores.CHUNK + 5)
+    assert len(decoded) == scores.CHUNK + 5
+    assert panel["world"].calls == panel["clip"].calls == [scores.CHUNK, 5]
+
+
+def test_a_shard_of_nothing_but_failed_images_and_an_empty_one(
+    make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    failed = [image(k, image=None, error="x") for k in range(2)]
+    rows = scores.run(make_context(), Shard(prompts=[make_prompt()], images=failed))
+    assert {(row.value, row.error) for row in rows} == {(None, "no image: x")}
+    assert scores.run(make_context(), Shard()) == []
+
+
+def test_an_unknown_judge_is_told_before_anything_is_read(make_context: Callable[..., Context]) -> None:
+    from datagen.errors import ModelError
+
+    context = make_context()
+    profile: Any = SimpleNamespace(judges=("clop",), clip_model="embedded")
+    with pytest.raises(ModelError, match="did you mean 'clip'"):
+        scores.run(Context(context.recipe, profile), Shard(images=[image()]))
