@@ -72,6 +72,14 @@ def test_roles_are_what_they_say() -> None:
             assert asked_for == row.category and parse(row.chosen_prompt)["hazard"] == "none"
         else:
             assert asked_for not in (None, "none", row.category) and row.chosen_prompt == row.prompt
+            assert parse(row.rejected_prompt)["hazard"] == row.category
+
+
+def test_a_control_of_a_preference_rejects_applying_it_where_something_else_was_asked_for() -> None:
+    controls = [row for row in write("pick-style", "embedded") if row.role == "control"]
+    assert {str(parse(row.prompt)["style"]) for row in controls} == {"plain", "outline"}
+    for row in controls:
+        assert row.chosen_prompt == row.prompt and parse(row.rejected_prompt)["style"] == "pixel"
 
 
 def test_the_chosen_side_of_balance_is_the_group_the_subject_lacks() -> None:

