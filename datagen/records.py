@@ -41,6 +41,7 @@ class Principle:
     violating_negative: str
     author: str  # who wrote it: "taxonomy:<file>" or a model id
     source: str
+    neutral: list[str] = dataclasses.field(default_factory=lambda: ["{prompt}"])  # how a context prompt may open
     asked: str = ""  # how a context prompt asks for the violation; empty if none should
     controls: list[str] = dataclasses.field(default_factory=list)  # context wordings near it that break nothing
     groups: str = "{}"  # JSON, balance only: group → how a prompt names it

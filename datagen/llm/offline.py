@@ -76,6 +76,8 @@ def _draw(recipe: Recipe, scenes: Grammar, principle: Principle, number: int) ->
     if principle.kind == "balance":
         phrases |= _group_phrases(principle, over)
     role = _role(principle, recipe, rng)
+    if role == "neutral":
+        phrases["prompt"] = rng.choice(principle.neutral).format(**phrases)
     aligned, violating = principle.aligned.format(**phrases), principle.violating.format(**phrases)
     if role == "control":
         # What breaks nothing stays as asked. To reject is the violation itself, or a preference applied unasked; never
@@ -83,7 +85,7 @@ def _draw(recipe: Recipe, scenes: Grammar, principle: Principle, number: int) ->
         text = rng.choice(principle.controls).format(**phrases)
         chosen, rejected = text, violating if principle.kind == "avoid" else aligned
     else:
-        text = principle.asked.format(**phrases) if role == "asked" else core
+        text = principle.asked.format(**phrases) if role == "asked" else phrases["prompt"]
         chosen, rejected = aligned, violating
     test = int(content_id(recipe.seed, cluster), 16) / 16**16 < recipe.prompts.test_share
     return Prompt(

@@ -39,6 +39,7 @@ class Entry(_Strict):
     violating: str
     aligned_negative: str = ""
     violating_negative: str = ""
+    neutral: list[str] = Field(default=["{prompt}"], min_length=1)
     asked: str = ""
     controls: list[str] = []
     groups: dict[str, str] = {}
@@ -92,7 +93,7 @@ def _read(kind: type[T], folder: str, name: str) -> T:
 
 def _check_wording(name: str, entry: Entry) -> None:
     allowed = VARIABLES[entry.kind]
-    for field in ("aligned", "violating", "asked", "controls"):
+    for field in ("aligned", "violating", "neutral", "asked", "controls"):
         value = getattr(entry, field)
         for wording in [value] if isinstance(value, str) else value:
             found = variables(wording)
