@@ -1,6 +1,6 @@
 """How often a published label is true in the embedded world, and how often the clip judge alone would be.
 
-`python -m benchmarks label_truth [RUN …]`; builds the four recipes if no run is given. The truth of a pair is what the
+`python -m benchmarks.label_truth [RUN …]`; builds the four recipes if no run is given. The truth of a pair is what the
 attribute reader sees: chosen shows the attribute its wording asks for, rejected the other one. As the reader is also
 the judge `world`, the labels of a run that uses it are checked for the whole path, not for the reader's own errors;
 the clip judge has no part in that truth, so its share is an independent figure.
