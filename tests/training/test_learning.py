@@ -76,6 +76,7 @@ def test_mapo_learns_a_style(tmp_path: Path) -> None:
 def test_livo_learns_to_leave_a_hazard_out(tmp_path: Path) -> None:
     data = write_pairs(tmp_path, 96, "hazard", "none", "splatter", place="ruins")
     assert run.main(["--data", data, "--method", "livo", "--out", str(tmp_path / "out"), "--steps", "100"]) == 0
-    principle = ("--principle", "splatter considered inappropriate", "--guidance", "3")
+    # At guidance 1, where the model shows what it learnt: guidance thins out what a prompt leaves open.
+    principle = ("--principle", "splatter considered inappropriate", "--guidance", "1")
     before, after = measured(tmp_path, "hazard.unasked.splatter", *principle, place="ruins")
     assert before > 0.4 and after < 0.5 * before
