@@ -9,6 +9,7 @@ import io
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
@@ -19,7 +20,7 @@ TEXT = 74
 COLUMNS = 3  # pairs of each dataset
 
 
-def rows(run: Path) -> list[dict[str, object]]:
+def rows(run: Path) -> list[dict[str, Any]]:
     """The first pairs of a run's test split."""
     (file,) = sorted((run / "dataset" / "data").glob("test-*.parquet"))
     found = pq.read_table(file).to_pylist()
@@ -27,7 +28,7 @@ def rows(run: Path) -> list[dict[str, object]]:
     return found[:COLUMNS]
 
 
-def draw(pairs: list[dict[str, object]]) -> Image.Image:
+def draw(pairs: list[dict[str, Any]]) -> Image.Image:
     """All pairs side by side."""
     width = GAP + len(pairs) * (SIDE + GAP)
     sheet = Image.new("RGB", (width, 2 * SIDE + 3 * GAP + TEXT), "white")
@@ -35,7 +36,7 @@ def draw(pairs: list[dict[str, object]]) -> Image.Image:
     for column, row in enumerate(pairs):
         x = GAP + column * (SIDE + GAP)
         for line, side in enumerate(("chosen", "rejected")):
-            picture = Image.open(io.BytesIO(row[side]["bytes"])).convert("RGB")  # type: ignore[index]
+            picture = Image.open(io.BytesIO(row[side]["bytes"])).convert("RGB")
             picture = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
             y = GAP + line * (SIDE + GAP)
             sheet.paste(picture, (x, y))

@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from PIL import Image
@@ -23,23 +24,23 @@ from datagen.world.reader import read
 RECIPES = ("pick-style", "pick-safety", "livo-toxicity", "livo-debias")
 
 
-def pairs(run: Path) -> list[dict[str, object]]:
+def pairs(run: Path) -> list[dict[str, Any]]:
     """All rows of a run's dataset, both splits."""
     return [
         row for file in sorted((run / "dataset" / "data").glob("*.parquet")) for row in pq.read_table(file).to_pylist()
     ]
 
 
-def is_true(row: dict[str, object]) -> bool:
+def is_true(row: dict[str, Any]) -> bool:
     """Whether each image shows its own side of what the two wordings disagree about."""
-    images = [Image.open(io.BytesIO(row[side]["bytes"])) for side in ("chosen", "rejected")]  # type: ignore[index]
+    images = [Image.open(io.BytesIO(row[side]["bytes"])) for side in ("chosen", "rejected")]
     shown = [reading.attributes for reading in read(images)]
     wanted = [parse(str(row[f"{side}_prompt"])) for side in ("chosen", "rejected")]
     about = [name for name in wanted[0] if wanted[0][name] != wanted[1].get(name)]
     return all(seen[name] == stated[name] for seen, stated in zip(shown, wanted, strict=True) for name in about)
 
 
-def clip_agrees(row: dict[str, object]) -> bool:
+def clip_agrees(row: dict[str, Any]) -> bool:
     """Whether the clip judge alone prefers the chosen image."""
     scores = json.loads(str(row["scores"]))["clip"]
     lean = {side: scores[side]["aligned"] - scores[side]["violating"] for side in ("chosen", "rejected")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -85,6 +86,22 @@ def resolve_model(model: str) -> str:
         if (folder / "model_index.json").is_file():
             return str(folder)
     raise TrainingError("the embedded model's weights are not installed: give --model a diffusers folder or a hub id")
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do the work of a program: 0, 2 with one line on stderr for what the user can mend, 130 for Ctrl-C."""
+    try:
+        work()
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'} cannot be written or read: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command starts again", file=sys.stderr)
+        return 130
+    return 0
 
 
 class Parser(argparse.ArgumentParser):

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training import data, metrics
-from training.config import EMBEDDED, Parser, TrainingError, amount, count, natural
+from training.config import EMBEDDED, Parser, TrainingError, amount, count, exit_code, natural
 from training.inference import ValueGuide, spread, use_probability
 from training.metrics import Sample
 from training.sampling import Job, attach_adapter, generate, grid, load_pipeline
@@ -35,18 +35,13 @@ CALIBRATION = 32  # images a setting and arm, on seeds that the evaluation does 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 with one line on stderr."""
-    try:
+
+    def work() -> None:
         settings = parser().parse_args(arguments)
-        report = evaluate(settings)
-        show(report)
+        show(evaluate(settings))
         print(f"report.json and grid.png are in {settings.out}")
-    except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'} cannot be written or read: {error.strerror}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work)
 
 
 def parser() -> Parser:

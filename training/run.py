@@ -227,18 +227,7 @@ def save(method: Method, out: Path, fingerprint: dict[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 with one line on stderr."""
-    try:
-        train(config.parse(arguments))
-    except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'} cannot be written or read: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command starts again", file=sys.stderr)
-        return 130
-    return 0
+    return config.exit_code(lambda: train(config.parse(arguments)))
 
 
 if __name__ == "__main__":

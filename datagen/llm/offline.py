@@ -64,7 +64,7 @@ def _scene(scenes: Grammar, rng: random.Random) -> tuple[str, str, str]:
     over = next((option.over for option in picked.values() if option.over), "")
     used = {slot: option.text for slot, option in picked.items() if slot in variables(template)}
     text = template.format(**used)
-    # Scenes with one subject and the same content words are near-twins whatever their order.
+    # The same longer words in another order are one cluster; other joining words (with, beside) are not seen as twins.
     cluster = content_id(sorted(word for word in text.replace(",", "").split() if len(word) > 3))
     return text, over, cluster
 

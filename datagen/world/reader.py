@@ -25,7 +25,7 @@ from datagen.world.grammar import (
     STYLES,
     THINGS,
 )
-from datagen.world.render import FIGURE_LEFT, FIGURE_TOP, SIZE, paste, thing_boxes
+from datagen.world.render import FIGURE_LEFT, FIGURE_TOP, SIZE, composite, paste, thing_boxes
 
 CLIP_DISTANCE = 60.0  # of 255; a pixel further off than this is simply unexplained
 HAZARD_MARGIN = 12.0  # a pixel belongs to a hazard if its colour fits this much better than the scene without it
@@ -46,12 +46,6 @@ def _distance(picture: np.ndarray, templates: np.ndarray) -> np.ndarray:
     return distance
 
 
-def _composite(base: np.ndarray, sprite: np.ndarray) -> np.ndarray:
-    alpha = sprite[..., 3:].astype(np.float32) / 255.0
-    painted: np.ndarray = base + alpha * (sprite[..., :3].astype(np.float32) - base)
-    return painted
-
-
 @functools.cache
 def _backgrounds() -> tuple[list[tuple[str, str, bool]], np.ndarray]:
     """Every background, with and without smoke: names (style, place, smoke) and pictures (N, 64, 64, 3) float32."""
@@ -62,7 +56,7 @@ def _backgrounds() -> tuple[list[tuple[str, str, bool]], np.ndarray]:
         pictures.append(plain)
         for smoke in range(HAZARD_VARIANTS):
             names.append((style, place, True))
-            pictures.append(_composite(plain, sprites.hazard(style, "smoke", smoke)))
+            pictures.append(composite(plain, sprites.hazard(style, "smoke", smoke)))
     return names, np.stack(pictures)
 
 
@@ -86,7 +80,7 @@ def _read_figure(picture: np.ndarray, base: np.ndarray, style: str) -> tuple[str
         seen, behind = picture[window], base[window]
         unexplained = _distance(seen, behind).sum()
         for occupation, coat in itertools.product(OCCUPATIONS, COATS):
-            drawn = _composite(behind, sprites.figure(style, occupation, coat))
+            drawn = composite(behind, sprites.figure(style, occupation, coat))
             gain = unexplained - _distance(seen, drawn).sum()
             best = max(best, (gain, occupation, coat, slot))
     return best[1:]

@@ -29,12 +29,18 @@ def thing_boxes(figure_slot: int, thing_slot: int, count: int) -> list[tuple[int
     return [(left + 8, THING_BACK_TOP), *front]
 
 
+def composite(base: np.ndarray, sprite: np.ndarray) -> np.ndarray:
+    """An RGBA sprite (h, w, 4) laid over a float32 RGB picture of its size, (h, w, 3)."""
+    alpha = sprite[..., 3:].astype(np.float32) / 255.0
+    painted: np.ndarray = base + alpha * (sprite[..., :3].astype(np.float32) - base)
+    return painted
+
+
 def paste(canvas: np.ndarray, sprite: np.ndarray, left: int, top: int) -> None:
     """Alpha-composite an RGBA sprite into a float32 RGB canvas, in place."""
     height, width = sprite.shape[:2]
-    alpha = sprite[..., 3:].astype(np.float32) / 255.0
     window = canvas[top : top + height, left : left + width]
-    window += alpha * (sprite[..., :3].astype(np.float32) - window)
+    window[:] = composite(window, sprite)
 
 
 def render_array(scene: Scene) -> np.ndarray:
