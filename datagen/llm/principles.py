@@ -22,7 +22,7 @@ from datagen.recipe import Profile, Recipe
 from datagen.records import Principle, content_id
 
 Ask = Callable[[Sequence[Request]], list[Reply]]
-A_CALL = 10  # principles asked for at once
+A_CALL = 5  # principles asked for at once: a reply must fit a small model too
 TRIES = 4  # askings in a row without a new one, after which the LLM counts as used up
 
 

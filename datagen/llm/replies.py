@@ -63,4 +63,4 @@ class NewPrinciple(_Reply):
 class Widened(_Reply):
     """A batch of new principles."""
 
-    principles: Annotated[list[NewPrinciple], Field(min_length=1, max_length=12)]
+    principles: Annotated[list[NewPrinciple], Field(min_length=1, max_length=5)]

@@ -1,6 +1,7 @@
 """`python -m datagen.world.train`: rebuild the embedded models from nothing, all of them or one at a time.
 
-On two cores the whole takes under two hours; the parts `unet` and `clip` can run side by side.
+On two cores the whole takes under two hours. The parts `unet` and `clip` can run side by side; `settle` ends what
+`unet` began.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-PARTS = ("tokenizer", "vae", "unet", "clip", "pack")
+PARTS = ("tokenizer", "vae", "unet", "settle", "clip", "pack")
 
 
 def main(
@@ -34,6 +35,7 @@ def main(
         "tokenizer": lambda: tokenizer.build(folders["tokenizer"]),
         "vae": lambda: vae.train(folders["vae"]),
         "unet": lambda: diffusion.train(folders["vae"], folders["tokenizer"], folders["pipeline"]),
+        "settle": lambda: diffusion.settle(folders["pipeline"]),
         "clip": lambda: clip.train(folders["clip"]),
         "pack": lambda: pack.pack(folders["pipeline"], folders["clip"], PIPELINE, CLIP),
     }

@@ -6,6 +6,7 @@ are weighted by min-SNR-5 (Hang et al. 2023, arXiv 2303.09556): what a scene hol
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from pathlib import Path
@@ -55,41 +56,74 @@ def assemble(
     )  # fmt: skip
 
 
-def train(
-    vae_folder: Path, tokenizer_folder: Path, out: Path, *, steps: int = 6_500, batch_size: int = 64,
-    scenes: int = 80_000, peak: float = 1e-3, seed: int = 0,
-) -> None:  # fmt: skip
-    """Train text encoder and U-Net; saves the pipeline folder `out` every 500 steps and at the end."""
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One training: in `text_steps` the text encoder learns along; `weight` is that of each timestep, (1000,)."""
+
+    steps: int
+    peak: float
+    text_steps: int
+    decay: float
+    weight: torch.Tensor
+    seed: int
+    batch_size: int = 64
+    scenes: int = 80_000
+
+
+def signal_to_noise() -> torch.Tensor:
+    """The SNR of every timestep, (1000,), falling."""
+    kept = DDIMScheduler(**architecture.SCHEDULER).alphas_cumprod
+    return kept / (1.0 - kept)
+
+
+def train(vae_folder: Path, tokenizer_folder: Path, out: Path, seed: int = 0) -> None:
+    """Train text encoder and U-Net from random weights; saves the pipeline folder `out`."""
     torch.manual_seed(seed)
-    rng = random.Random(seed)
-    vae = AutoencoderKL.from_pretrained(vae_folder).eval()
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
-    items = [captioned_scene(rng) for _ in range(scenes)]
-    means, stds = encode_scenes(vae, items)
-    print(f"encoded {scenes} scenes, latent std {means.float().std():.3f}", flush=True)
-    text, unet = new_models(tokenizer)
+    snr = signal_to_noise()
+    plan = Plan(6_500, 1e-3, TEXT_STEPS, 0.9995, snr.clamp(max=MIN_SNR_GAMMA) / snr, seed)
+    fit(assemble(AutoencoderKL.from_pretrained(vae_folder), *new_models(tokenizer), tokenizer), plan, out)
+
+
+def settle(folder: Path, seed: int = 1) -> None:
+    """Train the U-Net of a pipeline folder a little more, at high noise above all; saves it there.
+
+    Which coat a chef wears is decided where there is almost no signal, and there an error of the prediction counts
+    least in the loss: until then the shares that no caption states are pulled towards even.
+    """
+    torch.manual_seed(seed)
+    snr = signal_to_noise()
+    weight = torch.where(snr > 1.0, snr.clamp(max=MIN_SNR_GAMMA) / snr, snr.rsqrt())
+    fit(StableDiffusionPipeline.from_pretrained(folder), Plan(1_500, 3e-4, 0, 0.998, weight, seed), folder)
+
+
+def fit(pipeline: StableDiffusionPipeline, plan: Plan, out: Path) -> None:
+    """Train on fresh scenes; the averaged weights are saved to `out` every 500 steps and at the end."""
+    rng = random.Random(plan.seed)
+    text, unet, tokenizer = pipeline.text_encoder, pipeline.unet.train(), pipeline.tokenizer
+    items = [captioned_scene(rng) for _ in range(plan.scenes)]
+    means, stds = encode_scenes(pipeline.vae.eval(), items)
+    print(f"encoded {plan.scenes} scenes, latent std {means.float().std():.3f}", flush=True)
     parameters = [*text.parameters(), *unet.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.99), weight_decay=1e-3)
-    average = EMAModel(parameters, decay=0.9995, use_ema_warmup=True, power=0.75)
+    optimizer = torch.optim.AdamW(parameters, lr=plan.peak, betas=(0.9, 0.99), weight_decay=1e-3)
+    average = EMAModel(parameters, decay=plan.decay, use_ema_warmup=True, power=0.75)
     noising = DDIMScheduler(**architecture.SCHEDULER)
-    snr = noising.alphas_cumprod / (1.0 - noising.alphas_cumprod)
-    weight = snr.clamp(max=MIN_SNR_GAMMA) / snr
     started, recent = time.time(), 0.0
-    for step in range(steps):
+    for step in range(plan.steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, peak)
-        rows = torch.randint(0, scenes, (batch_size,))
+            group["lr"] = learning_rate(step, plan.steps, plan.peak)
+        rows = torch.randint(0, plan.scenes, (plan.batch_size,))
         captions = [draw_caption(items[row], rng) for row in rows.tolist()]
         tokens = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
         latents = means[rows].float()
         latents = latents + stds[rows].float() * torch.randn_like(latents)
-        noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (batch_size,))
+        noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (plan.batch_size,))
         with torch.autocast("cpu", torch.bfloat16):
-            with torch.set_grad_enabled(step < TEXT_STEPS):
+            with torch.set_grad_enabled(step < plan.text_steps):
                 context = text(tokens.input_ids)[0]
             output = unet(noising.add_noise(latents, noise, timesteps), timesteps, context).sample
         error = (output.float() - noise).square().mean(dim=(1, 2, 3))
-        loss = (weight[timesteps] * error).mean()
+        loss = (plan.weight[timesteps] * error).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -98,8 +132,8 @@ def train(
         recent = loss.item() if step == 0 else 0.98 * recent + 0.02 * loss.item()
         if step % 100 == 0:
             print(f"unet {step:6d} loss {recent:.4f} {time.time() - started:6.0f}s", flush=True)
-        if step % 500 == 499 or step == steps - 1:
+        if step % 500 == 499 or step == plan.steps - 1:
             average.store(parameters)
             average.copy_to(parameters)
-            assemble(vae, text, tokenizer, unet).save_pretrained(out)
+            pipeline.save_pretrained(out)
             average.restore(parameters)
