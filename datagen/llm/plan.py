@@ -80,7 +80,7 @@ def plan_calls(recipe: Recipe, profile: Profile) -> list[Planned]:
 
 def _typical(request: Request, recipe: Recipe, numbers: itertools.count[int]) -> BaseModel:
     """A reply of the usual length; scenes are numbered, so that none counts as had before."""
-    if request.reply is Scenes:
+    if request.reply is not None and issubclass(request.reply, Scenes):
         return Scenes(scenes=[f"{SCENE} {next(numbers)}" for _ in range(recipe.llm.scenes)])
     if request.reply is Widened:
         return Widened(principles=[PRINCIPLE] * principles.A_CALL)

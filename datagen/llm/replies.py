@@ -5,12 +5,14 @@ Lengths are in characters. They say what is accepted from a model, not what is k
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 Description = Annotated[str, Field(min_length=10, max_length=400)]
 Negative = Annotated[str, Field(max_length=200)]
+Scene = Annotated[str, Field(max_length=200)]
 Phrase = Annotated[str, Field(min_length=2, max_length=120)]
 
 
@@ -21,7 +23,14 @@ class _Reply(BaseModel):
 class Scenes(_Reply):
     """A batch of scenes."""
 
-    scenes: Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=60)]
+    scenes: Annotated[list[Scene], Field(min_length=1, max_length=100)]
+
+
+@functools.cache
+def scenes_of(asked: int) -> type[Scenes]:
+    """`Scenes` that hold at most twice as many as are asked for: a small model seldom ends a list that it need not."""
+    bounded = Annotated[list[Scene], Field(min_length=1, max_length=2 * asked)]
+    return create_model("Scenes", __base__=Scenes, scenes=(bounded, ...))
 
 
 class Context(_Reply):

@@ -16,7 +16,7 @@ from typing import Protocol
 from datagen import filters, floor
 from datagen.llm.messages import Message, Request
 from datagen.llm.principles import Ask
-from datagen.llm.replies import Scenes
+from datagen.llm.replies import Scenes, scenes_of
 from datagen.llm.slots import Slot
 from datagen.llm.templates import SYSTEM, Template
 from datagen.llm.wordings import describe
@@ -137,7 +137,8 @@ class Invented:
             had="\n".join(f"- {scene}" for scene in chain.had[-TOLD:]) or "none yet",
         )
         return Request(
-            (Message("system", self._templates[SYSTEM].text), Message("user", text)), Scenes, "prompts", chain.sample,
+            (Message("system", self._templates[SYSTEM].text), Message("user", text)),
+            scenes_of(self._recipe.llm.scenes), "prompts", chain.sample,
             self._recipe.llm.temperature, self._recipe.llm.max_tokens,
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel
 
 from datagen.llm.messages import Reply, Request, Usage
+from datagen.llm.principles import A_CALL
 from datagen.llm.replies import Context, Control, NewPrinciple, Scenes, Widened, Wordings
 
 WHO = (
@@ -70,14 +71,14 @@ class FakeLlm:
         prompt = (
             scene if self.brief else f"{scene}, {rng.choice(LIGHT.split('|'))}, beside {rng.choice(WITH.split('|'))}"
         )
-        if request.reply is Scenes:
+        if issubclass(request.reply or BaseModel, Scenes):
             return Scenes(scenes=[sentence(rng, self.brief) for _ in range(20)])
         if request.reply is Context:
             return Context(prompt=prompt)
         if request.reply is Control:
             return Control(prompt=f"{prompt}, near ketchup", rejected=f"{prompt}, gone wrong", chosen_negative="")
         if request.reply is Widened:
-            return Widened(principles=[self.principle(rng) for _ in range(10)])
+            return Widened(principles=[self.principle(rng) for _ in range(A_CALL)])
         return Wordings(
             prompt=prompt, chosen=f"{prompt}, done well", rejected=f"{prompt}, gone wrong", chosen_negative="wrong",
             rejected_negative="",
