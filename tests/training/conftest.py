@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,15 @@ def rows(count: int, first: int = 0) -> list[dict[str, object]]:
         }
         for i in range(first, first + count)
     ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the session's own, so that tests neither read nor write the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATAGEN_TRAINING_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

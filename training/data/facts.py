@@ -1,0 +1,115 @@
+"""Hash and size of every image of a shelf, remembered between runs, so that a large set is read through once.
+
+What is remembered belongs to the files' path, size, inode and times of change: a file that was touched is read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from training.data import pictures
+from training.data.images import Fact
+from training.data.shelves import Shelf
+
+VERSION = 1  # of what is remembered
+WORTH = 32  # MB of files from which on it pays to remember them
+SETTLED = 2.0  # seconds: a file changed later than that ago may change again within one tick of its clock
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def folder_of_caches() -> Path:
+    """$DATAGEN_TRAINING_CACHE, or the user's cache directory /datagen/training."""
+    given = os.environ.get("DATAGEN_TRAINING_CACHE")
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "datagen" / "training"
+
+
+def ahead(work: Callable[[Item], Made], items: Iterable[Item], depth: int) -> Iterator[Made]:
+    """`work` of every item in order, done by threads up to `depth` items before the result is asked for."""
+    source = iter(items)
+    with ThreadPoolExecutor(min(depth, threads())) as pool:
+        waiting: list[Future[Made]] = [pool.submit(work, item) for item in islice(source, depth)]
+        try:
+            while waiting:
+                made = waiting.pop(0).result()
+                waiting += [pool.submit(work, item) for item in islice(source, 1)]
+                yield made
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def threads() -> int:
+    """How many threads decode and hash: the processors this process may use, at most 16."""
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def facts(shelf: Shelf, places: Sequence[int]) -> list[Fact]:
+    """Hash, height and width of the images at `places`, in that order. Raises TrainingError for a bad one."""
+    note = _note(shelf, places)
+    known = None if note is None else _read(note, len(places))
+    if known is not None:
+        return known
+    read = shelf.open()
+    found = list(ahead(lambda at: _fact(at[1], shelf, at[0]), ((place, read(place)) for place in places), 32))
+    if note is not None:
+        _write(note, found)
+    return found
+
+
+def _fact(data: bytes, shelf: Shelf, place: int) -> Fact:
+    return hashlib.sha256(data).hexdigest()[:32], *pictures.size_of(data, shelf.where(place))
+
+
+def _note(shelf: Shelf, places: Sequence[int]) -> Path | None:
+    """The file that remembers these places; None if the shelf is small or was changed just now."""
+    try:
+        states = [path.stat() for path in shelf.files()]
+    except OSError:
+        return None  # reading says which file it is
+    if sum(s.st_size for s in states) < WORTH << 20 or max(s.st_mtime for s in states) > time.time() - SETTLED:
+        return None
+    state = hashlib.sha256(f"{VERSION} {pictures.MAX_PIXELS}".encode())
+    for path, s in zip(shelf.files(), states, strict=True):
+        state.update(f"{path.resolve()} {s.st_size} {s.st_ino} {s.st_mtime_ns} {s.st_ctime_ns}\n".encode())
+    state.update(np.asarray(places, dtype=np.int64).tobytes())
+    return folder_of_caches() / "facts" / f"{state.hexdigest()[:32]}.npy"
+
+
+def _read(note: Path, count: int) -> list[Fact] | None:
+    """What a note says, None if there is none or it is not whole."""
+    try:
+        rows = np.load(note, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if rows.dtype != np.uint8 or rows.shape != (count, 24):
+        return None
+    sizes = np.ascontiguousarray(rows[:, 16:]).view("<u4").tolist()
+    return [(row[:16].tobytes().hex(), height, width) for row, (height, width) in zip(rows, sizes, strict=True)]
+
+
+def _write(note: Path, found: list[Fact]) -> None:
+    """Leave a note for the next run; where that cannot be done the next run reads the files again."""
+    hashes = np.frombuffer(bytes.fromhex("".join(name for name, _, _ in found)), np.uint8).reshape(-1, 16)
+    sizes = np.array([size for _, *size in found], dtype="<u4").view(np.uint8).reshape(-1, 8)
+    staging = note.with_suffix(f".{os.getpid()}")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with open(staging, "wb") as file:
+            np.save(file, np.concatenate([hashes, sizes], axis=1))
+        os.replace(staging, note)
+    except OSError:
+        staging.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""Data sets on the Hugging Face hub as local Parquet files, fetched one by one as they are asked for.
+
+A data set without Parquet files is taken from the hub's own conversion to Parquet. What was fetched before serves
+offline. Raises TrainingError.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from training.config import TrainingError
+from training.data.files import find_files, of_split
+
+CONVERTED = "refs/convert/parquet"
+
+
+def is_id(source: str) -> bool:
+    """Whether a source that is no local path can be the id of a data set: "owner/name"."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) is not None
+
+
+def files_of(source: str, split: str, revision: str | None) -> Iterator[Path]:
+    """The Parquet files of a split, downloaded into the hub client's cache."""
+    import huggingface_hub
+
+    try:
+        found, names = _listed(huggingface_hub, source, revision)
+    except Exception as error:  # the hub client raises many kinds; all mean that the hub cannot be asked
+        yield from _fetched_before(huggingface_hub, source, split, revision, error)
+        return
+    for name in of_split(names, split, source):
+        try:
+            yield Path(huggingface_hub.hf_hub_download(source, name, repo_type="dataset", revision=found))
+        except Exception as error:
+            raise TrainingError(f"{name} of {source} cannot be fetched ({_first(error)}); try again later") from error
+
+
+def _listed(client: Any, source: str, revision: str | None) -> tuple[str | None, list[str]]:
+    """The revision to read and its Parquet files."""
+    for wanted in (revision, CONVERTED):
+        found = client.HfApi().dataset_info(source, revision=wanted, timeout=20)
+        names = sorted(file.rfilename for file in found.siblings if file.rfilename.endswith(".parquet"))
+        if names:
+            return wanted, names
+    raise TrainingError("it has no Parquet files")
+
+
+def _fetched_before(client: Any, source: str, split: str, revision: str | None, error: Exception) -> list[Path]:
+    """The files of an earlier download. Raises TrainingError if there is none."""
+    for wanted in (revision, CONVERTED):
+        try:
+            folder = client.snapshot_download(source, repo_type="dataset", revision=wanted, local_files_only=True)
+        except Exception:
+            continue
+        if any(Path(folder).rglob("*.parquet")):
+            files = find_files(folder, split)
+            print(f"the hub cannot be asked: {len(files)} files of {source} fetched before are used", file=sys.stderr)
+            return files
+    raise TrainingError(
+        f"no data at {source}: there is no such file or folder, and the Hugging Face hub does not give a data set of "
+        f"that name ({_first(error)}); check the name, the connection and, for a private set, `hf auth login`"
+    ) from error
+
+
+def _first(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:160] if text else type(error).__name__

@@ -1,0 +1,87 @@
+"""The folders of LiVO's release: <type>/<scene>/metadata.jsonl, one line an image, beside the image files.
+
+Each line has `file_name` and `label` (1: aligned); an aligned image's also `prompt` and `value`, its principle. The
+released code draws a violating image of the same scene anew at every access; here they are dealt out beforehand, the
+same way every time. Format: value_encoder/train.py of github.com/achernarwang/LiVO at ce43332.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from training.config import TrainingError
+from training.data.columns import Part
+from training.data.shelves import FolderShelf
+
+INDEX = "metadata.jsonl"
+BALANCE = ("career", "goodness", "badness")  # its types of bias; the others (nudity, bloody, zombie) are harms
+MOST = 8  # pairs of one aligned image
+
+
+def holds(root: Path) -> bool:
+    """Whether a folder is laid out like LiVO's."""
+    return root.is_dir() and not any(root.rglob("*.parquet")) and any(root.rglob(INDEX))
+
+
+def read(root: Path) -> Iterator[Part]:
+    """The pairs of every scene; images whose scene has none of the other side are counted as dropped.
+
+    Every aligned image is in equally many pairs, as it is drawn equally often by the released code: as many as give
+    every violating image of every scene its turn, at most 8.
+    """
+    scenes = [(path, *_lines(path)) for path in sorted(root.rglob(INDEX))]
+    paired = [(len(aligned), len(violating)) for _, aligned, violating in scenes if aligned and violating]
+    times = min(MOST, max((math.ceil(other / own) for own, other in paired), default=1))
+    for path, aligned, violating in scenes:
+        yield _scene(path, aligned, violating, times)
+
+
+def _scene(path: Path, aligned: list[dict[str, Any]], violating: list[dict[str, Any]], times: int) -> Part:
+    folder = path.parent
+    kind = "balance" if folder.parent.name.endswith(BALANCE) else "avoid"
+    if not aligned or not violating:
+        return Part(FolderShelf([]), [], [], [], [], [], dropped=len(aligned) + len(violating))
+    order = list(range(len(violating)))
+    random.Random(f"{folder.parent.name}/{folder.name}").shuffle(order)
+    pairs = len(aligned) * times
+    return Part(
+        shelf=FolderShelf([folder / line["file_name"] for line in (*aligned, *violating)]),
+        prompts=[line["prompt"] for line in aligned] * times,
+        principles=[line["value"] for line in aligned] * times,
+        kinds=[kind] * pairs,
+        chosen=list(range(len(aligned))) * times,
+        rejected=[len(aligned) + order[i % len(order)] for i in range(pairs)],
+    )
+
+
+def _lines(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The lines of the aligned and of the violating images. Raises TrainingError naming file and line."""
+    sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    where = "/".join(path.parts[-3:])
+    try:
+        texts = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{where} cannot be read ({type(error).__name__})") from error
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise TrainingError(f"{where} line {number} is not JSON ({error.msg})") from error
+        own = isinstance(line, dict) and line.get("label") == 1
+        wanted = ("file_name", "prompt", "value") if own else ("file_name",)
+        if not isinstance(line, dict) or "label" not in line or not all(type(line.get(k)) is str for k in wanted):
+            raise TrainingError(
+                f"{where} line {number}: needed are file_name and label, and prompt and value where label is 1 "
+                "(LiVO's layout)"
+            )
+        if Path(line["file_name"]).name != line["file_name"]:
+            raise TrainingError(f"{where} line {number}: file_name must name a file of the same folder")
+        sides[not own].append(line)
+    return sides

@@ -1,0 +1,49 @@
+"""What training learns from: pairs of images of one prompt, one of them preferred.
+
+Columns of equal length; the images stand beside them once each, however many pairs they are in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+from training.data.images import Images
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """N pairs: texts, and the rows of `images` that hold the preferred and the other image.
+
+    `principles` and `kinds` are "" where the data has none; the columns after `rejected` are None without such data:
+    `probabilities` that the labels are right, in [0, 1]; `weights`, from 0; finite `rewards` of each image; the
+    `captions` that each image was drawn from. `dropped` counts the rows that held no preference.
+    """
+
+    prompts: list[str]
+    principles: list[str]
+    kinds: list[str]
+    images: Images
+    chosen: list[int]
+    rejected: list[int]
+    probabilities: list[float] | None = None
+    weights: list[float] | None = None
+    chosen_rewards: list[float] | None = None
+    rejected_rewards: list[float] | None = None
+    chosen_captions: list[str] | None = None
+    rejected_captions: list[str] | None = None
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def digest(self) -> str:
+        """Hash of everything that training reads, 16 hex digits."""
+        state = hashlib.sha256()
+        for field in dataclasses.fields(self):
+            column = getattr(self, field.name)
+            if field.name in ("chosen", "rejected"):
+                column = [self.images.hashes[row] for row in column]
+            if isinstance(column, list):
+                state.update(f"{field.name} {column}\n".encode())
+        return state.hexdigest()[:16]
