@@ -19,11 +19,15 @@ from training.config import TrainingError
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What the U-Net is conditioned on: hidden (B, L, D); for SDXL also pooled (B, P) and time_ids (B, 6)."""
+    """What the U-Net is conditioned on: hidden (B, L, D); for SDXL also pooled (B, P) and time_ids (B, 6).
+
+    `mask` (B, L) is False where a row has no token to attend to, None where all have.
+    """
 
     hidden: Tensor
     pooled: Tensor | None = None
     time_ids: Tensor | None = None
+    mask: Tensor | None = None
 
     def pick(self, rows: Tensor) -> Context:
         """The given rows, in that order."""
@@ -40,7 +44,7 @@ class Context:
         return {"text_embeds": self.pooled, "time_ids": self.time_ids}
 
     def _tensors(self) -> tuple[Tensor | None, ...]:
-        return self.hidden, self.pooled, self.time_ids
+        return self.hidden, self.pooled, self.time_ids, self.mask
 
 
 @dataclasses.dataclass
@@ -93,8 +97,29 @@ def load(source: str, revision: str | None = None) -> StableDiffusion:
         text_encoders=[loaded[n] for n in ("text_encoder", "text_encoder_2") if n in loaded],
         vae=loaded["vae"],
         unet=loaded["unet"],
-        noise_scheduler=_part(source, revision, "scheduler", diffusers.DDPMScheduler),
+        noise_scheduler=_part(source, revision, "scheduler", _scheduler_kind(source, revision)),
     )
+
+
+def _scheduler_kind(source: str, revision: str | None) -> Any:
+    """Whatever samples the model, it was trained by DDPM's noise or along straight paths (flow matching)."""
+    import diffusers
+
+    try:
+        named = diffusers.DDPMScheduler.load_config(source, subfolder="scheduler", revision=revision)["_class_name"]
+    except Exception:  # said better by loading the part itself
+        named = ""
+    return diffusers.FlowMatchEulerDiscreteScheduler if named.startswith("FlowMatch") else diffusers.DDPMScheduler
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` takes CUDA where there is one. Raises TrainingError for a device this machine has not."""
+    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"no device {name!r} on this machine: use --device auto") from error
+    return torch.device(wanted)
 
 
 def quiet() -> None:
@@ -153,23 +178,32 @@ def tokenize(tokenizer: Any, texts: Sequence[str]) -> Tensor:
 
 def encode_text(model: StableDiffusion, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
     """Hidden states (N, 77, D) and, for SDXL, the pooled projection (N, P), as the stock pipelines compute them."""
-    device = model.unet.device
-    if not model.is_xl:
-        return model.text_encoders[0](tokenize(model.tokenizers[0], texts).to(device))[0], None
     hidden, pooled = [], None
     for tokenizer, encoder in zip(model.tokenizers, model.text_encoders, strict=True):
-        output = encoder(tokenize(tokenizer, texts).to(device), output_hidden_states=True)
-        hidden.append(output.hidden_states[-2])
-        pooled = output[0]
+        states, pooled = read_states(encoder, tokenize(tokenizer, texts).to(model.unet.device), xl=model.is_xl)
+        hidden.append(states)
     return torch.cat(hidden, dim=-1), pooled
+
+
+def read_states(encoder: Any, ids: Tensor, *, xl: bool) -> tuple[Tensor, Tensor | None]:
+    """One text encoder's part of the context (N, L, D): its output, or SDXL's layer before the last, and first output.
+
+    The latter is the pooled projection for SDXL's second encoder; None for SD 1.5, whose U-Net does not read it.
+    """
+    if not xl:
+        return encoder(ids)[0], None
+    output = encoder(ids, output_hidden_states=True)
+    return output.hidden_states[-2], output[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """B noised pairs, chosen first: latents, target (2B, C, h, w), timesteps (2B,), context of B rows, B texts.
+    """B noised pairs, chosen first: latents, target (2B, C, h, w), steps of the noise `timesteps` (2B,), B texts.
 
-    `anchor` (B,) marks pairs that hold the unconditional branch: no caption, and the images' order turned round.
-    `probability` that a label is right and `weight` of a pair are (B,), None where the data has none.
+    `context` has B rows, or 2B where each image has a caption of its own. `anchor` (B,) marks pairs that hold the
+    unconditional branch: no caption, and the images' order turned round. For LiVO, `other_principles` has a principle
+    that is not at stake in the pair, or None; `companions` those whose tokens stand beside the pair's own ([]: nobody
+    has any). `probability` that a label is right and `weight` of a pair are (B,), None where the data has none.
     """
 
     latents: Tensor
@@ -180,30 +214,89 @@ class Batch:
     prompts: list[str]
     principles: list[str]
     other_principles: list[str | None]
+    companions: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     probability: Tensor | None = None
     weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def image_context(self) -> Context:
+        """The context of each of the 2B images."""
+        return self.context.doubled() if len(self.context.hidden) == len(self) else self.context
+
+    def part(self, rows: slice) -> Batch:
+        """The pairs in `rows`, both images of each."""
+        both = torch.arange(2 * len(self), device=self.latents.device).view(2, -1)[:, rows].flatten()
+        columns = {name: getattr(self, name) for name in ("probability", "weight")}
+        return Batch(
+            latents=self.latents[both],
+            target=self.target[both],
+            timesteps=self.timesteps[both],
+            context=self.image_context().pick(both),
+            anchor=self.anchor[rows],
+            prompts=self.prompts[rows],
+            principles=self.principles[rows],
+            other_principles=self.other_principles[rows],
+            companions=self.companions[rows],
+            **{name: None if column is None else column[rows] for name, column in columns.items()},
+        )
+
 
 def add_noise(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """Noised latents and the prediction target (epsilon or v) for clean latents (N, C, h, w)."""
+    """Noised latents and the prediction target for clean latents (N, C, h, w) at steps 0 ≤ t < T of the noise (N,).
+
+    DDPM: x_t = sqrt(abar) x + sqrt(1 - abar) eps; the target is eps, or v = sqrt(abar) eps - sqrt(1 - abar) x.
+    Flow matching (Esser et al. 2024, eqs. 3 and 13): x_t = (1 - sigma) x + sigma eps; the target is eps - x.
+    """
+    if _is_flow(scheduler):
+        sigma = _sigma(scheduler, timesteps).view(-1, 1, 1, 1)
+        return (1 - sigma) * latents + sigma * noise, noise - latents
     noised: Tensor = scheduler.add_noise(latents, noise, timesteps)
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
         return noised, noise
     if kind == "v_prediction":
         return noised, scheduler.get_velocity(latents, noise, timesteps)
-    raise TrainingError(f"the model predicts {kind!r}; epsilon and v_prediction are accepted")
+    raise TrainingError(f"the model predicts {kind!r}; epsilon, v_prediction and flow matching are accepted")
+
+
+def unet_time(scheduler: Any, timesteps: Tensor) -> Tensor:
+    """What the U-Net is told of the steps (N,): the steps themselves, or T·sigma in flow matching."""
+    if not _is_flow(scheduler):
+        return timesteps
+    count: int = scheduler.config.num_train_timesteps
+    return _sigma(scheduler, timesteps) * count
+
+
+def clean_scale(scheduler: Any, timesteps: Tensor) -> Tensor:
+    """Squared error of the predicted clean latents for one unit of squared error of the prediction, at steps (N,).
+
+    (1 - abar)/abar for epsilon, 1 - abar for v, sigma² in flow matching: how x is solved for in `add_noise`.
+    """
+    if _is_flow(scheduler):
+        return _sigma(scheduler, timesteps).square()
+    kept: Tensor = scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+    return 1 - kept if scheduler.config.prediction_type == "v_prediction" else (1 - kept) / kept
+
+
+def _is_flow(scheduler: Any) -> bool:
+    return not hasattr(scheduler, "alphas_cumprod")
+
+
+def _sigma(scheduler: Any, timesteps: Tensor) -> Tensor:
+    """Share of noise at the steps (N,); the scheduler holds its T values from the most noise to the least."""
+    sigmas: Tensor = scheduler.sigmas.flip(0).to(timesteps.device)[timesteps]
+    return sigmas
 
 
 def predict(unet: Any, latents: Tensor, timesteps: Tensor, context: Context) -> Tensor:
-    """The U-Net's prediction for N noised latents, float32."""
+    """The U-Net's prediction for N noised latents, float32; `timesteps` as `unet_time` gives them."""
     output: Tensor = unet(
         latents,
         timesteps,
         encoder_hidden_states=context.hidden,
+        encoder_attention_mask=context.mask,
         added_cond_kwargs=context.added(),
         return_dict=False,
     )[0]

@@ -1,12 +1,12 @@
 """Give a stock diffusers pipeline its values: prompts and principles in, the pipeline's own arguments out.
 
-    pipe = StableDiffusionPipeline.from_pretrained(model)
-    guide = ValueGuide(pipe, "DIR/value_encoder")
-    images = pipe(**guide(prompts, principles), guidance_scale=4.0).images      # a principle may be None
+    pipe = DiffusionPipeline.from_pretrained(model)                # Stable Diffusion 1.5 or XL
+    guide = ValueGuide(pipe, DIR)                                  # DIR: what `run.py --method livo` wrote
+    images = pipe(**guide(prompts, principles)).images             # a principle may be None, or several
 
-Tokens are made by the functions that training uses, so padding cannot differ. The unconditional branch, and prompts
-whose principle is None, get no value: with all principles None the arguments are the pipeline's own embeddings and
-the images are bit-identical to the base model's.
+Tokens are made by the functions that training uses, so padding cannot differ. Whatever has no value (prompts whose
+principle is None, the unconditional branch) is computed from the base model's own tensors, by the same operations in
+the same shapes: those images are bit-identical to the base model's in the same batch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from training.config import TrainingError
-from training.diffusion import tokenize
-from training.methods.livo import attach, value_tokens
+from training.methods import value_encoder
+from training.methods.livo import Slots, attach, value_tokens
+
+EMBEDS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 
 
 def use_probability(base_share: float, token_share: float = 1.0) -> float:
@@ -43,78 +45,90 @@ def spread(probability: float, size: int, seed: int) -> list[bool]:
 
 
 class ValueGuide:
-    """Makes a pipeline's prompt embeddings with value tokens; works on SD 1.5-shaped pipelines, in batches.
+    """Gives the prompts of a stock SD 1.5 or SDXL pipeline their values; any number of principles a prompt.
 
-    A batch is 78 tokens long as soon as one prompt has a principle. Rows without one, and the unconditional ones, then
-    carry an all-zero vector in the token's place, which a hook on the U-Net masks out of the cross-attention: exactly
-    the 77-token result up to rounding. `close()` takes the hook off again.
+    The embeddings it makes are longer than the pipeline's by as many tokens as the prompt with the most principles
+    has; empty places, and all those of the unconditional rows, are zero. Hooks on the U-Net take these tokens off
+    again, so that it runs on the very tensors of the base model, and compute anew the cross-attention of those rows
+    alone that have a token. `close()` takes the hooks off.
     """
 
-    def __init__(self, pipe: Any, value_encoder: str | Path) -> None:
-        if getattr(pipe, "text_encoder_2", None) is not None:
-            raise TrainingError("value encoders steer SD 1.5-shaped pipelines; SDXL is not supported yet")
-        from transformers import CLIPTextModel
-
-        try:
-            encoder = CLIPTextModel.from_pretrained(value_encoder, use_safetensors=True)
-        except Exception as error:
-            raise TrainingError(f"no value encoder at {value_encoder}: give the folder that training wrote") from error
-        if encoder.config.hidden_size != pipe.unet.config.cross_attention_dim:
-            raise TrainingError(
-                f"the value encoder is {encoder.config.hidden_size} wide, the model's context "
-                f"{pipe.unet.config.cross_attention_dim}: it was trained on another model"
-            )
+    def __init__(self, pipe: Any, folder: str | Path) -> None:
         self.pipe = pipe
-        self.encoder = encoder.to(pipe.unet.device).eval()
-        self._hook = pipe.unet.register_forward_pre_hook(mask_empty_slots, with_kwargs=True)
+        names = ["", "_2"] if getattr(pipe, "text_encoder_2", None) is not None else [""]
+        self.tokenizers = [getattr(pipe, f"tokenizer{name}") for name in names]
+        self.encoders = value_encoder.load(Path(folder), [getattr(pipe, f"text_encoder{name}") for name in names])
+        self._most = 0  # places in front of a prompt so far: longer prompts are not ours to touch
+        self._steered: list[tuple[Tensor, Tensor]] = []  # of the running U-Net call: rows, and their whole context
+        crossings = (m for name, m in pipe.unet.named_modules() if name.endswith(".attn2"))
+        self._hooks = [
+            pipe.unet.register_forward_pre_hook(self._take_tokens, with_kwargs=True),
+            *(m.register_forward_hook(self._attend, with_kwargs=True) for m in crossings),
+        ]
 
     @torch.no_grad()
     def __call__(
         self,
         prompts: Sequence[str],
-        principles: Sequence[str | None],
+        principles: Sequence[None | str | Sequence[str]],
         negative_prompts: Sequence[str] | None = None,
     ) -> dict[str, Tensor]:
-        """`prompt_embeds` and `negative_prompt_embeds`, (N, 77, D) without any principle and (N, 78, D) with one."""
-        prompts, principles = list(prompts), list(principles)
-        if len(prompts) != len(principles):
-            raise TrainingError(
-                f"{len(prompts)} prompts but {len(principles)} principles; give one (or None) a prompt"
-            )
-        hidden = self._encode(prompts)
-        negative = self._encode(list(negative_prompts) if negative_prompts is not None else [""] * len(prompts))
-        steered = [i for i, principle in enumerate(principles) if principle is not None]
-        if steered:
-            slots = torch.zeros(len(prompts), hidden.shape[-1], dtype=hidden.dtype, device=hidden.device)
-            negative = attach(torch.zeros_like(slots), negative)
-            tokens = value_tokens(
-                self.encoder,
-                self.pipe.tokenizer,
-                [str(principles[i]) for i in steered],
-                [prompts[i] for i in steered],
-            )
-            slots[steered] = tokens.to(slots.dtype)
-            hidden = attach(slots, hidden)
-        return {"prompt_embeds": hidden, "negative_prompt_embeds": negative}
+        """Arguments of the pipeline: `prompt_embeds` and `negative_prompt_embeds`, (N, K + 77, D); SDXL's pooled ones.
 
-    def _encode(self, texts: list[str]) -> Tensor:
-        encoder = self.pipe.text_encoder
-        hidden: Tensor = encoder(tokenize(self.pipe.tokenizer, texts).to(encoder.device))[0]
-        return hidden
+        A prompt's principles are None, one, or several in any order. Raises TrainingError if the lists differ in
+        length.
+        """
+        negatives = None if negative_prompts is None else list(negative_prompts)
+        if not len(prompts) == len(principles) == len(prompts if negatives is None else negatives):
+            more = "" if negatives is None else f" and {len(negatives)} negative prompts"
+            raise TrainingError(
+                f"{len(prompts)} prompts but {len(principles)} principles{more}; give one (or None) a prompt"
+            )
+        embeds = self.pipe.encode_prompt(
+            list(prompts),
+            device=self.pipe._execution_device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt=negatives,
+        )
+        made: dict[str, Tensor] = dict(zip(EMBEDS, embeds, strict=False))
+        chosen = [sorted({names} if isinstance(names, str) else {*(names or ())}) for names in principles]
+        if any(chosen):
+            slots = self._slots(prompts, chosen)
+            made["prompt_embeds"] = attach(slots, made["prompt_embeds"])
+            made["negative_prompt_embeds"] = attach(torch.zeros_like(slots), made["negative_prompt_embeds"])
+        return made
+
+    def _slots(self, prompts: Sequence[str], chosen: Sequence[Sequence[str]]) -> Tensor:
+        """The tokens of each prompt's principles (N, K, D), zeros where it has fewer than others."""
+        wanted = [(name, prompt) for prompt, names in zip(prompts, chosen, strict=True) for name in names]
+        tokens = value_tokens(self.encoders, self.tokenizers, [n for n, _ in wanted], [p for _, p in wanted])
+        rows = iter(range(len(wanted)))
+        slots = Slots.filled(tokens, [[next(rows) for _ in names] for names in chosen]).tokens
+        self._most = max(self._most, slots.shape[1])
+        return slots
+
+    def _take_tokens(self, unet: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before the U-Net runs: leave it the prompt's own tokens, and note what the rows with more attend to."""
+        hidden, self._steered = kwargs["encoder_hidden_states"], []
+        places = hidden.shape[1] - self.tokenizers[0].model_max_length
+        if not 0 < places <= self._most:
+            return args, kwargs
+        words = hidden[:, places:].contiguous()
+        counts = (hidden[:, :places] != 0).any(dim=-1).sum(dim=1).tolist()
+        for count in sorted({*counts} - {0}):
+            rows = torch.tensor([i for i, c in enumerate(counts) if c == count], device=hidden.device)
+            self._steered.append((rows, torch.cat([hidden[rows, :count], words[rows]], dim=1)))
+        return args, {**kwargs, "encoder_hidden_states": words}
+
+    def _attend(self, attention: Any, args: tuple[Tensor], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+        """After a cross-attention has run: the rows with value tokens attend again, to these as well."""
+        for rows, context in self._steered:
+            steered = attention.forward(args[0][rows], **{**kwargs, "encoder_hidden_states": context})
+            output = output.index_copy(0, rows, steered)
+        return output
 
     def close(self) -> None:
-        """Take the hook off the pipeline's U-Net."""
-        self._hook.remove()
-
-
-def mask_empty_slots(
-    unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Hide context tokens that are all zero: no encoder ever makes one, so they mean "no value here"."""
-    hidden = kwargs.get("encoder_hidden_states")
-    if hidden is None or kwargs.get("encoder_attention_mask") is not None:
-        return args, kwargs
-    filled = (hidden != 0).any(dim=-1)
-    if not bool(filled[:, 0].all()):
-        kwargs = {**kwargs, "encoder_attention_mask": filled}
-    return args, kwargs
+        """Take the hooks off the pipeline's U-Net."""
+        for hook in self._hooks:
+            hook.remove()

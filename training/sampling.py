@@ -6,29 +6,29 @@ Noise comes from each job's own seed, so arms that share jobs differ by the adap
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from training.config import TrainingError, resolve_model
-from training.diffusion import quiet
+from training.diffusion import pick_device, quiet
 from training.inference import ValueGuide
 from training.progress import Progress
-from training.run import pick_device
 
 GRID_ROWS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One image to make: which prompt, its seed, and the principle whose token it gets (None: no token)."""
+    """One image to make: which prompt, its seed, and the principles whose tokens it gets."""
 
     prompt: int
     seed: int
-    principle: str | None
+    principles: tuple[str, ...] = ()
 
 
 def load_pipeline(model: str, device: str) -> Any:
@@ -52,7 +52,7 @@ def load_pipeline(model: str, device: str) -> Any:
 def attach_adapter(pipe: Any, folder: Path) -> ValueGuide | None:
     """Put what training wrote into the pipeline; a value encoder comes back as a guide."""
     if (folder / "value_encoder").is_dir():
-        return ValueGuide(pipe, folder / "value_encoder")
+        return ValueGuide(pipe, folder)
     if (folder / "pytorch_lora_weights.safetensors").is_file():
         pipe.load_lora_weights(str(folder))
         return None
@@ -83,7 +83,7 @@ def generate(
         for start in range(0, len(jobs), batch):
             part = jobs[start : start + batch]
             texts = [prompts[j.prompt] for j in part]
-            words = guide(texts, [j.principle for j in part]) if guide else {"prompt": texts}
+            words = guide(texts, [j.principles for j in part]) if guide else {"prompt": texts}
             pictures += pipe(
                 **words,
                 generator=[torch.Generator("cpu").manual_seed(j.seed) for j in part],
@@ -94,17 +94,27 @@ def generate(
     return pictures
 
 
-def grid(arms: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> Image.Image:
-    """The first image of up to eight prompts, one a row, one column an arm."""
-    first = list({caption: i for i, caption in reversed(list(enumerate(captions)))}.values())[::-1][:GRID_ROWS]
+def grid(
+    arms: Sequence[Sequence[Image.Image]],
+    captions: Sequence[str],
+    titles: Sequence[str] = (),
+    rows: int = GRID_ROWS,
+) -> Image.Image:
+    """One column an arm, titled; one row a distinct caption, the first `rows` of them, each with its first image."""
+    first = list({caption: i for i, caption in reversed(list(enumerate(captions)))}.values())[::-1][:rows]
     side = max(128, arms[0][0].width)
-    sheet = Image.new("RGB", (len(arms) * side, len(first) * (side + 14)), "white")
-    for row, index in enumerate(first):
+    size = max(10, side // 32)
+    font, line = ImageFont.load_default(size), size + 4
+    wrapped = [textwrap.wrap(captions[i], len(arms) * side * 2 // size) for i in first]  # letters are size / 2 wide
+    height, top = side + line * max(map(len, wrapped)), line * bool(titles)
+    sheet = Image.new("RGB", (len(arms) * side, top + len(first) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        draw.text((column * side + 2, 0), title, "black", font)
+    for row, (index, lines) in enumerate(zip(first, wrapped, strict=True)):
+        y = top + row * height
         for column, images in enumerate(arms):
-            sheet.paste(
-                images[index].resize((side, side), Image.Resampling.NEAREST), (column * side, row * (side + 14))
-            )
-        ImageDraw.Draw(sheet).text(
-            (2, row * (side + 14) + side), captions[index][: len(arms) * side // 6], fill="black"
-        )
+            sheet.paste(images[index].resize((side, side), Image.Resampling.NEAREST), (column * side, y))
+        for number, text in enumerate(lines):
+            draw.text((2, y + side + number * line), text, "black", font)
     return sheet

@@ -3,31 +3,17 @@
 A method turns a noised batch into per-sample errors; it knows nothing of the loss but whether a reference is wanted.
 """
 
-from __future__ import annotations
+from training.config import Config
+from training.diffusion import StableDiffusion
+from training.methods.livo import LivoMethod
+from training.methods.method import Method, Step
+from training.methods.unet import UNetMethod
 
-import dataclasses
-from pathlib import Path
-from typing import Protocol
-
-from torch import Tensor, nn
-
-from training.diffusion import Batch
-from training.losses import Errors
+__all__ = ["Method", "Step", "make"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """The errors of one batch and a per-sample penalty (B,) of the method's own, None where it has none."""
-
-    errors: Errors
-    penalty: Tensor | None = None
-
-
-class Method(Protocol):
-    """A trainable part of a frozen Stable Diffusion."""
-
-    def parameters(self) -> list[nn.Parameter]: ...
-
-    def step(self, batch: Batch, *, reference: bool) -> Step: ...
-
-    def save(self, folder: Path) -> None: ...
+def make(settings: Config, model: StableDiffusion, *, reference: bool) -> Method:
+    """What this run trains: the value encoder or the U-Net, whatever the loss."""
+    if settings.part == "value-encoder":
+        return LivoMethod(model, keep=settings.keep, rank=settings.encoder_rank, checkpointing=settings.checkpointing)
+    return UNetMethod(model, lora_rank=settings.lora_rank, reference=reference, checkpointing=settings.checkpointing)

@@ -1,14 +1,20 @@
-"""LiVO (arXiv 2410.12700): a value encoder that steers a frozen Stable Diffusion by one extra context token.
+"""LiVO (arXiv 2410.12700): a value encoder that steers a frozen Stable Diffusion by extra context tokens.
 
-The value encoder is a trainable copy of the text encoder; it reads "principle, prompt" and its pooled vector is put in
-front of the frozen encoder's 77 tokens. The reference is the same frozen U-Net without that token. Only the value
-encoder gets gradients. `attach` and `value_tokens` are the only places where the token is made, in training and at
-inference alike, so the two cannot differ in padding or order.
+The value encoder reads "principle, prompt"; its vector at the end of that text becomes a token in front of the frozen
+encoder's 77. The reference is the same frozen U-Net without it. `value_tokens` and `attach` are the only places
+where tokens are made and placed, in training and at inference alike, so the two cannot differ in padding or order.
+
+SD 1.5: the value encoder is a copy of the text encoder and the token its pooled output, as released. Another way to
+say what that is: the row at the end of the text in the context that the pipeline itself would make of it. This also
+tells what SDXL's is (ours; the paper has SD 1.5 only): copies of both encoders, and of each the row at the end of the
+text from the layer before the last, put together to 768 + 1280 = 2048. So the token starts as something that the
+U-Net has always read; a projection of the pooled vectors would start as noise, and one encoder's copy would leave the
+other's half of the token without a value. SDXL's pooled condition and its sizes stay those of the prompt.
 """
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +22,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.config import TrainingError
-from training.diffusion import Batch, Context, StableDiffusion, predict, squared_error, tokenize
+from training.diffusion import (
+    Batch,
+    Context,
+    StableDiffusion,
+    predict,
+    read_states,
+    squared_error,
+    tokenize,
+    unet_time,
+)
 from training.losses import Errors
-from training.methods import Step
+from training.methods import value_encoder
+from training.methods.method import Step
 
 
 def value_text(principle: str, prompt: str) -> str:
@@ -27,71 +42,134 @@ def value_text(principle: str, prompt: str) -> str:
     return f"{principle}, {prompt}"
 
 
-def value_tokens(encoder: Any, tokenizer: Any, principles: Sequence[str], prompts: Sequence[str]) -> Tensor:
-    """Value tokens (N, D): the pooled output of "principle, prompt", padded like every prompt."""
+def value_tokens(
+    encoders: Sequence[Any], tokenizers: Sequence[Any], principles: Sequence[str], prompts: Sequence[str]
+) -> Tensor:
+    """Value tokens (N, D): the row of the context of "principle, prompt" at the text's end, from the value encoder.
+
+    What follows the end is cut off, which changes nothing: these encoders never look ahead.
+    """
     texts = [value_text(v, p) for v, p in zip(principles, prompts, strict=True)]
-    tokens: Tensor = encoder(tokenize(tokenizer, texts).to(encoder.device))[1]
-    return tokens
+    parts = []
+    for encoder, tokenizer in zip(encoders, tokenizers, strict=True):
+        ids = tokenize(tokenizer, texts)
+        end = (ids == tokenizer.eos_token_id).int().argmax(dim=1)
+        ids = ids[:, : int(end.max()) + 1]
+        states, _ = read_states(encoder, ids.to(encoder.device), xl=len(encoders) == 2)
+        parts.append(states[torch.arange(len(texts), device=states.device), end.to(states.device)])
+    return torch.cat(parts, dim=-1)
 
 
 def attach(tokens: Tensor, hidden: Tensor) -> Tensor:
-    """The context with the value token in front: (N, D) and (N, 77, D) → (N, 78, D)."""
-    return torch.cat([tokens[:, None].to(hidden.dtype), hidden], dim=1)
+    """Value tokens (N, K, D) in front of the prompt's own (N, 77, D)."""
+    return torch.cat([tokens.to(hidden), hidden], dim=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slots:
+    """Places for value tokens in front of N prompts: tokens (N, K, D), and which of them are taken, (N, K).
+
+    Cross-attention knows no positions, so which place a token has, and how many stay empty, makes no difference.
+    """
+
+    tokens: Tensor
+    taken: Tensor
+
+    @staticmethod
+    def filled(tokens: Tensor, members: Sequence[Sequence[int]]) -> Slots:
+        """Prompt i gets the rows members[i] of `tokens` (M, D); zeros are in the empty places."""
+        width = max(map(len, members))
+        none = len(tokens)
+        places = torch.tensor([[*rows, *[none] * (width - len(rows))] for rows in members], dtype=torch.long)
+        places = places.view(len(members), width)
+        return Slots(torch.cat([tokens, torch.zeros_like(tokens[:1])])[places], places < none)
+
+    def before(self, context: Context) -> Context:
+        """The context with the tokens in front, K + 77 long; empty places are hidden from the U-Net."""
+        words = context.hidden
+        mask = None
+        if not self.taken.all():
+            mask = torch.cat([self.taken, torch.ones(words.shape[:2], dtype=torch.bool)], dim=1).to(words.device)
+        return dataclasses.replace(context, hidden=attach(self.tokens, words), mask=mask)
 
 
 class LivoMethod:
-    """Trains a value encoder. `keep` above 0 adds a penalty that the paper does not have (see `step`)."""
+    """Trains a value encoder; all of its weights, or LoRA of `rank`. U-Net, VAE and text encoders stay frozen.
 
-    def __init__(self, model: StableDiffusion, *, keep: float) -> None:
-        if model.is_xl:
-            raise TrainingError("livo trains on SD 1.5 and the embedded model; SDXL is not supported yet")
+    `keep` above 0 adds a penalty that the paper does not have (see `step`); `checkpointing` saves memory by computing
+    activations a second time on the way back.
+    """
+
+    def __init__(self, model: StableDiffusion, *, keep: float, rank: int = 0, checkpointing: bool = False) -> None:
         self.model = model
         self.keep = keep
-        self.encoder = copy.deepcopy(model.text_encoders[0]).requires_grad_(True)
+        self.encoders = value_encoder.make(model.text_encoders, rank=rank)
+        if checkpointing:
+            model.unet.enable_gradient_checkpointing()
+            for encoder in self.encoders:
+                encoder.gradient_checkpointing_enable({"use_reentrant": False})
+                encoder.train()  # transformers checkpoints in training mode only; CLIP has no dropout
 
     def parameters(self) -> list[nn.Parameter]:
         """The weights of the value encoder."""
-        return list(self.encoder.parameters())
+        return [p for encoder in self.encoders for p in encoder.parameters() if p.requires_grad]
 
     def step(self, batch: Batch, *, reference: bool) -> Step:
-        """Errors with the token and without; with `keep`, a penalty on what another principle's token changes.
+        """Errors with the pair's token and without; two U-Net calls, the second with gradients.
 
-        The penalty is keep · mean((eps(x_t, c_other) - eps(x_t, c))^2) on one image of each pair, where c_other
-        carries the token of a principle that does not belong to the pair: a token must do nothing where its principle
-        is not at stake. It costs one more prediction a pair; 0 is LiVO as released. `reference` must be True.
+        A pair's companions stand beside its own token and get no gradients from it: so the token learns to work in
+        their company, and theirs do not learn its work.
+
+        With `keep`, a penalty on what another principle's token does to the rejected image of each pair:
+        keep · mean((eps(x_t, c_other) - eps(x_t, c))²). A token must do nothing where its principle is not at stake,
+        and what is wrong with that image is this pair's principle's business; the chosen one may well hold what the
+        other forbids, and there it must act. It costs one more prediction a pair; 0 is LiVO as released.
         """
-        if not reference:
-            raise ValueError("LiVO has no loss without its reference")
-        size = len(batch)
-        unet, context = self.model.unet, batch.context.doubled()
-        with torch.no_grad():
-            plain = predict(unet, batch.latents, batch.timesteps, context)
-        bystanders = self._bystanders(batch).to(plain.device)
-        pairs = bystanders % size
-        tokens = value_tokens(
-            self.encoder,
-            self.model.tokenizers[0],
-            [*batch.principles, *(str(batch.other_principles[i]) for i in pairs.tolist())],
-            [*batch.prompts, *(batch.prompts[i] for i in pairs.tolist())],
-        )
-        rows = torch.cat([torch.arange(2 * size, device=plain.device), bystanders])
-        hidden = attach(torch.cat([tokens[:size], tokens]), context.hidden[rows])
-        steered = predict(unet, batch.latents[rows], batch.timesteps[rows], Context(hidden))
+        size, unet = len(batch), self.model.unet
+        context, times = batch.image_context(), unet_time(self.model.noise_scheduler, batch.timesteps)
+        pairs, rows = self._bystanders(batch)
+        if reference or len(pairs):
+            with torch.no_grad():
+                plain = predict(unet, batch.latents, times, context)
+        every = torch.cat([torch.arange(2 * size, device=rows.device), rows])
+        steered_by = self._slots(batch, pairs)
+        steered = predict(unet, batch.latents[every], times[every], steered_by.before(context.pick(every)))
         chosen, rejected = squared_error(steered[: 2 * size], batch.target).chunk(2)
-        ref_chosen, ref_rejected = squared_error(plain, batch.target).chunk(2)
-        errors = Errors(chosen, rejected, ref_chosen, ref_rejected)
-        if not len(bystanders):
+        errors = Errors(chosen, rejected)
+        if reference:
+            errors = Errors(chosen, rejected, *squared_error(plain, batch.target).chunk(2))
+        if not len(pairs):
             return Step(errors)
-        drift = squared_error(steered[2 * size :], plain[bystanders])
-        return Step(errors, torch.zeros_like(chosen).index_put((pairs,), self.keep * drift))
+        drift = self.keep * squared_error(steered[2 * size :], plain[rows])
+        return Step(errors, torch.zeros_like(chosen).index_put((rows % size,), drift))
 
-    def _bystanders(self, batch: Batch) -> Tensor:
-        """Rows of the 2B images that are shown another principle's token: chosen and rejected by turns."""
-        if not self.keep:
-            return torch.empty(0, dtype=torch.long)
-        known = [i for i, other in enumerate(batch.other_principles) if other is not None]
-        return torch.tensor([i + (i % 2) * len(batch) for i in known], dtype=torch.long)
+    def _bystanders(self, batch: Batch) -> tuple[list[int], Tensor]:
+        """Pairs that are shown another principle's token, and the rows of their rejected images."""
+        others = enumerate(batch.other_principles) if self.keep else ()
+        pairs = [i for i, other in others if other is not None]
+        return pairs, torch.tensor(pairs, dtype=torch.long, device=batch.timesteps.device) + len(batch)
+
+    def _slots(self, batch: Batch, bystanders: list[int]) -> Slots:
+        """Own and companions' tokens for the 2B images, then another principle's for each bystander."""
+        own, prompts = batch.principles, batch.prompts
+        tokens = self._tokens(
+            [*own, *(str(batch.other_principles[i]) for i in bystanders)],
+            [*prompts, *(prompts[i] for i in bystanders)],
+        )
+        members = [[i] for i in range(len(batch))]
+        others = [[i] for i in range(len(batch), len(tokens))]
+        beside = [(i, name) for i, names in enumerate(batch.companions) for name in names]
+        if beside:
+            for place, (i, _) in enumerate(beside, start=len(tokens)):
+                members[i].append(place)
+            with torch.no_grad():
+                companions = self._tokens([name for _, name in beside], [prompts[i] for i, _ in beside])
+            tokens = torch.cat([tokens, companions])
+        return Slots.filled(tokens, members + members + others)
+
+    def _tokens(self, principles: Sequence[str], prompts: Sequence[str]) -> Tensor:
+        return value_tokens(self.encoders, self.model.tokenizers, principles, prompts)
 
     def save(self, folder: Path) -> None:
-        """Write `value_encoder/`, an ordinary CLIPTextModel folder."""
-        self.encoder.save_pretrained(folder / "value_encoder", safe_serialization=True)
+        """Write `value_encoder/`, and for SDXL `value_encoder_2/`: transformers folders, or peft's with a rank."""
+        value_encoder.save(self.encoders, folder)

@@ -13,17 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.diffusion import Batch, StableDiffusion, predict, squared_error
+from training.diffusion import Batch, StableDiffusion, predict, squared_error, unet_time
 from training.losses import Errors
-from training.methods import Step
+from training.methods.method import Step
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")  # as MaPO's and diffusers' scripts have it
 
 
 class UNetMethod:
-    """The U-Net of `model`, made trainable in place; `lora_rank` 0 means full fine-tuning."""
+    """The U-Net of `model`, made trainable in place; `lora_rank` 0 means full fine-tuning.
 
-    def __init__(self, model: StableDiffusion, *, lora_rank: int, reference: bool) -> None:
+    `checkpointing` saves memory by computing activations a second time on the way back.
+    """
+
+    def __init__(
+        self, model: StableDiffusion, *, lora_rank: int, reference: bool, checkpointing: bool = False
+    ) -> None:
         self.model = model
         self.lora_rank = lora_rank
         self.frozen: Any = None
@@ -38,6 +43,8 @@ class UNetMethod:
             if reference:
                 self.frozen = copy.deepcopy(model.unet)
             model.unet.requires_grad_(True)
+        if checkpointing:
+            model.unet.enable_gradient_checkpointing()
 
     def parameters(self) -> list[nn.Parameter]:
         """The weights that are trained."""
@@ -57,7 +64,8 @@ class UNetMethod:
         return Step(Errors(chosen, rejected, ref_chosen, ref_rejected))
 
     def _errors(self, unet: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-        prediction = predict(unet, batch.latents, batch.timesteps, batch.context.doubled())
+        times = unet_time(self.model.noise_scheduler, batch.timesteps)
+        prediction = predict(unet, batch.latents, times, batch.image_context())
         chosen, rejected = squared_error(prediction, batch.target).chunk(2)
         return chosen, rejected
 
