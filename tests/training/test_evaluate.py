@@ -1,19 +1,23 @@
-"""Evaluation: figures against hand counts, intervals that hold, the program from prompts to report."""
+"""The program, from prompts or pictures to a report; what its names and flags promise; bad input in one line."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import sys
+import types
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from training import metrics, run
+from training import run
 from training.evaluate import main
-from training.metrics import Sample
+
+HERE = "test_evaluate_functions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,116 +35,144 @@ def parse(text: str) -> dict[str, object]:
     return {"occupation": "chef"} if "chef" in text else {}
 
 
-def samples(*triples: tuple[int, Mapping[str, object], Mapping[str, object]]) -> list[Sample]:
-    return [Sample(*triple) for triple in triples]
-
-
-def test_rates_tell_asked_from_unasked() -> None:
-    taken = samples(
-        (0, {}, {"hazard": "smoke"}),
-        (0, {}, {"hazard": "none"}),
-        (1, {}, {"hazard": "cracks"}),
-        (2, {"hazard": "cracks"}, {"hazard": "cracks"}),
-        (3, {"hazard": "cracks"}, {"hazard": "none"}),
-    )
-    found = metrics.rates(taken, "hazard", {"none", "smoke", "cracks"}, 4)
-    assert found["hazard.unasked.smoke"].value == pytest.approx(1 / 3)
-    assert found["hazard.unasked"].value == pytest.approx(2 / 3)
-    assert found["hazard.asked.cracks"].value == 0.5
-    assert "hazard.asked.smoke" not in found
-
-
-def test_match_counts_stated_attributes_only() -> None:
-    stated = {"place": "park", "thing": "cup"}
-    taken = samples(
-        (0, stated, {"place": "park", "thing": "cup", "coat": "amber"}),
-        (1, stated, {"place": "park", "thing": "box", "coat": "amber"}),
-        (2, {}, {"place": "city", "thing": "box"}),
-    )
-    found = metrics.match(taken, [], 3)
-    assert found["match"].value == 0.75
-    assert found["match.all"].value == 0.5
-    assert found["match.thing"].value == 0.5
-    assert metrics.match(taken, ["thing"], 3)["match"].value == 1.0
-
-
-def test_balance_is_d1_and_d2_of_livos_evaluation() -> None:
-    shown = ["violet"] * 9 + ["amber"]
-    taken = samples(*((i % 2, {"occupation": "chef"}, {"coat": c}) for i, c in enumerate(shown)))
-    taken += samples(
-        (2, {"occupation": "doctor"}, {"coat": "amber"}), (2, {"occupation": "doctor"}, {"coat": "violet"})
-    )
-    taken += samples((3, {"occupation": "doctor", "coat": "amber"}, {"coat": "amber"}))
-    even = metrics.balance(taken, "coat", "occupation", ["violet", "amber"], 4)
-    d1, d2 = even.distances()
-    assert even.settings == ["chef", "doctor"]
-    assert d1.tolist() == pytest.approx([0.8, 0.0])
-    assert d2.tolist() == pytest.approx([np.sqrt(2 * 0.4**2), 0.0])
-    assert metrics.mean_distances(even, metrics.resamples(4))["D1"].value == pytest.approx(0.4)
-
-
-def test_intervals_hold_the_value_and_pair_the_arms() -> None:
-    hits = np.array([1.0, 0.0] * 50)
-    part = metrics.Share(hits, np.ones(100))
-    rows = metrics.resamples(100)
-    made = metrics.interval(part, rows)
-    assert made.low < made.value == 0.5 < made.high
-    assert 0.15 < made.high - made.low < 0.25
-    same = metrics.change(part, part, rows)
-    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
-
-
-def evaluate(model: Path, out: Path, *more: str) -> int:
-    here = "test_evaluate_functions"
-    return main(
-        ["--model", str(model), "--out", str(out), "--steps", "2", "--batch", "2", "--reader", f"{here}:read",
-         "--parser", f"{here}:parse", *more]
-    )  # fmt: skip
-
-
 @pytest.fixture(autouse=True)
 def functions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that dotted paths can name, whatever pytest calls this file."""
-    import sys
-    import types
-
-    module = types.ModuleType("test_evaluate_functions")
+    module = types.ModuleType(HERE)
     module.__dict__.update(read=read, parse=parse)
-    monkeypatch.setitem(sys.modules, "test_evaluate_functions", module)
+    monkeypatch.setitem(sys.modules, HERE, module)
+
+
+def evaluate(out: Path, *more: str) -> int:
+    plain = [
+        "--out",
+        str(out),
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--reader",
+        f"{HERE}:read",
+        "--parser",
+        f"{HERE}:parse",
+    ]
+    return main([*plain, *more])
+
+
+def report(out: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((out / "report.json").read_text())
+    return read
 
 
 @pytest.mark.parametrize(("method", "more"), [("livo", []), ("sft", []), ("sft", ["--lora-rank", "2"])])
-def test_a_report_has_both_arms_and_a_grid(
+def test_a_report_has_both_arms_plots_and_a_grid(
     method: str, more: list[str], sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained = ["--data", str(dataset), "--model", str(sd15_folder), "--out", str(tmp_path / "t"), "--method", method]
+    model = ["--model", str(sd15_folder)]
+    trained = ["--data", str(dataset), *model, "--out", str(tmp_path / "t"), "--method", method]
     assert run.main([*trained, "--steps", "1", "--batch", "2", *more]) == 0
-    line = ["--adapter", str(tmp_path / "t"), "--prompts", str(dataset)]
-    assert evaluate(sd15_folder, tmp_path / "r", *line) == 0
-    report = json.loads((tmp_path / "r" / "report.json").read_text())
-    assert report["prompts"] == report["images"] == 4
-    assert {"base", "adapted"} <= set(report["figures"]["coat.D1"])
-    assert {"base", "adapted", "change"} <= set(report["figures"]["hazard.unasked"])
-    assert report.get("identical_without_token", True)
-    assert Image.open(tmp_path / "r" / "grid.png").size == (256, 4 * 142)
+    out = tmp_path / "not" / "yet"  # the released evaluation wants its folder to be there
+    line = [*model, "--adapter", str(tmp_path / "t"), "--prompts", str(dataset)]
+    assert evaluate(out, *line) == 0
+    made = report(out)
+    assert made["prompts"] == made["images"] == 4
+    figures = made["figures"]
+    assert {"base", "adapted", "change", "chance"} <= set(figures["coat.D1"])
+    assert {"base", "adapted", "change"} <= set(figures["hazard.unasked"])
+    for name in ("clipscore.embedded", "toxicity.R", "win.clip-embedded", "drift.pixels", "fid.base.clip-embedded"):
+        assert np.isfinite(figures[name]["adapted"]["value"])
+    assert made.get("identical_without_token", True)
+    assert {"figures.png", "bias.png", "grid.png"} <= {path.name for path in out.iterdir()}
     assert "hazard.unasked" in capsys.readouterr().out
+    before = (out / "images" / "adapted" / "0-00000-00.png").stat().st_mtime_ns
+    assert evaluate(out, *line) == 0  # the same command draws nothing anew
+    assert (out / "images" / "adapted" / "0-00000-00.png").stat().st_mtime_ns == before
+    assert report(out)["figures"] == figures
 
 
-def test_the_base_alone_can_be_measured(sd15_folder: Path, tmp_path: Path) -> None:
+def test_the_base_alone_can_be_measured_over_several_seeds(sd15_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a chef\n\na doctor\na chef\n")
-    assert evaluate(sd15_folder, tmp_path / "r", "--prompts", str(tmp_path / "prompts.txt"), "--images", "2") == 0
-    report = json.loads((tmp_path / "r" / "report.json").read_text())
-    assert (report["prompts"], report["images"]) == (2, 4)
-    assert set(report["figures"]["hazard.unasked"]) == {"base"}
+    more = [
+        "--model",
+        str(sd15_folder),
+        "--prompts",
+        str(tmp_path / "prompts.txt"),
+        "--images",
+        "2",
+        "--seeds",
+        "3",
+        "4",
+    ]
+    assert evaluate(tmp_path / "r", *more) == 0
+    made = report(tmp_path / "r")
+    assert (made["prompts"], made["images"], made["seeds"]) == (2, 8, 2)
+    assert set(made["figures"]["hazard.unasked"]) == {"base"}
+    assert made["figures"]["hazard.unasked"]["base"]["images"] == 8
+    assert len(list((tmp_path / "r" / "images" / "base").glob("*.png"))) == 8
+
+
+@pytest.fixture
+def folders(tmp_path: Path, make_picture: Callable[..., bytes]) -> list[str]:
+    """Ten pictures in two folders, captions of five prompts, and rewards in which the adapted always win."""
+    for arm, first in (("base", 0), ("adapted", 100)):
+        (tmp_path / arm).mkdir()
+        for i in range(10):
+            (tmp_path / arm / f"{i}.png").write_bytes(make_picture(first + i))
+        rows = "".join(f"{i}.png,{first + i}\n" for i in range(10))
+        (tmp_path / f"{arm}.csv").write_text("path,value\n" + rows)
+    (tmp_path / "captions.csv").write_text(
+        "file_name,prompt\n" + "".join(f"{i}.png,a chef {i % 5}\n" for i in range(10))
+    )
+    return ["--base-images", str(tmp_path / "base"), "--adapted-images", str(tmp_path / "adapted"),
+            "--captions", str(tmp_path / "captions.csv")]  # fmt: skip
+
+
+def test_pictures_that_exist_need_no_pipeline(
+    folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "training.evaluation.drawing.load_pipeline", lambda *given: pytest.fail("a pipeline was loaded")
+    )
+    rewards = ["--rewards", str(tmp_path / "base.csv"), str(tmp_path / "adapted.csv")]
+    assert evaluate(tmp_path / "r", *folders, *rewards, "--real", str(tmp_path / "base")) == 0
+    made = report(tmp_path / "r")
+    assert (made["prompts"], made["images"]) == (5, 10)
+    figures = made["figures"]
+    assert (figures["win.reward"]["adapted"]["value"], figures["win.reward"]["adapted"]["low"]) == (1.0, 1.0)
+    assert figures["fid.real.clip-embedded"]["base"]["value"] == 0
+    assert figures["fid.real.clip-embedded"]["adapted"]["value"] == pytest.approx(
+        figures["fid.base.clip-embedded"]["adapted"]["value"]
+    )
+    assert figures["diversity.clip-embedded"]["base"]["images"] == 5
+    assert figures["match"]["base"]["value"] == 0  # no reading names an occupation
+
+
+def test_everything_can_be_turned_off_but_the_pixels(folders: list[str], tmp_path: Path) -> None:
+    off = [
+        word
+        for name in ("reader", "parser", "clip", "judge", "toxicity", "features")
+        for word in (f"--{name}", "none")
+    ]
+    assert main([*folders, "--out", str(tmp_path / "r"), *off]) == 0
+    assert set(report(tmp_path / "r")["figures"]) == {"drift.pixels"}
+    assert main([*folders[:2], *folders[4:], "--out", str(tmp_path / "s"), *off]) == 0
+    assert report(tmp_path / "s")["figures"] == {}
 
 
 @pytest.mark.parametrize(
     ("more", "says"),
     [
         (["--prompts", "nowhere"], "no data at nowhere"),
+        ([], "give one of --prompts"),
+        (["--prompts", "DATASET", "--table", "t.parquet"], "give one of --prompts"),
         (["--prompts", "DATASET", "--adapter", "EMPTY"], "holds no unet/"),
+        (["--prompts", "DATASET", "--adapter", "nowhere"], "nowhere is no folder"),
         (["--prompts", "DATASET", "--reader", "nosuch:read"], "--reader 'nosuch:read' cannot be loaded"),
         (["--prompts", "DATASET", "--use-probability", "2"], "'2' is not a probability or 'auto'"),
+        (["--prompts", "DATASET", "--features", "nosuch"], "--features 'nosuch'"),
+        (["--base-images", "EMPTY"], "--base-images needs --captions"),
+        (["--base-images", "EMPTY", "--adapter", "EMPTY"], "are for pictures that are drawn"),
+        (["--table", "nowhere.parquet"], "nowhere.parquet is not a readable Parquet file"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -148,6 +180,11 @@ def test_bad_input_is_one_line(
 ) -> None:
     (tmp_path / "empty").mkdir()
     named = {"DATASET": str(dataset), "EMPTY": str(tmp_path / "empty")}
-    assert evaluate(sd15_folder, tmp_path / "r", *(named.get(word, word) for word in more)) == 2
+    assert evaluate(tmp_path / "r", "--model", str(sd15_folder), *(named.get(word, word) for word in more)) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(error) == 1 and says in error[0]
+
+
+def test_rewards_are_one_table_an_arm(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(tmp_path / "r", *folders, "--rewards", str(tmp_path / "base.csv")) == 2
+    assert "--rewards takes one table an arm, the base's first: 2 here" in capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""Figures and their 95 % intervals: a percentile bootstrap over prompts and, where there are several, over seeds.
+
+A figure is a function of how often each prompt counts, so a resample is a matrix product and every figure, also one
+that is no mean, is resampled alike. The change between two arms is resampled in pairs: same prompts, same seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+DRAWS = 1000
+
+
+class Figure(Protocol):
+    """One figure of one arm and seed."""
+
+    @property
+    def images(self) -> int:
+        """How many images, or pairs of images, it rests on."""
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """(D,) values, one for each row of `counts` (D, P): how often each of the P prompts counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """A mean over images, or over prompts, from what each prompt adds to it: totals and weights, (P,) each."""
+
+    totals: np.ndarray
+    weights: np.ndarray
+    images: int
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((counts @ self.totals) / (counts @ self.weights))
+
+    @property
+    def value(self) -> float:
+        """The mean itself; NaN where nothing counts."""
+        return float(self(np.ones((1, len(self.totals))))[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Single:
+    """A figure of the whole set that resampled prompts would bias (FID, Inception Score): it has no interval."""
+
+    value: float
+    images: int
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        return np.full(len(counts), self.value)
+
+
+def mean(prompt_of: np.ndarray, values: Any, prompts: int) -> Mean:
+    """The mean of one value an image; NaN says that an image does not count."""
+    values = np.asarray(values, dtype=np.float64)
+    known = ~np.isnan(values)
+    where = np.asarray(prompt_of, dtype=np.int64)[known]
+    return Mean(
+        np.bincount(where, values[known], minlength=prompts),
+        np.bincount(where, minlength=prompts).astype(np.float64),
+        int(known.sum()),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """How often each prompt (DRAWS, P) and each seed (DRAWS, S) is drawn; one set serves all figures and arms."""
+
+    prompts: np.ndarray
+    seeds: np.ndarray
+
+
+def draw(prompts: int, seeds: int = 1, seed: int = 0) -> Draws:
+    """Resamples with replacement, of prompts and of seeds independently: each seed saw the same prompts."""
+    rng = np.random.default_rng(seed)
+    return Draws(*(rng.multinomial(n, [1 / n] * n, DRAWS).astype(np.float32) for n in (prompts, seeds)))
+
+
+def estimate(figures: Sequence[Figure], draws: Draws) -> dict[str, float]:
+    """Value (the mean over the seeds' figures), low, high and images of one arm; no low and high for a `Single`."""
+    return {**_summary(_value(figures, draws), _drawn(figures, draws), figures), "images": _images(figures)}
+
+
+def change(base: Sequence[Figure], adapted: Sequence[Figure], draws: Draws) -> dict[str, float]:
+    """The adapted figure minus the base's, resampled together."""
+    value = _value(adapted, draws) - _value(base, draws)
+    drawn = _drawn(adapted, draws) - _drawn(base, draws)
+    return {**_summary(value, drawn, adapted), "images": _images(adapted)}
+
+
+def relative(base: Sequence[Figure], adapted: Sequence[Figure], draws: Draws) -> dict[str, float]:
+    """The change as a share of the base's figure, resampled together: −0.9 is a tenth of it left."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = _value(adapted, draws) / np.float64(_value(base, draws)) - 1
+        drawn = _drawn(adapted, draws) / _drawn(base, draws) - 1
+    return {**_summary(float(value), drawn, adapted), "images": _images(adapted)}
+
+
+def _summary(value: float, drawn: np.ndarray, figures: Sequence[Figure]) -> dict[str, float]:
+    if isinstance(figures[0], Single):
+        return {"value": value}
+    finite = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (np.nan, np.nan)
+    return {"value": value, "low": float(low), "high": float(high)}
+
+
+def _value(figures: Sequence[Figure], draws: Draws) -> float:
+    once = np.ones((1, draws.prompts.shape[1]))
+    return float(_over_seeds(np.stack([figure(once) for figure in figures]), np.ones((1, len(figures))))[0])
+
+
+def _drawn(figures: Sequence[Figure], draws: Draws) -> np.ndarray:
+    return _over_seeds(np.stack([figure(draws.prompts) for figure in figures]), draws.seeds)
+
+
+def _over_seeds(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(D,) means over the seeds of values (S, D), each seed counted as often as (D, S) says; NaN seeds left out."""
+    weights = np.where(np.isnan(values), 0.0, counts.T)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((np.nan_to_num(values) * weights).sum(axis=0) / weights.sum(axis=0))
+
+
+def _images(figures: Sequence[Figure]) -> int:
+    return sum(figure.images for figure in figures)

@@ -1,0 +1,176 @@
+"""Draws the arms of an evaluation from a pipeline: base, and adapted by what training wrote, with the same seeds.
+
+Pictures are kept in OUT/images as they come, so that the same command draws only what is missing, and other judges can
+score them: OUT/images/captions.csv names the prompt of each. Interrupted is not lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from training.config import TrainingError, resolve_model
+from training.evaluation.pictures import Pictures, Round
+from training.evaluation.shelf import Shelf, fingerprint
+from training.inference import ValueGuide, spread, use_probability
+from training.sampling import Job, attach_adapter, generate, load_pipeline
+
+CALIBRATION = 32  # images a setting and arm, on seeds that the evaluation does not use
+SEEDS = 10_000_000  # noise seeds reserved for each seed of the evaluation; calibration has the second half
+WRITTEN = ("value_encoder", "unet", "pytorch_lora_weights.safetensors")  # what training writes for inference
+KEEP_EVERY = 256  # pictures drawn before they are written; a killed evaluation loses at most these
+
+Shares = Callable[[Sequence[Image.Image], Sequence[str]], list[float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """The prompts, each with its principles (() where none is known) and the setting that balance is measured in."""
+
+    prompts: list[str]
+    principles: list[tuple[str, ...]]
+    settings: list[str]  # "" where a prompt has none
+    open: list[bool]  # whether the prompt leaves the groups open: only these calibrate the use of the token
+
+
+class Studio:
+    """Draws one seed; `shares` says of pictures and their prompts how often each group is shown, for calibration."""
+
+    def __init__(self, settings: argparse.Namespace, seed: int, asked: Asked, shares: Shares | None) -> None:
+        self.settings, self.seed, self.asked, self.shares = settings, seed, asked, shares
+        self.adapter = Path(settings.adapter.replace("{seed}", str(seed))) if settings.adapter else None
+        if self.adapter and not self.adapter.is_dir():
+            raise TrainingError(f"--adapter {self.adapter} is no folder: give what training/run.py wrote into --out")
+        first, n = seed * SEEDS, settings.images
+        self.jobs = [Job(p, first + p * n + i) for p in range(len(asked.prompts)) for i in range(n)]
+        self.names = [f"{seed}-{p:05d}-{i:02d}.png" for p in range(len(asked.prompts)) for i in range(n)]
+        self._pipe: Any = None
+        self._worn = False
+        self._guide: ValueGuide | None = None
+
+    def draw(self) -> tuple[Round, dict[str, Any]]:
+        """The pictures of this seed, and of a value encoder: how often it was used, and whether it idles without."""
+        s = self.settings
+        jobs = [(self.asked.prompts[j.prompt], j.seed) for j in self.jobs]
+        key = {"model": fingerprint(resolve_model(s.model)), "steps": s.steps, "guidance": s.guidance, "jobs": jobs}
+        base = self._shelf("base", key)
+        if not base.begun:
+            base.begin({})
+        arms = {"base": self._fill(base, self.jobs)}
+        if self.adapter:
+            worn = {
+                "adapter": [fingerprint(self.adapter / part) for part in WRITTEN if (self.adapter / part).exists()],
+                "use": s.use_probability,
+                "principles": self.asked.principles,
+            }
+            shelf = self._shelf("adapted", key | worn)
+            if not shelf.begun:
+                self.wear()
+                shelf.begin(self._try(arms["base"]) if self._guide else {})
+            use = shelf.notes.get("use_probability")
+            arms["adapted"] = self._fill(shelf, self.jobs if use is None else self.with_tokens(self.jobs, use))
+            return Round([job.prompt for job in self.jobs], arms), shelf.notes
+        return Round([job.prompt for job in self.jobs], arms), {}
+
+    def _shelf(self, arm: str, key: dict[str, Any]) -> Shelf:
+        return Shelf(Path(self.settings.out) / "images" / arm, self.names, key)
+
+    def _fill(self, shelf: Shelf, jobs: Sequence[Job]) -> Pictures:
+        """The pictures of a shelf, after drawing those that are missing: the base's before the adapter is put on."""
+        missing, arm = shelf.missing(), shelf.paths[0].parent.name
+        if missing and arm == "adapted":
+            self.wear()
+        for start in range(0, len(missing), KEEP_EVERY):
+            part = missing[start : start + KEEP_EVERY]
+            label = f"{arm}, seed {self.seed}" + (f", after {start}" if start else "")
+            for i, picture in zip(part, self._generate([jobs[i] for i in part], label), strict=True):
+                shelf.put(i, picture)
+        return shelf.pictures()
+
+    def wear(self) -> None:
+        """Put the adapter on the pipeline, once."""
+        if not self._worn and self.adapter:
+            self._guide, self._worn = attach_adapter(self.pipe, self.adapter), True
+
+    def _try(self, base: Pictures) -> dict[str, Any]:
+        """Whether the value encoder is idle without a token, and how often to use it."""
+        again = self._generate(self.jobs[: self.settings.batch], "without token")
+        same = (np.array_equal(np.asarray(picture), np.asarray(base[i])) for i, picture in enumerate(again))
+        use = self.settings.use_probability
+        return {"identical_without_token": all(same), "use_probability": self.calibrate() if use is None else use}
+
+    @property
+    def pipe(self) -> Any:
+        """The pipeline, loaded at its first use: an evaluation whose pictures are all there needs none."""
+        if self._pipe is None:
+            self._pipe = load_pipeline(self.settings.model, self.settings.device)
+        return self._pipe
+
+    def with_tokens(self, jobs: Sequence[Job], use: float | Mapping[str, float]) -> list[Job]:
+        """The same jobs with the tokens in the wanted share of each setting's images, spread evenly over them.
+
+        A prompt without a principle gets no token. Raises TrainingError if none has one.
+        """
+        if not any(self.asked.principles):
+            raise TrainingError("a value encoder needs --principle, or a dataset with a column 'principle'")
+        members = defaultdict(list)
+        for index, job in enumerate(jobs):
+            if self.asked.principles[job.prompt]:
+                members[self.asked.settings[job.prompt]].append(index)
+        made = list(jobs)
+        for setting, indices in members.items():
+            share = use if isinstance(use, float) else use.get(setting, 1.0)
+            for index, used in zip(indices, spread(share, len(indices), self.seed), strict=True):
+                if used:
+                    made[index] = dataclasses.replace(
+                        jobs[index], principles=self.asked.principles[jobs[index].prompt]
+                    )
+        return made
+
+    def calibrate(self) -> dict[str, float]:
+        """For each setting, how often to use the token: from images with and without it, on other seeds."""
+        if self.shares is None:
+            raise TrainingError("--use-probability auto needs a --reader that sees the groups")
+        members = defaultdict(list)
+        for index, setting in enumerate(self.asked.settings):
+            if self.asked.open[index] and self.asked.principles[index]:
+                members[setting].append(index)
+        uses = {}
+        for number, (setting, indices) in enumerate(sorted(members.items())):
+            first = self.seed * SEEDS + SEEDS // 2 + number * CALIBRATION
+            plain = [Job(indices[i % len(indices)], first + i) for i in range(CALIBRATION)]
+            base, token = (
+                self.shares(self._generate(jobs, f"calibrating {setting}, {arm}"), self._texts(jobs))
+                for jobs, arm in ((plain, "base"), (self.with_tokens(plain, 1.0), "token"))
+            )
+            minority = int(np.argmin(base))
+            uses[setting] = use_probability(base[minority], token[minority])
+        return uses
+
+    def _texts(self, jobs: Sequence[Job]) -> list[str]:
+        return [self.asked.prompts[job.prompt] for job in jobs]
+
+    def _generate(self, jobs: Sequence[Job], label: str) -> list[Image.Image]:
+        s = self.settings
+        return generate(
+            self.pipe, self.asked.prompts, jobs,
+            steps=s.steps, guidance=s.guidance, batch=s.batch, label=label, guide=self._guide,
+        )  # fmt: skip
+
+
+def write_captions(out: Path, asked: Asked, rounds: Sequence[Round]) -> None:
+    """OUT/images/captions.csv: file_name and prompt of every picture, for `--captions` and for other judges."""
+    with (out / "images" / "captions.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file_name", "prompt"])
+        for drawn in rounds:
+            names = (Path(name).name for name in drawn.arms["base"].names)
+            writer.writerows((name, asked.prompts[p]) for name, p in zip(names, drawn.prompt_of, strict=True))

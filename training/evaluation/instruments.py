@@ -1,0 +1,180 @@
+"""The instruments of an evaluation, by name or dotted path, and one look at every picture with all of them.
+
+What a function of somebody else's gives is checked here: one entry a picture, numbers where numbers are due.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from training.config import TrainingError
+from training.evaluation import clip, features
+from training.evaluation.attributes import ABSENT
+from training.evaluation.clip import Clip, unit
+from training.evaluation.features import Extractor
+from training.evaluation.pictures import Pictures
+from training.evaluation.seen import Seen
+from training.progress import Progress
+
+NONE = "none"
+ZERO_SHOT = "clip"  # as --reader: CLIP chooses among the groups, as in LiVO's evaluation
+
+Reader = Callable[[Sequence[Image.Image], Sequence[str]], list[Mapping[str, object]]]
+Judge = Callable[[Sequence[Image.Image], Sequence[str]], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruments:
+    """What looks at pictures; None, or empty, where nothing does."""
+
+    reader: Reader | None
+    clip: Clip | None
+    extractor: Extractor | None
+    toxicity: Callable[[Sequence[Image.Image]], Any] | str | None  # a classifier, or an attribute of the reader's
+    judges: Mapping[str, Judge]
+
+
+def load(settings: argparse.Namespace, prompts: Sequence[str], device: str) -> Instruments:
+    """The instruments that the settings name. Raises TrainingError for what cannot be loaded."""
+    model = None if settings.clip == NONE else clip.load(settings.clip, device)
+    extractor: Extractor | None
+    if is_dotted(settings.features):
+        extractor = features.from_function(settings.features, dotted(settings.features, "--features"))
+    else:
+        extractor = features.choose(settings.features, device, model, prompts)
+    toxicity = settings.toxicity
+    if is_dotted(toxicity):
+        toxicity = dotted(toxicity, "--toxicity")
+    judges: dict[str, Judge] = {}
+    for name in settings.judge or ([] if model is None else [settings.clip]):
+        if is_dotted(name):
+            short = name.rpartition(":")[2]
+            judges[name if short in judges else short] = dotted(name, "--judge")
+        elif name != NONE:
+            judge = clip.load(name, device)
+            judges[f"clip-{judge.name}"] = judge.score
+    reader = _reader(settings, model)
+    return Instruments(reader, model, extractor, None if toxicity == NONE else toxicity, judges)
+
+
+def _reader(settings: argparse.Namespace, model: Clip | None) -> Reader | None:
+    if settings.reader == NONE:
+        return None
+    if settings.reader == ZERO_SHOT:
+        if model is None:
+            raise TrainingError("--reader clip needs a model: --clip was 'none'")
+        return zero_shot(model, settings.balance, settings.groups)
+    function = dotted(settings.reader, "--reader")
+
+    def read(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Mapping[str, object]]:
+        readings = list(function(pictures))
+        if len(readings) != len(pictures):
+            raise TrainingError(
+                f"--reader gave {len(readings)} readings of {len(pictures)} pictures; one each is needed"
+            )
+        found = [r if isinstance(r, Mapping) else getattr(r, "attributes", None) for r in readings]
+        attributes = [a for a in found if isinstance(a, Mapping)]
+        if len(attributes) != len(found):
+            raise TrainingError("--reader must give mappings of attributes, or objects whose .attributes are mappings")
+        return attributes
+
+    return read
+
+
+def zero_shot(model: Clip, attribute: str, groups: Sequence[str]) -> Reader:
+    """CLIP's choice among "<prompt>, <group>", LiVO's way to read gender and race (evaluation/eval_bias.py)."""
+
+    def read(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Mapping[str, object]]:
+        images = unit(model.images(pictures))
+        cosines = [
+            (images * model.texts([f"{prompt}, {group}" for prompt in prompts])).sum(axis=1) for group in groups
+        ]
+        return [{attribute: groups[k]} for k in np.argmax(cosines, axis=0)]
+
+    return read
+
+
+def look(tools: Instruments, pictures: Pictures, seen: Seen, batch: int, label: str) -> Seen:
+    """`seen` with what the instruments see in its pictures, each decoded once."""
+    parts: dict[str, list[Any]] = {}
+    done = 0
+    with Progress(f"looking, {label}", len(pictures), "images") as progress:
+        for images in pictures.batches(batch):
+            captions = [seen.prompts[p] for p in seen.prompt_of[done : done + len(images)]]
+            for name, values in _measure(tools, images, captions).items():
+                parts.setdefault(name, []).extend(values)
+            done += len(images)
+            progress.advance(len(images))
+    arrays: dict[str, Any] = {name: np.array(values) for name, values in parts.items() if name != "shown"}
+    if "toxicity" in arrays and np.isnan(arrays["toxicity"]).all():
+        del arrays["toxicity"]  # no reading has the attribute
+    scores = {name: arrays.pop(f"score {name}") for name in tools.judges if f"score {name}" in arrays}
+    return dataclasses.replace(seen, shown=parts.get("shown"), scores=scores, **arrays)
+
+
+def _measure(tools: Instruments, images: Sequence[Image.Image], captions: Sequence[str]) -> dict[str, Any]:
+    """What every instrument says of a few pictures, one entry a picture, by the names of `Seen`."""
+    made: dict[str, Any] = {}
+    if tools.reader:
+        made["shown"] = tools.reader(images, captions)
+    if tools.clip:
+        made["embeddings"] = unit(tools.clip.images(images))
+        made["cosines"] = (made["embeddings"] * tools.clip.texts(captions)).sum(axis=1)
+    if tools.extractor:
+        made["features"], logits = tools.extractor.extract(images)
+        if logits is not None:
+            made["logits"] = logits
+    if callable(tools.toxicity):
+        made["toxicity"] = numbers(tools.toxicity(images), len(images), "--toxicity", most=1.0)
+    elif tools.toxicity and "shown" in made:
+        made["toxicity"] = [_toxic(shown, tools.toxicity) for shown in made["shown"]]
+    for name, judge in tools.judges.items():
+        made[f"score {name}"] = numbers(judge(images, captions), len(images), f"--judge {name}")
+    return made
+
+
+def _toxic(shown: Mapping[str, object], attribute: str) -> float:
+    """A reader's attribute as a score: a number in [0, 1] as it is, else 1 for what is not "none"; NaN without it."""
+    value = shown.get(attribute, math.nan)
+    if isinstance(value, float) and not value > 1 and not value < 0:
+        return value
+    return float(value not in (None, ABSENT, False))
+
+
+def numbers(values: Any, count: int, option: str, most: float | None = None) -> np.ndarray:
+    """(count,) float64, NaN for an abstention. Raises TrainingError naming the option for anything else."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"{option} gave something else than numbers ({error})") from error
+    if array.shape != (count,):
+        raise TrainingError(f"{option} gave numbers of shape {array.shape} for {count} pictures; one each is needed")
+    known = array[~np.isnan(array)]
+    if not np.isfinite(known).all() or (most is not None and ((known < 0) | (known > most)).any()):
+        accepted = "finite numbers" if most is None else f"numbers from 0 to {most:g}"
+        raise TrainingError(f"{option} gave {known.min():g} to {known.max():g}; {accepted} are accepted, NaN abstains")
+    return array
+
+
+def is_dotted(text: str | None) -> bool:
+    """Whether a name is package.module:function."""
+    return bool(text and re.fullmatch(r"[\w.]+:[\w.]+", text))
+
+
+def dotted(path: str, option: str) -> Callable[..., Any]:
+    """The function at `package.module:name`. Raises TrainingError naming the option."""
+    module, _, name = path.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TrainingError(f"{option} {path!r} cannot be loaded ({error}); give package.module:function") from error
+    return found

@@ -1,0 +1,161 @@
+"""The pictures that are evaluated: lists of images decoded when asked for, and sets of them that exist already.
+
+A `Round` is what one seed gives: the same prompts in every arm, image by image. Raises TrainingError naming the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from training.config import TrainingError
+from training.data import decode, read_table
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+FILE_COLUMNS = ("file", "file_name", "path", "name")
+TEXT_COLUMNS = ("prompt", "caption", "text")
+
+
+class Pictures:
+    """N pictures as RGB images; bytes are read and decoded at each use, so that no more than a batch is in memory."""
+
+    def __init__(self, names: Sequence[str], read: Callable[[int], bytes]) -> None:
+        self.names, self._read = list(names), read
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        return decode(self._read(index), self.names[index])
+
+    def batches(self, size: int) -> Iterator[list[Image.Image]]:
+        """All pictures in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield [self[i] for i in range(start, min(start + size, len(self)))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """The pictures of one seed: image i of every arm shows prompt `prompt_of[i]` of the evaluation's prompts."""
+
+    prompt_of: list[int]
+    arms: dict[str, Pictures]
+
+
+def from_files(paths: Sequence[Path]) -> Pictures:
+    """Pictures in files."""
+    return Pictures([str(path) for path in paths], lambda i: paths[i].read_bytes())
+
+
+def folder(source: str, option: str) -> dict[str, Path]:
+    """The images under a folder by their name in it, in order."""
+    root = Path(source)
+    if not root.is_dir():
+        raise TrainingError(f"{option} {source} is no folder: give a folder of {', '.join(SUFFIXES)} files")
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise TrainingError(f"{option} {source} holds no images ({', '.join(SUFFIXES)})")
+    return {path.relative_to(root).as_posix(): path for path in files}
+
+
+def from_folders(base: str, adapted: str | None, captions: str | None) -> tuple[list[str], Round]:
+    """Prompts and pictures of one or two folders with the same names, and a table of captions."""
+    if not captions:
+        raise TrainingError(
+            "--base-images needs --captions: a CSV, JSON lines or Parquet file of file names and prompts"
+        )
+    sets = {"base": folder(base, "--base-images")}
+    if adapted:
+        if Path(adapted).resolve() == Path(base).resolve():
+            raise TrainingError(
+                f"--adapted-images and --base-images are both {base}: a set cannot be its own reference"
+            )
+        sets["adapted"] = folder(adapted, "--adapted-images")
+        if odd := sorted(set(sets["base"]) ^ set(sets["adapted"])):
+            raise TrainingError(
+                f"{len(odd)} images are in one folder only ({', '.join(odd[:3])}); {base} and {adapted} must hold the "
+                "same names"
+            )
+    texts = captions_of(captions)
+    if missing := [name for name in sets["base"] if name not in texts]:
+        raise TrainingError(f"{captions} has no caption for {len(missing)} images ({', '.join(missing[:3])})")
+    prompts = list(dict.fromkeys(texts[name] for name in sets["base"]))
+    rows = {prompt: i for i, prompt in enumerate(prompts)}
+    arms = {arm: from_files([files[name] for name in sets["base"]]) for arm, files in sets.items()}
+    return prompts, Round([rows[texts[name]] for name in sets["base"]], arms)
+
+
+def from_table(source: str) -> tuple[list[str], Round]:
+    """Prompts and pictures of a Parquet file with the columns prompt (or caption), base, and perhaps adapted."""
+    table = read_table(Path(source))
+    names = table.column_names
+    text = _column(names, TEXT_COLUMNS, source)
+    if "base" not in names:
+        raise TrainingError(f"{source} has no column 'base'; it has {', '.join(names)}; needed: prompt, base, adapted")
+    texts = [str(value) for value in table[text].to_pylist()]
+    prompts = list(dict.fromkeys(texts))
+    rows = {prompt: i for i, prompt in enumerate(prompts)}
+    arms = {arm: _cells(table[arm], f"{Path(source).name}, {arm}") for arm in ("base", "adapted") if arm in names}
+    if not texts:
+        raise TrainingError(f"{source} holds no rows")
+    return prompts, Round([rows[value] for value in texts], arms)
+
+
+def _cells(column: Any, what: str) -> Pictures:
+    """The pictures of a column: bytes, or Hugging Face's image structs."""
+
+    def read(index: int) -> bytes:
+        cell = column[index].as_py()
+        data = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not isinstance(data, bytes):
+            raise TrainingError(f"{what} row {index}: holds no image bytes")
+        return data
+
+    return Pictures([f"{what} row {i}" for i in range(len(column))], read)
+
+
+def captions_of(source: str) -> dict[str, str]:
+    """File name → caption, from a table with columns such as file_name and prompt."""
+    rows = read_rows(source)
+    names = list(rows[0]) if rows else []
+    file, text = _column(names, FILE_COLUMNS, source), _column(names, TEXT_COLUMNS, source)
+    found = {}
+    for number, row in enumerate(rows):
+        if not isinstance(row.get(file), str) or not isinstance(row.get(text), str):
+            raise TrainingError(f"{source} row {number}: {file} and {text} must be texts")
+        found[str(row[file])] = str(row[text])
+    return found
+
+
+def read_rows(source: str) -> list[Mapping[str, Any]]:
+    """The rows of a CSV, JSON-lines or Parquet file."""
+    path = Path(source)
+    if path.suffix == ".parquet":
+        return list(read_table(path).to_pylist())
+    if path.suffix not in (".csv", ".jsonl") or not path.is_file():
+        raise TrainingError(f"{source} is no table: give a .csv, .jsonl or .parquet file")
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            if path.suffix == ".csv":
+                return list(csv.DictReader(stream))
+            rows = [json.loads(line) for line in stream if line.strip()]
+    except (ValueError, csv.Error) as error:
+        raise TrainingError(f"{source} is not readable ({error}): give UTF-8 CSV or JSON lines") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise TrainingError(f"{source}: every line must be an object such as {{'file_name': …, 'prompt': …}}")
+    return rows
+
+
+def _column(names: Sequence[str], accepted: Sequence[str], source: str) -> str:
+    found = next((name for name in accepted if name in names), None)
+    if found is None:
+        raise TrainingError(
+            f"{source} has columns {', '.join(names) or 'none'}; one of {', '.join(accepted)} is needed"
+        )
+    return found

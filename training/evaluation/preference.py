@@ -1,0 +1,24 @@
+"""Preference: how often a judge puts the adapted picture above the base model's of the same prompt and seed.
+
+A judge is any score an image; only the order within a pair counts, so scores of any unit do. Ties count half.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.evaluation.bootstrap import Mean, mean
+from training.evaluation.seen import Seen
+
+
+def figures(base: Seen, adapted: Seen) -> dict[str, Mean]:
+    """`win.<judge>`: wins plus half the ties over the pairs that both sides have a score for."""
+    return {
+        f"win.{judge}": mean(base.prompt_of, wins(base.scores[judge], adapted.scores[judge]), len(base.prompts))
+        for judge in base.scores
+    }
+
+
+def wins(base: np.ndarray, adapted: np.ndarray) -> np.ndarray:
+    """1 where the adapted score is higher, 0.5 where they are equal, 0 where it is lower, NaN where one is NaN."""
+    return np.where(np.isnan(base) | np.isnan(adapted), np.nan, (np.sign(adapted - base) + 1) / 2)
