@@ -17,15 +17,16 @@ PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
 class Progress:
-    """Counts `total` units of work called `unit`."""
+    """Counts `total` units of work called `unit`, of which `done` were finished before; `quiet` shows nothing."""
 
-    def __init__(self, label: str, total: int, unit: str) -> None:
+    def __init__(self, label: str, total: int, unit: str, *, done: int = 0, quiet: bool = False) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.done = 0
+        self.done = self.before = done
+        self.quiet = quiet
         self.note = ""
         self.started = self.said = time.monotonic()
         self.bar: bars.Progress | None = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not quiet:
             self.bar = bars.Progress(
                 bars.TextColumn("{task.description}"),
                 bars.BarColumn(),
@@ -34,7 +35,7 @@ class Progress:
                 bars.TextColumn("{task.fields[note]}"),
                 console=Console(stderr=True),
             )
-            self.task = self.bar.add_task(label, total=total, note="")
+            self.task = self.bar.add_task(label, total=total, completed=done, note="")
 
     def __enter__(self) -> Self:
         if self.bar:
@@ -52,7 +53,7 @@ class Progress:
     @property
     def rate(self) -> float:
         """Units a second since the start."""
-        return self.done / max(time.monotonic() - self.started, 1e-9)
+        return (self.done - self.before) / max(time.monotonic() - self.started, 1e-9)
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """Count finished units; `note` is shown beside them."""
@@ -65,6 +66,8 @@ class Progress:
 
     def _say(self) -> None:
         self.said = time.monotonic()
+        if self.quiet:
+            return
         left = (self.total - self.done) / max(self.rate, 1e-9)
         done = f"{self.label}: {self.done}/{self.total} {self.unit}"
         print(

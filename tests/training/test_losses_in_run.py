@@ -19,7 +19,14 @@ from training.losses import LOSSES
 from training.run import main
 
 Rows = Callable[..., list[dict[str, object]]]
-SERVED = [name for name, loss in LOSSES.items() if loss.needs <= config.SERVED and name != "livo"]
+SERVED = [name for name in LOSSES if name not in ("livo", "clip_align")]
+COLUMNS: dict[str, list[Any]] = {
+    "probability": [0.9, 0.8, 0.7, 0.6],
+    "chosen_reward": [0.9, 0.8, 0.7, 0.6],
+    "rejected_reward": [0.1, 0.2, 0.3, 0.4],
+    "chosen_prompt": ["a", "b", "c", "d"],
+    "rejected_prompt": ["e", "f", "g", "h"],
+}
 
 
 def write(folder: Path, rows: list[dict[str, object]], **columns: list[Any]) -> Path:
@@ -48,10 +55,29 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 @pytest.mark.parametrize("method", SERVED)
 def test_every_loss_that_is_served_trains(method: str, sd15_folder: Path, make_rows: Rows, tmp_path: Path) -> None:
-    source = write(tmp_path, make_rows(4), probability=[0.9, 0.8, 0.7, 0.6])
+    source = write(tmp_path, make_rows(4), **COLUMNS)
     train(sd15_folder, source, tmp_path / "out", "--method", method)
     line = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
-    assert all(value == value for value in line.values())
+    assert all(value == value for value in line.values()) and line["gradient_norm"] > 0
+
+
+@pytest.mark.parametrize("part", ["unet", "value-encoder"])
+def test_clip_align_trains(
+    part: str,
+    sd15_folder: Path,
+    clip_folder: Path,
+    make_rows: Rows,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = write(tmp_path, make_rows(4), **COLUMNS)
+    line = ["--data", str(source), "--model", str(sd15_folder), "--steps", "2", "--batch", "2", "--precision", "fp32"]
+    line += ["--method", "clip_align", "--part", part, "--keep", "0"]
+    assert main([*line, "--out", str(tmp_path / "none")]) == 2
+    assert "clip_align needs --clip: an open_clip folder" in capsys.readouterr().err
+    assert main([*line, "--out", str(tmp_path / "out"), "--clip", str(clip_folder), "--micro-batch", "1"]) == 0
+    last = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["gradient_norm"] > 0 and -2 < last["margin"] < 2
 
 
 def test_probabilities_and_weights_reach_the_loss(sd15_folder: Path, make_rows: Rows, tmp_path: Path) -> None:
@@ -69,29 +95,29 @@ def test_probabilities_and_weights_reach_the_loss(sd15_folder: Path, make_rows: 
 
 
 @pytest.mark.parametrize(
-    ("method", "lacks"),
+    ("method", "columns", "lacks"),
     [
-        ("kto", "single images labelled desirable or not"),
-        ("rankdpo", "ranked lists of images"),
-        ("lpo", "ranked lists of images"),
-        ("dcpo", "a caption of its own for each image of a pair"),
-        ("capo", "the calibrated rewards of both images"),
-        ("clip_align", "CLIP similarities of the predicted image"),
+        ("smpo", {}, "how likely each label is right: the data needs a column 'probability'"),
+        ("dcpo", {}, "what each image shows: the data needs columns 'chosen_prompt' and 'rejected_prompt'"),
+        ("clip_align", {}, "what each image shows: the data needs columns 'chosen_prompt' and 'rejected_prompt'"),
+        ("capo", {}, "needs columns 'chosen_reward' and 'rejected_reward'"),
+        ("capo", {"chosen_reward": [3.0] * 2, "rejected_reward": [0.5] * 2}, "calibrated rewards, the chances from 0"),
     ],
 )
-def test_losses_of_other_data_are_refused(method: str, lacks: str) -> None:
-    with pytest.raises(TrainingError, match=f"{method} learns from {lacks}.*cannot read yet; use sft, ") as caught:
-        parse("--method", method)
-    assert "\n" not in str(caught.value)
-
-
-def test_smpo_without_probabilities_is_refused(
-    sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_losses_of_other_data_are_refused(
+    method: str,
+    columns: dict[str, list[Any]],
+    lacks: str,
+    sd15_folder: Path,
+    make_rows: Rows,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    line = ["--data", str(dataset), "--model", str(sd15_folder), "--out", str(tmp_path / "out"), "--method", "smpo"]
+    source = write(tmp_path, make_rows(2), **columns)
+    line = ["--data", str(source), "--model", str(sd15_folder), "--out", str(tmp_path / "out"), "--method", method]
     assert main(line) == 2
     error = capsys.readouterr().err
-    assert "the data needs a column 'probability'" in error and error.count("\n") == 1
+    assert lacks in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -156,9 +182,7 @@ def test_numbers_are_read_with_both_schemas_and_belong_to_the_digest(make_rows: 
     assert plain.probabilities is None and plain.weights is None
     soft = data.load(str(write(tmp_path, make_rows(2), probability=[0.9, 0.8])))
     assert soft.probabilities == [0.9, 0.8] and soft.digest() != plain.digest()
-    pick = [
-        {"caption": "x", "jpg_0": plain.chosen[0], "jpg_1": plain.rejected[0], "label_0": a, "label_1": 1 - a}
-        for a in (0.5, 0.0, 1.0)
-    ]
+    first, second = (plain.images.bytes(rows[0]) for rows in (plain.chosen, plain.rejected))
+    pick = [{"caption": "x", "jpg_0": first, "jpg_1": second, "label_0": a, "label_1": 1 - a} for a in (0.5, 0.0, 1.0)]
     tied = data.load(str(write(tmp_path, pick, probability=[0.5, 0.7, 0.9], weight=[1, 2, 3])))
     assert tied.probabilities == [0.7, 0.9] and tied.weights == [2, 3]

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
-from training import cache, config, data, diffusion
-from training.run import batch_rows, draw, learning_rate, main, other_principles
+from training import config
+from training.run import main
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = {
@@ -53,40 +54,6 @@ def test_same_command_same_weights(method: str, sd15_folder: Path, dataset: Path
     assert ("ref_chosen_error" in lines[-1]) == (method in ("dpo", "livo"))
 
 
-def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd15_folder: Path, dataset: Path) -> None:
-    pairs = data.load(str(dataset), limit=0)
-    model = diffusion.load(str(sd15_folder))
-    store = cache.build(model, pairs, model.resolution)
-    line = ["--data", str(dataset), "--model", str(sd15_folder), "--out", "x", "--method", "mapo", "--batch", "8"]
-    plain, turned = (
-        draw(pairs, store, model, config.parse([*line, "--anchor", value]), step=0) for value in ("0", "0.5")
-    )
-    size, empty = 8, store.context.hidden[store.empty_row]
-    lost = (turned.context.hidden == empty).flatten(1).all(1)
-    assert torch.equal(lost, turned.anchor) and not plain.anchor.any()
-    assert 0 < lost.sum() < size
-    assert torch.equal(turned.timesteps, plain.timesteps)
-    for i in range(size):
-        sides = (i + size, i) if lost[i] else (i, i + size)
-        # The noise is shared by the two images of a pair, so swapping them swaps the noised latents.
-        assert torch.equal(turned.latents[i], plain.latents[sides[0]])
-        assert torch.equal(turned.latents[i + size], plain.latents[sides[1]])
-
-
-def test_the_learning_rate_warms_up_and_is_then_held_or_falls_to_zero() -> None:
-    line = ["--data", "x", "--out", "x", "--method", "dpo", "--steps", "110", "--warmup", "10", "--lr", "1e-3"]
-    held = [learning_rate(config.parse([*line, "--schedule", "constant"]), step) for step in range(110)]
-    falls = [learning_rate(config.parse([*line, "--schedule", "cosine"]), step) for step in range(110)]
-    assert held[0] == falls[0] == pytest.approx(1e-4)
-    assert held[9:] == [1e-3] * 101
-    assert falls[10] == pytest.approx(1e-3)
-    assert falls[60] == pytest.approx(5e-4)
-    assert 0 < falls[109] < 1e-6
-    assert falls[10:] == sorted(falls[10:], reverse=True)
-    no_warmup = config.parse([*line, "--warmup", "0"])
-    assert learning_rate(no_warmup, 0) == 1e-3
-
-
 def test_another_seed_gives_other_weights(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
     for seed in ("0", "1"):
         assert run(sd15_folder, dataset, tmp_path / seed, "--method", "livo", "--seed", seed) == 0
@@ -106,6 +73,43 @@ def test_a_full_unet_loads_in_diffusers(sd15_folder: Path, dataset: Path, tmp_pa
     assert len(pipe("a chef", num_inference_steps=2).images) == 1
 
 
+def test_controls_change_what_is_learnt(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    states = []
+    for name, more in (("plain", []), ("swapped", ["--control", "swapped-labels"])):
+        assert run(sd15_folder, dataset, tmp_path / name, "--method", "mapo", *more) == 0
+        states.append(load_file(tmp_path / name / WEIGHTS["unet"]))
+    assert any(not torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert json.loads((tmp_path / "swapped" / "training.json").read_text())["control"] == "swapped-labels"
+
+
+def test_the_average_of_the_weights_is_what_is_saved(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    base = load_file(sd15_folder / WEIGHTS["unet"])
+    moved = {}
+    for name, more in (("last", []), ("average", ["--ema", "0.999"])):
+        assert run(sd15_folder, dataset, tmp_path / name, "--method", "sft", *more) == 0
+        state = load_file(tmp_path / name / WEIGHTS["unet"])
+        moved[name] = sum(float((state[key] - base[key]).abs().sum()) for key in base)
+    assert 0 < moved["average"] < moved["last"]
+
+
+@pytest.mark.parametrize("method", ["dpo", "dapt"])
+def test_baselines_train_the_value_encoder_too(method: str, sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    more = ["--method", method, "--part", "value-encoder", "--keep", "0"]
+    assert run(sd15_folder, dataset, tmp_path / "out", *more) == 0
+    assert (tmp_path / "out" / WEIGHTS["livo"]).is_file() and not (tmp_path / "out" / "unet").exists()
+
+
+@pytest.mark.parametrize("method", ["livo", "mapo"])
+def test_grids_are_drawn_and_change_nothing(method: str, sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    for name, more in (("plain", []), ("grids", ["--grid-every", "2"])):
+        assert run(sd15_folder, dataset, tmp_path / name, "--method", method, *more) == 0
+    with Image.open(tmp_path / "grids" / "grids" / "step-00000002.png") as sheet:
+        assert sheet.width == 2 * 128  # the base model and the weights of now
+    weights = WEIGHTS["livo" if method == "livo" else "unet"]
+    plain, drawn = (load_file(tmp_path / name / weights) for name in ("plain", "grids"))
+    assert all(torch.equal(plain[key], drawn[key]) for key in plain)
+
+
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_lora_loads_in_diffusers(family: str, dataset: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(f"{family}_folder")
@@ -123,6 +127,13 @@ def test_a_value_encoder_loads_in_transformers(sd15_folder: Path, dataset: Path,
     assert run(sd15_folder, dataset, tmp_path / "out", "--method", "livo", "--keep", "5") == 0
     CLIPTextModel.from_pretrained(tmp_path / "out" / "value_encoder")
     assert "penalty" in json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_pairs_without_a_bystander_are_no_trouble(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    # Of two principles one is the pair's own, and where the other stands beside it none is left to keep idle.
+    more = ["--method", "livo", "--keep", "5", "--at-once", "2", "--micro-batch", "1"]
+    assert run(sd15_folder, dataset, tmp_path / "out", *more) == 0
+    assert json.loads((tmp_path / "out" / "metrics.jsonl").read_text())["penalty"] > 0
 
 
 def test_a_finished_run_is_left_alone(
@@ -152,8 +163,10 @@ def test_foreign_folders_are_not_touched(
     [
         (["--method", "sppo"], "invalid choice: 'sppo'"),
         (["--method", "mapo", "--gamma1", "1"], "--gamma1 is an option of livo; mapo has --beta"),
-        (["--method", "sft", "--keep", "1"], "--keep is an option of livo"),
-        (["--method", "livo", "--lora-rank", "4"], "livo trains a value encoder"),
+        (["--method", "sft", "--keep", "1"], "--keep is for --part value-encoder; sft trains the unet"),
+        (["--method", "livo", "--lora-rank", "4"], "--lora-rank is for --part unet; livo trains the value-encoder"),
+        (["--method", "livo", "--part", "unet"], "it trains --part value-encoder only"),
+        (["--method", "rankdpo", "--anchor", "0.1"], "--anchor holds pairs in place; rankdpo learns from lists"),
         (["--method", "sft", "--batch", "0"], "'0' is not a whole number of at least 1"),
         (["--method", "sft", "--lr", "nan"], "'nan' is not a number"),
         (["--method", "sft", "--device", "cuda:99"], "no device 'cuda:99'"),
@@ -191,19 +204,6 @@ def test_livo_needs_principles(
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
     assert run(sd15_folder, tmp_path / "pairs.parquet", tmp_path / "out", "--method", "livo") == 2
     assert "needs a column 'principle'" in capsys.readouterr().err
-
-
-def test_batches_cover_the_data_pass_by_pass() -> None:
-    seen = torch.cat([batch_rows(10, 4, seed=7, step=s) for s in range(5)])
-    assert sorted(seen[:10].tolist()) == sorted(seen[10:].tolist()) == list(range(10))
-    assert torch.equal(batch_rows(3, 8, seed=0, step=2), batch_rows(3, 8, seed=0, step=2))
-    assert len(batch_rows(3, 8, seed=0, step=2)) == 8
-
-
-def test_other_principles_are_never_the_own() -> None:
-    drawn = other_principles(["a"] * 50, ["a", "b", "c"], torch.Generator().manual_seed(0))
-    assert set(drawn) == {"b", "c"}
-    assert other_principles(["a"], ["a"], torch.Generator()) == [None]
 
 
 def test_embedded_is_found_beside_the_package_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,11 +47,15 @@ class Errors:
 
 @dataclasses.dataclass(frozen=True)
 class Unpaired:
-    """B single images, shape (B,) each: the errors, the reference's, and whether the image is a desirable one."""
+    """B single images, shape (B,) each: the errors, the reference's, and whether the image is a desirable one.
+
+    `gain`, shape (), is the mean of ref_error - error over the batch that these are a part of; None: over these.
+    """
 
     error: Tensor
     ref_error: Tensor
     desirable: Tensor
+    gain: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)

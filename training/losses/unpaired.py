@@ -16,12 +16,13 @@ def kto(
     """Diffusion-KTO (arXiv 2404.04465) with the sigmoid utility, as released.
 
     L = w · (1 - sigmoid(±beta · (r - m - k))), + and `desirable_weight` for desirable images, - and the other weight
-    for the rest; k = max(0, mean of r - m over this batch), without gradients, stands for the divergence from the
-    reference. It is the only number here that looks beyond its sample: several processes have one each. Slope in m:
-    ±w beta/4 at r - m = k. The released default of beta is 1000.
+    for the rest; k = max(0, mean of r - m over the batch), without gradients, stands for the divergence from the
+    reference. It is the only number here that looks beyond its sample. Slope in m: ±w beta/4 at r - m = k. The
+    released default of beta is 1000.
     """
     gain = images.ref_error - images.error
-    gain = gain - gain.mean().clamp(min=0).detach()
+    mean = gain.mean() if images.gain is None else images.gain
+    gain = gain - mean.clamp(min=0).detach()
     wanted = images.desirable.bool()
     sign = torch.where(wanted, 1.0, -1.0).to(gain)
     weight = torch.where(wanted, desirable_weight, undesirable_weight).to(gain)

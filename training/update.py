@@ -1,0 +1,168 @@
+"""One optimizer step: gradients of a whole batch, piece by piece; then clip, step, average.
+
+However the batch is cut, into micro-batches or between processes, losses and gradients are those of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.batches import Draw
+from training.config import Config
+from training.methods import Method, Step
+from training.objective import Objective, Scored, gains
+from training.processes import Team
+
+CLIP_NORM = 1.0
+AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Update:
+    """AdamW on a method's weights. `draw` makes the samples of a step at given places of the batch."""
+
+    def __init__(
+        self,
+        method: Method,
+        draw: Callable[[int, range], Draw],
+        objective: Objective,
+        settings: Config,
+        team: Team,
+    ) -> None:
+        self.method, self.draw, self.objective, self.settings, self.team = method, draw, objective, settings, team
+        self.precision = pick_precision(settings.precision, team.device)
+        self.places = team.share(settings.batch)
+        self.micro = min(settings.micro_batch or len(self.places), len(self.places))
+        self.weights: list[nn.Parameter] = method.parameters()
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=team.device.type in ("cpu", "cuda")
+        )
+        self.scaler = torch.amp.GradScaler(team.device.type, enabled=self.precision == "fp16")
+        self.average = [weight.detach().clone() for weight in self.weights] if settings.ema else None
+
+    def __call__(self, step: int) -> tuple[list[Scored], Tensor]:
+        """Do step number `step`: what was scored in this process, and the gradient's norm before clipping."""
+        self.optimizer.param_groups[0]["lr"] = learning_rate(self.settings, step)
+        scored = self._gradients(step)
+        self.team.sum_gradients(self.weights)
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.weights, CLIP_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            decay = min(self.settings.ema, (1 + step) / (10 + step))  # as diffusers' EMAModel begins
+            torch._foreach_lerp_(self.average, [weight.detach() for weight in self.weights], 1 - decay)
+        return scored, norm
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def take_average(self) -> None:
+        """Make the average of the weights the weights."""
+        if self.average is not None:
+            self._put(self.average)
+
+    @torch.no_grad()
+    def _put(self, tensors: list[Tensor]) -> None:
+        for weight, tensor in zip(self.weights, tensors, strict=True):
+            weight.copy_(tensor)
+
+    def state(self) -> Iterator[tuple[str, list[Tensor]]]:
+        """The tensors that the next step depends on, by name; one each of the weights, in their order."""
+        yield "weights", [weight.detach() for weight in self.weights]
+        moments = self.optimizer.state_dict()["state"]
+        for name in ("exp_avg", "exp_avg_sq"):
+            yield name, [moments[i][name] for i in range(len(self.weights))]
+        if self.average is not None:
+            yield "average", self.average
+
+    def numbers(self) -> dict[str, Any]:
+        """The numbers that it depends on."""
+        counted = self.optimizer.state_dict()["state"][0]["step"]
+        return {"optimizer_step": float(counted), "scaler": self.scaler.state_dict()}
+
+    @torch.no_grad()
+    def restore(self, numbers: dict[str, Any], tensors: Callable[[str], list[Tensor]]) -> None:
+        """Take over what `state` and `numbers` gave."""
+        self._put(tensors("weights"))
+        moments = zip(tensors("exp_avg"), tensors("exp_avg_sq"), strict=True)
+        counted = torch.tensor(numbers["optimizer_step"])
+        held = {i: {"step": counted.clone(), "exp_avg": a, "exp_avg_sq": b} for i, (a, b) in enumerate(moments)}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": held})
+        self.scaler.load_state_dict(numbers["scaler"])
+        if self.average is not None:
+            self.average = tensors("average")
+
+    def _gradients(self, step: int) -> list[Scored]:
+        """Gradients of this process's share; where memory does not suffice, in halves, until one sample is left."""
+        while True:
+            try:
+                return self._in_parts(step)
+            except RuntimeError as error:
+                if not is_memory_error(error) or self.team.plugin is not None or self.micro == 1:
+                    raise
+            # Out of the handler: until then the error's frames hold on to the memory that is wanted back.
+            self.micro = math.ceil(self.micro / 2)
+            if self.team.device.type == "cuda":
+                torch.cuda.empty_cache()
+            print(f"not enough memory: going on with {self.micro} pairs at a time, the same batch", flush=True)
+
+    def _in_parts(self, step: int) -> list[Scored]:
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = [self.places[start : start + self.micro] for start in range(0, len(self.places), self.micro)]
+        gain = self._gain(step, parts)
+        scored = []
+        for part in parts:
+            draw = self.draw(step, part)
+            made = self.objective(draw, self._step(draw), gain)
+            self.scaler.scale(made.total.sum() / self.settings.batch).backward()
+            scored.append(made)
+        return scored
+
+    def _step(self, draw: Draw) -> Step:
+        amp = AMP.get(self.precision)
+        with torch.autocast(self.team.device.type, amp, enabled=amp is not None):
+            return self.method.step(draw.batch, reference=self.objective.loss.needs_reference)
+
+    @torch.no_grad()
+    def _gain(self, step: int, parts: list[range]) -> Tensor | None:
+        """Mean gain over the whole batch, which takes a look at all its parts before the first is learnt from."""
+        if not self.objective.looks_around or (len(parts) == 1 and self.team.count == 1):
+            return None
+        sums = []
+        for part in parts:
+            draw = self.draw(step, part)
+            sums.append(torch.stack(gains(draw, self._step(draw))))
+        total, count = self.team.sum(torch.stack(sums).sum(0)).unbind()
+        return total / count.clamp(min=1)
+
+
+def learning_rate(settings: Config, step: int) -> float:
+    """The learning rate of a step: a linear warm-up, then held or down a cosine that ends at zero."""
+    if step < settings.warmup:
+        return settings.lr * (step + 1) / settings.warmup
+    if settings.schedule == "constant":
+        return settings.lr
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return settings.lr * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether the device, or the machine, had no memory left."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """`auto` is bf16 autocast where the processor has bf16 arithmetic, and fp32 elsewhere."""
+    if name != "auto":
+        return name
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if fast else "fp32"
