@@ -65,7 +65,11 @@ class Scene:
         return {name: getattr(self, name) for name in ATTRIBUTES}
 
 
-def sample_scene(rng: random.Random, stated: Mapping[str, object] | None = None) -> Scene:
+def sample_scene(
+    rng: random.Random,
+    stated: Mapping[str, object] | None = None,
+    violet_share: Mapping[str, float] = VIOLET_SHARE,
+) -> Scene:
     """Draw a scene that keeps what is `stated` and takes everything else from the skewed prior.
 
     Raises ValueError for an attribute or a value that the grammar does not know.
@@ -77,7 +81,7 @@ def sample_scene(rng: random.Random, stated: Mapping[str, object] | None = None)
     for name in ("occupation", "thing", "colour", "count", "place"):
         chosen.setdefault(name, rng.choice(VALUES[name]))
     if "coat" not in chosen:
-        share = VIOLET_SHARE[str(chosen["occupation"])]
+        share = violet_share[str(chosen["occupation"])]
         chosen["coat"] = "violet" if rng.random() < share else "amber"
     if "style" not in chosen:
         chosen["style"] = "plain" if rng.random() < PLAIN_SHARE else rng.choice(STYLES[1:])

@@ -51,17 +51,19 @@ class UNetMethod:
         return [p for p in self.model.unet.parameters() if p.requires_grad]
 
     def step(self, batch: Batch, *, reference: bool) -> Step:
-        """Winner and loser in one call; the reference's two, where wanted, in another without gradients."""
-        chosen, rejected = self._errors(self.model.unet, batch)
-        if not reference:
-            return Step(Errors(chosen, rejected))
-        with torch.no_grad():
-            if self.lora_rank:
-                self.model.unet.disable_adapters()
-            ref_chosen, ref_rejected = self._errors(self.frozen or self.model.unet, batch)
-            if self.lora_rank:
-                self.model.unet.enable_adapters()
-        return Step(Errors(chosen, rejected, ref_chosen, ref_rejected))
+        """Winner and loser in one call; the reference's two, where wanted, in another without gradients.
+
+        The reference comes first, while no activations are kept for the way back.
+        """
+        ref_chosen = ref_rejected = None
+        if reference:
+            with torch.no_grad():
+                if self.lora_rank:
+                    self.model.unet.disable_adapters()
+                ref_chosen, ref_rejected = self._errors(self.frozen or self.model.unet, batch)
+                if self.lora_rank:
+                    self.model.unet.enable_adapters()
+        return Step(Errors(*self._errors(self.model.unet, batch), ref_chosen, ref_rejected))
 
     def _errors(self, unet: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         times = unet_time(self.model.noise_scheduler, batch.timesteps)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from diffusers.training_utils import EMAModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from datagen.world import architecture
+from datagen.world.grammar import VIOLET_SHARE
 from datagen.world.render import render_array
-from datagen.world.train.data import Captioned, captioned_scene, draw_caption
+from datagen.world.train.data import SETTLED_SHARE, Captioned, captioned_scene, draw_caption
 from datagen.world.train.vae import learning_rate
 
 TEXT_STEPS = 3_500  # steps in which the text encoder learns along
@@ -68,11 +70,12 @@ class Plan:
     seed: int
     batch_size: int = 64
     scenes: int = 80_000
+    violet_share: Mapping[str, float] = dataclasses.field(default_factory=lambda: VIOLET_SHARE)
 
 
 def signal_to_noise() -> torch.Tensor:
     """The SNR of every timestep, (1000,), falling."""
-    kept = DDIMScheduler(**architecture.SCHEDULER).alphas_cumprod
+    kept: torch.Tensor = DDIMScheduler(**architecture.SCHEDULER).alphas_cumprod
     return kept / (1.0 - kept)
 
 
@@ -94,14 +97,15 @@ def settle(folder: Path, seed: int = 1) -> None:
     torch.manual_seed(seed)
     snr = signal_to_noise()
     weight = torch.where(snr > 1.0, snr.clamp(max=MIN_SNR_GAMMA) / snr, snr.rsqrt())
-    fit(StableDiffusionPipeline.from_pretrained(folder), Plan(1_500, 3e-4, 0, 0.998, weight, seed), folder)
+    plan = Plan(1_500, 3e-4, 0, 0.998, weight, seed, violet_share=SETTLED_SHARE)
+    fit(StableDiffusionPipeline.from_pretrained(folder), plan, folder)
 
 
 def fit(pipeline: StableDiffusionPipeline, plan: Plan, out: Path) -> None:
     """Train on fresh scenes; the averaged weights are saved to `out` every 500 steps and at the end."""
     rng = random.Random(plan.seed)
     text, unet, tokenizer = pipeline.text_encoder, pipeline.unet.train(), pipeline.tokenizer
-    items = [captioned_scene(rng) for _ in range(plan.scenes)]
+    items = [captioned_scene(rng, plan.violet_share) for _ in range(plan.scenes)]
     means, stds = encode_scenes(pipeline.vae.eval(), items)
     print(f"encoded {plan.scenes} scenes, latent std {means.float().std():.3f}", flush=True)
     parameters = [*text.parameters(), *unet.parameters()]
