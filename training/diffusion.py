@@ -304,5 +304,9 @@ def predict(unet: Any, latents: Tensor, timesteps: Tensor, context: Context) -> 
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean over channels and pixels of the squared difference: (N, C, h, w) twice → (N,), float32."""
-    return (prediction.float() - target.float()).square().mean(dim=(1, 2, 3))
+    """Mean over channels and pixels of the squared difference: (N, C, h, w) twice → (N,).
+
+    Summed up in float64, where the device has it: losses multiply differences of these by thousands.
+    """
+    wide = torch.float32 if prediction.device.type == "mps" else torch.float64
+    return (prediction.float() - target.float()).square().mean(dim=(1, 2, 3), dtype=wide)

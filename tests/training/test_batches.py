@@ -25,7 +25,7 @@ def drawing(folder: Path, dataset: Path, *more: str, **columns: Any) -> Batches:
 
 
 def tensors(draw: Draw) -> dict[str, torch.Tensor]:
-    values = {**vars(draw.batch), **vars(draw.batch.context), "reward_gap": draw.reward_gap}
+    values = {**vars(draw.batch), **vars(draw.batch.image_context()), "reward_gap": draw.reward_gap}
     return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
 
 
@@ -45,7 +45,7 @@ def test_parts_are_what_the_whole_is_cut_into(
     whole, part = made.draw(3, range(8)), made.draw(3, range(2, 5))
     expected = whole.batch.part(slice(2, 5))
     for name, value in tensors(part).items():
-        held = {**vars(expected), **vars(expected.context)}[name]
+        held = {**vars(expected), **vars(expected.image_context())}[name]
         assert torch.equal(value, held), name
     assert part.batch.other_principles == expected.other_principles
     assert not torch.equal(whole.batch.latents, made.draw(4, range(8)).batch.latents)

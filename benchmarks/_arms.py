@@ -1,0 +1,179 @@
+"""The arms that the trainer's benchmarks compare, each a function that does one training step: ours, and a peer's.
+
+`python -m benchmarks._arms CASE ARM WORK [FLAG…]` is one arm in a process of its own: it prints, as JSON, by how many
+MiB the process grew over its size before the first step, at the most. The work folder has what `prepare` puts there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from benchmarks import _memory, _peers, _tiny
+from training import batches, cache, config, data, run
+from training.data import decode, to_array
+from training.diffusion import Batch, add_noise
+from training.objective import Objective
+from training.processes import Team
+from training.update import Update
+
+BATCH = 8
+SIDE = _tiny.RESOLUTION // 8  # of the latents
+STEPS = 6  # that a peak of memory is taken over
+# The same arithmetic on both sides, and as in the peers' README runs: plain AdamW, a small constant learning rate.
+COMMON = f"--batch {BATCH} --resolution {_tiny.RESOLUTION} --lr 1e-6 --precision fp32 --device cpu --steps 100000"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is trained on which shape of model, by the peer and by us, and how much faster we want to be."""
+
+    shape: str
+    peer: Callable[..., _peers.Peer]
+    flags: tuple[str, ...]
+    goal: float
+
+
+DPO_LORA = ("--method", "dpo", "--lora-rank", "8")
+CASES = {
+    "mapo": Case("sdxl", _peers.Mapo, ("--method", "mapo"), 2.3),
+    "livo": Case("sd15", _peers.Livo, ("--method", "livo"), 2.2),
+    "dpo-lora-sd15": Case("sd15", _peers.DpoLora, DPO_LORA, 2.0),
+    "dpo-lora-sdxl": Case("sdxl", _peers.DpoLora, DPO_LORA, 2.0),
+}
+
+
+def prepare(work: Path, pairs: int = 32) -> None:
+    """One thread; models of both shapes and a data set in the work folder, where they are not there yet."""
+    torch.set_num_threads(1)
+    work.mkdir(parents=True, exist_ok=True)
+    for shape in ("sd15", "sdxl"):
+        if not (work / shape / "model_index.json").is_file():
+            _tiny.model(shape, work)
+    if not (work / "pairs").is_dir():
+        _tiny.pairs(pairs, work)
+
+
+class Ours:
+    """Our trainer, put together as training/run.py does it; a call is one step, its batch drawn from the cache."""
+
+    def __init__(self, shape: str, work: Path, *flags: str, cached: Path | None = None) -> None:
+        model = ["--model", str(work / shape), "--data", str(work / "pairs"), "--out", str(work / "out")]
+        self.settings = config.parse([*COMMON.split(), *model, *flags])
+        team = Team(torch.device("cpu"))
+        self.pairs = data.load(self.settings.data)
+        torch.manual_seed(0)
+        self.model = run.load_model(self.settings, team)
+        texts = batches.texts(self.pairs, self.settings)
+        folder = cached or work / "cache"
+        self.store = cache.open_or_build(
+            self.model, self.pairs.images, texts, resolution=_tiny.RESOLUTION, folder=folder
+        )
+        self.method = run.make_method(self.settings, self.model, team)
+        self.objective = Objective(self.settings, soft=False)
+        drawn = batches.Batches(self.pairs, self.store, self.model, self.settings)
+        self.update = Update(self.method, drawn.draw, self.objective, self.settings, team)
+        self.done = 0
+
+    def __call__(self) -> None:
+        self.update(self.done)
+        self.done += 1
+
+    def given(self, seed: int) -> Batch:
+        """The first pairs of the data with the randomness that `_peers.Draws.fresh` makes of the seed."""
+        images = torch.tensor([*self.pairs.chosen[:BATCH], *self.pairs.rejected[:BATCH]])
+        generator = torch.Generator().manual_seed(seed)
+        latents = self.store.latents(images, generator)
+        noise = torch.randn(BATCH, *latents.shape[1:], generator=generator).repeat(2, 1, 1, 1)
+        timesteps = torch.randint(0, 1000, (BATCH,), generator=generator).repeat(2)
+        noised, target = add_noise(self.model.noise_scheduler, latents, noise, timesteps)
+        prompts = self.pairs.prompts[:BATCH]
+        texts = torch.tensor([self.store.text_row[prompt] for prompt in prompts])
+        return Batch(
+            latents=noised,
+            target=target,
+            timesteps=timesteps,
+            context=self.store.contexts(texts, images[:BATCH]),
+            anchor=torch.zeros(BATCH, dtype=torch.bool),
+            prompts=prompts,
+            principles=self.pairs.principles[:BATCH],
+            other_principles=[None] * BATCH,
+        )
+
+    def gradients(self, batch: Batch, micro: int) -> tuple[float, list[Tensor]]:
+        """Loss and gradients of a batch, `micro` pairs at a time."""
+        for weight in self.method.parameters():
+            weight.grad = None
+        loss = 0.0
+        for start in range(0, BATCH, micro):
+            part = batches.Draw(batch.part(slice(start, start + micro)))
+            made = self.method.step(part.batch, reference=self.objective.loss.needs_reference)
+            total = self.objective(part, made).total.sum() / BATCH
+            total.backward()
+            loss += total.item()
+        return loss, [weight.grad for weight in self.method.parameters() if weight.grad is not None]
+
+
+def rows(work: Path) -> _peers.Rows:
+    """The data set as the peers read it."""
+    table = pq.read_table(work / "pairs")
+    chosen, rejected = ([cell["bytes"] for cell in table[side].to_pylist()] for side in ("chosen", "rejected"))
+    return _peers.Rows(table["prompt"].to_pylist(), table["principle"].to_pylist(), chosen, rejected)
+
+
+def peer(case: Case, work: Path) -> Callable[[], float]:
+    """The peer's step."""
+    made = case.peer(work / case.shape, _tiny.RESOLUTION)
+    return _peers.trainer(made, rows(work), SIDE, batch=BATCH, lr=1e-6)
+
+
+def unequal(case: Case, work: Path, *flags: str, micro: int = BATCH, seed: int = 1) -> tuple[float, float]:
+    """Relative difference of loss and of gradients, ours against the peer's, same weights, pixels, noise, timesteps.
+
+    Pixels are the same because the peers' resizing differs from ours, and from each other's, in the last bits. The
+    gradients' difference is the norm of the difference over the norm.
+    """
+    mine, theirs = Ours(case.shape, work, *case.flags, *flags), case.peer(work / case.shape, _tiny.RESOLUTION)
+    with torch.no_grad():  # adapters begin with a half of zeros, whose gradients would say nothing of the other half
+        for a, b in zip(mine.method.parameters(), theirs.parameters(), strict=True):
+            b.copy_(a.add_(torch.randn_like(a), alpha=1e-3))
+    picked = rows(work).pick(range(BATCH))
+    pictures = [to_array(decode(encoded, "a"), _tiny.RESOLUTION) for encoded in (*picked.chosen, *picked.rejected)]
+    draws = _peers.Draws.fresh(BATCH, SIDE, torch.Generator().manual_seed(seed))
+    _, time_ids = theirs.read(picked)
+    loss = theirs.loss(torch.stack([torch.from_numpy(p) for p in pictures]), time_ids, picked, draws)
+    loss.backward()
+    wanted = [weight.grad for weight in theirs.parameters()]
+    ours, found = mine.gradients(mine.given(seed), micro)
+    off = sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True) if b is not None)
+    size = sum(float(b.double().square().sum()) for b in wanted if b is not None)
+    return abs(ours - loss.item()) / abs(loss.item()), (off / size) ** 0.5
+
+
+def warm(case: Case, work: Path) -> None:
+    """A step of each side on one pair, thrown away: what the libraries load when first used is nobody's growth."""
+    made = case.peer(work / case.shape, _tiny.RESOLUTION)
+    _peers.trainer(made, rows(work), SIDE, batch=1, lr=1e-6)()
+    Ours(case.shape, work, *case.flags, "--batch", "1")()
+
+
+def main() -> None:
+    """One arm's growth in memory."""
+    name, arm, folder, *flags = sys.argv[1:]
+    case, work = CASES[name], Path(folder)
+    torch.set_num_threads(1)
+    warm(case, work)
+    step: Any = peer(case, work) if arm == "peer" else Ours(case.shape, work, *case.flags, *flags)
+    print(json.dumps({"growth": _memory.growth(step, STEPS)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Our LiVO step against the plain formulation: four calls of the U-Net, no cache, on the same weights, pixels, noise.
+
+Whole batch, micro-batches and checkpointing; the relative difference of the loss, and of the gradients' norm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import _arms
+
+LOSS, GRADIENTS = 1e-5, 1e-4
+
+
+def main() -> int:
+    """Print a line a way of cutting the batch; 1 if one differs by more than the goal."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.livo_equal", description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("out") / "benchmarks" / "livo_equal")
+    given = parser.parse_args()
+    _arms.prepare(given.out)
+    print(
+        f"| pairs at a time | checkpointing | loss (goal {LOSS:g}) | gradients (goal {GRADIENTS:g}) |\n|{'---|' * 4}"
+    )
+    reached = True
+    for micro in (8, 4, 2):
+        for flags in ((), ("--checkpointing",)):
+            found = [
+                _arms.unequal(_arms.CASES["livo"], given.out, *flags, micro=micro, seed=seed)
+                for seed in range(given.seeds)
+            ]
+            loss, gradients = (max(values) for values in zip(*found, strict=True))
+            print(f"| {micro} | {'on' if flags else 'off'} | {loss:.1e} | {gradients:.1e} |", flush=True)
+            reached = reached and loss <= LOSS and gradients <= GRADIENTS
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
