@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,26 +14,8 @@ from datagen import recipe as recipes
 from datagen.errors import ModelError
 from datagen.executors import Failure, local
 
-
-def square(index: int) -> int:
-    return index * index
-
-
-def fail_first(folder: Path, index: int) -> int:
-    """Fails on the first try of an index, is killed on the first try of index 2, and is refused at index 5."""
-    first = folder / str(index)
-    if index == 5:
-        raise ModelError("no such model")
-    if first.exists():
-        return os.getpid()
-    first.touch()
-    if index == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    raise ValueError(index)
-
-
-def always_fail(index: int) -> int:
-    raise ValueError(f"never {index}")
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+from shard_work import always_fail, fail_first, square
 
 
 @pytest.mark.parametrize("workers", [1, 2])

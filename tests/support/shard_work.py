@@ -1,0 +1,30 @@
+"""What executors are given to do; worker processes import it by this name, which no installed package has."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from datagen.errors import ModelError
+
+
+def square(index: int) -> int:
+    return index * index
+
+
+def fail_first(folder: Path, index: int) -> int:
+    """Fails on the first try of an index, is killed on the first try of index 2, and is refused at index 5."""
+    first = folder / str(index)
+    if index == 5:
+        raise ModelError("no such model")
+    if first.exists():
+        return os.getpid()
+    first.touch()
+    if index == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise ValueError(index)
+
+
+def always_fail(index: int) -> int:
+    raise ValueError(f"never {index}")
