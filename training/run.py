@@ -7,7 +7,6 @@ is left alone; one of another command is refused.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,8 +138,7 @@ def load_model(settings: Config, team: Team) -> diffusion.StableDiffusion:
 
 def make_method(settings: Config, model: diffusion.StableDiffusion, team: Team) -> Method:
     """What this run trains, spread over the processes where FSDP is asked for; what nobody reads leaves the device."""
-    as_livo = dataclasses.replace(settings, method="livo") if settings.part == "value-encoder" else settings
-    method = methods.make(as_livo, model, reference=LOSSES[settings.method].needs_reference)
+    method = methods.make(settings, model, reference=LOSSES[settings.method].needs_reference)
     if not settings.grid_every and Need.SIMILARITIES not in LOSSES[settings.method].needs:
         for part in (model.vae, *(model.text_encoders if settings.part == "unet" else ())):
             part.to("cpu")

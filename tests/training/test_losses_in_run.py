@@ -151,32 +151,6 @@ def test_options_come_with_their_kinds() -> None:
     assert parse("--method", "smpo", "--model", "elsewhere").options["beta"] == 5000.0
 
 
-@pytest.mark.parametrize(
-    ("column", "bad", "accepted"),
-    [
-        ("probability", float("nan"), "a number from 0 to 1"),
-        ("probability", 1.1, "a number from 0 to 1"),
-        ("probability", -0.1, "a number from 0 to 1"),
-        ("probability", None, "a number from 0 to 1"),
-        ("weight", -1.0, "a number of at least 0"),
-        ("weight", float("inf"), "a number of at least 0"),
-    ],
-)
-def test_bad_numbers_are_named_by_row(
-    column: str, bad: float | None, accepted: str, make_rows: Rows, tmp_path: Path
-) -> None:
-    source = write(tmp_path, make_rows(2), **{column: [0.9, bad]})
-    with pytest.raises(TrainingError, match=rf"pairs\.parquet row 1: {column} must be {accepted}, not"):
-        data.load(str(source))
-
-
-def test_a_column_in_some_files_only_is_refused(make_rows: Rows, tmp_path: Path) -> None:
-    write(tmp_path, make_rows(2), probability=[0.9, 0.8]).rename(tmp_path / "a.parquet")
-    write(tmp_path, make_rows(2))
-    with pytest.raises(TrainingError, match="some files have a column 'probability' and others have not"):
-        data.load(str(tmp_path))
-
-
 def test_numbers_are_read_with_both_schemas_and_belong_to_the_digest(make_rows: Rows, tmp_path: Path) -> None:
     plain = data.load(str(write(tmp_path, make_rows(2))))
     assert plain.probabilities is None and plain.weights is None
