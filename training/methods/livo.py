@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training import activations
 from training.diffusion import (
     Batch,
     Context,
@@ -104,6 +105,7 @@ class LivoMethod:
         self.model = model
         self.keep = keep
         self.encoders = value_encoder.make(model.text_encoders, rank=rank)
+        activations.spare(model.unet)
         if checkpointing:
             model.unet.enable_gradient_checkpointing()
             for encoder in self.encoders:

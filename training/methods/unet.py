@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training import activations
 from training.diffusion import Batch, StableDiffusion, predict, squared_error, unet_time
 from training.losses import Errors
 from training.methods.method import Step
@@ -32,6 +33,7 @@ class UNetMethod:
         self.model = model
         self.lora_rank = lora_rank
         self.frozen: Any = None
+        activations.spare(model.unet)
         if lora_rank:
             from peft import LoraConfig
 

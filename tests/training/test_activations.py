@@ -1,0 +1,91 @@
+"""Sparing layers give the numbers of the layers they stand for, and keep less."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.activations import GEGLU
+from torch import Tensor, nn
+
+from training import activations
+
+
+def kept(model: nn.Module, given: Tensor) -> tuple[int, Tensor]:
+    """Bytes that autograd keeps of one call beside the weights, and the output."""
+    own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    held: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = model(given)
+    return sum(held.values()), output
+
+
+def layers() -> dict[str, tuple[nn.Module, Tensor]]:
+    torch.manual_seed(0)
+    images = torch.randn(2, 4, 9, 9)
+    return {
+        "convolution": (nn.Conv2d(4, 6, 3, padding=1), images),
+        "with a stride": (nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False), images),
+        "in groups": (nn.Conv2d(4, 8, 3, groups=2, dilation=2), images),
+        "gated gelu": (GEGLU(5, 12), torch.randn(2, 7, 5)),
+    }
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("name", list(layers()))
+def test_numbers_are_the_same(name: str, trained: bool, precision: str) -> None:
+    plain, given = layers()[name]
+    plain.requires_grad_(trained)
+    sparing = copy.deepcopy(plain)
+    activations.spare(sparing)
+    assert type(sparing) is not type(plain) and isinstance(sparing, type(plain))
+    assert list(sparing.state_dict()) == list(plain.state_dict())
+    found: list[Any] = []
+    for model in (plain, sparing):
+        source = given.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            output = model(source)
+        gradients = torch.autograd.grad(
+            output.float().square().sum(), [source, *(model.parameters() if trained else ())]
+        )
+        found.append((output, gradients))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "share"), [("convolution", 0.0), ("gated gelu", 0.7)])
+def test_less_is_kept(name: str, share: float) -> None:
+    plain, given = layers()[name]
+    plain.requires_grad_(False)
+    sparing = copy.deepcopy(plain)
+    activations.spare(sparing)
+    before, _ = kept(plain, given.clone().requires_grad_())
+    after, _ = kept(sparing, given.clone().requires_grad_())
+    assert before > 0 and after <= share * before
+
+
+def test_trained_convolutions_and_other_paddings_are_left_as_they_are() -> None:
+    reflecting = nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect")
+    activations.spare(reflecting)
+    assert type(reflecting) is nn.Conv2d
+    trained, given = layers()["convolution"]
+    activations.spare(trained)
+    bytes_kept, _ = kept(trained, given.clone().requires_grad_())
+    assert bytes_kept >= given.nbytes
+
+
+def test_nothing_is_kept_without_gradients() -> None:
+    for model, given in layers().values():
+        expected = model(given)
+        activations.spare(model)
+        with torch.no_grad():
+            torch.testing.assert_close(model(given), expected.detach(), rtol=0, atol=0)
