@@ -86,13 +86,13 @@ class Batches:
         ]
         device = self.store.device
         posterior, noise, timesteps = (
-            sent(torch.cat([getattr(chance, name) for chance in drawn]), device)
+            diffusion.sent(torch.cat([getattr(chance, name) for chance in drawn]), device)
             for name in ("posterior", "noise", "timesteps")
         )
         latents = (mean + std * posterior) * self.store.scaling_factor
         anchor = torch.tensor([chance.anchor for chance in drawn for _ in range(len(chance.timesteps) // 2)])
         latents, noise, timesteps = (chosen_first(values) for values in (latents, noise, timesteps))
-        anchor = sent(anchor, device)
+        anchor = diffusion.sent(anchor, device)
         latents = torch.where(anchor.repeat(2)[:, None, None, None], latents.roll(len(anchor), 0), latents)
         noised, target = diffusion.add_noise(self.scheduler, latents, noise, timesteps)
         # Where a list takes several places, each of them has its prompt.
@@ -112,7 +112,7 @@ class Batches:
         )
         if isinstance(self.samples, data.Lists):
             relevance, members = laid_out([self.samples.relevance[row] for row in rows])
-            return Draw(batch, relevance=sent(relevance, device), members=sent(members, device))
+            return Draw(batch, relevance=diffusion.sent(relevance, device), members=diffusion.sent(members, device))
         if self.described:
             return Draw(batch, clean=latents, descriptions=self._descriptions(rows))
         return Draw(batch, self._reward_gap(rows))
@@ -164,7 +164,9 @@ class Batches:
 
     def _numbers(self, column: str, rows: list[int]) -> Tensor | None:
         values = getattr(self.samples, column, None)
-        return None if values is None else sent(torch.tensor([values[row] for row in rows]), self.store.device)
+        return (
+            None if values is None else diffusion.sent(torch.tensor([values[row] for row in rows]), self.store.device)
+        )
 
     def _reward_gap(self, rows: list[int]) -> Tensor | None:
         """The chosen image's calibrated reward minus the rejected one's (S,), where the loss reads it."""
@@ -177,11 +179,6 @@ class Batches:
         """What the chosen and the rejected images were drawn from."""
         chosen, rejected = (getattr(self.samples, f"{side}_captions") for side in ("chosen", "rejected"))
         return [chosen[row] for row in rows], [rejected[row] for row in rows]
-
-
-def sent(values: Tensor, device: torch.device) -> Tensor:
-    """To the device; from page-locked memory, since a GPU's other copies wait for all work that was given to it."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def chosen_first(images: Tensor) -> Tensor:

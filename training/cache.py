@@ -23,7 +23,7 @@ from training.config import TrainingError
 from training.data.facts import ahead, folder_of_caches, threads
 from training.data.images import Images
 from training.data.pictures import VERSION, decode, time_ids, to_array
-from training.diffusion import Context, StableDiffusion, encode_text
+from training.diffusion import Context, StableDiffusion, encode_text, sent
 from training.parts import KEY, Damaged, Store
 from training.progress import Progress
 
@@ -118,26 +118,20 @@ class Cache:
         """
         mean, std = self.posterior(images)
         noise = torch.randn(mean.shape, generator=generator)
-        return (mean + std * self._moved(noise)) * self.scaling_factor
+        return (mean + std * sent(noise, self.device)) * self.scaling_factor
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the unscaled latents of each given row: (N, C, h, w) each, float32."""
         arrays = self.images.take(images.tolist())
-        mean, logvar = (self._moved(torch.from_numpy(arrays[name])).float() for name in ("mean", "logvar"))
+        mean, logvar = (sent(torch.from_numpy(arrays[name]), self.device).float() for name in ("mean", "logvar"))
         return mean, torch.exp(0.5 * logvar)
 
     def contexts(self, texts: Tensor, images: Tensor) -> Context:
         """The conditioning of N rows of texts; for SDXL with the sizes of N rows of images."""
         arrays = self.texts.take(texts.tolist())
-        moved = {name: self._moved(torch.from_numpy(array)) for name, array in arrays.items()}
-        sizes = None if self.time_ids is None else self._moved(self.time_ids[images.cpu()])
+        moved = {name: sent(torch.from_numpy(array), self.device) for name, array in arrays.items()}
+        sizes = None if self.time_ids is None else sent(self.time_ids[images.cpu()], self.device)
         return Context(moved["hidden"], moved.get("pooled"), sizes)
-
-    def _moved(self, tensor: Tensor) -> Tensor:
-        """To the device; from page-locked memory, so that a GPU does not wait for the copy."""
-        if self.device.type != "cuda":
-            return tensor.to(self.device)
-        return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def open_or_build(

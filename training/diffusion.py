@@ -122,6 +122,11 @@ def pick_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """To the device; from page-locked memory, since a GPU's other copies wait for all work that was given to it."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
 def quiet() -> None:
     """Silence the libraries' own bars and advice; what a user must know is said by us."""
     import diffusers

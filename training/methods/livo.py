@@ -29,6 +29,7 @@ from training.diffusion import (
     StableDiffusion,
     predict,
     read_states,
+    sent,
     squared_error,
     tokenize,
     unet_time,
@@ -55,9 +56,9 @@ def value_tokens(
     for encoder, tokenizer in zip(encoders, tokenizers, strict=True):
         ids = tokenize(tokenizer, texts)
         end = (ids == tokenizer.eos_token_id).int().argmax(dim=1)
-        ids = ids[:, : int(end.max()) + 1]
-        states, _ = read_states(encoder, ids.to(encoder.device), xl=len(encoders) == 2)
-        parts.append(states[torch.arange(len(texts), device=states.device), end.to(states.device)])
+        ids = sent(ids[:, : int(end.max()) + 1], encoder.device)
+        states, _ = read_states(encoder, ids, xl=len(encoders) == 2)
+        parts.append(states[torch.arange(len(texts), device=states.device), sent(end, states.device)])
     return torch.cat(parts, dim=-1)
 
 
@@ -83,14 +84,15 @@ class Slots:
         none = len(tokens)
         places = torch.tensor([[*rows, *[none] * (width - len(rows))] for rows in members], dtype=torch.long)
         places = places.view(len(members), width)
-        return Slots(torch.cat([tokens, torch.zeros_like(tokens[:1])])[places], places < none)
+        return Slots(torch.cat([tokens, torch.zeros_like(tokens[:1])])[sent(places, tokens.device)], places < none)
 
     def before(self, context: Context) -> Context:
         """The context with the tokens in front, K + 77 long; empty places are hidden from the U-Net."""
         words = context.hidden
         mask = None
         if not self.taken.all():
-            mask = torch.cat([self.taken, torch.ones(words.shape[:2], dtype=torch.bool)], dim=1).to(words.device)
+            mask = torch.cat([self.taken, torch.ones(words.shape[:2], dtype=torch.bool)], dim=1)
+            mask = sent(mask, words.device)
         return dataclasses.replace(context, hidden=attach(self.tokens, words), mask=mask)
 
 
@@ -149,7 +151,8 @@ class LivoMethod:
         """Pairs that are shown another principle's token, and the rows of their rejected images."""
         others = enumerate(batch.other_principles) if self.keep else ()
         pairs = [i for i, other in others if other is not None]
-        return pairs, torch.tensor(pairs, dtype=torch.long, device=batch.timesteps.device) + len(batch)
+        rows = torch.tensor(pairs, dtype=torch.long) + len(batch)
+        return pairs, sent(rows, batch.timesteps.device)
 
     def _slots(self, batch: Batch, bystanders: list[int]) -> Slots:
         """Own and companions' tokens for the 2B images, then another principle's for each bystander."""
