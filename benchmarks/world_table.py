@@ -1,0 +1,132 @@
+"""The world's table: every method on its data with several seeds, beside plain SFT and controls, with 95 % intervals.
+
+`python -m benchmarks.world_table` takes hours on two cores; what is done is kept in the work folder, so it can be
+stopped and started again. `--only "ARM" …` does some arms, `--seeds 0` one seed; `--report` prints what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks._training import measure
+from benchmarks._world_arms import ARMS, DEBIAS, EVALUATION, FIGURES, STYLE, TOXICITY, Arm, texts
+from training import run
+
+PILOT = 40  # steps of DPO that say how long one takes
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.world_table", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("out") / "benchmarks" / "world_table")
+    parser.add_argument(
+        "--data", type=Path, help="folder with RECIPE/dataset for each recipe; default: build them in --out"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    names = [key(arm) for arm in ARMS]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="ARM", default=names, help="; ".join(names))
+    parser.add_argument("--report", action="store_true", help="train nothing: print what there is")
+    return parser.parse_args()
+
+
+def key(arm: Arm) -> str:
+    """An arm's name among all: its recipe's and its own."""
+    return f"{arm.recipe}: {arm.name}"
+
+
+def folder(arm: Arm, out: Path, seed: int | str) -> Path:
+    """Where a training lies."""
+    return out / "trained" / re.sub(r"\W+", "-", f"{arm.recipe} {arm.trained}") / str(seed)
+
+
+def dataset(recipe: str, given: argparse.Namespace) -> Path:
+    """The recipe's dataset; built if it is not there."""
+    place: Path = (given.data or given.out / "data") / recipe
+    if not (place / "dataset").is_dir():
+        command = [sys.executable, "-m", "datagen", "run", recipe, "--profile", "embedded", "--out", str(place)]
+        subprocess.run(command, check=True)
+    return place / "dataset"
+
+
+def rate(place: Path) -> float:
+    """Pairs a second of a training, the median of its log."""
+    lines = (place / "metrics.jsonl").read_text().splitlines()
+    return statistics.median(json.loads(line)["pairs_per_second"] for line in lines)
+
+
+def equal_time(arm: Arm, given: argparse.Namespace, seed: int, command: list[str]) -> list[str]:
+    """For DPO: so many steps that they take as long as MaPO's did, from its pilot's rate."""
+    if "dpo" not in arm.flags:
+        return []
+    mapo = folder(next(other for other in ARMS if other.name == "mapo"), given.out, seed)
+    pilot = given.out / "pilot" / str(seed)
+    if not mapo.is_dir():
+        raise SystemExit(f"{key(arm)} takes the time of mapo with seed {seed}: train that first")
+    if run.main([*command, "--out", str(pilot), "--steps", str(PILOT)]):
+        raise SystemExit(1)
+    steps = json.loads((mapo / "training.json").read_text())["steps"]
+    return ["--steps", str(round(steps * rate(pilot) / rate(mapo)))]
+
+
+def train(arm: Arm, given: argparse.Namespace, seed: int) -> None:
+    """One training, unless it is there."""
+    place = folder(arm, given.out, seed)
+    if (place / "training.json").is_file():
+        return
+    command = ["--data", str(dataset(arm.recipe, given)), *arm.flags, "--seed", str(seed)]
+    if run.main([*command, *equal_time(arm, given, seed, command), "--out", str(place)]):
+        raise SystemExit(1)
+
+
+def evaluate(arm: Arm, given: argparse.Namespace, seeds: list[int]) -> dict[str, Any]:
+    """The report over the seeds that are trained."""
+    out = given.out / "reports" / f"seeds-{'-'.join(map(str, seeds))}"
+    out.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"\W+", "-", key(arm))
+    tokens = ("--principle", *arm.principles) if arm.principles else ()
+    adapter = ("--adapter", str(folder(arm, given.out, "{seed}")), "--seeds", *map(str, seeds))
+    common = ("--features", "none", "--clip", "none", "--judge", "none")
+    return measure(out, name, texts(arm.recipe), *adapter, *tokens, *EVALUATION[arm.recipe], *arm.extra, *common)
+
+
+def show(recipe: str, reports: dict[str, tuple[int, dict[str, Any]]]) -> None:
+    """The arms of a recipe, a line each; the base model's line first."""
+    wanted = FIGURES[recipe]
+    print(f"\n{recipe}, % [95 % interval over prompts and seeds]\n\n| arm | seeds | {' | '.join(wanted)} |")
+    print("|---|---|" + "---|" * len(wanted))
+    found = {name: made for name, made in reports.items() if name.startswith(f"{recipe}: ")}
+    for name, (seeds, report) in found.items():
+        if name == next(iter(found)):
+            print(f"| base | {seeds} | {' | '.join(cell(report, figure, 'base') for figure in wanted)} |")
+        line = " | ".join(cell(report, figure, "adapted") for figure in wanted)
+        print(f"| {name.partition(': ')[2]} | {seeds} | {line} |")
+
+
+def cell(report: dict[str, Any], figure: str, which: str) -> str:
+    """A figure and its interval, in per cent."""
+    value = report["figures"][figure][which]
+    return f"{100 * value['value']:.1f} [{100 * value['low']:.0f}, {100 * value['high']:.0f}]"
+
+
+def main() -> None:
+    """Train and evaluate what is missing, then print the tables."""
+    given = parse()
+    reports = {}
+    for arm in (arm for arm in ARMS if key(arm) in given.only):
+        for seed in () if given.report else given.seeds:
+            train(arm, given, seed)
+        seeds = [seed for seed in given.seeds if (folder(arm, given.out, seed) / "training.json").is_file()]
+        if seeds:
+            reports[key(arm)] = len(seeds), evaluate(arm, given, seeds)
+    for recipe in (TOXICITY, DEBIAS, STYLE):
+        show(recipe, reports)
+
+
+if __name__ == "__main__":
+    main()
