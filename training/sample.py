@@ -17,6 +17,7 @@ if __package__ in (None, ""):  # run as a file: make `training` importable as it
 
 from training import retriever
 from training.config import EMBEDDED, Parser, TrainingError, amount, count, exit_code, natural
+from training.evaluation.prompts import load as load_prompts
 from training.principles import load_principles
 from training.retriever import Choice, Retriever
 from training.sampling import Job, attach_adapter, generate, grid, load_pipeline
@@ -32,7 +33,7 @@ def parser() -> Parser:
     p = Parser(prog="training/sample.py", description="Draw prompts with and without what was trained, side by side.")
     p.add_argument("--model", default=EMBEDDED, help="'embedded' (default), a diffusers folder, or a hub id")
     p.add_argument("--adapter", required=True, metavar="DIR", help="what training wrote")
-    p.add_argument("--prompts", required=True, help="a text file, one prompt a line")
+    p.add_argument("--prompts", required=True, help="a text file, one prompt a line, or a dataset (its test split)")
     p.add_argument("--out", required=True, metavar="PNG")
     p.add_argument("--seeds", type=count, default=2, help="images a prompt and column pair")
     p.add_argument("--seed", type=natural, default=0, help="the first of them")
@@ -58,7 +59,9 @@ def parser() -> Parser:
 
 def sample(settings: argparse.Namespace) -> None:
     """The whole program; writes the PNG. Raises TrainingError."""
-    prompts = read_prompts(settings.prompts)
+    prompts = list(dict.fromkeys(load_prompts(settings.prompts, (), 0)[0]))
+    if (Path(settings.adapter) / "value_encoder").is_dir() and not (settings.principle or settings.retrieve):
+        raise TrainingError("a value encoder does nothing without a principle: give --principle or --retrieve")
     pipe = load_pipeline(settings.model, settings.device)
     choices = choose(settings, prompts, pipe)
     chosen = [tuple(choice.principle for choice in row) for row in choices]
@@ -68,8 +71,6 @@ def sample(settings: argparse.Namespace) -> None:
     how: dict[str, Any] = {name: getattr(settings, name) for name in ("steps", "guidance", "batch")}
     base = generate(pipe, prompts, plain, label="base", **how)
     guide = attach_adapter(pipe, Path(settings.adapter))
-    if guide and not any(chosen) and not settings.retrieve:
-        raise TrainingError("a value encoder does nothing without a principle: give --principle or --retrieve")
     aligned = generate(pipe, prompts, steered, label="aligned", guide=guide, **how)
     captions = [caption(prompt, row) if guide else prompt for prompt, row in zip(prompts, choices, strict=True)]
     columns, titles = [], []
@@ -83,17 +84,6 @@ def sample(settings: argparse.Namespace) -> None:
     if guide:
         print("\n".join(captions))
     print(f"saved to {out}")
-
-
-def read_prompts(source: str) -> list[str]:
-    """The distinct lines of a file. Raises TrainingError."""
-    path = Path(source)
-    if not path.is_file():
-        raise TrainingError(f"no file {source}: --prompts takes a text file, one prompt a line")
-    prompts = list(dict.fromkeys(line.strip() for line in path.read_text().splitlines() if line.strip()))
-    if not prompts:
-        raise TrainingError(f"{source} holds no prompts")
-    return prompts
 
 
 def choose(settings: argparse.Namespace, prompts: Sequence[str], pipe: Any) -> list[tuple[Choice, ...]]:

@@ -56,7 +56,7 @@ def test_given_principles_are_for_every_prompt(line: list[str], capsys: pytest.C
         (["--retrieve", "keywords"], "give a TOML or JSON file"),
         (["--retrieve", "llm", "--principles", "FILE"], "needs --llm"),
         (["--retrieve", "keywords", "--principle", "x"], "give one of the two"),
-        (["--principle", "x", "--prompts", "nowhere"], "no file nowhere"),
+        (["--principle", "x", "--prompts", "nowhere"], "no data at nowhere"),
         (["--principle", "x", "--adapter", "nowhere"], "holds no unet/"),
     ],
 )
