@@ -17,7 +17,7 @@ from benchmarks import _arms, _peer_checkout
 from benchmarks._interleaved import Rounds, abba
 
 EPOCHS, EPOCHS_GOAL = 5, 1.7
-EQUAL = 1e-4  # of losses and gradients, relative; float32 sums in another order
+EQUAL = 2e-4  # of losses and gradients, relative; float32 sums in another order, and DPO multiplies errors by 5000
 
 
 def parse() -> argparse.Namespace:

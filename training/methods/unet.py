@@ -6,7 +6,9 @@ for LoRA. What is saved loads with stock diffusers: `unet/`, or `pytorch_lora_we
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,29 @@ from training.losses import Errors
 from training.methods.method import Step
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")  # as MaPO's and diffusers' scripts have it
+
+
+def adapters(unet: Any) -> list[Any]:
+    """The layers of the U-Net that have LoRA adapters."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [module for module in unet.modules() if isinstance(module, BaseTunerLayer)]
+
+
+@contextlib.contextmanager
+def switched_off(layers: Sequence[Any]) -> Iterator[None]:
+    """The layers without their adapters, for a prediction that needs no gradients.
+
+    peft's own switch looks for the layers in the whole model and sets every weight's `requires_grad`, each time: on
+    Stable Diffusion XL 40 ms a step. What a layer reads on its way there is this one attribute.
+    """
+    for layer in layers:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
 
 
 class UNetMethod:
@@ -41,12 +66,14 @@ class UNetMethod:
                 r=lora_rank, lora_alpha=lora_rank, init_lora_weights="gaussian", target_modules=list(LORA_TARGETS)
             )
             model.unet.add_adapter(config)
+            model.unet.to(memory_format=torch.channels_last)  # quicker convolutions; they are frozen and not saved
         else:
             if reference:
                 self.frozen = copy.deepcopy(model.unet)
             model.unet.requires_grad_(True)
         if checkpointing:
             model.unet.enable_gradient_checkpointing()
+        self.adapters = adapters(model.unet)
 
     def parameters(self) -> list[nn.Parameter]:
         """The weights that are trained."""
@@ -60,11 +87,8 @@ class UNetMethod:
         ref_chosen = ref_rejected = None
         if reference:
             with torch.no_grad():
-                if self.lora_rank:
-                    self.model.unet.disable_adapters()
-                ref_chosen, ref_rejected = self._errors(self.frozen or self.model.unet, batch)
-                if self.lora_rank:
-                    self.model.unet.enable_adapters()
+                with switched_off(self.adapters):
+                    ref_chosen, ref_rejected = self._errors(self.frozen or self.model.unet, batch)
         return Step(Errors(*self._errors(self.model.unet, batch), ref_chosen, ref_rejected))
 
     def _errors(self, unet: Any, batch: Batch) -> tuple[Tensor, Tensor]:
