@@ -136,8 +136,18 @@ def peer(case: Case, work: Path) -> Callable[[], float]:
     return _peers.trainer(made, rows(work), SIDE, batch=BATCH, lr=1e-6)
 
 
-def unequal(case: Case, work: Path, *flags: str, micro: int = BATCH, seed: int = 1) -> tuple[float, float]:
+def widen(batch: Batch) -> Batch:
+    """The batch in float64."""
+    context = dataclasses.replace(batch.context, hidden=batch.context.hidden.double())
+    return dataclasses.replace(batch, latents=batch.latents.double(), target=batch.target.double(), context=context)
+
+
+def unequal(
+    case: Case, work: Path, *flags: str, micro: int = BATCH, seed: int = 1, wide: bool = False
+) -> tuple[float, float]:
     """Relative difference of loss and of gradients, ours against the peer's, same weights, pixels, noise, timesteps.
+
+    `wide`, for LiVO: U-Net and value encoder in float64 on both sides, so that what differs is not rounding.
 
     Pixels are the same because the peers' resizing differs from ours, and from each other's, in the last bits. The
     gradients' difference is the norm of the difference over the norm.
@@ -146,6 +156,9 @@ def unequal(case: Case, work: Path, *flags: str, micro: int = BATCH, seed: int =
     with torch.no_grad():  # adapters begin with a half of zeros, whose gradients would say nothing of the other half
         for a, b in zip(mine.method.parameters(), theirs.parameters(), strict=True):
             b.copy_(a.add_(torch.randn_like(a), alpha=1e-3))
+    if wide:
+        for model in (mine.model.unet, *mine.method.encoders, theirs.parts.unet, theirs.encoder):  # type: ignore[attr-defined]
+            model.double()
     picked = rows(work).pick(range(BATCH))
     pictures = [to_array(decode(encoded, "a"), _tiny.RESOLUTION) for encoded in (*picked.chosen, *picked.rejected)]
     draws = _peers.Draws.fresh(BATCH, SIDE, torch.Generator().manual_seed(seed))
@@ -153,7 +166,8 @@ def unequal(case: Case, work: Path, *flags: str, micro: int = BATCH, seed: int =
     loss = theirs.loss(torch.stack([torch.from_numpy(p) for p in pictures]), time_ids, picked, draws)
     loss.backward()
     wanted = [weight.grad for weight in theirs.parameters()]
-    ours, found = mine.gradients(mine.given(seed), micro)
+    given = mine.given(seed)
+    ours, found = mine.gradients(widen(given) if wide else given, micro)
     off = sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True) if b is not None)
     size = sum(float(b.double().square().sum()) for b in wanted if b is not None)
     return abs(ours - loss.item()) / abs(loss.item()), (off / size) ** 0.5

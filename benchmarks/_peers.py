@@ -74,7 +74,8 @@ class Parts:
             part.requires_grad_(False)
 
     def predict(self, latents: Tensor, timesteps: Tensor, hidden: Tensor, added: Any = None) -> Tensor:
-        predicted: Tensor = self.unet(latents, timesteps, hidden, added_cond_kwargs=added).sample
+        noised, context = (part.to(self.unet.dtype) for part in (latents, hidden))
+        predicted: Tensor = self.unet(noised, timesteps, context, added_cond_kwargs=added).sample
         return predicted
 
     def tokens(self, texts: Sequence[str], which: int = 0) -> Tensor:
@@ -230,7 +231,7 @@ class Livo:
         hidden = parts.encoders[0](parts.tokens(rows.prompts))[0]
         texts = [f"{v}, {p}" for v, p in zip(rows.principles, rows.prompts, strict=True)]
         value = self.encoder(parts.tokens(texts))[1]
-        steered = torch.cat([value.unsqueeze(1), hidden], dim=1)
+        steered = torch.cat([value.unsqueeze(1), hidden.to(value)], dim=1)
         won = errors(parts.predict(chosen, timesteps, steered), noise)
         lost = errors(parts.predict(rejected, timesteps, steered), noise)
         ref_won = errors(parts.predict(chosen, timesteps, hidden), noise)

@@ -19,7 +19,7 @@ _EMBEDDED: dict[str, dict[str, Any]] = {
         "steps": 1200,
         "batch": 32,
         "schedule": "cosine",
-        "keep": 100.0,
+        "keep": 10.0,
         "beta": 100.0,
         "alpha": 100.0,
         "gamma1": 1.0,

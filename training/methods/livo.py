@@ -38,6 +38,8 @@ from training.losses import Errors
 from training.methods import value_encoder
 from training.methods.method import Step
 
+SMALL = 1e-8  # far below any drift seen: the root's slope at 0 is infinite
+
 
 def value_text(principle: str, prompt: str) -> str:
     """What the value encoder reads: the principle first, so that truncation eats the end of a long prompt."""
@@ -126,9 +128,10 @@ class LivoMethod:
         their company, and theirs do not learn its work.
 
         With `keep`, a penalty on what another principle's token does to the rejected image of each pair:
-        keep · mean((eps(x_t, c_other) - eps(x_t, c))²). A token must do nothing where its principle is not at stake,
-        and what is wrong with that image is this pair's principle's business; the chosen one may well hold what the
-        other forbids, and there it must act. It costs one more prediction a pair; 0 is LiVO as released.
+        keep · sqrt(mean((eps(x_t, c_other) - eps(x_t, c))²)). A token must do nothing where its principle is not at
+        stake, and what is wrong with that image is this pair's principle's business; the chosen one may well hold what
+        the other forbids, and there it must act. Not the square, whose pull fades with what is left to pull at. It
+        costs one more prediction a pair; 0 is LiVO as released.
         """
         size, unet = len(batch), self.model.unet
         context, times = batch.image_context(), unet_time(self.model.noise_scheduler, batch.timesteps)
@@ -145,7 +148,7 @@ class LivoMethod:
             errors = Errors(chosen, rejected, *squared_error(plain, batch.target).chunk(2))
         if not len(pairs):
             return Step(errors)
-        drift = self.keep * squared_error(steered[2 * size :], plain[rows])
+        drift = self.keep * (squared_error(steered[2 * size :], plain[rows]) + SMALL).sqrt()
         return Step(errors, torch.zeros_like(chosen).index_put((rows % size,), drift))
 
     def _bystanders(self, batch: Batch) -> tuple[list[int], Tensor]:
