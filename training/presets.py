@@ -23,7 +23,7 @@ _EMBEDDED: dict[str, dict[str, Any]] = {
         "beta": 100.0,
         "alpha": 100.0,
         "gamma1": 1.0,
-        "gamma2": 4.0,
+        "gamma2": 3.0,
     },
 }
 # The others as dpo, their betas such that the logit of a pair, or what stands for it, is the same as dpo's.
