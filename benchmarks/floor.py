@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from datagen import floor
-from tests.support.spelling import TRICKS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from spelling import TRICKS
 
 LISTS = Path(__file__).parents[1] / "tests" / "support" / "floor"
 

@@ -1,6 +1,7 @@
 """The floor refuses sexual content with minors, however it is spelled; ordinary prompts with children pass."""
 
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagen import floor
-from tests.support.spelling import LOSSLESS, TRICKS
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+from spelling import LOSSLESS, TRICKS
 
 LISTS = Path(__file__).parent / "support" / "floor"
 
