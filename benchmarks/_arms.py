@@ -157,7 +157,7 @@ def unequal(
         for a, b in zip(mine.method.parameters(), theirs.parameters(), strict=True):
             b.copy_(a.add_(torch.randn_like(a), alpha=1e-3))
     if wide:
-        for model in (mine.model.unet, *mine.method.encoders, theirs.parts.unet, theirs.encoder):  # type: ignore[attr-defined]
+        for model in (mine.model.unet, *mine.method.encoders, theirs.parts.unet, theirs.encoder):
             model.double()
     picked = rows(work).pick(range(BATCH))
     pictures = [to_array(decode(encoded, "a"), _tiny.RESOLUTION) for encoded in (*picked.chosen, *picked.rejected)]

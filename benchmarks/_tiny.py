@@ -7,7 +7,7 @@ so that the ratio of work between VAE, U-Net and texts is about the real one (`p
 from __future__ import annotations
 
 import io
-import string
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +17,13 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from tiny_clip import NOISE, make_tokenizer, text_config
+
 RESOLUTION = 128  # side of the training images; the files are 512 px
 TOKENS = 24  # real: 77, beside 64 times as many pixels
 PRINCIPLES = ("no cracks", "no smoke")
 VAE_CHANNELS = {"sd15": (12, 24, 48, 48), "sdxl": (12, 28, 56, 56)}  # real: 128, 256, 512, 512 for both
-NOISE = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "steps_offset": 1,
-}
-
-
-def _tokenizer() -> Any:
-    from transformers import CLIPTokenizer
-
-    characters = string.ascii_lowercase + string.digits + string.punctuation
-    symbols = [*characters, *(f"{c}</w>" for c in characters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={symbol: k for k, symbol in enumerate(symbols)}, merges=[], model_max_length=TOKENS)
-
-
-def _text_config(tokenizer: Any, width: int) -> Any:
-    from transformers import CLIPTextConfig
-
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        projection_dim=width,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=TOKENS,
-        bos_token_id=len(tokenizer) - 2,
-        eos_token_id=len(tokenizer) - 1,
-        pad_token_id=len(tokenizer) - 1,
-    )
 
 
 def _vae(channels: tuple[int, ...]) -> Any:
@@ -114,18 +85,18 @@ def model(shape: str, folder: Path) -> Path:
     torch.manual_seed(0)
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer(TOKENS)
     parts: dict[str, Any] = {
         "vae": _vae(VAE_CHANNELS[shape]),
         "tokenizer": tokenizer,
-        "text_encoder": CLIPTextModel(_text_config(tokenizer, 64)),
+        "text_encoder": CLIPTextModel(text_config(tokenizer, 64, 2)),
         "scheduler": DDPMScheduler(**NOISE, clip_sample=False),
     }
     if shape == "sd15":
         extra: Any = dict.fromkeys(("safety_checker", "feature_extractor"))
         pipeline: Any = StableDiffusionPipeline(**parts, **extra, unet=_sd15_unet(), requires_safety_checker=False)
     else:
-        second = CLIPTextModelWithProjection(_text_config(tokenizer, 96))
+        second = CLIPTextModelWithProjection(text_config(tokenizer, 96, 2))
         pipeline = StableDiffusionXLPipeline(**parts, unet=_sdxl_unet(), tokenizer_2=tokenizer, text_encoder_2=second)
     pipeline.save_pretrained(folder / shape)
     return folder / shape

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import json
-import string
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-
-def _tokenizer() -> Any:
-    """A CLIP tokenizer of letters whose ids end with the start and the end of a text, as CLIP's do."""
-    from transformers import CLIPTokenizer
-
-    characters = string.ascii_lowercase + string.digits + string.punctuation
-    symbols = [*characters, *(f"{c}</w>" for c in characters), "<|startoftext|>", "<|endoftext|>"]
-    vocab = {symbol: k for k, symbol in enumerate(symbols)}
-    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
-
-
-def _text_config(tokenizer: Any, width: int) -> Any:
-    from transformers import CLIPTextConfig
-
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        projection_dim=width,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        bos_token_id=len(tokenizer) - 2,
-        eos_token_id=len(tokenizer) - 1,
-        pad_token_id=len(tokenizer) - 1,
-    )
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+from tiny_clip import NOISE, make_tokenizer, text_config
 
 
 def _vae() -> Any:
@@ -51,15 +27,6 @@ def _vae() -> Any:
     )
 
 
-NOISE = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "steps_offset": 1,
-}
-
-
 @pytest.fixture(scope="session")
 def sd15_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Stable Diffusion 1.5 in small: the same classes, the same layout on disk, PNDM as its own scheduler."""
@@ -68,7 +35,7 @@ def sd15_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import CLIPTextModel
 
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer(77)
     unet = UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(16, 32),
@@ -81,7 +48,7 @@ def sd15_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     pipeline = StableDiffusionPipeline(
         vae=_vae(),
-        text_encoder=CLIPTextModel(_text_config(tokenizer, 32)),
+        text_encoder=CLIPTextModel(text_config(tokenizer, 32, 3)),
         tokenizer=tokenizer,
         unet=unet,
         scheduler=PNDMScheduler(skip_prk_steps=True, **NOISE),
@@ -102,7 +69,7 @@ def sdxl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer(77)
     unet = UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(16, 32),
@@ -123,8 +90,8 @@ def sdxl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         unet=unet,
         tokenizer=tokenizer,
         tokenizer_2=tokenizer,
-        text_encoder=CLIPTextModel(_text_config(tokenizer, 32)),
-        text_encoder_2=CLIPTextModelWithProjection(_text_config(tokenizer, 48)),
+        text_encoder=CLIPTextModel(text_config(tokenizer, 32, 3)),
+        text_encoder_2=CLIPTextModelWithProjection(text_config(tokenizer, 48, 3)),
         scheduler=EulerDiscreteScheduler(timestep_spacing="leading", **NOISE),
     )
     folder = tmp_path_factory.mktemp("models") / "sdxl"
@@ -140,7 +107,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer(77)
     model_cfg = {
         "embed_dim": 32,
         "vision_cfg": {"image_size": 64, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},

@@ -58,4 +58,4 @@ def _rows(seen: Seen) -> list[tuple[int, dict[str, object]]]:
 def _share(seen: Seen, rows: Iterable[tuple[int, bool]]) -> Mean:
     """The share of hits among the (prompt, hit) pairs of what counts."""
     listed = list(rows)
-    return mean([p for p, _ in listed], [hit for _, hit in listed], len(seen.prompts))  # type: ignore[arg-type]
+    return mean([p for p, _ in listed], [hit for _, hit in listed], len(seen.prompts))

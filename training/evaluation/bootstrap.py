@@ -56,7 +56,7 @@ class Single:
         return np.full(len(counts), self.value)
 
 
-def mean(prompt_of: np.ndarray, values: Any, prompts: int) -> Mean:
+def mean(prompt_of: np.ndarray | Sequence[int], values: Any, prompts: int) -> Mean:
     """The mean of one value an image; NaN says that an image does not count."""
     values = np.asarray(values, dtype=np.float64)
     known = ~np.isnan(values)

@@ -103,7 +103,7 @@ def fetch() -> Path:
 
 def inception(path: Path, device: str) -> Extractor:
     """The network of the published FID and IS: 2048 features after pooling, 1008 logits without bias."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # type: ignore[import-untyped]
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     try:
         torch.load(path, weights_only=True)  # the library reads it without this guard
