@@ -33,15 +33,12 @@ class Context:
         """The given rows, in that order."""
         return Context(*(None if t is None else t[rows] for t in self._tensors()))  # type: ignore[arg-type]
 
-    def doubled(self) -> Context:
-        """The rows twice: once for the chosen images, once for the rejected."""
-        return Context(*(None if t is None else torch.cat([t, t]) for t in self._tensors()))  # type: ignore[arg-type]
-
-    def added(self) -> dict[str, Tensor] | None:
-        """SDXL's extra conditions under the names its U-Net reads; None for SD 1.5."""
+    def added(self, rows: Tensor | None) -> dict[str, Tensor] | None:
+        """SDXL's extra conditions under the names its U-Net reads, of the given rows or of all; None for SD 1.5."""
         if self.pooled is None or self.time_ids is None:
             return None
-        return {"text_embeds": self.pooled, "time_ids": self.time_ids}
+        both = {"text_embeds": self.pooled, "time_ids": self.time_ids}
+        return both if rows is None else {name: tensor[rows] for name, tensor in both.items()}
 
     def _tensors(self) -> tuple[Tensor | None, ...]:
         return self.hidden, self.pooled, self.time_ids, self.mask
@@ -226,9 +223,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def text_rows(self) -> Tensor:
+        """Which row of the context each of the 2B images has, (2B,)."""
+        rows = torch.arange(len(self.context.hidden), device=self.latents.device)
+        return rows if len(rows) == len(self.latents) else rows.repeat(2)
+
     def image_context(self) -> Context:
         """The context of each of the 2B images."""
-        return self.context.doubled() if len(self.context.hidden) == len(self) else self.context
+        return self.context.pick(self.text_rows())
 
     def part(self, rows: slice) -> Batch:
         """The pairs in `rows`, both images of each."""
@@ -295,14 +297,19 @@ def _sigma(scheduler: Any, timesteps: Tensor) -> Tensor:
     return sigmas
 
 
-def predict(unet: Any, latents: Tensor, timesteps: Tensor, context: Context) -> Tensor:
-    """The U-Net's prediction for N noised latents, float32; `timesteps` as `unet_time` gives them."""
+def predict(unet: Any, latents: Tensor, timesteps: Tensor, context: Context, rows: Tensor | None = None) -> Tensor:
+    """The U-Net's prediction for N noised latents, float32; `timesteps` as `unet_time` gives them.
+
+    `rows` (N,) says which row of the context each of them reads, for a U-Net whose attention shares texts; without
+    it there is a row for each.
+    """
     output: Tensor = unet(
         latents,
         timesteps,
         encoder_hidden_states=context.hidden,
         encoder_attention_mask=context.mask,
-        added_cond_kwargs=context.added(),
+        added_cond_kwargs=context.added(rows),
+        cross_attention_kwargs=None if rows is None else {"text_rows": rows},
         return_dict=False,
     )[0]
     return output.float()

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training import activations
+from training import activations, attention
 from training.diffusion import (
     Batch,
     Context,
@@ -110,6 +110,7 @@ class LivoMethod:
         self.keep = keep
         self.encoders = value_encoder.make(model.text_encoders, rank=rank)
         activations.spare(model.unet)
+        attention.share_texts(model.unet)
         model.unet.to(memory_format=torch.channels_last)  # quicker convolutions
         if checkpointing:
             model.unet.enable_gradient_checkpointing()
@@ -134,14 +135,18 @@ class LivoMethod:
         costs one more prediction a pair; 0 is LiVO as released.
         """
         size, unet = len(batch), self.model.unet
-        context, times = batch.image_context(), unet_time(self.model.noise_scheduler, batch.timesteps)
+        context, texts = batch.context, batch.text_rows()
+        times = unet_time(self.model.noise_scheduler, batch.timesteps)
         pairs, rows = self._bystanders(batch)
         if reference or len(pairs):
             with torch.no_grad():
-                plain = predict(unet, batch.latents, times, context)
-        every = torch.cat([torch.arange(2 * size, device=rows.device), rows])
-        steered_by = self._slots(batch, pairs)
-        steered = predict(unet, batch.latents[every], times[every], steered_by.before(context.pick(every)))
+                plain = predict(unet, batch.latents, times, context, texts)
+        count = len(context.hidden)
+        every, places = (torch.arange(n, device=rows.device) for n in (2 * size, count + len(pairs)))
+        every = torch.cat([every, rows])
+        context = self._slots(batch, pairs).before(context.pick(torch.cat([places[:count], texts[rows]])))
+        texts = torch.cat([texts, places[count:]])
+        steered = predict(unet, batch.latents[every], times[every], context, texts)
         chosen, rejected = squared_error(steered[: 2 * size], batch.target).chunk(2)
         errors = Errors(chosen, rejected)
         if reference:
@@ -159,7 +164,7 @@ class LivoMethod:
         return pairs, sent(rows, batch.timesteps.device)
 
     def _slots(self, batch: Batch, bystanders: list[int]) -> Slots:
-        """Own and companions' tokens for the 2B images, then another principle's for each bystander."""
+        """Own and companions' tokens for the batch's texts, then another principle's for each bystander."""
         own, prompts = batch.principles, batch.prompts
         tokens = self._tokens(
             [*own, *(str(batch.other_principles[i]) for i in bystanders)],
@@ -174,7 +179,8 @@ class LivoMethod:
             with torch.no_grad():
                 companions = self._tokens([name for _, name in beside], [prompts[i] for i, _ in beside])
             tokens = torch.cat([tokens, companions])
-        return Slots.filled(tokens, members + members + others)
+        captions = len(batch.context.hidden) // len(batch)  # of a pair: 2 where each image has its own
+        return Slots.filled(tokens, members * captions + others)
 
     def _tokens(self, principles: Sequence[str], prompts: Sequence[str]) -> Tensor:
         return value_tokens(self.encoders, self.model.tokenizers, principles, prompts)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training import activations
+from training import activations, attention
 from training.diffusion import Batch, StableDiffusion, predict, squared_error, unet_time
 from training.losses import Errors
 from training.methods.method import Step
@@ -59,6 +59,7 @@ class UNetMethod:
         self.lora_rank = lora_rank
         self.frozen: Any = None
         activations.spare(model.unet)
+        attention.share_texts(model.unet)
         if lora_rank:
             from peft import LoraConfig
 
@@ -93,7 +94,7 @@ class UNetMethod:
 
     def _errors(self, unet: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         times = unet_time(self.model.noise_scheduler, batch.timesteps)
-        prediction = predict(unet, batch.latents, times, batch.image_context())
+        prediction = predict(unet, batch.latents, times, batch.context, batch.text_rows())
         chosen, rejected = squared_error(prediction, batch.target).chunk(2)
         return chosen, rejected
 
