@@ -1,7 +1,7 @@
-"""What a U-Net keeps from the way there for the way back, made less: same numbers, and next to no time.
+"""What a U-Net keeps from the way there for the way back, made less: same numbers, and no time lost.
 
-Autograd keeps the input of every convolution, though for a frozen one only its weight is read again; and of a gated
-GELU, a quarter of a transformer's activations, both the gate and what GELU makes of it.
+Autograd keeps the input of every convolution, though for a frozen one only its weight is read again; and of a
+transformer's feed-forward, half of its activations, both sides of the gate and what is made of them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,22 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from diffusers.models.activations import GEGLU
+from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 
 def spare(model: nn.Module) -> None:
-    """Let the model's convolutions and gated GELUs keep no more than they need. Weights and names stay as they are."""
+    """Let convolutions and gated feed-forwards keep no more than they need. Weights and names stay as they are."""
     for module in model.modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros":
             module.__class__ = SparingConv2d
-        elif type(module) is GEGLU:
-            module.__class__ = SparingGEGLU
+        elif type(module) is FeedForward and _is_gated(module):
+            module.__class__ = SparingFeedForward
+
+
+def _is_gated(module: Any) -> bool:
+    kinds = [type(layer) for layer in module.net]
+    return kinds == [GEGLU, nn.Dropout, nn.Linear] and module.net[1].p == 0
 
 
 class SparingConv2d(nn.Conv2d):
@@ -29,19 +35,26 @@ class SparingConv2d(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if weight.requires_grad or not (torch.is_grad_enabled() and input.requires_grad):
             return cast(Tensor, super()._conv_forward(input, weight, bias))
-        tensors: list[Tensor | None] = [input, weight, bias]
-        kind = input.device.type
-        if torch.is_autocast_enabled(kind):  # a Function's way back knows nothing of autocast
-            tensors = [None if t is None else t.to(torch.get_autocast_dtype(kind)) for t in tensors]
+        tensors = _as_autocast(input, weight, bias)
         made = _FrozenConvolution.apply(*tensors, self.stride, self.padding, self.dilation, self.groups)
         return cast(Tensor, made)
 
 
-class SparingGEGLU(GEGLU):  # type: ignore[misc]  # diffusers is not typed
-    """Half of the projection times GELU of the other half; GELU is computed a second time on the way back."""
+class SparingFeedForward(FeedForward):  # type: ignore[misc]  # diffusers is not typed
+    """W (a · GELU(b)) + c, of which only the projection (a, b) is kept; GELU is computed again on the way back."""
 
     def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-        return cast(Tensor, _GatedGelu.apply(self.proj(hidden_states)))
+        gelu, _dropout, out = self.net
+        tensors = _as_autocast(gelu.proj(hidden_states), out.weight, out.bias)
+        return cast(Tensor, _GatedLinear.apply(*tensors))
+
+
+def _as_autocast(*tensors: Tensor | None) -> list[Tensor | None]:
+    """In the type that autocast would give them: a Function's way back knows nothing of it."""
+    kind = next(t for t in tensors if t is not None).device.type
+    if not torch.is_autocast_enabled(kind):
+        return list(tensors)
+    return [None if t is None else t.to(torch.get_autocast_dtype(kind)) for t in tensors]
 
 
 class _FrozenConvolution(torch.autograd.Function):
@@ -63,16 +76,28 @@ class _FrozenConvolution(torch.autograd.Function):
         return given, *[None] * (2 + len(ctx.places))
 
 
-class _GatedGelu(torch.autograd.Function):
+class _GatedLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, projected: Tensor) -> Tensor:
-        ctx.save_for_backward(projected)
+    def forward(ctx: Any, projected: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(projected, weight)
         value, gate = projected.chunk(2, dim=-1)
-        return value * F.gelu(gate)
+        return F.linear(F.gelu(gate).mul_(value), weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (projected,) = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (given,) = gradients
+        projected, weight = ctx.saved_tensors
         value, gate = projected.chunk(2, dim=-1)
-        back = torch.ops.aten.gelu_backward(gradients[0] * value, gate)
-        return torch.cat([gradients[0] * F.gelu(gate), back], dim=-1)
+        to_projected = to_weight = to_bias = None
+        opened = F.gelu(gate)
+        if ctx.needs_input_grad[1]:
+            to_weight = given.flatten(0, -2).t() @ (opened * value).flatten(0, -2)
+        if ctx.needs_input_grad[2]:
+            to_bias = given.flatten(0, -2).sum(0)
+        if ctx.needs_input_grad[0]:
+            to_projected = torch.empty_like(projected)  # both halves are written where they belong: no copies
+            to_value, to_gate = to_projected.chunk(2, dim=-1)
+            inner = given @ weight
+            torch.mul(inner, opened, out=to_value)
+            torch.ops.aten.gelu_backward.grad_input(inner.mul_(value), gate, grad_input=to_gate)
+        return to_projected, to_weight, to_bias

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.models.activations import GEGLU
+from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from training import activations
@@ -36,7 +36,7 @@ def layers() -> dict[str, tuple[nn.Module, Tensor]]:
         "convolution": (nn.Conv2d(4, 6, 3, padding=1), images),
         "with a stride": (nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False), images),
         "in groups": (nn.Conv2d(4, 8, 3, groups=2, dilation=2), images),
-        "gated gelu": (GEGLU(5, 12), torch.randn(2, 7, 5)),
+        "feed-forward": (FeedForward(5, activation_fn="geglu"), torch.randn(2, 7, 5)),
     }
 
 
@@ -62,10 +62,13 @@ def test_numbers_are_the_same(name: str, trained: bool, precision: str) -> None:
     torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("name", "share"), [("convolution", 0.0), ("gated gelu", 0.7)])
-def test_less_is_kept(name: str, share: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "trained", "share"),
+    [("convolution", False, 0.0), ("feed-forward", False, 2 / 3), ("feed-forward", True, 0.55)],
+)
+def test_less_is_kept(name: str, trained: bool, share: float) -> None:
     plain, given = layers()[name]
-    plain.requires_grad_(False)
+    plain.requires_grad_(trained)
     sparing = copy.deepcopy(plain)
     activations.spare(sparing)
     before, _ = kept(plain, given.clone().requires_grad_())
