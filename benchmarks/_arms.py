@@ -80,11 +80,13 @@ class Ours:
         )
         self.method = run.make_method(self.settings, self.model, team)
         self.objective = Objective(self.settings, soft=False)
-        drawn = batches.Batches(self.pairs, self.store, self.model, self.settings)
-        self.update = Update(self.method, drawn.draw, self.objective, self.settings, team)
+        self.draw = batches.Batches(self.pairs, self.store, self.model, self.settings).draw
+        self.update: Update | None = None
         self.done = 0
 
     def __call__(self) -> None:
+        if self.update is None:  # made with the first step, whose growth in memory takes in what it sets aside
+            self.update = Update(self.method, self.draw, self.objective, self.settings, Team(torch.device("cpu")))
         self.update(self.done)
         self.done += 1
 

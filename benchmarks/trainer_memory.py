@@ -1,8 +1,8 @@
-"""Memory of a training step and what it costs in speed: ours, 8 pairs at once or in micro-batches, against the peers.
+"""Memory of a training step and what it costs in speed: ours, at once, in micro-batches or with checkpointing.
 
 Memory is by how much the process grows over its size before the first step; each arm is a process of its own, one
 thread. Speed is taken against the peer's step (`benchmarks/_peers.py`) by turns in this process. `fast` is the fastest
-arm that needs no more than the peer, `lean` the smallest that is fast enough. Micro-batches change no loss.
+arm that needs no more than the peer, `lean` the smallest that is fast enough. No arm changes a loss.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from pathlib import Path
 from benchmarks import _arms
 from benchmarks._interleaved import abba
 
-MICRO_BATCHES = (8, 4, 3, 2, 1)
+WAYS = {f"{micro} at a time": ("--micro-batch", str(micro)) for micro in (8, 4, 3, 2, 1)}
+WAYS |= {f"{micro} at a time, checkpointing": ("--micro-batch", str(micro), "--checkpointing") for micro in (8, 4)}
 LEAN, LEAN_SPEED = 0.7, 1.4  # goals: of the peer's memory, and times its speed
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """Our step in micro-batches of `micro` pairs: MiB it grows by, share of the peer's, times the peer's speed."""
+    """Our step in one of the WAYS: MiB it grows by, share of the peer's, times the peer's speed."""
 
-    micro: int
+    way: str
     grows: float
     share: float
     speed: float
@@ -45,13 +46,12 @@ def measure(name: str, given: argparse.Namespace) -> list[Arm]:
     theirs = growth(name, "peer", given.out, given.times)
     peer = _arms.peer(case, given.out)
     arms = []
-    for micro in MICRO_BATCHES:
-        flags = ("--micro-batch", str(micro))
+    for way, flags in WAYS.items():
         grows = growth(name, "ours", given.out, given.times, *flags)
         timed = abba(peer, _arms.Ours(case.shape, given.out, *case.flags, *flags), given.rounds)
-        arms.append(Arm(micro, grows, grows / theirs, timed.ratio(cpu=True)))
+        arms.append(Arm(way, grows, grows / theirs, timed.ratio(cpu=True)))
         spread = timed.spread(cpu=True)
-        print(f"| {name} | {theirs:.0f} | {micro} | {grows:.0f} ({grows / theirs:.0%}) | ", end="")
+        print(f"| {name} | {theirs:.0f} | {way} | {grows:.0f} ({grows / theirs:.0%}) | ", end="")
         print(f"{timed.ratio(cpu=True):.2f} [{spread}] |", flush=True)
     return arms
 
@@ -64,9 +64,7 @@ def verdict(name: str, arms: list[Arm]) -> list[str]:
     quick = [arm for arm in arms if arm.speed >= LEAN_SPEED]
     lean = min(quick or arms, key=lambda arm: arm.share)
     for kind, arm in (("fast", fast), ("lean", lean)):
-        print(
-            f"{name}, {kind}: {arm.micro} pairs at a time, {arm.share:.0%} of the memory, {arm.speed:.2f} x the speed"
-        )
+        print(f"{name}, {kind}: {arm.way}, {arm.share:.0%} of the memory, {arm.speed:.2f} x the speed")
     if not fits or fast.speed < goal:
         missed.append(f"{name}, fast (no more memory at {goal} x the speed)")
     if lean.share > LEAN or lean.speed < LEAN_SPEED:
@@ -83,7 +81,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out") / "benchmarks" / "trainer_memory")
     given = parser.parse_args()
     _arms.prepare(given.out)
-    print(f"| case | peer, MiB | pairs at a time | ours, MiB | times the peer's speed |\n|{'---|' * 5}")
+    print(f"| case | peer, MiB | pairs | ours, MiB | times the peer's speed |\n|{'---|' * 5}")
     found = {name: measure(name, given) for name in given.cases}
     missed = [line for name, arms in found.items() for line in verdict(name, arms)]
     print(f"missed: {'; '.join(missed)}" if missed else "all goals reached")

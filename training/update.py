@@ -6,7 +6,7 @@ However the batch is cut, into micro-batches or between processes, losses and gr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from training.objective import Objective, Scored, gains
 from training.processes import Team
 
 CLIP_NORM = 1.0
+MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, of every weight
 AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -41,6 +42,7 @@ class Update:
         self.optimizer = torch.optim.AdamW(
             self.weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=team.device.type in ("cpu", "cuda")
         )
+        self.moments = [self._moments(weight) for weight in self.weights]
         self.scaler = torch.amp.GradScaler(team.device.type, enabled=self.precision == "fp16")
         self.average = [weight.detach().clone() for weight in self.weights] if settings.ema else None
 
@@ -66,38 +68,39 @@ class Update:
     def take_average(self) -> None:
         """Make the average of the weights the weights."""
         if self.average is not None:
-            self._put(self.average)
+            _copy(self.weights, self.average)
 
-    @torch.no_grad()
-    def _put(self, tensors: list[Tensor]) -> None:
-        for weight, tensor in zip(self.weights, tensors, strict=True):
-            weight.copy_(tensor)
+    def _moments(self, weight: nn.Parameter) -> dict[str, Tensor]:
+        """AdamW's state of a weight, set aside before the first step.
+
+        AdamW itself would do so in that step, between activations that come and go: memory would stay in pieces, and
+        run out where a smaller batch does not help.
+        """
+        fused = self.optimizer.defaults["fused"]
+        state = {name: torch.zeros_like(weight, memory_format=torch.preserve_format) for name in MOMENTS}
+        state["step"] = torch.zeros((), device=weight.device if fused else "cpu")
+        self.optimizer.state[weight] = state
+        return state
 
     def state(self) -> Iterator[tuple[str, list[Tensor]]]:
         """The tensors that the next step depends on, by name; one each of the weights, in their order."""
         yield "weights", [weight.detach() for weight in self.weights]
-        moments = self.optimizer.state_dict()["state"]
-        for name in ("exp_avg", "exp_avg_sq"):
-            yield name, [moments[i][name] for i in range(len(self.weights))]
+        for name in MOMENTS:
+            yield name, [state[name] for state in self.moments]
         if self.average is not None:
             yield "average", self.average
 
     def numbers(self) -> dict[str, Any]:
         """The numbers that it depends on."""
-        counted = self.optimizer.state_dict()["state"][0]["step"]
-        return {"optimizer_step": float(counted), "scaler": self.scaler.state_dict()}
+        return {"optimizer_step": float(self.moments[0]["step"]), "scaler": self.scaler.state_dict()}
 
-    @torch.no_grad()
     def restore(self, numbers: dict[str, Any], tensors: Callable[[str], list[Tensor]]) -> None:
         """Take over what `state` and `numbers` gave."""
-        self._put(tensors("weights"))
-        moments = zip(tensors("exp_avg"), tensors("exp_avg_sq"), strict=True)
-        counted = torch.tensor(numbers["optimizer_step"])
-        held = {i: {"step": counted.clone(), "exp_avg": a, "exp_avg_sq": b} for i, (a, b) in enumerate(moments)}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": held})
+        for name, held in self.state():
+            _copy(held, tensors(name))
+        for state in self.moments:
+            state["step"].fill_(numbers["optimizer_step"])
         self.scaler.load_state_dict(numbers["scaler"])
-        if self.average is not None:
-            self.average = tensors("average")
 
     def _gradients(self, step: int) -> list[Scored]:
         """Gradients of this process's share; where memory does not suffice, in halves, until one sample is left."""
@@ -114,8 +117,8 @@ class Update:
             print(f"not enough memory: going on with {self.micro} pairs at a time, the same batch", flush=True)
 
     def _in_parts(self, step: int) -> list[Scored]:
-        self.optimizer.zero_grad(set_to_none=True)
         parts = [self.places[start : start + self.micro] for start in range(0, len(self.places), self.micro)]
+        self._clear(stay=len(parts) > 1)
         gain = self._gain(step, parts)
         scored = []
         for part in parts:
@@ -124,6 +127,13 @@ class Update:
             self.scaler.scale(made.total.sum() / self.settings.batch).backward()
             scored.append(made)
         return scored
+
+    def _clear(self, *, stay: bool) -> None:
+        """No gradients yet. They `stay` where they are if activations are to come between them and the optimizer."""
+        self.optimizer.zero_grad(set_to_none=not stay)
+        for weight in self.weights if stay else ():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight, memory_format=torch.preserve_format)
 
     def _step(self, draw: Draw) -> Step:
         amp = AMP.get(self.precision)
@@ -141,6 +151,12 @@ class Update:
             sums.append(torch.stack(gains(draw, self._step(draw))))
         total, count = self.team.sum(torch.stack(sums).sum(0)).unbind()
         return total / count.clamp(min=1)
+
+
+@torch.no_grad()
+def _copy(held: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
+    for tensor, value in zip(held, tensors, strict=True):
+        tensor.copy_(value)
 
 
 def learning_rate(settings: Config, step: int) -> float:

@@ -86,6 +86,36 @@ def test_micro_batches_have_the_losses_and_gradients_of_the_whole(
         torch.testing.assert_close(cut, gradient, rtol=1e-3, atol=1e-4 * scale)
 
 
+@pytest.mark.parametrize("folder", ["sd15_folder", "sdxl_folder"])
+@pytest.mark.parametrize("line", ["mapo", "mapo --lora-rank 2", "livo", "livo --encoder-rank 2"])
+def test_every_weight_that_is_trained_gets_a_gradient(
+    line: str, folder: str, dataset: Path, request: pytest.FixtureRequest
+) -> None:
+    """So a gradient of zeros, which stays where it is between micro-batches, and none at all are the same."""
+    update = updating(request.getfixturevalue(folder), dataset, "--method", *line.split(), "--steps", "3")
+    update(0)
+    assert all(weight.grad is not None for weight in update.weights)
+
+
+def test_memory_for_moments_and_gradients_is_taken_once(sd15_folder: Path, dataset: Path) -> None:
+    update = updating(sd15_folder, dataset, "--method", "mapo", "--micro-batch", "2")
+    assert update.numbers()["optimizer_step"] == 0
+    assert not any(moment.any() for name, moments in update.state() if name != "weights" for moment in moments)
+
+    def places() -> list[int]:
+        gradients = [weight.grad.data_ptr() for weight in update.weights if weight.grad is not None]
+        state = [tensor.data_ptr() for made in update.optimizer.state.values() for tensor in made.values()]
+        assert len(gradients) == len(update.weights)
+        return gradients + state
+
+    set_aside = [tensor.data_ptr() for made in update.moments for tensor in made.values()]
+    update(0)
+    after_one = places()
+    update(1)
+    assert places() == after_one and after_one[len(update.weights) :] == set_aside
+    assert update.numbers()["optimizer_step"] == 2
+
+
 @pytest.mark.parametrize(
     "message", ["CUDA out of memory. Tried to", "DefaultCPUAllocator: can't allocate memory: you"]
 )
