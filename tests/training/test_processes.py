@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,21 +29,37 @@ def arguments(model: Path, dataset: Path, out: Path, *more: str) -> list[str]:
     return [*line, "--lr", "1e-3", "--precision", "fp32", "--device", "cpu", *more]
 
 
-def together(line: list[str], **environment: str) -> None:
-    """The same command in two processes."""
+def started(line: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    """The same command in two processes, which with their launcher are a group of their own."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    done = subprocess.run(
+    return subprocess.Popen(
         [*launcher, "training/run.py", *line],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def together(line: list[str], **environment: str) -> None:
+    """Run it to its end."""
+    run = started(line, environment)
+    _, words = run.communicate()
+    assert run.returncode == 0, words[-3000:]
+
+
+def together_until_killed(line: list[str], out: Path, **environment: str) -> None:
+    """kill -9 of all of them once there is a checkpoint, before the end."""
+    with started(line, environment) as run:
+        while not list(out.glob("checkpoints/step-*")) and run.poll() is None:
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGKILL)
+    assert list(out.glob("checkpoints/step-*")) and not (out / "training.json").exists()
 
 
 def same_runs(first: Path, second: Path) -> None:
@@ -71,12 +89,14 @@ def test_two_processes_are_one_with_the_same_batch(sd15_folder: Path, dataset: P
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_sdxl_trains_with_its_weights_spread_over_two_processes(
+def test_sdxl_trains_with_its_weights_spread_over_two_processes_and_resumes(
     sdxl_folder: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    flags = ["--method", "dpo", "--beta", "500", "--checkpoint-every", "5", "--ema", "0.5"]
+    flags = ["--method", "dpo", "--beta", "500", "--checkpoint-every", "2", "--ema", "0.5", "--micro-batch", "1"]
     assert main(arguments(sdxl_folder, dataset, tmp_path / "one", *flags)) == 0
-    together(arguments(sdxl_folder, dataset, tmp_path / "spread", *flags), **FSDP)
+    line = arguments(sdxl_folder, dataset, tmp_path / "spread", *flags)
+    together_until_killed(line, tmp_path / "spread", **FSDP)
+    together(line, **FSDP)
     same_runs(tmp_path / "one", tmp_path / "spread")
     config = json.loads((tmp_path / "spread" / "unet" / "config.json").read_text())
     assert config["_class_name"] == "UNet2DConditionModel"
