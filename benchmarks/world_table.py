@@ -12,14 +12,17 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks._training import measure
 from benchmarks._world_arms import ARMS, DEBIAS, EVALUATION, FIGURES, STYLE, TOXICITY, Arm, texts
 from training import run
+from training.presets import defaults
 
-PILOT = 40  # steps of DPO that say how long one takes
+PILOTS, PILOT_ROUNDS = (5, 45), 3  # steps of the two trainings whose difference says how long a step takes
 
 
 def parse() -> argparse.Namespace:
@@ -54,24 +57,30 @@ def dataset(recipe: str, given: argparse.Namespace) -> Path:
     return place / "dataset"
 
 
-def rate(place: Path) -> float:
-    """Pairs a second of a training, the median of its log."""
-    lines = (place / "metrics.jsonl").read_text().splitlines()
-    return statistics.median(json.loads(line)["pairs_per_second"] for line in lines)
+def seconds(command: list[str], place: Path) -> float:
+    """CPU seconds of a step: a longer pilot's less a shorter one's, so that loading does not count."""
+    taken = []
+    for steps in PILOTS:
+        before = time.process_time()
+        with tempfile.TemporaryDirectory(dir=place) as folder:
+            if run.main([*command, "--out", folder, "--steps", str(steps)]):
+                raise SystemExit(1)
+        taken.append(time.process_time() - before)
+    return (taken[1] - taken[0]) / (PILOTS[1] - PILOTS[0])
 
 
-def equal_time(arm: Arm, given: argparse.Namespace, seed: int, command: list[str]) -> list[str]:
-    """For DPO: so many steps that they take as long as MaPO's did, from its pilot's rate."""
+def equal_time(arm: Arm, given: argparse.Namespace, command: list[str]) -> list[str]:
+    """For DPO: so many steps that they take as long as MaPO's; the median of what pilots by turns say, kept."""
     if "dpo" not in arm.flags:
         return []
-    mapo = folder(next(other for other in ARMS if other.name == "mapo"), given.out, seed)
-    pilot = given.out / "pilot" / str(seed)
-    if not mapo.is_dir():
-        raise SystemExit(f"{key(arm)} takes the time of mapo with seed {seed}: train that first")
-    if run.main([*command, "--out", str(pilot), "--steps", str(PILOT)]):
-        raise SystemExit(1)
-    steps = json.loads((mapo / "training.json").read_text())["steps"]
-    return ["--steps", str(round(steps * rate(pilot) / rate(mapo)))]
+    kept = given.out / "equal_time.json"
+    if not kept.is_file():
+        given.out.mkdir(parents=True, exist_ok=True)
+        mapo = ["--data", str(dataset(arm.recipe, given)), "--method", "mapo"]
+        ratios = [seconds(mapo, given.out) / seconds(command, given.out) for _ in range(PILOT_ROUNDS)]
+        kept.write_text(json.dumps({"mapo's time of a step over dpo's": statistics.median(ratios), "of": ratios}))
+    ratio: float = next(iter(json.loads(kept.read_text()).values()))
+    return ["--steps", str(round(ratio * defaults(True, "mapo", "unet")["steps"]))]
 
 
 def train(arm: Arm, given: argparse.Namespace, seed: int) -> None:
@@ -80,7 +89,7 @@ def train(arm: Arm, given: argparse.Namespace, seed: int) -> None:
     if (place / "training.json").is_file():
         return
     command = ["--data", str(dataset(arm.recipe, given)), *arm.flags, "--seed", str(seed)]
-    if run.main([*command, *equal_time(arm, given, seed, command), "--out", str(place)]):
+    if run.main([*command, *equal_time(arm, given, command), "--out", str(place)]):
         raise SystemExit(1)
 
 

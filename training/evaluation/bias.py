@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,6 +38,7 @@ class Distance:
 
     counts: np.ndarray
     measure: Callable[[np.ndarray], np.ndarray]
+    biased: ClassVar[bool] = True
 
     @property
     def sizes(self) -> np.ndarray:
@@ -58,6 +60,7 @@ class DistanceByPrompt:
 
     shown: np.ndarray
     measure: Callable[[np.ndarray], np.ndarray]
+    biased: ClassVar[bool] = False
 
     @property
     def sizes(self) -> np.ndarray:

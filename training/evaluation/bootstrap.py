@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -17,7 +17,9 @@ DRAWS = 1000
 
 
 class Figure(Protocol):
-    """One figure of one arm and seed."""
+    """One figure of one arm and seed. `biased`: it is a distance from 0, which resampling alone makes larger."""
+
+    biased: ClassVar[bool]
 
     @property
     def images(self) -> int:
@@ -34,6 +36,7 @@ class Mean:
     totals: np.ndarray
     weights: np.ndarray
     images: int
+    biased: ClassVar[bool] = False
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -51,6 +54,7 @@ class Single:
 
     value: float
     images: int
+    biased: ClassVar[bool] = False
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         return np.full(len(counts), self.value)
@@ -116,7 +120,16 @@ def _value(figures: Sequence[Figure], draws: Draws) -> float:
 
 
 def _drawn(figures: Sequence[Figure], draws: Draws) -> np.ndarray:
-    return _over_seeds(np.stack([figure(draws.prompts) for figure in figures]), draws.seeds)
+    return _over_seeds(np.stack([_resampled(figure, draws.prompts) for figure in figures]), draws.seeds)
+
+
+def _resampled(figure: Figure, counts: np.ndarray) -> np.ndarray:
+    """(D,) values. A distance's are moved by what they are too large on average: else its interval lay above it."""
+    values = figure(counts)
+    if not figure.biased or np.isnan(values).all():
+        return values
+    once = figure(np.ones((1, counts.shape[1])))
+    return np.asarray(np.maximum(values - (np.nanmean(values) - once), 0.0))
 
 
 def _over_seeds(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -83,3 +83,15 @@ def test_distances_lie_between_even_and_one_group_alone(shown: list[str]) -> Non
     assert value(one, "coat.D1", "prompt", groups) == pytest.approx(max(shares) - min(shares))
     assert value(one, "coat.D2", "prompt", groups) == pytest.approx(np.sqrt(sum((s - 0.2) ** 2 for s in shares)))
     assert 0 <= value(one, "coat.D2", "prompt", groups) <= np.sqrt(1 - 1 / 5) + 1e-9
+
+
+@pytest.mark.parametrize("wanted", [0.0, 0.04, 0.5, 1.0])
+def test_a_distances_interval_holds_the_distance(wanted: float) -> None:
+    """Resampling alone makes a distance larger: near 0 a plain percentile interval would lie above it."""
+    violet = round(50 * (1 + wanted))
+    shown = [(i, "violet" if i < violet else "amber") for i in range(100)]
+    one = seen([{"occupation": "chef"}] * 100, *shown)
+    found = estimate([bias.figures(one, "coat", "occupation", GROUPS)["coat.D1"]] * 3, draw(100, 3))
+    assert found["value"] == pytest.approx(wanted)
+    assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+    assert found["high"] - found["low"] < 0.42
