@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -98,10 +99,15 @@ def evaluate(arm: Arm, given: argparse.Namespace, seeds: list[int]) -> dict[str,
     out = given.out / "reports" / f"seeds-{'-'.join(map(str, seeds))}"
     out.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"\W+", "-", key(arm))
+    drawn, theirs = given.out / "base" / arm.recipe, out / name / "images" / "base"
+    if drawn.is_dir() and not theirs.is_dir():  # the base model's pictures are the same for every arm
+        shutil.copytree(drawn, theirs)
     tokens = ("--principle", *arm.principles) if arm.principles else ()
     adapter = ("--adapter", str(folder(arm, given.out, "{seed}")), "--seeds", *map(str, seeds))
     common = ("--features", "none", "--clip", "none", "--judge", "none")
-    return measure(out, name, texts(arm.recipe), *adapter, *tokens, *EVALUATION[arm.recipe], *arm.extra, *common)
+    report = measure(out, name, texts(arm.recipe), *adapter, *tokens, *EVALUATION[arm.recipe], *arm.extra, *common)
+    shutil.copytree(theirs, drawn, dirs_exist_ok=True)
+    return report
 
 
 def show(recipe: str, reports: dict[str, tuple[int, dict[str, Any]]]) -> None:
