@@ -275,6 +275,7 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(
     switches: Path, recipe: Recipe, recipe_file: Path, tmp_path: Path
 ) -> None:
     (switches / "slow-images").touch()
+    (switches / "stuck-scores").touch()  # so that it cannot be over before it is interrupted, however busy the machine
     out = tmp_path / "out"
     command = [sys.executable, "-c", CHILD, str(recipe_file), str(out), "2", ",".join(STAGES)]
     environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}{os.pathsep}{Path(__file__).parents[1]}"}

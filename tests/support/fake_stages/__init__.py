@@ -20,6 +20,8 @@ def note(stage: str, prompt_ids: list[str]) -> None:
         file.write(f"{stage} {len(prompt_ids)}\n")
     if switch(f"slow-{stage}"):
         time.sleep(0.5)
+    if switch(f"stuck-{stage}"):
+        time.sleep(300)
     if switch(f"raise-{stage}"):
         raise ZeroDivisionError("the fake stage was told to fail")
     if switch(f"die-{stage}"):
