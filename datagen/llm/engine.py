@@ -24,7 +24,7 @@ from datagen.llm.outbox import Bought, Emit, Outbox
 from datagen.llm.transport import Later, Transport
 
 if TYPE_CHECKING:
-    from datagen.llm.money import Budget, Ledger, Prices
+    from datagen.llm.money import Budget, Ledger, Prices, Reservation
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 4.0  # before the second try, and before any: how many try is the window's matter
 TRIES = 8  # of one request that fails while the others succeed; a 429 is not its fault and does not count
@@ -223,7 +223,7 @@ class Engine:
         try:
             allowed = _tokens(request)
             await self._turn(allowed)
-            reservation = None if self._budget is None else await self._budget.reserve_async(request, key)
+            reservation = await self._reserve(request, key)
             started = asyncio.get_running_loop().time()
             try:
                 completion = await self._send(body)
@@ -259,6 +259,22 @@ class Engine:
             await asyncio.sleep(wait)
         if self._failed.done():
             raise asyncio.CancelledError
+
+    async def _reserve(self, request: Request, key: str) -> Reservation | None:
+        """Money for a call, if there is a budget, and room for its answer."""
+        reservation = None if self._budget is None else await self._budget.reserve_async(request, key)
+        try:
+            await self._room()
+        except BaseException:
+            if self._budget is not None and reservation is not None:
+                self._budget.settle(reservation, Usage())
+            raise
+        return reservation
+
+    async def _room(self) -> None:
+        """Wait for the disk while a kill would lose as many calls as may be in flight: it is never more than that."""
+        while len(self._on_wire) + self._outbox.unsaved >= self._endpoint.concurrency:
+            await self._outbox.written()
 
     async def _send(self, body: bytes) -> dict[str, Any]:
         task = asyncio.current_task()

@@ -48,6 +48,8 @@ class Outbox:
         self._bought: list[tuple[Bought, bool]] = []
         self._replies: list[tuple[int, Reply, str]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._writing = 0
+        self._written = asyncio.Event()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "datagen-commit")
 
     def bought(self, row: Bought, book: bool) -> None:
@@ -59,6 +61,15 @@ class Outbox:
         """Hand out a reply after all that was bought before it is on disk."""
         self._replies.append((index, reply, stage))
         self._start()
+
+    @property
+    def unsaved(self) -> int:
+        """How many completions a kill would lose now."""
+        return len(self._bought) + self._writing
+
+    async def written(self) -> None:
+        """Wait for the next batch to be on disk."""
+        await self._written.wait()
 
     async def flush(self) -> None:
         """Wait until everything is written and handed out, or cannot be written once more."""
@@ -74,7 +85,7 @@ class Outbox:
     async def _run(self) -> None:
         try:
             while self._bought or self._replies:
-                bought, self._bought = self._bought, []
+                bought, self._bought, self._writing = self._bought, [], len(self._bought)
                 replies, self._replies = self._replies, []
                 cached = collections.Counter(stage for _, reply, stage in replies if reply.cached)
                 if bought or cached:
@@ -82,10 +93,14 @@ class Outbox:
                         await asyncio.get_running_loop().run_in_executor(self._thread, self._write, bought, cached)
                     except Exception as error:  # a full disk: keep it for one more attempt at the end
                         self._bought, self._replies = bought + self._bought, replies + self._replies
+                        self._writing = 0
                         self._failed(error)
                         return
+                self._writing = 0
                 for row, _ in bought:
                     self._landed(row.key)
+                self._written.set()
+                self._written = asyncio.Event()
                 if replies:
                     self.emit([(index, reply) for index, reply, _ in replies])
         finally:

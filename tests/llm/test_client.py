@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -288,8 +288,7 @@ with Client(Endpoint(sys.argv[1], "stub-model", "stub-key", concurrency=8), Cach
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_ended_goes_on_without_buying_twice(desk: Desk, sign: signal.Signals) -> None:
-    # An answer takes longer than a commit to disk, on a busy machine too: what waits to be written is not in flight.
-    with desk.server(delay=0.1) as server:
+    with desk.server(delay=0.01) as server:
         command = [sys.executable, "-c", PROGRAM, server.base_url, str(desk.folder)]
         shown = 0
         for _ in range(2):
@@ -332,6 +331,23 @@ def test_a_disk_that_cannot_be_written_ends_the_run_in_one_line(desk: Desk, monk
         with pytest.raises(MachineryError, match="disk full"):
             client.ask(rows(300))
         assert server.stats()["ok"] < 300
+
+
+def test_a_slow_disk_holds_the_calls_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, saved, unsaved = desk.cache.put_many, 0, []
+    with desk.server() as server, desk.client(server, concurrency=4) as client:
+
+        def slow(batch: Iterable[tuple[str, dict[str, Any]]]) -> None:
+            nonlocal saved
+            kept = list(batch)
+            time.sleep(0.1)
+            unsaved.append(server.stats()["ok"] - saved)
+            write(kept)
+            saved += len(kept)
+
+        monkeypatch.setattr(desk.cache, "put_many", slow)
+        assert right(client.ask(rows(40)))
+    assert saved == 40 and max(unsaved) == 4
 
 
 def test_no_thread_and_no_key_stay_behind(desk: Desk) -> None:
