@@ -42,15 +42,14 @@ class Draw:
 class Chance:
     """The draws of one sample of n images: noise for its latents and on them, (n, C, h, w) each, and steps (n,).
 
-    `anchor`: it holds the unconditional branch; `companions` and `bystander` are principles, see diffusion.Batch.
+    `anchor`: it holds the unconditional branch; `company` are principles, see diffusion.Batch.
     """
 
     posterior: Tensor
     noise: Tensor
     timesteps: Tensor
     anchor: bool
-    companions: tuple[str, ...]
-    bystander: str | None
+    company: tuple[str, ...]
 
 
 class Batches:
@@ -105,8 +104,7 @@ class Batches:
             anchor=anchor,
             prompts=[self.samples.prompts[rows[i]] for i in owners],
             principles=[self.principles[rows[i]] for i in owners],
-            other_principles=[drawn[i].bystander for i in owners],
-            companions=[drawn[i].companions for i in owners] if self.settings.at_once > 1 else [],
+            company=[drawn[i].company for i in owners],
             probability=self._numbers("probabilities", rows),
             weight=self._numbers("weights", rows),
         )
@@ -133,24 +131,18 @@ class Batches:
         timesteps = torch.randint(self.timesteps, (own,), generator=rng)
         posterior = torch.randn((images, *shape), generator=rng)
         noise = torch.randn((own, *shape), generator=rng)
-        companions, bystander = self._others(self.principles[row], rng)
-        return Chance(posterior, noise.expand(images, *shape), timesteps.expand(images), anchor, companions, bystander)
+        company = self._company(self.principles[row], rng)
+        return Chance(posterior, noise.expand(images, *shape), timesteps.expand(images), anchor, company)
 
-    def _others(self, own: str, rng: torch.Generator) -> tuple[tuple[str, ...], str | None]:
-        """Principles whose tokens stand beside the pair's own, () for half of the pairs; and one more that does not.
-
-        Both are drawn evenly from the data's other principles; None if there is none left.
-        """
+    def _company(self, own: str, rng: torch.Generator) -> tuple[str, ...]:
+        """One of the data's other principles; with several at once, for half of the pairs, the own and some."""
         rest = [principle for principle in self.known if principle != own]
-        if not rest:
-            return (), None
         order = torch.randperm(len(rest), generator=rng).tolist()
         most = min(self.settings.at_once - 1, len(rest))
-        beside = 0
-        if most and torch.rand((), generator=rng) < 0.5:
-            beside = 1 + int(torch.randint(most, (), generator=rng))
-        shuffled = [rest[i] for i in order]
-        return tuple(shuffled[:beside]), shuffled[beside] if beside < len(rest) else None
+        if not most or torch.rand((), generator=rng) < 0.5:
+            return tuple(rest[i] for i in order[:1])
+        beside = 1 + int(torch.randint(most, (), generator=rng))
+        return (own, *(rest[i] for i in order[:beside]))
 
     def _context(self, rows: list[int], images: list[list[int]], drawn: list[Chance]) -> diffusion.Context:
         """One row a pair, the first image's sizes with it; with a caption for each image, one row an image."""

@@ -163,7 +163,7 @@ def parser() -> Parser:
     p.add_argument("--out", required=True, metavar="DIR")
     p.add_argument("--lora-rank", type=natural, help="train LoRA adapters of this rank; 0: the whole U-Net")
     p.add_argument("--encoder-rank", type=natural, help="LoRA rank of the value encoder; 0: a full copy")
-    p.add_argument("--at-once", type=count, help="value encoder: up to so many principles beside each other")
+    p.add_argument("--at-once", type=count, help="value encoder: up to so many principles at once (with --keep)")
     p.add_argument("--steps", type=count, help="optimizer steps")
     p.add_argument("--batch", type=count, help="pairs (or lists) a step, over all processes")
     p.add_argument("--micro-batch", type=natural, default=0, help="pairs at a time in one process; 0: all at once")
@@ -172,7 +172,9 @@ def parser() -> Parser:
     p.add_argument("--schedule", choices=SCHEDULES, help="the learning rate after it: held, or down a cosine to zero")
     p.add_argument("--weight-decay", type=amount, default=0.01)
     p.add_argument("--ema", type=share, default=0.0, help="decay of an average of the weights, which is saved instead")
-    p.add_argument("--keep", type=amount, help="livo: weight of the penalty that keeps other principles' tokens idle")
+    p.add_argument(
+        "--keep", type=amount, help="value encoder: weight of the penalty that keeps other principles' tokens idle"
+    )
     p.add_argument(
         "--anchor",
         type=share,
@@ -223,6 +225,8 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     known = LOSSES[method].options
     _check_method(given, known)
     settings = {**UNSET, **presets.defaults(given["model"] == EMBEDDED, method, part), **given}
+    if settings["at_once"] > 1 and not settings["keep"]:
+        raise TrainingError("--at-once is learned by the penalty that --keep weighs, which is 0 here: give --keep 10")
     options = {name: settings.get(name, default) for name, default in known.items()}
     _check_options(method, options)
     fields = {field.name for field in dataclasses.fields(Config)} - {"options"}

@@ -203,9 +203,9 @@ class Batch:
     """B noised pairs, chosen first: latents, target (2B, C, h, w), steps of the noise `timesteps` (2B,), B texts.
 
     `context` has B rows, or 2B where each image has a caption of its own. `anchor` (B,) marks pairs that hold the
-    unconditional branch: no caption, and the images' order turned round. For LiVO, `other_principles` has a principle
-    that is not at stake in the pair, or None; `companions` those whose tokens stand beside the pair's own ([]: nobody
-    has any). `probability` that a label is right and `weight` of a pair are (B,), None where the data has none.
+    unconditional branch: no caption, and the images' order turned round. For LiVO, `company` has principles that are
+    shown to the rejected image beside the step itself, () for none: others than the pair's, or others and the pair's.
+    `probability` that a label is right and `weight` of a pair are (B,), None where the data has none.
     """
 
     latents: Tensor
@@ -215,8 +215,7 @@ class Batch:
     anchor: Tensor
     prompts: list[str]
     principles: list[str]
-    other_principles: list[str | None]
-    companions: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+    company: list[tuple[str, ...]]
     probability: Tensor | None = None
     weight: Tensor | None = None
 
@@ -244,8 +243,7 @@ class Batch:
             anchor=self.anchor[rows],
             prompts=self.prompts[rows],
             principles=self.principles[rows],
-            other_principles=self.other_principles[rows],
-            companions=self.companions[rows],
+            company=self.company[rows],
             **{name: None if column is None else column[rows] for name, column in columns.items()},
         )
 

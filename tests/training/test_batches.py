@@ -47,7 +47,7 @@ def test_parts_are_what_the_whole_is_cut_into(
     for name, value in tensors(part).items():
         held = {**vars(expected), **vars(expected.image_context())}[name]
         assert torch.equal(value, held), name
-    assert part.batch.other_principles == expected.other_principles
+    assert part.batch.company == expected.company
     assert not torch.equal(whole.batch.latents, made.draw(4, range(8)).batch.latents)
 
 
@@ -74,22 +74,21 @@ def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd1
         assert torch.equal(after.latents[i + size], before.latents[sides[1]])
 
 
-def test_principles_beside_the_own_are_others_and_the_bystander_is_none_of_them(
-    sd15_folder: Path, dataset: Path
-) -> None:
+def test_company_is_another_principle_or_the_own_and_others(sd15_folder: Path, dataset: Path) -> None:
     known = [f"principle {i % 4}" for i in range(12)]
     made = drawing(sd15_folder, dataset, "--method", "livo", "--at-once", "4", principles=known)
     seen = set()
     for step in range(20):
         batch = made.draw(step, range(8)).batch
-        for own, beside, other in zip(batch.principles, batch.companions, batch.other_principles, strict=True):
-            everyone = [own, *beside, *([other] if other is not None else [])]
-            assert len(set(everyone)) == len(everyone) and set(everyone) <= set(known)
-            assert other is not None or len(beside) == 3
-            seen.add(len(beside))
-    assert seen == {0, 1, 2, 3}
+        for own, names in zip(batch.principles, batch.company, strict=True):
+            assert len(set(names)) == len(names) and set(names) <= set(known)
+            assert own in names if len(names) > 1 else own not in names
+            seen.add(len(names))
+    assert seen == {1, 2, 3, 4}
+    one = drawing(sd15_folder, dataset, "--method", "livo", principles=known).draw(0, range(8)).batch
+    assert {len(names) for names in one.company} == {1}
     single = drawing(sd15_folder, dataset, "--method", "livo", principles=["only"] * 12).draw(0, range(8)).batch
-    assert single.companions == [] and single.other_principles == [None] * 8
+    assert single.company == [()] * 8
 
 
 def test_each_image_has_its_caption_for_dcpo_and_a_gap_of_rewards_for_capo(sd15_folder: Path, dataset: Path) -> None:

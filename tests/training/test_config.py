@@ -71,6 +71,12 @@ def test_a_value_encoder_is_trained_as_livo_trains_it_whatever_the_loss() -> Non
     assert dpo.options["beta"] == parse([*NEEDED, "--method", "dpo"]).options["beta"]
 
 
+def test_several_at_once_are_learned_by_keep() -> None:
+    assert parse([*NEEDED, "--method", "livo", "--at-once", "2"]).keep > 0
+    with pytest.raises(TrainingError, match="--at-once is learned by the penalty that --keep weighs, which is 0 here"):
+        parse([*NEEDED, "--config", "livo-sd15", "--at-once", "2"])
+
+
 def test_what_decides_no_weights_does_not_belong_to_the_result() -> None:
     first = parse([*NEEDED, "--method", "sft"])
     other = parse(["--data", "x", "--out", "z", "--method", "sft", "--micro-batch", "1", "--checkpoint-every", "7"])

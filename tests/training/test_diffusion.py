@@ -121,8 +121,7 @@ def test_a_part_has_both_images_of_its_pairs() -> None:
         anchor=torch.tensor([True, False, False]),
         prompts=["a", "b", "c"],
         principles=["p", "q", "r"],
-        other_principles=[None, "p", "q"],
-        companions=[(), ("x",), ()],
+        company=[(), ("x",), ("q", "p")],
         weight=numbers[:3],
     )
     part = batch.part(slice(1, 3))
@@ -130,7 +129,7 @@ def test_a_part_has_both_images_of_its_pairs() -> None:
     assert part.target.tolist() == [-1, -2, -4, -5] and part.anchor.tolist() == [False, False]
     assert batch.image_context().hidden.flatten().tolist() == [0, 1, 2, 0, 1, 2]
     assert part.image_context().hidden.flatten().tolist() == [1, 2, 1, 2] and part.context.time_ids is not None
-    assert part.companions == [("x",), ()] and part.prompts == ["b", "c"] and part.other_principles == ["p", "q"]
+    assert part.company == [("x",), ("q", "p")] and part.prompts == ["b", "c"]
     assert part.weight is not None and part.weight.tolist() == [1, 2] and part.probability is None
     own = dataclasses.replace(batch, context=Context(numbers.view(6, 1, 1))).part(slice(1, 2))
     assert own.image_context().hidden.flatten().tolist() == [1, 4]

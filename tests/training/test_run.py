@@ -129,8 +129,9 @@ def test_a_value_encoder_loads_in_transformers(sd15_folder: Path, dataset: Path,
     assert "penalty" in json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
 
 
-def test_pairs_without_a_bystander_are_no_trouble(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
-    # Of two principles one is the pair's own, and where the other stands beside it none is left to keep idle.
+def test_several_principles_at_once_are_learned_in_micro_batches(
+    sd15_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
     more = ["--method", "livo", "--keep", "5", "--at-once", "2", "--micro-batch", "1"]
     assert run(sd15_folder, dataset, tmp_path / "out", *more) == 0
     assert json.loads((tmp_path / "out" / "metrics.jsonl").read_text())["penalty"] > 0

@@ -125,20 +125,15 @@ class LivoMethod:
     def step(self, batch: Batch, *, reference: bool) -> Step:
         """Errors with the pair's token and without; two U-Net calls, the second with gradients.
 
-        A pair's companions stand beside its own token and get no gradients from it: so the token learns to work in
-        their company, and theirs do not learn its work.
-
-        With `keep`, a penalty on what another principle's token does to the rejected image of each pair:
-        keep · sqrt(mean((eps(x_t, c_other) - eps(x_t, c))²)). A token must do nothing where its principle is not at
-        stake, and what is wrong with that image is this pair's principle's business; the chosen one may well hold what
-        the other forbids, and there it must act. Not the square, whose pull fades with what is left to pull at. It
-        costs one more prediction a pair; 0 is LiVO as released.
+        With `keep`, a penalty on what other principles' tokens do to the rejected image of each pair (see `_drift`);
+        it costs one more prediction a pair. 0 is LiVO as released.
         """
         size, unet = len(batch), self.model.unet
         context, texts = batch.context, batch.text_rows()
         times = unet_time(self.model.noise_scheduler, batch.timesteps)
-        pairs, rows = self._bystanders(batch)
-        if reference or len(pairs):
+        pairs = [i for i, names in enumerate(batch.company) if names and self.keep]
+        rows = sent(torch.tensor(pairs, dtype=torch.long) + size, batch.timesteps.device)  # their rejected images
+        if reference or pairs:
             with torch.no_grad():
                 plain = predict(unet, batch.latents, times, context, texts)
         count = len(context.hidden)
@@ -147,40 +142,41 @@ class LivoMethod:
         context = self._slots(batch, pairs).before(context.pick(torch.cat([places[:count], texts[rows]])))
         texts = torch.cat([texts, places[count:]])
         steered = predict(unet, batch.latents[every], times[every], context, texts)
-        chosen, rejected = squared_error(steered[: 2 * size], batch.target).chunk(2)
-        errors = Errors(chosen, rejected)
+        errors = Errors(*squared_error(steered[: 2 * size], batch.target).chunk(2))
         if reference:
-            errors = Errors(chosen, rejected, *squared_error(plain, batch.target).chunk(2))
-        if not len(pairs):
+            errors = Errors(errors.chosen, errors.rejected, *squared_error(plain, batch.target).chunk(2))
+        if not pairs:
             return Step(errors)
-        drift = self.keep * (squared_error(steered[2 * size :], plain[rows]) + SMALL).sqrt()
-        return Step(errors, torch.zeros_like(chosen).index_put((rows % size,), drift))
+        own = [batch.principles[i] in batch.company[i] for i in pairs]
+        beside = sent(torch.tensor(own), rows.device)[:, None, None, None]
+        drift = self._drift(steered[2 * size :], torch.where(beside, steered[rows].detach(), plain[rows]))
+        return Step(errors, torch.zeros_like(errors.chosen).index_put((rows % size,), drift))
 
-    def _bystanders(self, batch: Batch) -> tuple[list[int], Tensor]:
-        """Pairs that are shown another principle's token, and the rows of their rejected images."""
-        others = enumerate(batch.other_principles) if self.keep else ()
-        pairs = [i for i, other in others if other is not None]
-        rows = torch.tensor(pairs, dtype=torch.long) + len(batch)
-        return pairs, sent(rows, batch.timesteps.device)
+    def _drift(self, steered: Tensor, wanted: Tensor) -> Tensor:
+        """keep · sqrt(mean((eps(x_t, c_company) - eps(x_t, c))²)), (N,).
 
-    def _slots(self, batch: Batch, bystanders: list[int]) -> Slots:
-        """Own and companions' tokens for the batch's texts, then another principle's for each bystander."""
-        own, prompts = batch.principles, batch.prompts
-        tokens = self._tokens(
-            [*own, *(str(batch.other_principles[i]) for i in bystanders)],
-            [*prompts, *(prompts[i] for i in bystanders)],
-        )
-        members = [[i] for i in range(len(batch))]
-        others = [[i] for i in range(len(batch), len(tokens))]
-        beside = [(i, name) for i, names in enumerate(batch.companions) for name in names]
-        if beside:
-            for place, (i, _) in enumerate(beside, start=len(tokens)):
-                members[i].append(place)
-            with torch.no_grad():
-                companions = self._tokens([name for _, name in beside], [prompts[i] for i, _ in beside])
-            tokens = torch.cat([tokens, companions])
-        captions = len(batch.context.hidden) // len(batch)  # of a pair: 2 where each image has its own
-        return Slots.filled(tokens, members * captions + others)
+        c is the prompt, with the pair's own token if that is in the company too. Where its principle is not at stake a
+        token must do nothing, neither alone nor beside another; and what is wrong with a rejected image is its pair's
+        principle's business. The chosen one may well hold what the others forbid, and there they must act. Not the
+        square, whose pull fades with what is left to pull at.
+        """
+        return self.keep * (squared_error(steered, wanted) + SMALL).sqrt()
+
+    def _slots(self, batch: Batch, pairs: list[int]) -> Slots:
+        """The own token for each of the batch's texts, then those of the company of the given pairs."""
+        members = [[i] for i in range(len(batch))] * (len(batch.context.hidden) // len(batch))
+        names, owners = list(batch.principles), list(range(len(batch)))
+        for i in pairs:
+            shown = []
+            for name in batch.company[i]:
+                if name == batch.principles[i]:
+                    shown.append(i)
+                    continue
+                shown.append(len(names))
+                names.append(name)
+                owners.append(i)
+            members.append(shown)
+        return Slots.filled(self._tokens(names, [batch.prompts[i] for i in owners]), members)
 
     def _tokens(self, principles: Sequence[str], prompts: Sequence[str]) -> Tensor:
         return value_tokens(self.encoders, self.model.tokenizers, principles, prompts)

@@ -1,4 +1,4 @@
-"""The step against the plain formulation, who gets gradients, companions, the penalty, LoRA, parts of a batch."""
+"""The step against the plain formulation, who gets gradients, the penalty, company, LoRA, parts of a batch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from training import diffusion
 from training.diffusion import Batch, Context, StableDiffusion, predict, squared_error
 from training.losses.livo_paper import livo
-from training.methods.livo import LivoMethod, Slots, attach, value_text, value_tokens
+from training.methods.livo import LivoMethod, Slots, value_text, value_tokens
 
 MakeBatch = Callable[..., Batch]
+OWN = ("cracks considered inappropriate", "smoke considered inappropriate")  # of the first pair and the second
 
 
 def norms(module: Any) -> list[float]:
@@ -108,8 +110,8 @@ def test_checkpointing_changes_nothing(model: StableDiffusion, make_batch: MakeB
 
 
 def test_parts_of_a_batch_add_up(model: StableDiffusion, make_batch: MakeBatch) -> None:
-    companions = [(), ("smoke considered inappropriate",), (), ("a", "b")]
-    method, batch = LivoMethod(model, keep=10.0), make_batch(model, companions=companions)
+    company = [("b",), ("a",), (), ("smoke considered inappropriate", "a", "b")]
+    method, batch = LivoMethod(model, keep=10.0), make_batch(model, company=company)
     whole = method.step(batch, reference=True)
     parts = [method.step(batch.part(rows), reference=True) for rows in (slice(0, 1), slice(1, 4))]
     for name in ("chosen", "rejected", "ref_chosen", "ref_rejected"):
@@ -119,50 +121,59 @@ def test_parts_of_a_batch_add_up(model: StableDiffusion, make_batch: MakeBatch) 
     torch.testing.assert_close(torch.cat([p.penalty for p in parts]), whole.penalty, rtol=1e-4, atol=1e-6)
 
 
-def test_companions_stand_beside_the_token_in_any_order(model: StableDiffusion, make_batch: MakeBatch) -> None:
-    method = LivoMethod(model, keep=0.0)
-    alone = method.step(make_batch(model), reference=True).errors
-    orders = [[("a", "b"), (), (), ()], [("b", "a"), (), (), ()]]
-    first, second = (method.step(make_batch(model, companions=c), reference=True).errors for c in orders)
-    torch.testing.assert_close(first.chosen, second.chosen, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(first.chosen[1:], alone.chosen[1:], rtol=1e-5, atol=1e-6)
-    assert not torch.allclose(first.chosen[0], alone.chosen[0], rtol=2e-5, atol=0)
-    context = make_batch(model, 1).context
-    texts = ("cracks considered inappropriate", "a", "b")
-    tokens = value_tokens(method.encoders, model.tokenizers, texts, ["a chef in park 0"] * 3)
-    hidden = attach(tokens[None], context.hidden)
-    batch = make_batch(model)
-    steered = Context(hidden, *(None if t is None else t[:1] for t in (batch.context.pooled, batch.context.time_ids)))
-    expected = squared_error(predict(model.unet, batch.latents[:1], batch.timesteps[:1], steered), batch.target[:1])
-    torch.testing.assert_close(first.chosen[:1], expected, rtol=1e-5, atol=1e-6)
-
-
-def test_companions_are_not_taught(sd15_folder: Path, make_batch: MakeBatch) -> None:
-    model = diffusion.load(str(sd15_folder))
-    method = LivoMethod(model, keep=0.0)
-    seen: list[bool] = []
-    real = method._tokens
-    method._tokens = lambda names, prompts: (seen.append(torch.is_grad_enabled()), real(names, prompts))[1]  # type: ignore[method-assign]
-    method.step(make_batch(model, companions=[("a",), (), (), ()]), reference=True)
-    assert seen == [True, False]
+def predicted(model: StableDiffusion, batch: Batch, row: int, tokens: Tensor) -> Tensor:
+    """What the U-Net makes of one image of the batch with the given tokens (K, D) before its prompt."""
+    plain = batch.image_context().pick(torch.tensor([row]))
+    steered = Slots.filled(tokens, [list(range(len(tokens)))]).before(plain)
+    return predict(model.unet, batch.latents[row : row + 1], batch.timesteps[row : row + 1], steered)
 
 
 def test_the_penalty_is_what_another_token_does_to_the_rejected_image(
     model: StableDiffusion, make_batch: MakeBatch
 ) -> None:
-    batch = make_batch(model, 2, other_principles=["x", None], timesteps=torch.tensor([900, 11, 900, 11]))
+    batch = make_batch(model, 2, company=[("x",), ()], timesteps=torch.tensor([900, 11, 900, 11]))
     method = LivoMethod(model, keep=3.0)
     with torch.no_grad():
         penalty = method.step(batch, reference=True).penalty
         token = value_tokens(method.encoders, model.tokenizers, ["x"], batch.prompts[:1])
-        plain = batch.image_context().pick(torch.tensor([2]))
-        other = Slots.filled(token, [[0]]).before(plain)
-        one, two = (predict(model.unet, batch.latents[2:3], batch.timesteps[2:3], c) for c in (other, plain))
+        one, two = (predicted(model, batch, 2, tokens) for tokens in (token, token[:0]))
     assert penalty is not None
     expected = 3.0 * ((one - two).double().square().mean() + 1e-8).sqrt()
     torch.testing.assert_close(penalty[0], expected, rtol=1e-4, atol=1e-9)
     assert float(penalty[1]) == 0
     assert LivoMethod(model, keep=0.0).step(batch, reference=True).penalty is None
+
+
+@pytest.mark.parametrize("others", [("x",), ("x", "y"), ("y", "x")])
+def test_beside_the_own_token_others_must_not_change_what_it_does(
+    model: StableDiffusion, make_batch: MakeBatch, others: tuple[str, ...]
+) -> None:
+    batch = make_batch(model, 2, company=[(), (OWN[1], *others)], timesteps=torch.tensor([900, 11, 900, 11]))
+    alone = make_batch(model, 2, company=[(), ()], timesteps=torch.tensor([900, 11, 900, 11]))
+    method = LivoMethod(model, keep=3.0)
+    with torch.no_grad():
+        step, without = method.step(batch, reference=True), method.step(alone, reference=True)
+        tokens = value_tokens(
+            method.encoders, model.tokenizers, [OWN[1], *others], batch.prompts[1:] * (1 + len(others))
+        )
+        one, two = (predicted(model, batch, 3, shown) for shown in (tokens, tokens[:1]))
+    assert step.penalty is not None and float(step.penalty[0]) == 0
+    expected = 3.0 * ((one - two).double().square().mean() + 1e-8).sqrt()
+    torch.testing.assert_close(step.penalty[1], expected, rtol=1e-3, atol=1e-9)
+    for name in ("chosen", "rejected", "ref_chosen", "ref_rejected"):
+        torch.testing.assert_close(getattr(step.errors, name), getattr(without.errors, name), rtol=1e-5, atol=1e-6)
+
+
+def test_what_the_own_token_does_alone_is_not_taught_by_its_company(
+    sd15_folder: Path, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = diffusion.load(str(sd15_folder))
+    method, batch = LivoMethod(model, keep=3.0), make_batch(model, 1, company=[(OWN[0], "x")])
+    wanted: list[Tensor] = []
+    real = method._drift
+    monkeypatch.setattr(method, "_drift", lambda steered, target: (wanted.append(target), real(steered, target))[1])
+    penalty = method.step(batch, reference=True).penalty
+    assert penalty is not None and penalty.requires_grad and not wanted[0].requires_grad
 
 
 def test_without_reference_there_is_none(sd15_folder: Path, make_batch: MakeBatch) -> None:
