@@ -1,27 +1,38 @@
 """What a U-Net keeps from the way there for the way back, made less: same numbers, and no time lost.
 
-Autograd keeps the input of every convolution, though for a frozen one only its weight is read again; and of a
-transformer's feed-forward, half of its activations, both sides of the gate and what is made of them.
+Autograd keeps the input of every convolution, though for a frozen one only its weight is read again; of a residual
+block also what its norms make, which SiLU wants again; and of a transformer's feed-forward, half of its activations,
+both sides of the gate and what is made of them.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention import FeedForward
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 
 def spare(model: nn.Module) -> None:
-    """Let convolutions and gated feed-forwards keep no more than they need. Weights and names stay as they are."""
+    """Let these layers keep no more than they need. Weights and names stay as they are."""
     for module in model.modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros":
             module.__class__ = SparingConv2d
+        elif type(module) is ResnetBlock2D and _is_plain(module):
+            module.__class__ = SparingResnetBlock
         elif type(module) is FeedForward and _is_gated(module):
             module.__class__ = SparingFeedForward
+
+
+def _is_plain(module: Any) -> bool:
+    moved = module.up or module.down or module.skip_time_act or module.time_emb_proj is None
+    other = module.time_embedding_norm != "default" or module.output_scale_factor != 1.0 or module.dropout.p != 0
+    return not (moved or other) and type(module.nonlinearity) is nn.SiLU
 
 
 def _is_gated(module: Any) -> bool:
@@ -40,6 +51,16 @@ class SparingConv2d(nn.Conv2d):
         return cast(Tensor, made)
 
 
+class SparingResnetBlock(ResnetBlock2D):  # type: ignore[misc]  # diffusers is not typed
+    """x + conv(SiLU(norm(conv(SiLU(norm(x))) + time))); what a norm made is made again on the way back."""
+
+    def forward(self, input_tensor: Tensor, temb: Tensor, *_: Any, **__: Any) -> Tensor:
+        time = self.time_emb_proj(F.silu(temb))[:, :, None, None]
+        inner = self.conv1(_normed_silu(self.norm1, input_tensor)) + time
+        made: Tensor = self.conv2(_normed_silu(self.norm2, inner))
+        return made + (input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor))
+
+
 class SparingFeedForward(FeedForward):  # type: ignore[misc]  # diffusers is not typed
     """W (a · GELU(b)) + c, of which only the projection (a, b) is kept; GELU is computed again on the way back."""
 
@@ -47,6 +68,12 @@ class SparingFeedForward(FeedForward):  # type: ignore[misc]  # diffusers is not
         gelu, _dropout, out = self.net
         tensors = _as_autocast(gelu.proj(hidden_states), out.weight, out.bias)
         return cast(Tensor, _GatedLinear.apply(*tensors))
+
+
+def _normed_silu(norm: nn.GroupNorm, images: Tensor) -> Tensor:
+    if torch.is_autocast_enabled("cuda"):
+        images = images.float()  # as autocast would for the norm alone
+    return cast(Tensor, _NormedSilu.apply(images, norm.weight, norm.bias, norm.num_groups, norm.eps))
 
 
 def _as_autocast(*tensors: Tensor | None) -> list[Tensor | None]:
@@ -74,6 +101,28 @@ class _FrozenConvolution(torch.autograd.Function):
             gradients[0], shaped, weight, None, stride, padding, dilation, False, [0], groups, [True, False, False]
         )
         return given, *[None] * (2 + len(ctx.places))
+
+
+class _NormedSilu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+        count, channels, *sides = images.shape
+        sizes = count, channels, math.prod(sides), groups
+        normed, mean, deviation = torch.ops.aten.native_group_norm(images, weight, bias, *sizes, eps)
+        ctx.save_for_backward(images, weight, bias, mean, deviation)
+        ctx.sizes, ctx.eps = sizes, eps
+        return F.silu(normed, inplace=True)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (given,) = gradients
+        images, weight, bias, mean, deviation = ctx.saved_tensors
+        normed, _, _ = torch.ops.aten.native_group_norm(images, weight, bias, *ctx.sizes, ctx.eps)
+        torch.ops.aten.silu_backward.grad_input(given, normed, grad_input=normed)
+        found = torch.ops.aten.native_group_norm_backward(
+            normed, images, mean, deviation, weight, *ctx.sizes, ctx.needs_input_grad[:3]
+        )
+        return *found, None, None
 
 
 class _GatedLinear(torch.autograd.Function):

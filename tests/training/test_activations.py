@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from diffusers.models.attention import FeedForward
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from training import activations
 
 
-def kept(model: nn.Module, given: Tensor) -> tuple[int, Tensor]:
+def kept(model: nn.Module, given: tuple[Tensor, ...]) -> tuple[int, Tensor]:
     """Bytes that autograd keeps of one call beside the weights, and the output."""
     own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     held: dict[int, int] = {}
@@ -25,18 +26,21 @@ def kept(model: nn.Module, given: Tensor) -> tuple[int, Tensor]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = model(given)
+        output = model(given[0].clone().requires_grad_(), *given[1:])
     return sum(held.values()), output
 
 
-def layers() -> dict[str, tuple[nn.Module, Tensor]]:
+def layers() -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
     torch.manual_seed(0)
-    images = torch.randn(2, 4, 9, 9)
+    images, time = torch.randn(2, 4, 9, 9), torch.randn(2, 5)
+    block: dict[str, Any] = {"in_channels": 4, "temb_channels": 5, "groups": 2}
     return {
-        "convolution": (nn.Conv2d(4, 6, 3, padding=1), images),
-        "with a stride": (nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False), images),
-        "in groups": (nn.Conv2d(4, 8, 3, groups=2, dilation=2), images),
-        "feed-forward": (FeedForward(5, activation_fn="geglu"), torch.randn(2, 7, 5)),
+        "convolution": (nn.Conv2d(4, 6, 3, padding=1), (images,)),
+        "with a stride": (nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False), (images,)),
+        "in groups": (nn.Conv2d(4, 8, 3, groups=2, dilation=2), (images,)),
+        "residual block": (ResnetBlock2D(**block), (images, time)),
+        "residual block with a shortcut": (ResnetBlock2D(**block, out_channels=6), (images, time)),
+        "feed-forward": (FeedForward(5, activation_fn="geglu"), (torch.randn(2, 7, 5),)),
     }
 
 
@@ -52,9 +56,9 @@ def test_numbers_are_the_same(name: str, trained: bool, precision: str) -> None:
     assert list(sparing.state_dict()) == list(plain.state_dict())
     found: list[Any] = []
     for model in (plain, sparing):
-        source = given.clone().requires_grad_()
+        source = given[0].clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            output = model(source)
+            output = model(source, *given[1:])
         gradients = torch.autograd.grad(
             output.float().square().sum(), [source, *(model.parameters() if trained else ())]
         )
@@ -64,15 +68,21 @@ def test_numbers_are_the_same(name: str, trained: bool, precision: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "trained", "share"),
-    [("convolution", False, 0.0), ("feed-forward", False, 2 / 3), ("feed-forward", True, 0.55)],
+    [
+        ("convolution", False, 0.0),
+        ("residual block", False, 0.55),
+        ("residual block", True, 0.7),
+        ("feed-forward", False, 2 / 3),
+        ("feed-forward", True, 0.55),
+    ],
 )
 def test_less_is_kept(name: str, trained: bool, share: float) -> None:
     plain, given = layers()[name]
     plain.requires_grad_(trained)
     sparing = copy.deepcopy(plain)
     activations.spare(sparing)
-    before, _ = kept(plain, given.clone().requires_grad_())
-    after, _ = kept(sparing, given.clone().requires_grad_())
+    before, _ = kept(plain, given)
+    after, _ = kept(sparing, given)
     assert before > 0 and after <= share * before
 
 
@@ -82,13 +92,13 @@ def test_trained_convolutions_and_other_paddings_are_left_as_they_are() -> None:
     assert type(reflecting) is nn.Conv2d
     trained, given = layers()["convolution"]
     activations.spare(trained)
-    bytes_kept, _ = kept(trained, given.clone().requires_grad_())
-    assert bytes_kept >= given.nbytes
+    bytes_kept, _ = kept(trained, given)
+    assert bytes_kept >= given[0].nbytes
 
 
 def test_nothing_is_kept_without_gradients() -> None:
     for model, given in layers().values():
-        expected = model(given)
+        expected = model(*given)
         activations.spare(model)
         with torch.no_grad():
-            torch.testing.assert_close(model(given), expected.detach(), rtol=0, atol=0)
+            torch.testing.assert_close(model(*given), expected.detach(), rtol=0, atol=0)
