@@ -9,7 +9,7 @@ from datagen.world.grammar import OCCUPATIONS
 
 TOXICITY, DEBIAS, STYLE = "livo-toxicity", "livo-debias", "pick-style"
 SPLATTER, CRACKS = "splatter considered inappropriate", "cracks considered inappropriate"
-RANK = 4  # of the light encoder: of the embedded value encoder's size it is what 64 is of Stable Diffusion 1.5's
+RANK = 16  # of the light encoder: 0.8 % of all parameters; 64 is 1.0 % of Stable Diffusion 1.5's
 
 
 @dataclasses.dataclass(frozen=True)
