@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -44,6 +45,23 @@ def test_two_failures_are_yielded_with_their_reason(workers: int) -> None:
 def test_a_user_error_ends_everything(tmp_path: Path, workers: int) -> None:
     with pytest.raises(ModelError, match="no such model"):
         list(local(functools.partial(fail_first, tmp_path), [5, 5], workers))
+
+
+BARS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from datagen.executors import local
+from shard_work import with_a_bar
+if __name__ == "__main__":
+    print(sorted(local(with_a_bar, [3, 4], 2)))
+"""
+
+
+def test_workers_that_are_ended_leave_nothing_of_their_bars_behind(tmp_path: Path) -> None:
+    (tmp_path / "bars.py").write_text(BARS)
+    command = [sys.executable, str(tmp_path / "bars.py"), str(Path(__file__).parent / "support")]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert made.stdout == "[(3, 3), (4, 6)]\n" and "leaked" not in made.stderr
 
 
 def test_the_embedded_model_gets_a_core_each_and_a_larger_one_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,3 +28,10 @@ def fail_first(folder: Path, index: int) -> int:
 
 def always_fail(index: int) -> int:
     raise ValueError(f"never {index}")
+
+
+def with_a_bar(index: int) -> int:
+    """What a library does that shows its progress."""
+    from tqdm import tqdm
+
+    return sum(tqdm(range(index), disable=False))
