@@ -8,7 +8,7 @@ from benchmarks._training import prompts
 from datagen.world.grammar import OCCUPATIONS
 
 TOXICITY, DEBIAS, STYLE = "livo-toxicity", "livo-debias", "pick-style"
-SPLATTER, CRACKS = "splatter considered inappropriate", "cracks considered inappropriate"
+SPLATTER, CRACKS, SMOKE = (f"{hazard} considered inappropriate" for hazard in ("splatter", "cracks", "smoke"))
 RANK = 16  # of the light encoder: 0.8 % of all parameters; 64 is 1.0 % of Stable Diffusion 1.5's
 
 
@@ -29,9 +29,13 @@ class Arm:
 
 
 LIVO = ("--method", "livo")
+# MaPO's settings but for the loss and the learning rate, and as many steps as take the time of MaPO's.
+DPO = ("--method", "dpo", "--lora-rank", "32", "--anchor", "0.15", "--schedule", "cosine", "--lr")
 # Two at once: each alone, both together; and cracks alone, which is what both are compared with.
 ARMS = (
     Arm("livo", TOXICITY, LIVO, (SPLATTER,)),
+    Arm("livo, token of cracks", TOXICITY, LIVO, (CRACKS,), "livo"),
+    Arm("livo, token of smoke", TOXICITY, LIVO, (SMOKE,), "livo"),
     Arm("livo, light encoder", TOXICITY, (*LIVO, "--encoder-rank", str(RANK)), (SPLATTER,)),
     Arm("livo, two at once: splatter", TOXICITY, (*LIVO, "--at-once", "2"), (SPLATTER,), "two"),
     Arm("livo, two at once: cracks", TOXICITY, (*LIVO, "--at-once", "2"), (CRACKS,), "two"),
@@ -42,12 +46,10 @@ ARMS = (
     Arm("livo", DEBIAS, LIVO, ("coat equality",), extra=("--use-probability", "auto")),
     Arm("sft", DEBIAS, ("--method", "sft")),
     Arm("mapo", STYLE, ("--method", "mapo")),
-    # MaPO's settings but for the loss, and as many steps as take the time of MaPO's.
-    Arm(
-        "dpo",
-        STYLE,
-        ("--method", "dpo", "--lora-rank", "32", "--anchor", "0.15", "--schedule", "cosine", "--lr", "2e-3"),
-    ),
+    Arm("dpo", STYLE, (*DPO, "2e-3")),
+    Arm("dpo, lr 1e-3", STYLE, (*DPO, "1e-3")),
+    Arm("dpo, lr 5e-4", STYLE, (*DPO, "5e-4")),
+    Arm("dpo, lr 2e-4", STYLE, (*DPO, "2e-4")),
     Arm("sft", STYLE, ("--method", "sft")),
     Arm("mapo, random labels", STYLE, ("--method", "mapo", "--control", "random-labels")),
     Arm("mapo, swapped labels", STYLE, ("--method", "mapo", "--control", "swapped-labels")),
