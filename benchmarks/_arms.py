@@ -108,7 +108,7 @@ class Ours:
             anchor=torch.zeros(BATCH, dtype=torch.bool),
             prompts=prompts,
             principles=self.pairs.principles[:BATCH],
-            other_principles=[None] * BATCH,
+            company=[()] * BATCH,
         )
 
     def gradients(self, batch: Batch, micro: int) -> tuple[float, list[Tensor]]:
@@ -155,11 +155,12 @@ def unequal(
     gradients' difference is the norm of the difference over the norm.
     """
     mine, theirs = Ours(case.shape, work, *case.flags, *flags), case.peer(work / case.shape, _tiny.RESOLUTION)
+    parts: Any = mine.method, theirs  # of LiVO's, both sides have more than every training has
     with torch.no_grad():  # adapters begin with a half of zeros, whose gradients would say nothing of the other half
         for a, b in zip(mine.method.parameters(), theirs.parameters(), strict=True):
             b.copy_(a.add_(torch.randn_like(a), alpha=1e-3))
     if wide:
-        for model in (mine.model.unet, *mine.method.encoders, theirs.parts.unet, theirs.encoder):
+        for model in (mine.model.unet, *parts[0].encoders, parts[1].parts.unet, parts[1].encoder):
             model.double()
     picked = rows(work).pick(range(BATCH))
     pictures = [to_array(decode(encoded, "a"), _tiny.RESOLUTION) for encoded in (*picked.chosen, *picked.rejected)]

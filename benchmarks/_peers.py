@@ -82,7 +82,8 @@ class Parts:
         tokenizer = self.tokenizers[which]
         length = tokenizer.model_max_length
         encoded = tokenizer(list(texts), truncation=True, padding="max_length", max_length=length, return_tensors="pt")
-        return encoded.input_ids
+        ids: Tensor = encoded.input_ids
+        return ids
 
     def latents(self, pixels: Tensor, posterior: Tensor, chunk: int) -> Tensor:
         """Scaled samples of the posteriors, `chunk` images a call."""
@@ -90,11 +91,12 @@ class Parts:
         for first in range(0, len(pixels), chunk):
             found = self.vae.encode(pixels[first : first + chunk]).latent_dist
             samples.append(found.mean + found.std * posterior[first : first + chunk])
-        return torch.cat(samples) * self.vae.config.scaling_factor
+        factor: float = self.vae.config.scaling_factor
+        return torch.cat(samples) * factor
 
     def context_xl(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """SDXL's two encoders: their penultimate states side by side, the second one's pooled output."""
-        hidden, pooled = [], None
+        hidden, pooled = [], torch.empty(0)
         with torch.no_grad():
             for which, encoder in enumerate(self.encoders):
                 output = encoder(self.tokens(prompts, which), output_hidden_states=True)
@@ -160,7 +162,8 @@ def read_stacked(rows: Rows, resolution: int) -> tuple[Tensor, list[tuple[int, .
     chosen = [to_tensor(_open(encoded)) for encoded in rows.chosen]
     second = [_open(encoded).resize(size[::-1]) for encoded, size in zip(rows.rejected, sizes, strict=True)]
     rejected = [to_tensor(image) for image in second]
-    pixels, time_ids = [], []
+    pixels: list[Tensor] = []
+    time_ids: list[tuple[int, ...]] = []
     for size, *images in zip(sizes, chosen, rejected, strict=True):
         stacked = resize(torch.cat(images))
         top, left = (max(0, round((side - resolution) / 2)) for side in stacked.shape[1:])

@@ -23,7 +23,7 @@ COLUMNS = 3  # pairs of each dataset
 def rows(run: Path) -> list[dict[str, Any]]:
     """The first pairs of a run's test split."""
     (file,) = sorted((run / "dataset" / "data").glob("test-*.parquet"))
-    found = pq.read_table(file).to_pylist()
+    found: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     found.sort(key=lambda row: row["pair_id"])
     return found[:COLUMNS]
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.llm_faults import committed
 
@@ -53,10 +54,11 @@ def billed(log: Path) -> float:
     """Dollars by the server's own account."""
     calls = [json.loads(line) for line in log.read_text().splitlines()]
     done = [call for call in calls if call["fate"] in ("ok", "drop", "broken", "garbage", "refusal")]
-    return sum(call["bytes"] // 4 * INPUT + SAID * OUTPUT for call in done) / 1e6
+    spent: float = sum(call["bytes"] // 4 * INPUT + SAID * OUTPUT for call in done)
+    return spent / 1e6
 
 
-def case(limit: float, rows: int, kills: int, faults: dict[str, float]) -> bool:
+def case(limit: float, rows: int, kills: int, faults: dict[str, Any]) -> bool:
     from stub_server import Stub
 
     with tempfile.TemporaryDirectory() as where, Stub(Path(where, "log"), **faults) as server:

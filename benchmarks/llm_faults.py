@@ -19,12 +19,21 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-FAULTS = {"busy": 0.2, "error": 0.05, "drop": 0.02, "hang": 0.02, "broken": 0.05, "refusal": 0.01, "delay": 0.02}
+FAULTS: dict[str, Any] = {
+    "busy": 0.2,
+    "error": 0.05,
+    "drop": 0.02,
+    "hang": 0.02,
+    "broken": 0.05,
+    "refusal": 0.01,
+    "delay": 0.02,
+}
 CONCURRENCY = 64
 
 

@@ -12,8 +12,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from datagen import pipeline
+from datagen import pipeline, store
 from datagen import recipe as recipes
 from datagen.llm import taxonomy, templates
 from datagen.stages import prompts
@@ -42,8 +43,9 @@ def edit_templates(folder: Path) -> None:
     shutil.copytree(recipes.PROMPTS, folder)
     for path in (folder / "templates").glob("*.md"):
         path.write_text(path.read_text(encoding="utf-8") + "\nOne rule more.\n", encoding="utf-8")
-    for module in (recipes, taxonomy, templates):
-        module.PROMPTS = folder
+    holders: list[Any] = [recipes, taxonomy, templates]  # of the folder's name
+    for holder in holders:
+        holder.PROMPTS = folder
 
 
 def main() -> int:
@@ -53,13 +55,11 @@ def main() -> int:
         os.environ |= {"DATAGEN_LLM_BASE_URL": base_url, "DATAGEN_LLM_MODEL": "stub-model"}
         os.environ["DATAGEN_CACHE"] = str(folder / "cache")
         first = calls(server, folder / "out")
-        table = pipeline.store.Run(folder / "out").table("prompts", 0)
+        table = store.Run(folder / "out").table("prompts", 0)
         finished = calls(server, folder / "out")
         prompts.VERSION += 1
         parsed = calls(server, folder / "out")
-        same = pipeline.store.Run(folder / "out").table("prompts", 0).select(["prompt_id"]) == table.select(
-            ["prompt_id"]
-        )
+        same = store.Run(folder / "out").table("prompts", 0).select(["prompt_id"]) == table.select(["prompt_id"])
         edit_templates(folder / "prompts")
         edited = calls(server, folder / "edited")
     print("| run again | LLM calls | goal |\n|---|---|---|")

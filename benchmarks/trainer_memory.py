@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks import _arms
 from benchmarks._interleaved import abba
 
-WAYS = {f"{micro} at a time": ("--micro-batch", str(micro)) for micro in (8, 4, 3, 2, 1)}
+WAYS: dict[str, tuple[str, ...]] = {f"{micro} at a time": ("--micro-batch", str(micro)) for micro in (8, 4, 3, 2, 1)}
 WAYS |= {f"{micro} at a time, checkpointing": ("--micro-batch", str(micro), "--checkpointing") for micro in (8, 4)}
 LEAN, LEAN_SPEED = 0.7, 1.4  # goals: of the peer's memory, and times its speed
 

@@ -9,6 +9,7 @@ import collections
 import os
 import random
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -72,19 +73,23 @@ def _neutral(pipeline: StableDiffusionPipeline, rng: random.Random, fixed: dict[
     return read(sample(pipeline, prompts, 1.0))
 
 
+def _share(hits: Iterable[bool]) -> float:
+    return float(np.mean(list(hits)))
+
+
 def skews(pipeline: StableDiffusionPipeline, samples: int) -> list[tuple[str, float, float]]:
     """(what, designed share, share as read) at guidance 1 for every skew of the grammar."""
     rng = random.Random("skews")
     rows = []
     for job in OCCUPATIONS:
         readings = _neutral(pipeline, rng, {"occupation": job}, samples)
-        found = np.mean([reading.attributes["coat"] == "violet" for reading in readings])
+        found = _share(reading.attributes["coat"] == "violet" for reading in readings)
         rows.append((f"violet {job}", VIOLET_SHARE[job], found))
     for place, (hazard, share) in UNASKED_HAZARD.items():
         readings = _neutral(pipeline, rng, {"place": place}, 3 * samples)
-        rows.append((f"{hazard} in {place}", share, np.mean([r.attributes["hazard"] == hazard for r in readings])))
+        rows.append((f"{hazard} in {place}", share, _share(r.attributes["hazard"] == hazard for r in readings)))
     readings = _neutral(pipeline, rng, {"place": "park"}, 3 * samples)
-    rows.append(("plain style", PLAIN_SHARE, np.mean([r.attributes["style"] == "plain" for r in readings])))
+    rows.append(("plain style", PLAIN_SHARE, _share(r.attributes["style"] == "plain" for r in readings)))
     return rows
 
 
