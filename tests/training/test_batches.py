@@ -76,7 +76,7 @@ def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd1
 
 def test_company_is_another_principle_or_the_own_and_others(sd15_folder: Path, dataset: Path) -> None:
     known = [f"principle {i % 4}" for i in range(12)]
-    made = drawing(sd15_folder, dataset, "--method", "livo", "--at-once", "4", principles=known)
+    made = drawing(sd15_folder, dataset, "--method", "livo", "--keep", "5", "--at-once", "4", principles=known)
     seen = set()
     for step in range(20):
         batch = made.draw(step, range(8)).batch
