@@ -9,7 +9,6 @@ from datagen.world.grammar import OCCUPATIONS
 
 TOXICITY, DEBIAS, STYLE = "livo-toxicity", "livo-debias", "pick-style"
 SPLATTER, CRACKS, SMOKE = (f"{hazard} considered inappropriate" for hazard in ("splatter", "cracks", "smoke"))
-RANK = 16  # of the light encoder: 0.8 % of all parameters; 64 is 1.0 % of Stable Diffusion 1.5's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,9 @@ ARMS = (
     Arm("livo", TOXICITY, LIVO, (SPLATTER,)),
     Arm("livo, token of cracks", TOXICITY, LIVO, (CRACKS,), "livo"),
     Arm("livo, token of smoke", TOXICITY, LIVO, (SMOKE,), "livo"),
-    Arm("livo, light encoder", TOXICITY, (*LIVO, "--encoder-rank", str(RANK)), (SPLATTER,)),
+    # 0.8 and 0.2 % of all parameters; of Stable Diffusion 1.5's, rank 64 is 1.0 %.
+    Arm("livo, light encoder", TOXICITY, (*LIVO, "--encoder-rank", "16"), (SPLATTER,)),
+    Arm("livo, lighter encoder", TOXICITY, (*LIVO, "--encoder-rank", "4"), (SPLATTER,)),
     Arm("livo, two at once: splatter", TOXICITY, (*LIVO, "--at-once", "2"), (SPLATTER,), "two"),
     Arm("livo, two at once: cracks", TOXICITY, (*LIVO, "--at-once", "2"), (CRACKS,), "two"),
     Arm("livo, two at once: both", TOXICITY, (*LIVO, "--at-once", "2"), (SPLATTER, CRACKS), "two"),

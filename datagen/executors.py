@@ -19,8 +19,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from datagen.errors import DatagenError
 from datagen.recipe import Profile
 
@@ -144,6 +142,8 @@ def _work(task: Callable[[int], Any], pipe: Connection, workers: int) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     # Set before torch is imported: N workers that each take every core are slower than one.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    from tqdm import tqdm  # here, as the command line needs none
+
     # The libraries' bars would share a lock between processes, a semaphore that nobody clears away once we are killed.
     tqdm.set_lock(threading.RLock())
     while True:

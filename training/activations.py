@@ -51,7 +51,7 @@ class SparingConv2d(nn.Conv2d):
         return cast(Tensor, made)
 
 
-class SparingResnetBlock(ResnetBlock2D):  # type: ignore[misc]  # diffusers is not typed
+class SparingResnetBlock(ResnetBlock2D):
     """x + conv(SiLU(norm(conv(SiLU(norm(x))) + time))); what a norm made is made again on the way back."""
 
     def forward(self, input_tensor: Tensor, temb: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -61,7 +61,7 @@ class SparingResnetBlock(ResnetBlock2D):  # type: ignore[misc]  # diffusers is n
         return made + (input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor))
 
 
-class SparingFeedForward(FeedForward):  # type: ignore[misc]  # diffusers is not typed
+class SparingFeedForward(FeedForward):
     """W (a · GELU(b)) + c, of which only the projection (a, b) is kept; GELU is computed again on the way back."""
 
     def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:

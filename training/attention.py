@@ -28,7 +28,7 @@ def _is_plain(module: Any) -> bool:
     return nothing_else and not scaled and type(module.processor) is AttnProcessor2_0
 
 
-class SharedTextAttention(Attention):  # type: ignore[misc]  # diffusers is not typed
+class SharedTextAttention(Attention):
     """Scaled dot-product attention of N images to themselves, or to T texts.
 
     `text_rows` (N,) says which text each image reads; without it there is one for each. `attention_mask` (T, 1, L) is
