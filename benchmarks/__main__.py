@@ -1,26 +1,37 @@
-"""`python -m benchmarks [NAME…]` runs the named benchmarks, or all of them; each prints its own figures.
+"""`python -m benchmarks [NAME…] [ARGUMENT…]` runs the named benchmarks, or all of them; each prints its own figures.
 
-Every other file of this folder is one benchmark and a program of its own: `python -m benchmarks.NAME --help`.
+Every file of a room (world, data, llm, training) is one benchmark and a program of its own; names are unique over the
+rooms. Arguments go to the one benchmark that is named: `python -m benchmarks llm_budget --help`.
 """
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+ROOMS = ("world", "data", "llm", "training")
+
 
 def main() -> None:
-    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
-    wanted = sys.argv[1:] or known
-    if unknown := [name for name in wanted if name not in known]:
-        sys.exit(f"error: no benchmark is called {unknown[0]!r}; known: {', '.join(known)}")
+    here = Path(__file__).parent
+    known = {
+        path.stem: f"benchmarks.{room}.{path.stem}"
+        for room in ROOMS
+        for path in sorted((here / room).glob("[!_]*.py"))
+    }
+    given = sys.argv[1:]
+    wanted = list(itertools.takewhile(known.__contains__, given))
+    arguments = given[len(wanted) :]
+    if len(wanted) != 1 and arguments:
+        sys.exit(f"error: no benchmark is called {arguments[0]!r}; known: {', '.join(known)}")
     failed = []
-    for name in wanted:
+    for name in wanted or known:
         print(f"== {name}", flush=True)
         started = time.monotonic()
-        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode:
+        if subprocess.run([sys.executable, "-m", known[name], *arguments], check=False).returncode:
             failed.append(name)
         print(f"== {name}: {time.monotonic() - started:.0f} s\n", flush=True)
     if failed:

@@ -16,7 +16,7 @@ import typer
 from datagen.errors import DatagenError, InputError
 
 if TYPE_CHECKING:
-    from datagen.pipeline import Summary
+    from datagen.pipeline.build import Summary
     from datagen.recipe import Recipe
 
 app = typer.Typer(
@@ -67,8 +67,9 @@ def run(
     ] = False,
 ) -> None:
     """Build a dataset from a recipe; the same command again goes on where it was."""
-    from datagen import executors, pipeline, progress
+    from datagen import executors, progress
     from datagen import recipe as recipes
+    from datagen.pipeline import build
 
     loaded = recipes.load(recipe, settings or [])
     if limit is not None and limit < loaded.prompts.count:
@@ -76,11 +77,11 @@ def run(
     with progress.Display() as display:
         name, why = _profile(loaded, profile, out)
         display.say(f"profile {name}: {why}")
-        summary = pipeline.run(
+        summary = build.run(
             loaded,
             name,
             out,
-            workers=workers or executors.fitting(loaded.profile(name)),
+            workers=workers or executors.default_workers(loaded.profile(name)),
             max_cost=max_cost,
             batch=batch,
             say=display.say,
@@ -91,7 +92,8 @@ def run(
 
 def _profile(recipe: Recipe, wanted: ProfileName, out: Path) -> tuple[str, str]:
     """The profile to use and why; a run that was begun keeps its own."""
-    from datagen import doctor, store
+    from datagen import store
+    from datagen.commands import doctor
 
     begun = store.Run(out).settings()
     if wanted == ProfileName.auto and begun is not None:
@@ -132,9 +134,9 @@ def estimate(
     """Say what a recipe takes before anything is spent: calls, tokens, cost, GPU hours, disk."""
     from rich.console import Console
 
-    from datagen import doctor
-    from datagen import estimate as estimates
     from datagen import recipe as recipes
+    from datagen.commands import doctor
+    from datagen.commands import estimate as estimates
 
     loaded = recipes.load(recipe, settings or [])
     name, _ = doctor.choose(loaded, profile.value)
@@ -146,7 +148,7 @@ def status(directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run 
     """Show how far a run is: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
 
-    from datagen import status as report
+    from datagen.commands import status as report
 
     report.show(directory, Console())
 
@@ -166,7 +168,8 @@ def judge(
     ] = "embedded",
 ) -> None:
     """Score images that exist already."""
-    from datagen import judging, progress
+    from datagen import progress
+    from datagen.commands import judge as judging
 
     names = [name.strip() for name in judges.split(",") if name.strip()]
     with progress.Display() as display:
@@ -186,13 +189,13 @@ def judge(
 @app.command(name="list")
 def list_(what: Annotated[Listing, typer.Argument(help="recipes, judges, principles or templates.")]) -> None:
     """List what there is to choose from."""
-    from datagen import catalogue
+    from datagen.commands import listing
 
     listed = {
-        "recipes": catalogue.recipes,
-        "judges": catalogue.judges,
-        "principles": catalogue.principles,
-        "templates": catalogue.templates,
+        "recipes": listing.recipes,
+        "judges": listing.judges,
+        "principles": listing.principles,
+        "templates": listing.templates,
     }[what.value]()
     width = max((len(name) for name, _ in listed), default=0)
     for name, description in listed:
@@ -202,7 +205,7 @@ def list_(what: Annotated[Listing, typer.Argument(help="recipes, judges, princip
 @app.command()
 def doctor() -> None:
     """Say what this machine can serve, and which profile `auto` takes and why."""
-    from datagen import doctor as checks
+    from datagen.commands import doctor as checks
 
     findings = checks.report(Path.cwd())
     width = max(len(what) for what, _ in findings)
@@ -215,7 +218,7 @@ def validate(
     dataset: Annotated[Path, typer.Argument(help="A run directory, a dataset directory or a Parquet file.")],
 ) -> None:
     """Check a dataset: schema, images, probabilities, splits, counts. One line a problem; exit code 2 if any."""
-    from datagen import validate as checks
+    from datagen.commands import validate as checks
 
     found = 0
     for problem in checks.problems(dataset):

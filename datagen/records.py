@@ -11,7 +11,7 @@ import hashlib
 import json
 import types
 import typing
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
@@ -150,6 +150,17 @@ class Pair:
     role: str = "neutral"  # of the prompt
     rejected_generator: str = ""  # of the rejected image; another one where candidates come from several models
     rejected_generator_revision: str = ""
+
+
+Row = TypeVar("Row")
+
+
+@dataclasses.dataclass(frozen=True)
+class Written(Generic[Row]):
+    """Rows in order, and how many candidates did not become one, by reason."""
+
+    rows: list[Row]
+    drops: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 _ARROW: dict[type, pa.DataType] = {

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "support"))
 from tiny_clip import NOISE, make_tokenizer, text_config
 
 # Whoever starts the tests in the background of a script has Ctrl-C ignored, for them and their children; some send it.

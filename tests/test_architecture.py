@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +13,53 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("datagen/**/*.py"), *ROOT.glob("training/**/*.py")])
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "open_clip", "datasets", "pandas", "accelerate", "peft"}
-# What every room may import, and which other rooms it may.
-OPEN = {"records", "errors", "recipe", "floor", "filters", "twins", "tokens", "coverage", "pictures"}
-ALLOWED: dict[str, set[str]] = {
-    "llm": {"store", "world"},
-    "generators": {"world"},
-    "judges": {"world"},
-    "labels": {"judges"},
+# A room → what it may import of its own package; files that lie in no room count as rooms of one file.
+GROUND = {"errors", "records", "recipe", "store", "progress", "models"}
+LEAVES = {"safety", "text", "images", "world"}
+DATAGEN: dict[str, set[str]] = {
+    "errors": set(),
+    "progress": set(),
+    "safety": set(),
     "world": set(),
-    "export": {"store"},
-    "stages": {"llm", "generators", "judges", "labels", "world"},
+    "records": {"errors"},
+    "recipe": {"errors", "records"},
+    "store": {"errors", "records"},
+    "models": {"errors", "world"},
+    "text": {"errors", "records", "safety", "world"},
+    "images": {"errors", "safety"},
+    "llm": GROUND | LEAVES,
+    "executors": GROUND,
+    "generators": GROUND | LEAVES | {"llm"},
+    "judges": GROUND | LEAVES | {"llm"},
+    "labels": GROUND | LEAVES | {"judges"},
+    "writers": GROUND | LEAVES | {"llm"},
+    "export": GROUND | LEAVES | {"labels"},
+    "stages": GROUND | LEAVES | {"llm", "writers", "generators", "judges", "labels"},
+    "pipeline": GROUND | LEAVES | {"llm", "executors", "stages", "export"},
+    "commands": GROUND
+    | LEAVES
+    | {"llm", "executors", "writers", "generators", "judges", "labels", "export", "pipeline"},
+    "cli": GROUND | {"executors", "pipeline", "commands"},
+    "__main__": {"cli"},
 }
+TRAINING: dict[str, set[str]] = {
+    "errors": set(),
+    "progress": set(),
+    "losses": {"errors"},
+    "presets": {"errors", "losses"},
+    "config": {"errors", "losses", "presets"},
+    "models": {"errors", "config"},
+    "data": {"errors"},
+    "cache": {"errors", "progress", "data", "models"},
+    "trainables": {"errors", "config", "losses", "models"},
+    "inference": {"errors", "config", "progress", "data", "models", "trainables"},
+    "evaluation": {"errors", "config", "progress", "data", "models", "inference"},
+    "loop": {"errors", "config", "progress", "losses", "models", "data", "cache", "trainables", "inference"},
+    "run": {"errors", "config", "progress", "losses", "models", "data", "cache", "trainables", "loop"},
+    "evaluate": {"errors", "config", "evaluation"},
+    "sample": {"errors", "config", "inference", "evaluation"},
+}
+ROOMS = {"datagen": DATAGEN, "training": TRAINING}
 
 
 def module_of(path: Path) -> str:
@@ -30,23 +67,37 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+MODULES = {module_of(path): path for path in SOURCES}
+
+
 def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
-    """The full names that a file imports, those under TYPE_CHECKING left out."""
+    """The full names that a file imports, also those that only a type checker reads."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            node.body = []
-    for node in tree.body if top_level_only else ast.walk(tree):
+    if top_level_only:
+        nodes = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    else:
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path} imports relatively"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def rooms(path: Path) -> Iterator[str]:
-    """The parts of datagen that a file imports."""
-    yield from (name.split(".")[1] for name in imports(path) if name.startswith("datagen."))
+def files_imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports."""
+    found = set()
+    for name in imports(path):
+        known = name if name in MODULES else name.rpartition(".")[0]
+        if known in MODULES and known != module_of(path):
+            found.add(known)
+    return found
+
+
+def room_of(module: str) -> str:
+    """The room that a module lies in; the file itself where it lies in none."""
+    return module.split(".")[1] if "." in module else "__init__"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
@@ -54,46 +105,57 @@ def test_every_module_imports(path: Path) -> None:
     importlib.import_module(module_of(path))
 
 
-def test_datagen_and_training_do_not_know_each_other() -> None:
-    for path in SOURCES:
-        other = "training" if path.is_relative_to(ROOT / "datagen") else "datagen"
-        assert not [name for name in imports(path) if name.split(".")[0] == other], path
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_room_stands_in_the_order_and_no_other(package: str) -> None:
+    rooms = {room_of(name) for name in MODULES if name.startswith(f"{package}.")}
+    assert rooms == set(ROOMS[package])
+    graphlib.TopologicalSorter({room: below & rooms for room, below in ROOMS[package].items()}).prepare()
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_data_flows_one_way(room: str) -> None:
-    for path in (ROOT / "datagen" / room).rglob("*.py"):
-        known = set(rooms(path)) - OPEN - {room}
-        assert known <= ALLOWED[room], f"{path} imports {known - ALLOWED[room]}"
+@pytest.mark.parametrize(("package", "room"), [(name, room) for name, rooms in ROOMS.items() for room in rooms])
+def test_data_flows_one_way(package: str, room: str) -> None:
+    for name, path in MODULES.items():
+        if name.startswith(f"{package}.") and room_of(name) == room:
+            known = {room_of(other) for other in files_imported(path) if other.startswith(f"{package}.")} - {room}
+            assert known <= ROOMS[package][room], f"{name} imports {known - ROOMS[package][room]}"
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    graphlib.TopologicalSorter({name: files_imported(path) for name, path in MODULES.items()}).prepare()
+
+
+def test_the_world_is_all_that_training_knows_of_datagen_and_datagen_knows_nothing_of_training() -> None:
+    for name, path in MODULES.items():
+        others = {other for other in imports(path) if other.split(".")[0] in ROOMS} - {name}
+        if name.startswith("datagen"):
+            assert not [other for other in others if other.startswith("training")], name
+        else:
+            assert all(other.startswith(("training", "datagen.world")) for other in others), name
+
+
+@pytest.mark.parametrize(("package", "most"), [("datagen", 9), ("training", 8)])
+def test_few_files_lie_in_no_room(package: str, most: int) -> None:
+    assert len(list((ROOT / package).glob("*.py"))) <= most
 
 
 def test_only_the_pipeline_imports_a_stage() -> None:
-    for path in (ROOT / "datagen").rglob("*.py"):
-        stages = [
-            name for name in imports(path) if name.startswith("datagen.stages.") and name.split(".")[2].islower()
-        ]
-        own = path.is_relative_to(ROOT / "datagen/stages") or path.name == "pipeline.py"
-        assert own or not stages, f"{path} imports {stages}"
-
-
-def test_nothing_imports_the_command_line() -> None:
-    for path in (ROOT / "datagen").rglob("*.py"):
-        assert path.name == "__main__.py" or "cli" not in set(rooms(path)), path
+    for name, path in MODULES.items():
+        if room_of(name) not in {"stages", "pipeline"}:
+            assert not {other for other in files_imported(path) if other.startswith("datagen.stages")}, name
 
 
 def reached_by_the_command_line() -> set[Path]:
     """What an import of the command line, of the pipeline and of every stage imports at once."""
-    starts = [ROOT / "datagen" / name for name in ("cli.py", "pipeline.py", "status.py", "validate.py", "doctor.py")]
-    todo, seen = [*starts, *(ROOT / "datagen/stages").glob("*.py")], set[Path]()
+    rooms = ("commands", "pipeline", "stages", "executors")
+    todo = [ROOT / "datagen/cli.py", *(path for room in rooms for path in (ROOT / "datagen" / room).glob("*.py"))]
+    seen = set[Path]()
     while todo:
         path = todo.pop()
         if path in seen:
             continue
         seen.add(path)
         for name in imports(path, top_level_only=True):
-            for full in (name, name.rpartition(".")[0]):
-                file = ROOT.joinpath(*full.split("."))
-                todo += [found for found in (file.with_suffix(".py"), file / "__init__.py") if found.is_file()]
+            todo += [MODULES[full] for full in (name, name.rpartition(".")[0]) if full in MODULES]
     return seen
 
 
@@ -113,8 +175,6 @@ def test_there_is_no_drawer_for_odds_and_ends() -> None:
     assert not [path for path in SOURCES if path.stem in {"utils", "helpers", "common", "misc", "base"}]
 
 
-def test_the_house_has_its_rooms() -> None:
-    for room in ("stages", "llm", "generators", "judges", "labels", "export", "world"):
-        assert (ROOT / "datagen" / room / "__init__.py").is_file(), room
+def test_the_prompts_folder_has_what_a_researcher_edits() -> None:
     for folder in ("recipes", "principles"):
         assert list((ROOT / "prompts" / folder).glob("*.toml")), folder

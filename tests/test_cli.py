@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from datagen import cli, pipeline, store
+from datagen import cli, store
 from datagen.errors import MachineryError
+from datagen.pipeline import build
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -86,7 +87,7 @@ def test_failures_and_ctrl_c_have_their_exit_codes(
     def stop(*arguments: object, **options: object) -> None:
         raise raised
 
-    monkeypatch.setattr(pipeline, "run", stop)
+    monkeypatch.setattr(build, "run", stop)
     assert call(monkeypatch, "run", "pick-style", "--out", tmp_path / "out", "--profile", "embedded") == code
     assert capsys.readouterr().err.splitlines()[-1] == line
 
@@ -96,12 +97,12 @@ def test_limit_and_profile_reach_the_pipeline(
 ) -> None:
     seen = []
 
-    def note(recipe: object, profile: str, out: Path, *, workers: int, **_: object) -> pipeline.Summary:
+    def note(recipe: object, profile: str, out: Path, *, workers: int, **_: object) -> build.Summary:
         seen.append((recipe.prompts.count, profile, workers))  # type: ignore[attr-defined]
-        plans = {name: pipeline.Plan(name, []) for name in ("prompts", "images", "pairs")}
-        return pipeline.Summary(plans, 0, {}, out / "dataset")
+        plans = {name: build.Plan(name, []) for name in ("prompts", "images", "pairs")}
+        return build.Summary(plans, 0, {}, out / "dataset")
 
-    monkeypatch.setattr(pipeline, "run", note)
+    monkeypatch.setattr(build, "run", note)
     out = tmp_path / "out"
     assert call(monkeypatch, "run", "pick-style", "--out", out, "--limit", "5", "--workers", "3") == 0
     assert capsys.readouterr().out == f"nothing to do: 0 prompts, 0 images, 0 pairs in {out / 'dataset'}\n"
@@ -119,13 +120,13 @@ def test_money_reaches_the_pipeline(
 ) -> None:
     seen: list[object] = []
 
-    def note(*_: object, max_cost: float | None, batch: bool, **options: object) -> pipeline.Summary:
+    def note(*_: object, max_cost: float | None, batch: bool, **options: object) -> build.Summary:
         seen.extend((max_cost, batch))
-        prompts = pipeline.Plan("prompts", [store.Footer(1, 0, 1.0, "d", "1", {"near-twin": 2}, "c")])
-        plans = {"prompts": prompts} | {name: pipeline.Plan(name, []) for name in ("images", "pairs")}
-        return pipeline.Summary(plans, 1, {"train": 1}, tmp_path)
+        prompts = build.Plan("prompts", [store.Footer(1, 0, 1.0, "d", "1", {"near-twin": 2}, "c")])
+        plans = {"prompts": prompts} | {name: build.Plan(name, []) for name in ("images", "pairs")}
+        return build.Summary(plans, 1, {"train": 1}, tmp_path)
 
-    monkeypatch.setattr(pipeline, "run", note)
+    monkeypatch.setattr(build, "run", note)
     assert call(monkeypatch, "run", "pick-style", "--out", tmp_path / "o", "--max-cost", "2.5", "--batch") == 0
     assert seen == [2.5, True]
     assert "dropped prompts: 2 near-twin" in capsys.readouterr().out

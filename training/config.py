@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-import importlib.util
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,9 @@ from typing import Any, NoReturn
 
 import torch
 
+from datagen import world
 from training import presets
+from training.errors import TrainingError
 from training.losses import LOSSES, Errors, Need
 
 EMBEDDED = "embedded"
@@ -31,10 +32,6 @@ UNET_ONLY = ("lora_rank", "anchor")
 FREE = ("out", "device", "micro_batch", "checkpointing", "checkpoint_every", "keep_checkpoints", "grid_every")
 UNSET: dict[str, Any] = {"revision": None, "schedule": "constant", "lora_rank": 0, "keep": 0.0, "anchor": 0.0}
 UNSET |= {"resolution": 0, "encoder_rank": 0, "at_once": 1, "control": "", "clip": ""}
-
-
-class TrainingError(Exception):
-    """Something the user gave cannot be used; ends the program with one line and exit code 2."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,33 +81,8 @@ class Config:
 
 
 def resolve_model(model: str) -> str:
-    """The folder of the embedded model, or what was given. Raises TrainingError if the package is not at hand."""
-    if model != EMBEDDED:
-        return model
-    roots = [Path(__file__).parent.parent / "datagen"]
-    spec = importlib.util.find_spec("datagen")
-    roots += [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
-    for root in roots:
-        folder = root / "world" / "weights" / "pipeline"
-        if (folder / "model_index.json").is_file():
-            return str(folder)
-    raise TrainingError("the embedded model's weights are not installed: give --model a diffusers folder or a hub id")
-
-
-def exit_code(work: Callable[[], None]) -> int:
-    """Do the work of a program: 0, 2 with one line on stderr for what the user can mend, 130 for Ctrl-C."""
-    try:
-        work()
-    except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'} cannot be written or read: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    return 0
+    """The folder of the embedded model, or what was given."""
+    return str(world.PIPELINE) if model == EMBEDDED else model
 
 
 class Parser(argparse.ArgumentParser):

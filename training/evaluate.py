@@ -14,7 +14,8 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a file: make `training` importable as it is under `python -m`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from training.config import EMBEDDED, Parser, amount, count, exit_code, natural
+from training.config import EMBEDDED, Parser, amount, count, natural
+from training.errors import exit_code
 from training.evaluation import report
 from training.evaluation.run import evaluate
 

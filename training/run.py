@@ -16,19 +16,23 @@ if __package__ in (None, ""):  # run as a file: make `training` importable as it
 
 import torch
 
-from training import batches, cache, checkpoint, config, data, diffusion, methods, processes
-from training.batches import Batches
-from training.checkpoint import Checkpoints
-from training.config import Config, TrainingError
-from training.grids import Grids
+from training import config, data, trainables
+from training.cache import latents
+from training.config import Config
+from training.errors import TrainingError, exit_code
+from training.loop import batches, checkpoint, distributed
+from training.loop.batches import Batches
+from training.loop.checkpoint import Checkpoints
+from training.loop.clip_similarity import Similarity
+from training.loop.distributed import Team
+from training.loop.grids import Grids
+from training.loop.objective import Objective
+from training.loop.tracking import LOG_EVERY, Tracker
+from training.loop.update import Update, is_memory_error, pick_precision
 from training.losses import LOSSES, Need
-from training.methods import Method
-from training.objective import Objective
-from training.processes import Team
+from training.models import diffusion
 from training.progress import Progress
-from training.similarity import Similarity
-from training.tracking import LOG_EVERY, Tracker
-from training.update import Update, is_memory_error, pick_precision
+from training.trainables import Method
 
 
 def train(settings: Config, team: Team) -> None:
@@ -47,7 +51,7 @@ def train(settings: Config, team: Team) -> None:
     torch.manual_seed(settings.seed)  # decides the initial LoRA weights; nothing else reads the global state
     model = load_model(settings, team)
     resolution = settings.resolution or model.resolution
-    store = cache.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
+    store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
     loss = LOSSES[settings.method]
     method = make_method(settings, model, team)
     soft = loss.soft and pairs.probabilities is not None and not settings.hard_labels
@@ -82,7 +86,7 @@ def train(settings: Config, team: Team) -> None:
             if grids and done % settings.grid_every == 0:
                 grids.draw(done)
     update.take_average()
-    with processes.whole(model.unet, team):
+    with distributed.whole(model.unet, team):
         if team.leads:
             checkpoint.finish(method, out, identity)
     checkpoint.clear(out, team)
@@ -138,13 +142,13 @@ def load_model(settings: Config, team: Team) -> diffusion.StableDiffusion:
 
 def make_method(settings: Config, model: diffusion.StableDiffusion, team: Team) -> Method:
     """What this run trains, spread over the processes where FSDP is asked for; what nobody reads leaves the device."""
-    method = methods.make(settings, model, reference=LOSSES[settings.method].needs_reference)
+    method = trainables.make(settings, model, reference=LOSSES[settings.method].needs_reference)
     if not settings.grid_every and Need.SIMILARITIES not in LOSSES[settings.method].needs:
         for part in (model.vae, *(model.text_encoders if settings.part == "unet" else ())):
             part.to("cpu")
     if team.plugin is not None:
         frozen = getattr(method, "frozen", None)
-        processes.shard(
+        distributed.shard(
             [model.unet, *([frozen] if frozen is not None else [])],
             team,
             pick_precision(settings.precision, team.device),
@@ -172,7 +176,7 @@ def say(team: Team, words: str) -> None:
 
 def run(settings: Config) -> None:
     """`train` in as many processes as were started. Raises TrainingError."""
-    with processes.join(settings.device) as team:
+    with distributed.join(settings.device) as team:
         try:
             train(settings, team)
         except RuntimeError as error:
@@ -186,7 +190,7 @@ def run(settings: Config) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 with one line on stderr; 143 after SIGTERM, 130 after Ctrl-C, with everything saved."""
-    return config.exit_code(lambda: run(config.parse(arguments)))
+    return exit_code(lambda: run(config.parse(arguments)))
 
 
 if __name__ == "__main__":

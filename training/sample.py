@@ -15,12 +15,13 @@ from typing import Any
 if __package__ in (None, ""):  # run as a file: make `training` importable as it is under `python -m`
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from training import retriever
-from training.config import EMBEDDED, Parser, TrainingError, amount, count, exit_code, natural
+from training.config import EMBEDDED, Parser, amount, count, natural
+from training.errors import TrainingError, exit_code
 from training.evaluation.prompts import load as load_prompts
-from training.principles import load_principles
-from training.retriever import Choice, Retriever
-from training.sampling import Job, attach_adapter, generate, grid, load_pipeline
+from training.inference import retriever
+from training.inference.principles import load_principles
+from training.inference.retriever import Choice, Retriever
+from training.inference.sampling import Job, attach_adapter, generate, grid, load_pipeline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,9 +11,9 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from datagen import floor
+from datagen import models, safety
 from datagen.errors import ModelError
-from datagen.generators import ContentError, Request, folders
+from datagen.generators import ContentError, Request
 
 # Pixels a batch: 8 of the world's 64 px images on a CPU; 16 of 512 px or 4 of 1024 px on a GPU.
 BATCH_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 4 * 1024 * 1024}
@@ -41,7 +41,7 @@ class StableDiffusion:
         results: list[Any] = [None] * len(requests)
         alike: dict[tuple[int, float, int, int], list[int]] = {}  # what a batch must share → places of requests
         for place, request in enumerate(requests):
-            if reason := floor.check(request.text) or floor.check_length(request.negative):
+            if reason := safety.refusal(request.text) or safety.length_refusal(request.negative):
                 results[place] = ContentError(reason)
             else:
                 alike.setdefault((request.steps, request.guidance, request.width, request.height), []).append(place)
@@ -117,7 +117,7 @@ def load(model: str, revision: str, scheduler: str) -> StableDiffusion:
     transformers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    source = folders.find(model, revision)
+    source = models.find(model, revision)
     cuda = torch.cuda.is_available()
     # The safety checker blacks out what an `avoid` principle must show as rejected; the watermark depends on what else
     # is installed on the machine.
@@ -134,7 +134,7 @@ def load(model: str, revision: str, scheduler: str) -> StableDiffusion:
         )
     except Exception as error:  # whatever the libraries raise on damaged files
         raise ModelError(
-            f"{source.folder} does not load: {folders.one_line(error)}; save or download it again"
+            f"{source.folder} does not load: {models.one_line(error)}; save or download it again"
         ) from error
     pipeline.scheduler = _scheduler(scheduler, pipeline.scheduler)
     pipeline.set_progress_bar_config(disable=True)

@@ -15,12 +15,12 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from datagen.llm.cache import Cache
+from datagen.llm.accounts.cache import Cache
+from datagen.llm.accounts.money import Budget, Ledger
+from datagen.llm.accounts.prices import Prices
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.engine import Engine
 from datagen.llm.messages import Reply, Request
-from datagen.llm.money import Budget, Ledger
-from datagen.llm.prices import Prices
 
 T = TypeVar("T")
 
@@ -46,9 +46,9 @@ class Client:
         with contextlib.ExitStack() as stack:
             endpoint = self._endpoint
             if endpoint.local is not None:
-                from datagen.llm import local
+                from datagen.llm.local import serve
 
-                endpoint = stack.enter_context(local.serve(endpoint.local, self._say))
+                endpoint = stack.enter_context(serve.serve(endpoint.local, self._say))
             prices = Prices.load(base_url=endpoint.base_url)
             self._loop = asyncio.new_event_loop()
             thread = threading.Thread(target=self._loop.run_forever, name="datagen-llm", daemon=True)

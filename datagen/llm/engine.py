@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from datagen.errors import EndpointError, RequestRejected, ServerError
-from datagen.llm import cache as caching
-from datagen.llm import structured
+from datagen.llm.accounts import cache as caching
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.limits import MINUTE_S, Health, Pace, Window
 from datagen.llm.messages import Message, Reply, Request, Usage
 from datagen.llm.outbox import Bought, Emit, Outbox
 from datagen.llm.transport import Later, Transport
+from datagen.llm.typed import structured
 
 if TYPE_CHECKING:
-    from datagen.llm.money import Budget, Ledger, Prices, Reservation
+    from datagen.llm.accounts.money import Budget, Ledger, Prices, Reservation
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 4.0  # before the second try, and before any: how many try is the window's matter
 TRIES = 8  # of one request that fails while the others succeed; a 429 is not its fault and does not count

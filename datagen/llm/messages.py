@@ -7,6 +7,7 @@ exception, there for the accounts.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel
@@ -57,3 +58,6 @@ class Reply:
     usage: Usage = Usage()
     cached: bool = False
     error: str | None = None
+
+
+Ask = Callable[[Sequence[Request]], list[Reply]]  # one reply a request, in order

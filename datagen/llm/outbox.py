@@ -13,12 +13,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from datagen.llm.accounts.money import Call
 from datagen.llm.messages import Reply, Usage
-from datagen.llm.money import Call
 
 if TYPE_CHECKING:
-    from datagen.llm.cache import Cache
-    from datagen.llm.money import Ledger
+    from datagen.llm.accounts.cache import Cache
+    from datagen.llm.accounts.money import Ledger
 
 Emit = Callable[[list[tuple[int, Reply]]], None]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from datagen.llm import Desk
+from datagen.llm import LlmOptions
 from datagen.recipe import Profile, Recipe
 from datagen.records import Image, Principle, Prompt, Score
 
@@ -24,7 +24,7 @@ class Context:
 
     recipe: Recipe
     profile: Profile
-    desk: Desk = Desk()
+    desk: LlmOptions = LlmOptions()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import hashlib
 import io
 from typing import TYPE_CHECKING
 
-from datagen import floor, generators
+from datagen import generators, safety
 from datagen.generators import ContentError, Generator, Request
 from datagen.recipe import Profile
 from datagen.records import Image, Prompt, content_id, seed_for
@@ -89,7 +89,7 @@ def _refusal(prompt: Prompt) -> str | None:
     if prompt.error is not None:
         return f"the prompt failed: {prompt.error}"
     texts = (prompt.prompt, prompt.chosen_prompt, prompt.rejected_prompt)
-    return floor.check_all(texts, (prompt.chosen_negative, prompt.rejected_negative))
+    return safety.refusal_of_row(texts, (prompt.chosen_negative, prompt.rejected_negative))
 
 
 def _row(generator: Generator, want: Want, request: Request, result: Pillow.Image | ContentError) -> Image:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from datagen import judges
 from datagen.labels import aggregate
-from datagen.llm import Written
-from datagen.records import Image, Pair, Picture, Principle, Prompt, content_id
+from datagen.records import Image, Pair, Picture, Principle, Prompt, Written, content_id
 
 if TYPE_CHECKING:
     from datagen.stages import Context, Shard

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datagen.llm import Written, open_writer
-from datagen.records import Principle
+from datagen.records import Principle, Written
 from datagen.stages import Context, Shard
+from datagen.writers import open_writer
 
 RECORD = Principle
 VERSION = 1

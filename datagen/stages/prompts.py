@@ -6,11 +6,11 @@ whoever wrote it.
 
 from __future__ import annotations
 
-from datagen import floor
+from datagen import safety
 from datagen.errors import RecipeError
-from datagen.llm import Written, open_writer
-from datagen.records import Prompt
+from datagen.records import Prompt, Written
 from datagen.stages import Context, Shard
+from datagen.writers import open_writer
 
 RECORD = Prompt
 VERSION = 1
@@ -34,7 +34,7 @@ def _allowed(context: Context, shard: Shard, written: Written[Prompt]) -> Writte
     statements = {principle.principle_id: principle.statement for principle in shard.principles}
     for row in written.rows:
         texts = [row.prompt, row.chosen_prompt, row.rejected_prompt, statements[row.principle_id]]
-        if reason := floor.check_all(texts, [row.chosen_negative, row.rejected_negative]):
+        if reason := safety.refusal_of_row(texts, [row.chosen_negative, row.rejected_negative]):
             raise RecipeError(
                 f"taxonomy {context.profile.taxonomy} and grammar {context.profile.grammar} give a prompt that is "
                 f"{reason}; change their wording, nothing was stored"

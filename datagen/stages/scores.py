@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from datagen import judges, pictures
+from datagen import judges
+from datagen.images.decode import Unreadable, decode
 from datagen.labels.aggregate import AXES
 from datagen.records import Image, Prompt, Score
 
@@ -66,8 +67,8 @@ def _decode(image: Image) -> Pillow.Image | str:
     if image.image is None:
         return f"no image: {image.error}"
     try:
-        return pictures.decode(image.image)
-    except pictures.Unreadable as error:
+        return decode(image.image)
+    except Unreadable as error:
         return str(error)
 
 

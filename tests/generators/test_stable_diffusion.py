@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from datagen import generators
+from datagen import generators, models
 from datagen.errors import ModelError
-from datagen.generators import ContentError, Request, folders, stable_diffusion
+from datagen.generators import ContentError, Request, stable_diffusion
 
 
 def request(text: str = "a chef", seed: int = 0, **changes: Any) -> Request:
@@ -243,14 +243,14 @@ def test_a_hub_id_without_cache_or_network(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_revision_of_a_folder_follows_its_weights_not_its_place(sd15_folder: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(sd15_folder, tmp_path / "sd15"))
-    before = folders.find(str(sd15_folder))
-    assert folders.find(str(copied)).revision == before.revision
-    assert folders.find(str(copied)).name == "sd15"
+    before = models.find(str(sd15_folder))
+    assert models.find(str(copied)).revision == before.revision
+    assert models.find(str(copied)).name == "sd15"
     weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert folders.find(str(copied)).revision != before.revision
+    assert models.find(str(copied)).revision != before.revision
 
 
 def test_a_model_is_loaded_once_a_process(sd15_folder: Path) -> None:

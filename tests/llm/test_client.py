@@ -12,19 +12,16 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
 from stub_server import KEY, MODEL, Stub, calls, saying
 
 from datagen.errors import BudgetSpent, EndpointError, MachineryError, ServerError
 from datagen.llm import engine, limits
-from datagen.llm.cache import Cache
+from datagen.llm.accounts.cache import Cache
+from datagen.llm.accounts.money import Budget, Ledger
+from datagen.llm.accounts.prices import Prices
 from datagen.llm.client import Client
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.messages import Message, Reply, Request
-from datagen.llm.money import Budget, Ledger
-from datagen.llm.prices import Prices
 
 
 class Written(BaseModel):
@@ -271,11 +268,11 @@ def test_a_stream_that_is_left_early_stops_the_calls_and_keeps_what_came(desk: D
 PROGRAM = """
 import sys
 from pathlib import Path
-from datagen.llm.cache import Cache
+from datagen.llm.accounts.cache import Cache
 from datagen.llm.client import Client
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.messages import Message, Request
-from datagen.llm.money import Ledger
+from datagen.llm.accounts.money import Ledger
 folder = Path(sys.argv[2])
 requests = [Request((Message("user", f"row {number}"),), stage="prompts") for number in range(400)]
 with Client(Endpoint(sys.argv[1], "stub-model", "stub-key", concurrency=8), Cache(folder / "replies.sqlite"),

@@ -4,10 +4,9 @@ import pytest
 
 from datagen import recipe as recipes
 from datagen.errors import RecipeError
-from datagen.llm import Written
-from datagen.llm.offline import OfflineWriter
-from datagen.records import Principle, Prompt
+from datagen.records import Principle, Prompt, Written
 from datagen.stages import Context, Shard, principles, prompts
+from datagen.writers.offline import OfflineWriter
 
 
 def context() -> Context:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from datagen import judges, pictures
+from datagen import judges
 from datagen.records import Image, Prompt
 from datagen.stages import Context, Shard, scores
 
@@ -103,8 +103,8 @@ def test_images_are_decoded_once_and_each_judge_is_asked_once_a_chunk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decoded: list[bytes | Path] = []
-    decode = pictures.decode
-    monkeypatch.setattr(pictures, "decode", lambda source: (decoded.append(source), decode(source))[1])
+    decode = scores.decode
+    monkeypatch.setattr(scores, "decode", lambda source: (decoded.append(source), decode(source))[1])
     shard = Shard(prompts=[make_prompt()], images=[image(k) for k in range(scores.CHUNK + 5)])
     rows = scores.run(make_context(), shard)
     assert len(rows) == 6 * (scores.CHUNK + 5)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel
 
 from datagen.llm.messages import Reply, Request, Usage
-from datagen.llm.principles import A_CALL
-from datagen.llm.replies import Context, Control, NewPrinciple, Scenes, Widened, Wordings
+from datagen.writers.principles import A_CALL
+from datagen.writers.replies import Context, Control, NewPrinciple, Scenes, Widened, Wordings
 
 WHO = (
     "a baker|an old fisherman|two nurses|a tired courier|a violinist|a beekeeper|a carpenter|a grey cat|a tall giraffe"

@@ -16,8 +16,8 @@ from aiohttp import web
 from fake_llm import FakeLlm
 from stub_server import Faults, Server
 
-from datagen.llm import replies
 from datagen.llm.messages import Message, Request
+from datagen.writers import replies
 
 
 class WritingServer(Server):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from training import config
-from training.config import CONFIGS, TrainingError, parse
+from training.config import CONFIGS, parse
+from training.errors import TrainingError
 
 NEEDED = ["--data", "x", "--out", "y"]
 

@@ -104,7 +104,7 @@ def interrupted(
     sd15_folder: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[list[str], Path]]:
     """A run of mapo that was stopped in its tenth step by a full disk, with checkpoints after steps 4 and 8."""
-    from training.update import Update
+    from training.loop.update import Update
 
     line = arguments(sd15_folder, dataset, tmp_path / "out", "--method", "mapo", "--steps", "12")
     step = Update.__call__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from training import config
 from training.run import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,18 +203,6 @@ def test_livo_needs_principles(
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
     assert run(sd15_folder, tmp_path / "pairs.parquet", tmp_path / "out", "--method", "livo") == 2
     assert "needs a column 'principle'" in capsys.readouterr().err
-
-
-def test_embedded_is_found_beside_the_package_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "datagen" / "world" / "weights" / "pipeline"
-    package.mkdir(parents=True)
-    (package / "model_index.json").write_text("{}")
-    monkeypatch.setattr(config, "__file__", str(tmp_path / "training" / "config.py"))
-    assert config.resolve_model("embedded") == str(package)
-    (package / "model_index.json").unlink()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(config.TrainingError, match="embedded model"):
-        config.resolve_model("embedded")
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training import diffusion
-from training.methods.livo import LivoMethod
+from training.inference.sampling import grid
+from training.models import diffusion
 from training.sample import main
-from training.sampling import grid
+from training.trainables.livo import LivoMethod
 
 CRACKS = "cracks considered inappropriate"
 

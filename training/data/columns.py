@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from training.config import TrainingError
 from training.data.files import column_names, read_table
 from training.data.shelves import ParquetShelf, Shelf
+from training.errors import TrainingError
 
 OURS = ("prompt", "chosen", "rejected")
 PICK_A_PIC = ("caption", "jpg_0", "jpg_1", "label_0", "label_1")

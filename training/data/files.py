@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.config import TrainingError
+from training.errors import TrainingError
 
 _NAME = re.compile(r"((?:train|test|validation|valid|val|dev)(?:_[a-z]+)*)(?=[-.]|_?\d|$)")
 

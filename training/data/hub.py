@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.config import TrainingError
 from training.data.files import find_files, of_split
+from training.errors import TrainingError
 
 CONVERTED = "refs/convert/parquet"
 

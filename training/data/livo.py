@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.config import TrainingError
 from training.data.columns import Part
 from training.data.shelves import FolderShelf
+from training.errors import TrainingError
 
 INDEX = "metadata.jsonl"
 BALANCE = ("career", "goodness", "badness")  # its types of bias; the others (nudity, bloody, zombie) are harms

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from training.config import TrainingError
 from training.data import columns, files, hub, livo
 from training.data.columns import CAPTIONS, NUMBERS, Part
-from training.data.facts import facts
 from training.data.images import Images
+from training.data.index import facts
 from training.data.pairs import Pairs
+from training.errors import TrainingError
 
 Value = TypeVar("Value")
 

@@ -10,7 +10,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from training.config import TrainingError
+from training.errors import TrainingError
 
 MAX_PIXELS = 64_000_000
 VERSION = 1  # of to_array: raise it with any change of the pixels, and cached latents are made anew

@@ -16,7 +16,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.config import TrainingError
+from training.errors import TrainingError
 
 Reader = Callable[[int], bytes]
 WINDOW = 16  # rows read at once: with two PNGs of 1024 px a row some 50 MB

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.config import EMBEDDED, TrainingError, resolve_model
+from training.config import EMBEDDED, resolve_model
+from training.errors import TrainingError
 
 
 class Clip:

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from training.config import TrainingError, resolve_model
+from training.config import resolve_model
+from training.errors import TrainingError
 from training.evaluation.pictures import Pictures, Round
 from training.evaluation.shelf import Shelf, fingerprint
-from training.inference import ValueGuide, spread, use_probability
-from training.sampling import Job, attach_adapter, generate, load_pipeline
+from training.inference.sampling import Job, attach_adapter, generate, load_pipeline
+from training.inference.value_guide import ValueGuide, spread, use_probability
 
 CALIBRATION = 32  # images a setting and arm, on seeds that the evaluation does not use
 SEEDS = 10_000_000  # noise seeds reserved for each seed of the evaluation; calibration has the second half

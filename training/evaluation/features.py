@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.config import TrainingError
+from training.errors import TrainingError
 from training.evaluation.clip import Clip, unit
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # the hash is the start of the file's SHA-256

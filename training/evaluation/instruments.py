@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from training.config import TrainingError
+from training.errors import TrainingError
 from training.evaluation import clip, features
 from training.evaluation.attributes import ABSENT
 from training.evaluation.clip import Clip, unit

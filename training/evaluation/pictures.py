@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from training.config import TrainingError
 from training.data import decode, read_table
+from training.errors import TrainingError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FILE_COLUMNS = ("file", "file_name", "path", "name")

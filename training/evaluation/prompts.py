@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.config import TrainingError
 from training.data import find_files, read_table
+from training.errors import TrainingError
 
 
 def load(source: str, principles: Sequence[str], limit: int) -> tuple[list[str], list[tuple[str, ...]]]:

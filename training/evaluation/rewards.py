@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from training.config import TrainingError
+from training.errors import TrainingError
 from training.evaluation.pictures import FILE_COLUMNS, read_rows
 
 VALUE_COLUMNS = ("value", "score", "reward")

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from training.config import TrainingError
-from training.diffusion import pick_device
+from training.errors import TrainingError
 from training.evaluation import bias, instruments, plots, prompts, report, rewards
 from training.evaluation.drawing import Asked, Studio, write_captions
 from training.evaluation.drift import pixel_distances
@@ -24,6 +23,7 @@ from training.evaluation.instruments import Instruments, dotted
 from training.evaluation.pictures import Round, folder, from_files, from_folders, from_table
 from training.evaluation.seen import Seen
 from training.evaluation.sheet import sheet
+from training.models.diffusion import pick_device
 
 Stated = list[dict[str, object]]
 Arms = dict[str, Seen]

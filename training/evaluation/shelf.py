@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from training.config import TrainingError
+from training.errors import TrainingError
 from training.evaluation.pictures import Pictures, from_files
 
 

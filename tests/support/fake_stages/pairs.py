@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import fake_stages
-from datagen.llm import Written
-from datagen.records import Image, Pair, Picture, Prompt, content_id
+from datagen.records import Image, Pair, Picture, Prompt, Written, content_id
 from datagen.stages import Context, Shard
 
 RECORD = Pair

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import fake_stages
-from datagen.llm import Written
-from datagen.records import Prompt, content_id
+from datagen.records import Prompt, Written, content_id
 from datagen.stages import Context, Shard
 
 RECORD = Prompt

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from training import data
-from training.config import TrainingError
+from training.errors import TrainingError
 
 Picture = Callable[..., bytes]
 Rows = Callable[..., list[dict[str, Any]]]

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from training import data
-from training.config import TrainingError
 from training.data import hub
+from training.errors import TrainingError
 
 Rows = Callable[..., list[dict[str, Any]]]
 COMMIT = "0" * 39 + "1"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from training import data
-from training.config import TrainingError
+from training.errors import TrainingError
 
 Picture = Callable[..., bytes]
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training import data
-from training.data import facts, shelves
+from training.data import index, shelves
 
 Picture = Callable[..., bytes]
 Rows = Callable[..., list[dict[str, Any]]]
@@ -170,7 +170,7 @@ def test_a_limit_leaves_further_files_unread(tmp_path: Path, make_rows: Rows) ->
 def test_hashes_of_a_large_file_are_remembered_until_it_changes(
     tmp_path: Path, make_rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "WORTH", 0)
+    monkeypatch.setattr(index, "WORTH", 0)
     path = Path(write(tmp_path, make_rows(3))) / "train-0.parquet"
     os.utime(path, (time.time() - 60,) * 2)
     first = data.load(str(tmp_path))
@@ -184,7 +184,7 @@ def test_hashes_of_a_large_file_are_remembered_until_it_changes(
 
 
 def test_a_broken_memory_is_made_anew(tmp_path: Path, make_rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "WORTH", 0)
+    monkeypatch.setattr(index, "WORTH", 0)
     monkeypatch.setenv("DATAGEN_TRAINING_CACHE", str(tmp_path / "cache"))
     path = Path(write(tmp_path, make_rows(3))) / "train-0.parquet"
     os.utime(path, (time.time() - 60,) * 2)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from training.config import TrainingError
+from training.errors import TrainingError
 from training.evaluation import drawing
 from training.evaluation.drawing import Asked, Studio
 from training.evaluation.shelf import Shelf, fingerprint
-from training.sampling import Job
+from training.inference.sampling import Job
 
 ASKED = Asked(["a", "b", "c"], [("no smoke",), (), ("no smoke", "no cracks")], ["x", "x", "y"], [True, True, False])
 

@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from training.config import EMBEDDED, TrainingError
+from training.config import EMBEDDED
+from training.errors import TrainingError
 from training.evaluation import clip, features, instruments
 from training.evaluation.pictures import Pictures
 from training.evaluation.seen import Seen

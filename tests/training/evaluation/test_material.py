@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training.config import TrainingError
+from training.errors import TrainingError
 from training.evaluation import pictures, prompts, rewards
 
 

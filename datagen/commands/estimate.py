@@ -1,0 +1,165 @@
+"""What a recipe takes before anything is spent: LLM calls, tokens and dollars, GPU hours and disk.
+
+It counts the writer's own requests, rehearsed, from nothing: replies that are in the cache already cost nothing. It
+asks no server and needs no key.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datagen.llm.accounts import prices
+from datagen.llm.messages import Request
+from datagen.llm.typed.schemas import schema_of
+from datagen.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Characters a token, measured with SmolLM2's 49,152-word BPE over the templates of all recipes filled in (4.1),
+# rehearsed replies (4.2) and JSON schemas (3.5). OpenAI's rule of thumb for English is 4.
+TEXT_CHARS, SCHEMA_CHARS = 4.15, 3.5
+MESSAGE_TOKENS, REQUEST_TOKENS = 4, 3  # role and separators of a chat template
+PROBE = (150, 50)  # tokens of finding out, once, whether a server keeps to a schema
+
+# Seconds an image by diffusers as it comes (half precision, one prompt a call), at the steps and the size below.
+# A100, H100 SDXL: the model card of stabilityai/stable-diffusion-xl-1.0-tensorrt (0.27 and 0.40 images a second at 30
+# steps). A100 SD1.5: fal-ai/stable-diffusion-benchmarks (1.604 s at 50 steps). H100 SD1.5: chengzeyi/stable-fast (54.5
+# steps a second). An H200 computes as an H100 does.
+SECONDS = {"A100": {"sdxl": 3.70, "sd15": 0.96}, "H100": {"sdxl": 2.50, "sd15": 0.55}}
+SECONDS["H200"] = SECONDS["H100"]
+AT_STEPS, AT_PIXELS = 30, {"sdxl": 1024 * 1024, "sd15": 512 * 512}
+DEVICE = "A100"  # what is told where the GPU is not in the table
+
+# Photographs as PNG at level 1, 1024 px: 1.56 MB; a small file has about 1.5 kB beside its pixels.
+PIXEL_BYTES, FILE_BYTES = 1.49, 1500
+CALL_BYTES = 2000  # in cache and ledger
+
+
+@dataclasses.dataclass(frozen=True)
+class Took:
+    """LLM calls and their tokens; `cost` in dollars, None if the model has no price."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate(Took):
+    """What a whole run takes. `gpu_hours` are those of one `device`; `stages` are the parts of the LLM's share."""
+
+    model: str = ""
+    images: int = 0
+    gpu_hours: float = 0.0
+    device: str = ""
+    disk_bytes: int = 0
+    stages: dict[str, Took] = dataclasses.field(default_factory=dict)
+
+
+def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: str = DEVICE) -> Estimate:
+    """What a run of a recipe takes; `batch`: at the Batch API's prices. UserError as the run itself would raise."""
+    from datagen.writers.rehearsal import plan_calls
+
+    profile = recipe.profile(profile_name)
+    price, model = _price(recipe)
+    tokens: dict[str, list[tuple[int, int]]] = collections.defaultdict(list)
+    for call in plan_calls(recipe, profile):
+        tokens[call.request.stage].append((_asked(call.request), round(len(call.reply) / TEXT_CHARS)))
+    if tokens and not batch:
+        tokens["probe"] = [PROBE]
+    stages = {}
+    for stage, counts in tokens.items():
+        used = tuple(map(sum, zip(*counts, strict=True)))
+        cost = None if price is None else price.cost(used[0], used[1], batch)
+        stages[stage] = Took(len(counts), used[0], used[1], cost)
+
+    each = recipe.images.candidates
+    images = recipe.prompts.count * each * (1 if recipe.pairing == "rank" else 2)
+    pairs = recipe.prompts.count * (1 if recipe.pairing == "rank" else each)
+    seconds = 0.0
+    if profile_name in AT_PIXELS:
+        share = profile.steps / AT_STEPS * profile.width * profile.height / AT_PIXELS[profile_name]
+        seconds = images * share * SECONDS[device][profile_name]
+    calls = sum(part.calls for part in stages.values())
+    file = round(profile.width * profile.height * PIXEL_BYTES) + FILE_BYTES
+    return Estimate(
+        calls,
+        sum(part.input_tokens for part in stages.values()),
+        sum(part.output_tokens for part in stages.values()),
+        None if price is None and calls else sum(part.cost or 0.0 for part in stages.values()),
+        model if calls else "",
+        images,
+        seconds / 3600,
+        device if seconds else "",
+        # A pair's two images lie in the tables of images and of pairs, and in the finished dataset.
+        (images + 4 * pairs) * file + calls * CALL_BYTES,
+        stages,
+    )
+
+
+def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = False) -> None:
+    """Print an estimate, and what it rests on."""
+    from rich.table import Table
+
+    took = estimate(recipe, profile_name, batch=batch, device=_device() if profile_name in AT_PIXELS else DEVICE)
+    if took.calls:
+        table = Table("stage", "LLM calls", "tokens in", "tokens out", "cost")
+        for name, part in [*took.stages.items(), ("together", took)]:
+            cost = "?" if part.cost is None else f"${part.cost:,.4f}"
+            table.add_row(name, f"{part.calls:,}", f"{part.input_tokens:,}", f"{part.output_tokens:,}", cost)
+        console.print(table)
+        console.print(_about(took, batch), highlight=False, soft_wrap=True)
+    else:
+        console.print("no LLM calls, no cost", highlight=False)
+    on = f", {took.gpu_hours:,.2f} GPU hours on one {took.device}" if took.device else ", no GPU needed"
+    console.print(f"{took.images:,} images{on}; {_size(took.disk_bytes)} of disk", highlight=False, soft_wrap=True)
+
+
+def _about(took: Estimate, batch: bool) -> str:
+    """Where the prices come from, and what is not in them."""
+    if took.cost is None:
+        name = f"{took.model!r} has no price" if took.model else "no model is named (DATAGEN_LLM_MODEL)"
+        return f"{name}: {prices.HOW_TO_PRICE}"
+    mode = " through the Batch API" if batch else ""
+    return (
+        f"{took.model}{mode}, from nothing: replies in the cache cost nothing; what a reasoning model thinks and "
+        "corrections of unreadable replies come on top"
+    )
+
+
+def _price(recipe: Recipe) -> tuple[prices.Price | None, str]:
+    """The price of the model that the run would ask, and its name."""
+    base_url = os.environ.get("DATAGEN_LLM_BASE_URL") or os.environ.get("OPENAI_BASE_URL") or ""
+    model = recipe.llm.model or os.environ.get("DATAGEN_LLM_MODEL", "").strip()
+    if not model and base_url.startswith("local:"):
+        model = Path(base_url).stem
+    return prices.Prices.load(base_url=base_url).of(model), model
+
+
+def _asked(request: Request) -> int:
+    """The tokens of a request: its texts, its schema, and what a chat template puts around them."""
+    text = sum(len(message.text) for message in request.messages) / TEXT_CHARS
+    schema = 0.0 if request.reply is None else len(json.dumps(schema_of(request.reply))) / SCHEMA_CHARS
+    return round(text + schema) + REQUEST_TOKENS + MESSAGE_TOKENS * len(request.messages)
+
+
+def _device() -> str:
+    """The GPU of this machine, if its speed is in the table."""
+    from datagen.commands import doctor
+
+    found = doctor.gpu()
+    return next((name for name in SECONDS if found and name in found[0]), DEVICE)
+
+
+def _size(count: int) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"

@@ -1,0 +1,44 @@
+"""What there is to choose from: recipes, judges, principles, templates, as (name, description) read from their files.
+
+Nothing is imported for it: a judge is described by the first line of its file, so listing needs no model library.
+"""
+
+from __future__ import annotations
+
+import ast
+import string
+import tomllib
+from pathlib import Path
+
+from datagen.recipe import PROMPTS, load, names
+
+JUDGES = Path(__file__).parents[1] / "judges"
+
+
+def recipes() -> list[tuple[str, str]]:
+    """The recipes, with the profiles that serve them."""
+    loaded = [load(name, []) for name in names()]
+    return [(recipe.name, f"{recipe.description} [{', '.join(recipe.profiles)}]".strip()) for recipe in loaded]
+
+
+def judges() -> list[tuple[str, str]]:
+    """The judges: every file of the folder that does not start with an underscore."""
+    files = [path for path in sorted(JUDGES.glob("*.py")) if not path.name.startswith("_")]
+    docstrings = [ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in files]
+    return [(path.stem, text.partition("\n")[0]) for path, text in zip(files, docstrings, strict=True)]
+
+
+def principles() -> list[tuple[str, str]]:
+    """The principles as taxonomy/id, with kind and statement."""
+    found = []
+    for path in sorted((PROMPTS / "principles").glob("*.toml")):
+        for entry in tomllib.loads(path.read_text(encoding="utf-8"))["principle"]:
+            found.append((f"{path.stem}/{entry['id']}", f"{entry['kind']:<8} {entry['statement']}"))
+    return found
+
+
+def templates() -> list[tuple[str, str]]:
+    """What the LLM is asked: the templates, with the variables that each is filled with."""
+    files = sorted((PROMPTS / "templates").glob("*.md"))
+    variables = [string.Template(path.read_text(encoding="utf-8")).get_identifiers() for path in files]
+    return [(path.stem, " ".join(f"${name}" for name in names)) for path, names in zip(files, variables, strict=True)]

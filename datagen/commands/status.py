@@ -1,0 +1,65 @@
+"""How far a run is, as text: a line a stage from the footers of its shards, and where the dataset lies.
+
+It only reads, so it may be asked while another process works in the directory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from datagen import store
+from datagen.errors import RunError
+from datagen.export import huggingface
+from datagen.llm import LEDGER
+from datagen.llm.accounts import money
+from datagen.pipeline import build
+
+
+def show(root: Path, console: Console) -> None:
+    """Print the status of a run directory; RunError if it is none."""
+    run = store.Run(root)
+    settings = run.settings()
+    if settings is None:
+        raise RunError(f"{root} is not a run directory (no recipe.json): give the --out of a datagen run")
+    recipe = settings["recipe"]
+    console.print(f"{recipe['name']} on {recipe['profile']['name']}, digest {settings['digest']}", highlight=False)
+    holder = run.holder()
+    console.print(f"in work: {holder}" if holder else "nobody works on it now", highlight=False)
+
+    plans = list(build.plan(run, recipe["images"]["shard_size"]))
+    spent = money.totals(root / LEDGER)
+    paid = ("LLM calls", "tokens", "cost") if spent else ()
+    table = Table("stage", "shards", "rows", "errors", "seconds", *paid, "dropped")
+    for plan in plans:
+        shards = f"{len(plan.shards) - len(plan.missing)}/{len(plan.shards) or '?'}"
+        drops = ", ".join(f"{count} {reason}" for reason, count in plan.drops().items())
+        table.add_row(
+            plan.stage,
+            shards,
+            str(plan.total("rows")),
+            str(plan.total("errors")),
+            f"{plan.total('seconds'):.1f}",
+            *(_spent(spent.get(plan.stage)) if spent else ()),
+            drops,
+        )
+    console.print(table)
+
+    if run.dataset.is_dir():
+        rows = ", ".join(f"{count} {split}" for split, count in huggingface.splits(run.dataset).items())
+        console.print(f"dataset: {run.dataset} ({rows})", highlight=False, soft_wrap=True)
+    else:
+        console.print("dataset: not written yet; the same datagen run goes on", highlight=False)
+
+
+def _spent(spent: money.Spent | None) -> tuple[str, str, str]:
+    """Calls, tokens and cost of a stage in words; nothing for one that asked no LLM."""
+    if spent is None:
+        return "", "", ""
+    calls = str(spent.calls) + (f" + {spent.cached} cached" if spent.cached else "")
+    cost = f"${spent.cost:.4f}"
+    if spent.unsure:  # sent, and their bill never seen
+        calls, cost = f"{calls} + {spent.unsure} unsure", f"{cost} to ${spent.cost + spent.at_most:.4f}"
+    return calls, f"{spent.input_tokens:,} in, {spent.output_tokens:,} out", cost

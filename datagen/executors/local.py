@@ -1,0 +1,146 @@
+"""Shards worked on this machine: in this process, or in spawned ones that pull them.
+
+A shard that fails is tried once more and then yielded as a `Failure`.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+from datagen.errors import DatagenError
+from datagen.executors import Failure
+
+T = TypeVar("T")
+ATTEMPTS = 2
+
+
+def local(task: Callable[[int], T], indices: Sequence[int], workers: int) -> Iterator[tuple[int, T | Failure]]:
+    """Work shards on this machine: in this process if `workers` is 1, else in so many spawned ones that pull them.
+
+    Raises DatagenError as the task does. Stopping the iteration (Ctrl-C) ends the workers; so does our own death.
+    """
+    if workers > 1 and len(indices) > 1:
+        yield from _in_processes(task, indices, min(workers, len(indices)))
+        return
+    for index in indices:
+        result = _attempt(task, index)
+        yield index, _attempt(task, index) if isinstance(result, Failure) else result
+
+
+def _attempt(task: Callable[[int], T], index: int) -> T | Failure:
+    """One try; anything but an error of ours becomes a Failure."""
+    try:
+        return task(index)
+    except DatagenError:
+        raise
+    except Exception as error:  # whatever it is, the other shards go on
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+
+
+def _in_processes(task: Callable[[int], T], indices: Sequence[int], workers: int) -> Iterator[tuple[int, T | Failure]]:
+    """Keep every worker busy with one shard at a time; replace those that die."""
+    todo = collections.deque((index, 1) for index in indices)
+    idle = [_start(task, workers) for _ in range(workers)]
+    busy: dict[Connection, tuple[_Worker, int, int]] = {}
+    try:
+        while todo or busy:
+            while todo and idle:
+                worker, (index, attempt) = idle.pop(), todo.popleft()
+                busy[worker.pipe] = (worker, index, attempt)
+                with contextlib.suppress(OSError):  # it died while idle: noticed below, when its pipe ends
+                    worker.pipe.send(index)
+            ready = wait(list(busy))
+            for pipe in [pipe for pipe in busy if pipe in ready]:
+                worker, index, attempt = busy.pop(pipe)
+                result = _receive(worker)
+                alive = worker.process.is_alive()
+                if todo or (isinstance(result, Failure) and attempt < ATTEMPTS):
+                    idle.append(worker if alive else _start(task, workers))
+                else:
+                    _stop(worker)
+                if isinstance(result, Failure) and attempt < ATTEMPTS:
+                    todo.append((index, attempt + 1))
+                else:
+                    yield index, result
+    finally:
+        for worker in [*idle, *(entry[0] for entry in busy.values())]:
+            _stop(worker)
+
+
+def _receive(worker: _Worker) -> Any:
+    """A worker's reply; a Failure if it died, the DatagenError raised if it sent one."""
+    try:
+        reply = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join()
+        return Failure(f"the worker died ({_cause(worker.process.exitcode)})")
+    if isinstance(reply, DatagenError):
+        raise reply
+    return reply
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"{signal.Signals(-exitcode).name}; out of memory is the usual cause"
+    return f"exit code {exitcode}"
+
+
+def _start(task: Callable[[int], Any], workers: int) -> _Worker:
+    # Spawned, not forked: CUDA and threads of torch do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(task, theirs, workers), daemon=True)
+    process.start()
+    theirs.close()  # so that the worker's death ends the pipe
+    return _Worker(process, ours)
+
+
+def _stop(worker: _Worker) -> None:
+    worker.pipe.close()
+    worker.process.kill()  # shards are committed by a rename, so nothing can be cut in half
+    worker.process.join()
+
+
+def _work(task: Callable[[int], Any], pipe: Connection, workers: int) -> None:
+    """The life of a worker: a shard index in, a result out, until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    # Set before torch is imported: N workers that each take every core are slower than one.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    from tqdm import tqdm  # here, as the command line needs none
+
+    # The libraries' bars would share a lock between processes, a semaphore that nobody clears away once we are killed.
+    tqdm.set_lock(threading.RLock())
+    while True:
+        try:
+            index = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            pipe.send(_attempt(task, index))
+        except DatagenError as error:
+            pipe.send(error)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,149 @@
+"""What a token costs, and the most that a request can cost.
+
+Prices come from prompts/prices.toml, each with its source and date; a user's own table ($DATAGEN_PRICES) goes before
+it. Servers on this machine cost nothing unless the user's table says otherwise. A model without a price is None here,
+never a guess.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import ipaddress
+import json
+import os
+import re
+import tomllib
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from datagen.errors import UserError
+from datagen.llm.messages import Request, Usage
+from datagen.llm.typed.schemas import in_words, schema_of
+from datagen.recipe import PROMPTS
+
+HOW_TO_PRICE = 'set DATAGEN_PRICES to a TOML file with [models."NAME"] input = 0.25, output = 2.0 (dollars a million)'
+
+# No byte-level BPE makes more tokens of a text than it has UTF-8 bytes. Around it a server writes roles, separators
+# and its own words about a schema or an image.
+MESSAGE_TOKENS = 32
+REQUEST_TOKENS = 1024
+MOST_TOKENS = 10**9  # a count above is no count
+
+
+class Price(BaseModel):
+    """Dollars for a million tokens. `batch` is the share of it that the Batch API takes.
+
+    `image_tokens` is the most that one image can count, whatever its size; the default is the most of any model whose
+    rule is published (GPT-4o mini: 2,833 and eight tiles of 5,667).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    batch: float = Field(default=1.0, ge=0, le=1)
+    image_tokens: int = Field(default=48_169, ge=0)
+    source: str = ""
+    date: datetime.date | None = None
+
+    def cost(self, input_tokens: int, output_tokens: int, batch: bool = False) -> float:
+        """Dollars for that many tokens."""
+        full = (input_tokens * self.input + output_tokens * self.output) / 1e6
+        return full * self.batch if batch else full
+
+    def most(self, request: Request, batch: bool = False) -> float:
+        """The dollars that a request can cost at most; a correction round is a request of its own."""
+        tokens = sum(MESSAGE_TOKENS + _bytes(message.text) for message in request.messages)
+        tokens += self.image_tokens * sum(len(message.images) for message in request.messages)
+        if request.reply is not None:
+            tokens += _schema_bytes(request.reply)
+        return self.cost(REQUEST_TOKENS + tokens, request.max_tokens, batch)
+
+
+FREE = Price(input=0, output=0, source="a server on this machine")
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+@functools.lru_cache(maxsize=256)
+def _schema_bytes(reply: type[BaseModel]) -> int:
+    """Of a type as it is told to a server: in response_format, or in words; not both, but which is not known here."""
+    return len(json.dumps(schema_of(reply))) + _bytes(in_words(reply))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prices:
+    """Model → price, for one server."""
+
+    published: dict[str, Price]
+    given: dict[str, Price]  # by the user; these hold on any server
+    free: bool = False  # the server is on this machine
+
+    @classmethod
+    def load(cls, override: Path | None = None, base_url: str = "") -> Prices:
+        """The published table and the user's: `override`, else $DATAGEN_PRICES. UserError if one cannot be read."""
+        if override is None and (named := os.environ.get("DATAGEN_PRICES")):
+            override = Path(named).expanduser()
+        given = {} if override is None else _read(override)
+        return cls(_read(PROMPTS / "prices.toml"), given, is_here(base_url))
+
+    def of(self, model: str) -> Price | None:
+        """The price of a model or of one of its dated snapshots ("gpt-4.1-2025-04-14"); None if it is not known."""
+        undated = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model)
+        for name in (model, undated):
+            if name in self.given:
+                return self.given[name]
+        if self.free:
+            return FREE
+        return self.published.get(model, self.published.get(undated))
+
+    def usage(self, model: str, completion: dict[str, Any], batch: bool = False) -> Usage | None:
+        """What a completion says that it used, with its cost (0 without a price); None if it does not say."""
+        block = completion.get("usage")
+        if not isinstance(block, dict):
+            return None
+        tokens = [block.get("prompt_tokens"), block.get("completion_tokens", 0)]
+        if not all(type(count) is int and 0 <= count <= MOST_TOKENS for count in tokens):
+            return None
+        price = self.of(model)
+        return Usage(tokens[0], tokens[1], price.cost(tokens[0], tokens[1], batch) if price else 0.0)
+
+
+def is_here(base_url: str) -> bool:
+    """Whether a server is on this machine: a loopback address, or a file that we serve ourselves."""
+    host = urllib.parse.urlsplit(base_url).hostname or ""
+    if base_url.startswith("local:") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(path: Path) -> dict[str, Price]:
+    """The [models."NAME"] tables of a price file."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"the price table {path} cannot be read ({error}): {HOW_TO_PRICE}") from error
+    models = table.get("models")
+    if not isinstance(models, dict) or set(table) != {"models"}:
+        raise UserError(f"the price table {path} needs [models.…] tables and nothing else: {HOW_TO_PRICE}")
+    prices = {}
+    for name, values in models.items():
+        try:
+            prices[name] = Price.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(
+                f'the price table {path}, [models."{name}"] {where}: {first["msg"]}; {HOW_TO_PRICE}'
+            ) from error
+    return prices

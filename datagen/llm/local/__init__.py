@@ -1,0 +1,1 @@
+"""A GGUF file served on loopback by llama.cpp."""

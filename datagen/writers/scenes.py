@@ -1,0 +1,170 @@
+"""Where scenes come from: an LLM that invents them, or existing prompts; one at a time, none twice.
+
+Scenes are asked for in chains, each sent to its own settings and told what it gave before, so that chains run side by
+side. A request depends on its chain alone, never on how many prompts are wanted: a longer run begins with the same
+calls as a shorter one.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from datagen import safety
+from datagen.llm.messages import Ask, Message, Request
+from datagen.recipe import Recipe
+from datagen.records import Principle
+from datagen.text import quality
+from datagen.writers.assignments import Slot
+from datagen.writers.replies import Scenes, scenes_of
+from datagen.writers.templates import SYSTEM, Template
+from datagen.writers.wordings import describe
+
+SETTINGS = 4  # settings a chain is sent to
+TOLD = 60  # of the scenes that a chain gave, so many are told it: the last ones
+TRIES = 3  # askings in a row that fail, or give hardly anything new, after which a chain counts as used up
+HARDLY = 0.1
+
+
+class Source(Protocol):
+    """Gives scenes to places."""
+
+    drops: collections.Counter[str]
+
+    def supply(self, slots: Sequence[Slot]) -> list[Slot]:
+        """The places that have a scene now, in order; those that are missing can never have one."""
+
+    def trouble(self, slot: Slot) -> str | None:
+        """The content error for which a place got no scene; None if there simply are no more."""
+
+
+class Existing:
+    """Prompts that exist already, each for one place."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.drops: collections.Counter[str] = collections.Counter()
+        self._texts: Iterator[str] = iter(texts)
+
+    def supply(self, slots: Sequence[Slot]) -> list[Slot]:
+        """The next texts that can be read, to the places in order."""
+        return [dataclasses.replace(slot, scene=text) for slot, text in zip(slots, self._sound(), strict=False)]
+
+    def _sound(self) -> Iterator[str]:
+        for text in self._texts:
+            if reason := problem(text):
+                self.drops[reason] += 1
+            else:
+                yield quality.clean(text)
+
+    def trouble(self, slot: Slot) -> str | None:
+        """Nothing fails here."""
+        return None
+
+
+@dataclasses.dataclass
+class _Chain:
+    """One conversation about a principle's scenes."""
+
+    principle: Principle
+    settings: list[str]
+    had: list[str]
+    sample: int
+    tries: int = 0  # in a row, in vain
+    error: str | None = None
+
+
+class Invented:
+    """Scenes by an LLM. `before`: scenes by principle id that earlier runs had, which must not come again."""
+
+    def __init__(
+        self, recipe: Recipe, ask: Ask, templates: dict[str, Template], before: dict[str, list[str]], sample: int
+    ) -> None:
+        self.drops: collections.Counter[str] = collections.Counter()
+        self._recipe, self._ask, self._templates = recipe, ask, templates
+        self._before, self._sample = before, sample
+        self._seen = {_normal(scene) for scenes in before.values() for scene in scenes}
+        self._stock: dict[str, collections.deque[str]] = collections.defaultdict(collections.deque)
+        self._chains: dict[str, collections.deque[_Chain]] = {}
+        self._vain = 0  # rounds in a row in which no chain gave anything to speak of
+
+    def supply(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Places with scenes of their first principle, asking for as many more as are short."""
+        wanted = collections.Counter(slot.principle.principle_id for slot in slots)
+        principles = {slot.principle.principle_id: slot.principle for slot in slots}
+        while calls := [chain for name in wanted for chain in self._short(principles[name], wanted[name])]:
+            replies = self._ask([self._request(chain) for chain in calls])
+            for chain, reply in zip(calls, replies, strict=True):
+                self._take(chain, reply.value.scenes if isinstance(reply.value, Scenes) else [], reply.error)
+            self._vain = self._vain + 1 if all(chain.tries for chain in calls) else 0
+        given = []
+        for slot in slots:
+            if stock := self._stock[slot.principle.principle_id]:
+                given.append(dataclasses.replace(slot, scene=stock.popleft()))
+        return given
+
+    def trouble(self, slot: Slot) -> str | None:
+        """The last error of the principle's chains, if each that was tried in vain ended with one."""
+        tried = [chain for chain in self._chains.get(slot.principle.principle_id, ()) if chain.tries]
+        return tried[-1].error if all(chain.error for chain in tried) and tried else None
+
+    def _short(self, principle: Principle, wanted: int) -> list[_Chain]:
+        """The chains to ask so that a principle has its scenes; none if it has, or if all are used up."""
+        name, llm = principle.principle_id, self._recipe.llm
+        if name not in self._chains:
+            count = math.ceil(len(llm.angles) / SETTINGS)
+            # Every so-manieth setting: neighbours in the list are alike.
+            self._chains[name] = collections.deque(
+                _Chain(principle, list(llm.angles[k::count]), list(self._before.get(name, [])), self._sample)
+                for k in range(count)
+            )
+        calls = math.ceil((wanted - len(self._stock[name])) / llm.scenes)
+        if calls < 1 or self._vain == TRIES:
+            return []
+        chosen = [chain for chain in self._chains[name] if chain.tries < TRIES][:calls]
+        for chain in chosen:  # who was asked goes to the end
+            self._chains[name].remove(chain)
+            self._chains[name].append(chain)
+        return chosen
+
+    def _request(self, chain: _Chain) -> Request:
+        text = self._templates["scenes"].fill(
+            count=self._recipe.llm.scenes,
+            principle=describe([chain.principle]),
+            settings="\n".join(f"- {setting}" for setting in chain.settings),
+            had="\n".join(f"- {scene}" for scene in chain.had[-TOLD:]) or "none yet",
+        )
+        return Request(
+            (Message("system", self._templates[SYSTEM].text), Message("user", text)),
+            scenes_of(self._recipe.llm.scenes), "prompts", chain.sample,
+            self._recipe.llm.temperature, self._recipe.llm.max_tokens,
+        )  # fmt: skip
+
+    def _take(self, chain: _Chain, scenes: list[str], error: str | None) -> None:
+        fresh = []
+        for scene in scenes:
+            if reason := problem(scene):
+                self.drops[f"scene: {reason}"] += 1
+            elif (text := quality.clean(scene)) and _normal(text) not in self._seen:
+                self._seen.add(_normal(text))
+                fresh.append(text)
+            else:
+                self.drops["scene: had before"] += 1
+        self._stock[chain.principle.principle_id].extend(fresh)
+        chain.had += fresh
+        chain.error = error
+        if error or len(fresh) < HARDLY * len(scenes):
+            chain.tries, chain.sample = chain.tries + 1, chain.sample + 1
+        else:
+            chain.tries = 0
+
+
+def problem(text: str) -> str | None:
+    """Why a text cannot be a scene, or None."""
+    return safety.refusal(text) or quality.check(quality.clean(text))
+
+
+def _normal(text: str) -> str:
+    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())

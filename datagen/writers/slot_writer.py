@@ -1,0 +1,156 @@
+"""The writer that fills places: each gets a scene, is worded, and is kept or emptied again, until all are filled.
+
+A row whose reply failed stays, with its error, for the next run. A row that a filter drops is counted, and its place
+gets another scene. Rows are a function of the replies: a run that was killed asks the same again, out of the cache.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from datagen.errors import RecipeError
+from datagen.llm.messages import Ask
+from datagen.recipe import Profile, Recipe
+from datagen.records import Principle, Prompt, Written
+from datagen.text import token_budget
+from datagen.writers import coverage, existing, principles, templates, wordings
+from datagen.writers.acceptance import Shelf, bind
+from datagen.writers.assignments import Slot, deal
+from datagen.writers.drafts import ByLlm, Draft, of_existing
+from datagen.writers.scenes import Existing, Invented, Source
+
+PATIENCE = 40  # rows at least, of which HARDLY became none, after which a source counts as used up
+HARDLY = 0.05
+Dropped = dict[str, collections.Counter[str]]  # principle id → reason → how many
+
+
+class SlotWriter:
+    """Fills the places of a run with an LLM's texts or with existing prompts."""
+
+    def __init__(self, recipe: Recipe, profile: Profile, ask: Ask | None, say: Callable[[str], None]) -> None:
+        self.recipe, self.profile, self._say = recipe, profile, say
+        self._writer = recipe.writer(profile)
+        self._ask = ask
+        self._templates = templates.load(sorted(templates.VARIABLES)) if ask else {}
+
+    def principles(self) -> Written[Principle]:
+        """The taxonomy's principles, then as many as the recipe wants of those that the LLM adds."""
+        chosen = principles.selected(self.profile)
+        if self._ask is None or not self.recipe.llm.widen:
+            return Written(chosen)
+        new = principles.widen(self.recipe, self.profile, self._ask, self._templates)
+        if len(new.rows) < self.recipe.llm.widen:
+            self._say(f"principles: the LLM had {len(new.rows)} new ones, {self.recipe.llm.widen} were asked for")
+        return Written([*chosen, *new.rows], new.drops)
+
+    def prompts(self, principles: list[Principle]) -> Written[Prompt]:
+        """All rows of the run in the order of their places."""
+        slots = self._deal(principles)
+        rows, dropped = self._fill(slots, [])
+        if missing := [slot for slot in slots if slot.number not in rows]:
+            raise RecipeError(self._used_up(len(slots) - len(missing), len(slots), _total(dropped)))
+        ordered = [rows[slot.number] for slot in slots]
+        for line in coverage.shortages(principles, ordered, len(slots), dropped):
+            self._say(f"prompts: {line}; the same command tries again")
+        return Written(bind(ordered, [], self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
+
+    def mend(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
+        """The rows with those that failed tried again; what cannot be had now stays as it was."""
+        slots = [
+            dataclasses.replace(slot, scene=row.scene, sample=row.sample + 1)
+            for slot, row in zip(self._deal(principles), rows, strict=True)
+            if row.error is not None
+        ]
+        mended, dropped = self._fill(slots, rows)
+        # What had no luck counts the try all the same, so that the next one asks something new.
+        mended = {slot.number: dataclasses.replace(rows[slot.number], sample=slot.sample) for slot in slots} | mended
+        after = [mended.get(number, row) for number, row in enumerate(rows)]
+        return Written(bind(after, rows, self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
+
+    def _deal(self, principles: list[Principle]) -> list[Slot]:
+        return deal(self.recipe, principles, llm_words=self._writer == "llm")
+
+    def _fill(self, slots: Sequence[Slot], before: Sequence[Prompt]) -> tuple[dict[int, Prompt], Dropped]:
+        """Rows by place, and drops. Places for which nothing more could be had are missing."""
+        source, draft = self._means(slots, before)
+        shelf = Shelf(
+            token_budget.Fit(self.profile.model, self.profile.revision), before, neutral_only=self._writer != "file"
+        )
+        rows: dict[int, Prompt] = {}
+        dropped: Dropped = collections.defaultdict(collections.Counter)
+        todo, patience = list(slots), _Patience()
+        while todo:
+            bare = [slot for slot in todo if not slot.scene]
+            told = sorted([*(slot for slot in todo if slot.scene), *source.supply(bare)], key=lambda slot: slot.number)
+            drafts = list(zip(told, draft(told), strict=True))
+            good = [(slot, row) for slot, row in drafts if row.error is None]
+            rows |= {slot.number: row for slot, row in drafts if row.error is not None}
+            for (slot, row), reason in zip(good, shelf.take(good), strict=True):
+                if reason is None:
+                    rows[slot.number] = row
+                else:
+                    dropped[slot.principle.principle_id][reason] += 1
+            if not told or patience.ends(len(told), sum(slot.number in rows for slot in told)):
+                break
+            todo = [dataclasses.replace(slot, scene="") for slot in todo if slot.number not in rows]
+        for slot in todo:
+            if slot.number not in rows and (error := source.trouble(slot)):
+                rows[slot.number] = slot.failed(error, self._author())
+        dropped[""] = source.drops  # of scenes, before they were anybody's
+        return rows, dropped
+
+    def _means(self, slots: Sequence[Slot], before: Sequence[Prompt]) -> tuple[Source, Draft]:
+        """Where scenes come from, and how they are worded."""
+        if self._writer in ("modifier", "file"):
+            wordings.check([principle for slot in slots for principle in slot.principles], self._writer)
+        draft: Draft = of_existing(self.recipe)
+        if self._ask is not None:
+            draft = ByLlm(self.recipe, self._ask, self._templates, modifier=self._writer == "modifier")
+        if self.recipe.prompts.source:
+            used = {row.scene for row in before}
+            texts = existing.prompts(self.recipe.prompts.source, self.recipe.prompts.column, self.recipe.seed)
+            return Existing(text for text in texts if text not in used), draft
+        assert self._ask is not None  # the recipe has refused a writer without an LLM and without a source
+        had: dict[str, list[str]] = {}
+        for row in before:
+            if row.scene:
+                had.setdefault(row.principle_id, []).append(row.scene)
+        sample = max((slot.sample for slot in slots), default=0)
+        return Invented(self.recipe, self._ask, self._templates, had, sample), draft
+
+    def _author(self) -> str:
+        return self.recipe.llm.model or "llm"
+
+    def _used_up(self, had: int, wanted: int, drops: dict[str, int]) -> str:
+        """What to say when there are too few."""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items(), key=lambda item: -item[1]))
+        who = f"the source {self.recipe.prompts.source}" if self.recipe.prompts.source else "the LLM"
+        advice = "give a longer source" if self.recipe.prompts.source else (
+            "take another model, a higher llm.temperature or more llm.angles; replies are kept and not bought again"
+        )  # fmt: skip
+        return (
+            f"{who} gives only {had} distinct prompts, {wanted} were asked for (dropped: {reasons or 'none'}): set "
+            f"prompts.count to {had} or less, or {advice}"
+        )
+
+
+def _total(dropped: Dropped) -> dict[str, int]:
+    """Drops by reason, those of all principles together."""
+    return dict(sum(dropped.values(), collections.Counter()))
+
+
+class _Patience:
+    """Notices that hardly any row is kept: of the last rounds, as many as make PATIENCE rows."""
+
+    def __init__(self) -> None:
+        self._rounds: collections.deque[tuple[int, int]] = collections.deque()
+
+    def ends(self, tried: int, kept: int) -> bool:
+        """Note a round; True if it is not worth going on."""
+        self._rounds.append((tried, kept))
+        while sum(tried for tried, _ in self._rounds) - self._rounds[0][0] >= PATIENCE:
+            self._rounds.popleft()
+        total = sum(tried for tried, _ in self._rounds)
+        return total >= PATIENCE and sum(kept for _, kept in self._rounds) < HARDLY * total

@@ -1,0 +1,115 @@
+"""The estimate: it counts the writer's own requests, prices them, and says what it does not know."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from datagen import recipe as recipes
+from datagen.commands import doctor
+from datagen.commands import estimate as estimates
+from datagen.errors import RecipeError
+from datagen.recipe import Recipe
+from datagen.writers.rehearsal import plan_calls
+
+LLM = 'profiles.sd15.writer="llm"'
+
+
+def load(*settings: str) -> Recipe:
+    return recipes.load("pick-style", [LLM, "prompts.count=40", *settings])
+
+
+@pytest.fixture(autouse=True)
+def priced(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATAGEN_LLM_BASE_URL", "OPENAI_BASE_URL", "DATAGEN_PRICES", "OPENAI_API_KEY", "DATAGEN_LLM_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATAGEN_LLM_MODEL", "gpt-4.1-mini")
+    monkeypatch.setattr(doctor, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 80.0))  # looking imports torch
+
+
+def shown(recipe: Recipe, profile: str = "sd15", *, batch: bool = False) -> str:
+    text = io.StringIO()
+    estimates.show(recipe, profile, Console(file=text, width=160), batch=batch)
+    return text.getvalue()
+
+
+def test_it_counts_what_the_writer_would_ask() -> None:
+    recipe = load()
+    calls = plan_calls(recipe, recipe.profile("sd15"))
+    took = estimates.estimate(recipe, "sd15")
+    assert took.stages["prompts"].calls == len(calls) > 40
+    assert took.calls == len(calls) + 1  # the probe
+    characters = sum(len(message.text) for call in calls for message in call.request.messages)
+    assert characters / 6 < took.input_tokens < characters / 2
+    assert took.cost == pytest.approx((took.input_tokens * 0.4 + took.output_tokens * 1.6) / 1e6)
+
+
+def test_it_grows_with_the_recipe() -> None:
+    small, large = estimates.estimate(load(), "sd15"), estimates.estimate(load("prompts.count=400"), "sd15")
+    assert 7 < large.calls / small.calls < 11 and large.images == 10 * small.images
+    assert large.gpu_hours == pytest.approx(10 * small.gpu_hours)
+
+
+def test_the_batch_api_is_half_and_probes_nothing() -> None:
+    live, batch = estimates.estimate(load(), "sd15"), estimates.estimate(load(), "sd15", batch=True)
+    assert batch.stages["prompts"].cost == pytest.approx((live.stages["prompts"].cost or 0) / 2)
+    assert "probe" not in batch.stages
+
+
+def test_a_grammar_costs_nothing() -> None:
+    took = estimates.estimate(recipes.load("pick-style", []), "embedded")
+    assert (took.calls, took.cost, took.model, took.gpu_hours, took.stages) == (0, 0.0, "", 0.0, {})
+    assert took.images > 0 and took.disk_bytes > 0
+    assert "no LLM calls, no cost" in shown(recipes.load("pick-style", []), "embedded")
+
+
+def test_a_server_on_this_machine_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAGEN_LLM_BASE_URL", "http://127.0.0.1:8000/v1")
+    monkeypatch.setenv("DATAGEN_LLM_MODEL", "anything")
+    assert estimates.estimate(load(), "sd15").cost == 0
+    monkeypatch.setenv("DATAGEN_LLM_BASE_URL", "local:/models/small.gguf")
+    monkeypatch.delenv("DATAGEN_LLM_MODEL")
+    took = estimates.estimate(load(), "sd15")
+    assert (took.cost, took.model) == (0, "small")
+
+
+def test_a_model_without_a_price_is_said_so_and_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAGEN_LLM_MODEL", "nobodys-model")
+    assert estimates.estimate(load(), "sd15").cost is None
+    assert "'nobodys-model' has no price: set DATAGEN_PRICES" in shown(load())
+    monkeypatch.delenv("DATAGEN_LLM_MODEL")
+    assert "no model is named (DATAGEN_LLM_MODEL)" in shown(load())
+
+
+def test_the_users_prices_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text('[models."gpt-4.1-mini"]\ninput = 4\noutput = 16\n')
+    cheap = estimates.estimate(load(), "sd15").cost or 0
+    monkeypatch.setenv("DATAGEN_PRICES", str(tmp_path / "prices.toml"))
+    assert estimates.estimate(load(), "sd15").cost == pytest.approx(10 * cheap)
+
+
+def test_gpu_hours_follow_images_steps_and_device() -> None:
+    recipe = load()
+    seconds = estimates.SECONDS["A100"]["sd15"] * recipe.profile("sd15").steps / 30
+    assert estimates.estimate(recipe, "sd15").gpu_hours == pytest.approx(80 * seconds / 3600)
+    fast = estimates.estimate(recipe, "sd15", device="H100")
+    assert fast.device == "H100" and fast.gpu_hours < estimates.estimate(recipe, "sd15").gpu_hours
+    big = estimates.estimate(load('profiles.sdxl.writer="offline"'), "sdxl")
+    assert big.gpu_hours > 3 * fast.gpu_hours
+
+
+def test_what_is_shown() -> None:
+    text = shown(load())
+    assert "gpt-4.1-mini, from nothing: replies in the cache cost nothing" in text
+    assert "80 images" in text and "GPU hours on one H100" in text and "MB of disk" in text
+    assert "$" in text and "prompts" in text and "together" in text
+    assert "through the Batch API" in shown(load(), batch=True)
+
+
+def test_an_unknown_profile_is_the_users_error() -> None:
+    recipe = recipes.load("pick-style", [])
+    with pytest.raises(RecipeError, match="no profile 'sd3'"):
+        estimates.estimate(recipe, "sd3")

@@ -1,0 +1,314 @@
+"""`datagen judge`: what comes out, what becomes a row with its error, and what is one line with exit code 2."""
+
+import csv
+import gc
+import io
+import random
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from datagen import cli, judges
+from datagen.commands import judge as judging
+from datagen.errors import InputError, ModelError, RunError
+from datagen.world import captions, grammar, render
+
+TEXTS = ("a chef", "a wizard in the park")
+
+
+class Shy:
+    """A judge that abstains on texts of an odd length; it says how often it was asked, and can fail."""
+
+    name, version, scale, absolute = "world", "9", 1.0, False
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.fails: BaseException | None = None
+
+    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+        self.asked.append(len(images))
+        if self.fails is not None and len(self.asked) > 1:
+            raise self.fails
+        return np.array([float("nan") if len(text) % 2 else float(len(text)) for text in prompts])
+
+
+@pytest.fixture
+def shy(monkeypatch: pytest.MonkeyPatch) -> Shy:
+    it = Shy()
+    monkeypatch.setattr(judges, "load", lambda name, choice: it)
+    return it
+
+
+def put(folder: Path, name: str, prompt: str | None, image: bytes | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    if image is None:
+        Image.new("RGB", (8, 8), "red").save(folder / f"{name}.png")
+    else:
+        (folder / f"{name}.png").write_bytes(image)
+    if prompt is not None:
+        (folder / f"{name}.txt").write_text(prompt)
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    table = pq.read_table(path)
+    assert table.schema.equals(judging.SCHEMA)
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def test_the_caption_of_a_picture_scores_above_another_s_by_both_judges(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    scenes = [grammar.sample_scene(rng) for _ in range(6)]
+    texts = [captions.caption(scene, grammar.ATTRIBUTES, rng) for scene in scenes]
+    for k, scene in enumerate(scenes):
+        for kind, text in (("right", texts[k]), ("wrong", texts[k - 1])):
+            put(tmp_path / "d", f"{k}-{kind}", text)
+            render.render(scene).save(tmp_path / "d" / f"{k}-{kind}.png")
+    summary = judging.judge_path(tmp_path / "d", ["clip", "world"], tmp_path / "x.parquet")
+    assert summary == judging.Summary(images=12, scored=24, errors=0)
+    values = {(row["path"], row["judge"]): row["value"] for row in rows(tmp_path / "x.parquet")}
+    for k in range(6):
+        assert values[f"{k}-right.png", "world"] == 1.0
+        for judge in ("clip", "world"):
+            assert values[f"{k}-right.png", judge] > values[f"{k}-wrong.png", judge]
+
+
+def test_a_judge_that_abstains_leaves_null_and_no_error(shy: Shy, tmp_path: Path) -> None:
+    put(put(tmp_path / "d", "a", "four"), "b", "three")
+    summary = judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet")
+    assert summary == judging.Summary(images=2, scored=1, errors=0)
+    assert [(row["value"], row["error"], row["judge_version"]) for row in rows(tmp_path / "x.parquet")] == [
+        (4.0, None, "9"),
+        (None, None, "9"),
+    ]
+
+
+def test_it_streams_and_tells_how_far_it_is_and_a_judge_named_twice_is_one(shy: Shy, tmp_path: Path) -> None:
+    count = judging.CHUNK + 3
+    for k in range(count):
+        put(tmp_path / "d", f"{k:03}", "four")
+    told: list[tuple[str, int, int]] = []
+    judging.judge_path(
+        tmp_path / "d", ["world", "world"], tmp_path / "x.parquet", progress=lambda *at: told.append(at)
+    )
+    assert shy.asked == [judging.CHUNK, 3]
+    assert told == [("judge", judging.CHUNK, count), ("judge", count, count)]
+    assert [row["path"] for row in rows(tmp_path / "x.parquet")] == [f"{k:03}.png" for k in range(count)]
+
+
+def truncated_png() -> bytes:
+    """Half of a picture."""
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, "PNG")
+    return buffer.getvalue()[: len(buffer.getvalue()) // 2]
+
+
+def large_png() -> bytes:
+    """200 megapixels in 25 kilobytes."""
+    buffer = io.BytesIO()
+    Image.new("1", (20_000, 10_000)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+CONTENT: dict[str, tuple[Callable[[], bytes] | None, str | None, str]] = {
+    "corrupt": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(100), "four", "the image cannot be decoded"),
+    "truncated": (truncated_png, "four", "the image cannot be decoded"),
+    "empty": (lambda: b"", "four", "the image cannot be decoded"),
+    "200 megapixels": (large_png, "four", "the image is too large: over 100 megapixels"),
+    "no sidecar": (None, None, "no prompt: expected bad.txt beside the image"),
+    "empty sidecar": (None, "", "no prompt: bad.txt is empty"),
+    "100,000 characters": (None, "x" * 100_000, "refused: text of 100,000 characters"),
+    "refused": (None, "a nude child", "refused: sexual content involving minors"),
+}
+
+
+@pytest.mark.parametrize("what", CONTENT)
+def test_what_is_wrong_with_one_image_is_its_row_and_harms_nobody_else(what: str, shy: Shy, tmp_path: Path) -> None:
+    make, prompt, error = CONTENT[what]
+    folder = put(put(tmp_path / "d", "a", "four"), "z", "sixsix")
+    put(folder, "bad", prompt, make() if make else None)
+    summary = judging.judge_path(folder, ["world"], tmp_path / "x.parquet")
+    assert summary == judging.Summary(images=3, scored=2, errors=1)
+    first, bad, last = rows(tmp_path / "x.parquet")
+    assert (first["value"], last["value"]) == (4.0, 6.0)
+    assert bad["value"] is None and bad["error"].startswith(error) and len(bad["error"]) < 300
+    assert len(bad["prompt"]) < 10
+    assert shy.asked == [2]
+
+
+def test_a_folder_of_nothing_but_failures_is_judged_all_the_same(tmp_path: Path) -> None:
+    put(put(tmp_path / "d", "a", None), "b", "four", b"no image")
+    assert judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet").errors == 2
+
+
+def test_a_csv_that_names_files_that_are_not_there_is_a_row_each(shy: Shy, tmp_path: Path) -> None:
+    put(tmp_path / "d", "a", None)
+    with (tmp_path / "p.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "prompt"), ("a.png", "four"), ("gone.png", "four"), ("", "four")])
+    summary = judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet", prompts=tmp_path / "p.csv")
+    assert summary == judging.Summary(images=3, scored=1, errors=2)
+    errors = [row["error"] for row in rows(tmp_path / "x.parquet")]
+    assert errors == [None, "there is no such file", "no image: the cell is empty"]
+
+
+def test_a_set_of_pairs_is_judged_image_by_image(shy: Shy, tmp_path: Path) -> None:
+    put(tmp_path / "d", "a", None)
+    cell = {"bytes": (tmp_path / "d" / "a.png").read_bytes(), "path": "a.png"}
+    table = pa.table({"chosen": [cell], "rejected": [{"bytes": b"cut", "path": "b.png"}], "prompt": ["four"]})
+    pq.write_table(table, tmp_path / "pairs.parquet")
+    judging.judge_path(tmp_path / "pairs.parquet", ["world"], tmp_path / "x.parquet")
+    good, bad = rows(tmp_path / "x.parquet")
+    assert (good["path"], good["value"]) == ("pairs.parquet#0/chosen", 4.0)
+    assert bad["path"] == "pairs.parquet#0/rejected" and "cannot be decoded" in bad["error"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), RuntimeError("boom"), OSError(28, "No space left on device")])
+def test_what_stops_half_way_leaves_what_was_there_before(stop: BaseException, shy: Shy, tmp_path: Path) -> None:
+    for k in range(judging.CHUNK + 1):
+        put(tmp_path / "d", f"{k}", "four")
+    out = tmp_path / "scores" / "x.parquet"
+    out.parent.mkdir()
+    out.write_text("before")
+    shy.fails = stop
+    with pytest.raises(type(stop)):
+        judging.judge_path(tmp_path / "d", ["world"], out)
+    assert out.read_text() == "before"
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    put(tmp_path / "d", "a", "four")
+    monkeypatch.setattr(judging.os, "fsync", full)
+    out = tmp_path / "scores" / "x.parquet"
+    with pytest.raises(RunError, match="cannot write .*: No space left on device; nothing was left there"):
+        judging.judge_path(tmp_path / "d", ["world"], out)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_the_images_or_the_prompts_are_never_overwritten_with_their_scores(shy: Shy, tmp_path: Path) -> None:
+    put(tmp_path / "d", "a", None)
+    data = tmp_path / "d.parquet"
+    pq.write_table(pa.table({"image": [(tmp_path / "d" / "a.png").read_bytes()], "prompt": ["four"]}), data)
+    listed = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"image": ["a.png"], "prompt": ["four"]}), listed)
+    (tmp_path / "link.parquet").symlink_to(data)
+    before = {path: path.read_bytes() for path in (data, listed)}
+    for path, out, prompts in (
+        (data, data, None),
+        (data, tmp_path / "d" / ".." / "d.parquet", None),
+        (data, tmp_path / "link.parquet", None),
+        (tmp_path / "d", listed, listed),
+    ):
+        with pytest.raises(RunError, match="is what is judged; give another name"):
+            judging.judge_path(path, ["world"], out, prompts=prompts)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_errors_are_raised_before_a_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*arguments: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(judges, "load", load)
+    out = tmp_path / "x.parquet"
+    with pytest.raises(ModelError, match="no judge was named; known: clip, world"):
+        judging.judge_path(tmp_path, [], out)
+    with pytest.raises(ModelError, match="did you mean 'world'"):
+        judging.judge_path(tmp_path, ["clip", "wrold"], out)
+    with pytest.raises(InputError, match="holds no images"):
+        judging.judge_path(tmp_path, ["clip"], out)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Run the command in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["datagen", "judge", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+        raise SystemExit(0)
+    return int(stop.value.code or 0)
+
+
+def test_the_command_says_what_it_did(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(put(put(tmp_path / "d", "a", "a chef"), "b", "nothing known"), "c", None)
+    out = tmp_path / "new" / "folder" / "x.parquet"
+    assert call(monkeypatch, tmp_path / "d", "--judges", " world, ,", "--out", out) == 0
+    assert capsys.readouterr().out == f"3 images, 1 scored, 1 errors: {out}\n"
+    assert len(rows(out)) == 3
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "no folder": (["nowhere"], "there is no nowhere"),
+    "no images": (["empty"], "empty holds no images"),
+    "a name that no file can have": (["x" * 5_000], "there is no xxx"),
+    "zero bytes": (["zero.parquet"], "zero.parquet is empty (0 bytes)"),
+    "truncated": (["cut.parquet"], "cut.parquet is no readable Parquet file"),
+    "no table": (["d/a.png"], "neither a folder of images nor a Parquet file"),
+    "unknown judge": (["d", "--judges", "wrold"], "no judge is called 'wrold'; did you mean 'world'"),
+    "no judge": (["d", "--judges", ","], "no judge was named"),
+    "unknown column": (["data.parquet", "--image-column", "imag"], "no column 'imag'; did you mean 'image'"),
+    "unknown prompt column": (["data.parquet", "--prompt-column", "text"], "no column 'text'; known: image, prompt"),
+    "unknown CLIP": (["d", "--judges", "clip", "--clip-model", "ViT-L-14/opnai"], "no CLIP model is called"),
+    "no CLIP folder": (["d", "--judges", "clip", "--clip-model", "./empty"], "empty is no open_clip folder"),
+    "no prompts": (["d", "--prompts", "gone.csv"], "cannot read gone.csv as CSV"),
+    "prompts for a file": (["data.parquet", "--prompts", "p.csv"], "--prompts names prompts for a folder"),
+    "prompts without files": (["d", "--prompts", "p.csv"], "p.csv has no column 'image' with the files"),
+    "out in a system folder": (["d", "--out", "/proc/x.parquet"], "cannot write /proc/x.parquet"),
+    "out under a file": (["d", "--out", "p.csv/x.parquet"], "cannot write p.csv/x.parquet"),
+    "out is a folder": (["d", "--out", "empty"], "empty is a folder; give the name of a Parquet file"),
+    "out has no name": (["d", "--out", "x" * 5_000], "cannot write xxx"),
+    "out is the input": (["data.parquet", "--out", "data.parquet"], "data.parquet is what is judged"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_cannot_be_used_is_one_line_and_exit_code_2_and_nothing_is_written_or_lost(
+    what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "d", "a", "a chef")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "zero.parquet").touch()
+    (tmp_path / "p.csv").write_text("x,prompt\n1,a chef\n")
+    table = pa.table({"image": [(tmp_path / "d" / "a.png").read_bytes()], "prompt": ["a chef"]})
+    pq.write_table(table, "data.parquet")
+    (tmp_path / "cut.parquet").write_bytes(Path("data.parquet").read_bytes()[:-9])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    arguments, line = BAD[what]
+    defaults = {"--judges": "world", "--out": "x.parquet"}
+    given = [part for name, value in defaults.items() if name not in arguments for part in (name, value)]
+    assert call(monkeypatch, *arguments, *given) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    (error,) = told.err.splitlines()
+    assert error.startswith("error: ") and line in error
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_damage_that_shows_half_way_is_one_line_and_nothing_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    table = pa.table({"image": [rng.bytes(2_000) for _ in range(200)], "prompt": ["a chef"] * 200})
+    pq.write_table(table, tmp_path / "d.parquet", row_group_size=50)
+    data = bytearray((tmp_path / "d.parquet").read_bytes())
+    data[len(data) // 2 : len(data) * 3 // 4] = b"\xff" * (len(data) * 3 // 4 - len(data) // 2)
+    (tmp_path / "d.parquet").write_bytes(data)
+    out = tmp_path / "x.parquet"
+    assert call(monkeypatch, tmp_path / "d.parquet", "--judges", "world", "--out", out) == 2
+    gc.collect()  # nothing may complain on its way out
+    *progress, error = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and "is damaged after row" in error
+    assert all(line.startswith("judge: ") for line in progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["d.parquet"]

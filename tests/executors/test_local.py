@@ -1,0 +1,71 @@
+"""Executors: every shard once, a second try, and user errors that end everything."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from shard_work import always_fail, fail_first, square
+
+from datagen import executors
+from datagen import recipe as recipes
+from datagen.errors import ModelError
+from datagen.executors import Failure
+from datagen.executors.local import local
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_shard_is_done_once(workers: int) -> None:
+    assert sorted(local(square, [3, 1, 2], workers)) == [(1, 1), (2, 4), (3, 9)]
+    assert list(local(square, [], workers)) == []
+
+
+def test_a_second_try_mends_what_failed_once(tmp_path: Path) -> None:
+    results = dict(local(functools.partial(fail_first, tmp_path), [0, 1, 2, 3], 2))
+    assert set(results) == {0, 1, 2, 3}
+    assert all(isinstance(result, int) and result != os.getpid() for result in results.values())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_failures_are_yielded_with_their_reason(workers: int) -> None:
+    results = dict(local(always_fail, [0, 1], workers))
+    assert all(isinstance(result, Failure) for result in results.values())
+    assert {getattr(result, "reason", "") for result in results.values()} == {
+        "ValueError: never 0",
+        "ValueError: never 1",
+    }
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_user_error_ends_everything(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        list(local(functools.partial(fail_first, tmp_path), [5, 5], workers))
+
+
+BARS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from datagen.executors.local import local
+from shard_work import with_a_bar
+if __name__ == "__main__":
+    print(sorted(local(with_a_bar, [3, 4], 2)))
+"""
+
+
+def test_workers_that_are_ended_leave_nothing_of_their_bars_behind(tmp_path: Path) -> None:
+    (tmp_path / "bars.py").write_text(BARS)
+    command = [sys.executable, str(tmp_path / "bars.py"), str(Path(__file__).parents[1] / "support")]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert made.stdout == "[(3, 3), (4, 6)]\n" and "leaked" not in made.stderr
+
+
+def test_the_embedded_model_gets_a_core_each_and_a_larger_one_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles = recipes.load("pick-style", []).profiles
+    for cores, workers in ((1, 1), (2, 2), (64, executors.MOST_WORKERS)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        assert executors.default_workers(profiles["embedded"]) == workers
+        assert executors.default_workers(profiles["sdxl"]) == 1

@@ -1,0 +1,335 @@
+"""The pipeline over stages that need no model: resume, retry, failure, kill -9, and the bytes that come out."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from datagen import store
+from datagen.errors import EndpointError, MachineryError, RecipeError, RunError
+from datagen.pipeline import build
+from datagen.recipe import Recipe, load
+
+SUPPORT = Path(__file__).parents[1] / "support"
+STAGES = tuple(f"fake_stages.{name}" for name in ("principles", "prompts", "images", "scores", "pairs"))
+RECIPE = """
+name = "fake"
+license = "cc0-1.0"
+pairing = "contrast"
+[prompts]
+count = 22
+[images]
+shard_size = 4
+[profiles.embedded]
+model = "embedded"
+taxonomy = "none"
+grammar = "none"
+steps = 2
+guidance = 3
+width = 8
+height = 8
+judges = ["fake"]
+"""
+# What a killed process runs: the same pipeline over the same stages.
+CHILD = """
+import sys
+from pathlib import Path
+from datagen import recipe
+from datagen.pipeline import build
+if __name__ == "__main__":
+    build.STAGES = tuple(sys.argv[4].split(","))
+    print("ready", flush=True)
+    build.run(recipe.load(sys.argv[1], []), "embedded", Path(sys.argv[2]), workers=int(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put the fake stages in place; the folder whose files tell them to misbehave, with the log of their calls."""
+    folder = tmp_path / "switches"
+    folder.mkdir()
+    monkeypatch.setenv("FAKE_STAGES_DIR", str(folder))
+    monkeypatch.syspath_prepend(str(SUPPORT))
+    monkeypatch.setattr(build, "STAGES", STAGES)
+    return folder
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "fake.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def recipe(recipe_file: Path) -> Recipe:
+    return load(str(recipe_file), [])
+
+
+def calls(switches: Path, stage: str) -> list[int]:
+    """How many prompts each call of a stage was given."""
+    lines = (switches / "calls").read_text().splitlines() if (switches / "calls").exists() else []
+    return [int(line.split()[1]) for line in lines if line.split()[0] == stage]
+
+
+def dataset_bytes(out: Path) -> dict[str, bytes]:
+    folder = out / "dataset"
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def test_makes_a_dataset_and_then_has_nothing_to_do(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    first = build.run(recipe, "embedded", tmp_path / "out", progress=lambda *event: seen.append(event))
+    assert first.rows("prompts") == 22
+    assert first.rows("images") == 44
+    assert first.splits == {"train": 16, "test": 6}
+    assert ("images", 6, 6) in seen
+    assert sorted(calls(switches, "images")) == [2, 4, 4, 4, 4, 4]
+    before = dataset_bytes(tmp_path / "out")
+    second = build.run(recipe, "embedded", tmp_path / "out")
+    assert (second.made, second.splits) == (0, first.splits)
+    assert len(calls(switches, "images")) == 6
+    assert dataset_bytes(tmp_path / "out") == before
+
+
+def test_two_directories_and_any_number_of_workers_give_equal_bytes(
+    switches: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    build.run(recipe, "embedded", tmp_path / "one")
+    build.run(recipe, "embedded", tmp_path / "two", workers=3)
+    assert dataset_bytes(tmp_path / "one") == dataset_bytes(tmp_path / "two")
+
+
+def test_failed_content_is_kept_and_tried_again_for_its_prompts_alone(
+    switches: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "out", list[str]()
+    (switches / "content-images").touch()
+    broken = build.run(recipe, "embedded", out)
+    assert broken.plans["images"].total("errors") == 16
+    assert broken.plans["pairs"].drops() == {"no image": 8}
+    (switches / "calls").unlink()
+    still = build.run(recipe, "embedded", out, say=said.append)
+    assert still.made == 0
+    assert said == ["images: trying 16 failed rows again"]
+    assert sum(calls(switches, "images")) == 8
+    assert calls(switches, "scores") == calls(switches, "pairs") == []
+    (switches / "content-images").unlink()
+    mended = build.run(recipe, "embedded", out)
+    assert mended.plans["images"].total("errors") == 0
+    build.run(recipe, "embedded", tmp_path / "clean")
+    assert dataset_bytes(out) == dataset_bytes(tmp_path / "clean")
+
+
+def test_failed_prompts_are_mended_and_only_their_shards_are_made_again(
+    switches: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "out", list[str]()
+    (switches / "content-prompts").touch()
+    broken = build.run(recipe, "embedded", out)
+    assert (broken.plans["prompts"].total("errors"), broken.rows("images")) == (4, 36)  # 2, 7, 12 and 17 of 22
+    (switches / "calls").unlink()
+    (switches / "content-prompts").unlink()
+    mended = build.run(recipe, "embedded", out, say=said.append)
+    assert said == ["prompts: trying 4 failed rows again"]
+    assert calls(switches, "mend") == [4] and calls(switches, "prompts") == []
+    assert calls(switches, "images") == calls(switches, "pairs") == [4, 4, 4, 4]  # four of the six shards
+    assert mended.plans["prompts"].drops() == {"near-twin": 4}
+    assert mended.rows("pairs") == 22
+    build.run(recipe, "embedded", tmp_path / "clean")
+    assert dataset_bytes(out) == dataset_bytes(tmp_path / "clean")
+
+
+def test_prompts_that_nobody_can_mend_now_do_not_stop_the_rest(
+    switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fake_stages.prompts
+
+    def no_key(*_: object) -> None:
+        raise EndpointError("set OPENAI_API_KEY")
+
+    (switches / "content-prompts").touch()
+    build.run(recipe, "embedded", tmp_path / "out")
+    monkeypatch.setattr(fake_stages.prompts, "mend", no_key)
+    said = list[str]()
+    again = build.run(recipe, "embedded", tmp_path / "out", say=said.append)
+    assert again.made == 0
+    assert said[-1] == "prompts: the failed rows stay as they are: set OPENAI_API_KEY"
+
+
+def test_no_prompt_at_all_stops_with_what_failed(
+    switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fake_stages.prompts
+
+    (switches / "content-prompts").touch()
+    row = fake_stages.prompts._row(2, ["p"])
+    monkeypatch.setattr(fake_stages.prompts, "run", lambda context, shard: [row] * 3)
+    with pytest.raises(MachineryError, match=r"none of 3 prompts could be written \(refused: no\): rerun"):
+        build.run(recipe, "embedded", tmp_path / "out")
+
+
+def test_another_version_of_a_stage_derives_its_rows_anew_and_no_more_than_that(
+    switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fake_stages.prompts
+
+    out = tmp_path / "out"
+    build.run(recipe, "embedded", out)
+    (switches / "calls").unlink()
+    monkeypatch.setattr(fake_stages.prompts, "VERSION", 2)
+    assert build.run(recipe, "embedded", out).made == 1
+    assert (calls(switches, "prompts"), calls(switches, "images")) == ([0], [])
+    monkeypatch.setattr(fake_stages.prompts, "VERSION", 3)
+    (switches / "reworded-prompts").touch()
+    build.run(recipe, "embedded", out)
+    assert calls(switches, "images") == [4]  # the shard of row 9
+    assert build.run(recipe, "embedded", out).made == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failing_shard_is_tried_twice_then_listed(
+    switches: Path, recipe: Recipe, tmp_path: Path, workers: int
+) -> None:
+    out = tmp_path / "out"
+    (switches / "raise-scores").touch()
+    with pytest.raises(MachineryError, match=r"6 shards failed twice \(scores-00000, .*ZeroDivisionError"):
+        build.run(recipe, "embedded", out, workers=workers)
+    assert len(calls(switches, "scores")) == 12
+    assert "Traceback" in (out / "failures.txt").read_text()
+    (switches / "raise-scores").unlink()
+    assert build.run(recipe, "embedded", out).rows("pairs") == 22
+    assert len(calls(switches, "images")) == 6
+    assert not (out / "failures.txt").exists()
+
+
+def test_a_killed_worker_costs_one_try(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
+    (switches / "die-images").touch()
+    (switches / "once").touch()
+    summary = build.run(recipe, "embedded", tmp_path / "out", workers=2)
+    assert summary.rows("pairs") == 22
+
+
+def test_workers_that_keep_dying_are_listed(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
+    (switches / "die-images").touch()
+    with pytest.raises(MachineryError, match="2 shards failed twice .*SIGKILL"):
+        build.run(load(str(recipe_file), ["prompts.count=8"]), "embedded", tmp_path / "out", workers=2)
+
+
+def test_kill_at_any_moment_loses_only_shards_in_flight(
+    switches: Path, recipe: Recipe, recipe_file: Path, tmp_path: Path
+) -> None:
+    build.run(recipe, "embedded", tmp_path / "whole")
+    (switches / "calls").unlink()
+    (switches / "slow-images").touch()
+    out, workers, kills, rng = tmp_path / "out", 2, 6, random.Random(5)
+    command = [sys.executable, "-c", CHILD, str(recipe_file), str(out), str(workers), ",".join(STAGES)]
+    environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}{os.pathsep}{Path(__file__).parents[2]}"}
+    for _ in range(kills):
+        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(rng.uniform(0.0, 1.5))
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    (switches / "slow-images").unlink()
+    build.run(recipe, "embedded", out)
+    assert dataset_bytes(out) == dataset_bytes(tmp_path / "whole")
+    assert len(calls(switches, "images")) <= 6 + kills * workers
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_workers_end_when_their_parent_is_killed(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
+    (switches / "slow-images").touch()
+    command = [sys.executable, "-c", CHILD, str(recipe_file), str(tmp_path / "out"), "2", ",".join(STAGES)]
+    environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}{os.pathsep}{Path(__file__).parents[2]}"}
+    parent = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not calls(switches, "images"):
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    assert _group_ends(parent.pid)
+
+
+def _group_ends(group: int) -> bool:
+    """Whether all processes of a group are gone, or go within the time that a loaded machine may need."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(
+    switches: Path, recipe: Recipe, recipe_file: Path, tmp_path: Path
+) -> None:
+    (switches / "slow-images").touch()
+    (switches / "stuck-scores").touch()  # so that it cannot be over before it is interrupted, however busy the machine
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", CHILD, str(recipe_file), str(out), "2", ",".join(STAGES)]
+    environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}{os.pathsep}{Path(__file__).parents[2]}"}
+    child = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    while not (out / "tables/images/images-00000.parquet").exists():
+        time.sleep(0.02)
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.wait(timeout=60) != 0
+    assert _group_ends(child.pid)
+    assert store.Run(out).footer("images", 0) is not None
+    assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("size", [0, 700])
+def test_a_damaged_shard_is_named(switches: Path, recipe: Recipe, tmp_path: Path, size: int) -> None:
+    out = tmp_path / "out"
+    build.run(recipe, "embedded", out)
+    before = dataset_bytes(out)
+    shard = out / "tables/images/images-00002.parquet"
+    shard.write_bytes(shard.read_bytes()[:size])
+    with pytest.raises(
+        RunError, match=rf"images-00002.parquet is not a whole shard \({size} bytes\): delete it and rerun"
+    ):
+        build.run(recipe, "embedded", out)
+    shard.unlink()
+    build.run(recipe, "embedded", out)
+    assert dataset_bytes(out) == before
+
+
+def test_a_directory_of_another_recipe_is_refused(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
+    build.run(load(str(recipe_file), []), "embedded", tmp_path / "out")
+    other = load(str(recipe_file), ["prompts.count=21", "profiles.embedded.guidance=5"])
+    with pytest.raises(
+        RunError, match=r"another recipe \(profile.guidance 3.0 → 5.0, prompts.count 22 → 21\): choose"
+    ):
+        build.run(other, "embedded", tmp_path / "out")
+
+
+def test_a_recipe_without_prompts_is_refused(
+    switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fake_stages.prompts
+
+    monkeypatch.setattr(fake_stages.prompts, "run", lambda context, shard: [])
+    with pytest.raises(RecipeError, match="yield no prompt"):
+        build.run(recipe, "embedded", tmp_path / "out")
+
+
+def test_a_second_process_is_told_who_holds_the_run(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
+    def intrude(what: str, done: int, total: int) -> None:
+        with pytest.raises(RunError, match=f"in use by process {os.getpid()} on .* since .*: wait for it"):
+            build.run(recipe, "embedded", tmp_path / "out")
+
+    build.run(recipe, "embedded", tmp_path / "out", progress=intrude)
+    assert store.Run(tmp_path / "out").holder() is None

@@ -1,0 +1,143 @@
+"""Batches as functions of (seed, step, place): cut anywhere they are the same, and each loss finds its columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training import config, data
+from training.cache import latents
+from training.loop import batches
+from training.loop.batches import Batches, Draw, batch_rows, chosen_first, laid_out, relabelled, reranked
+from training.models import diffusion
+
+
+def drawing(folder: Path, dataset: Path, *more: str, **columns: Any) -> Batches:
+    """The batches of a run with these flags, on the pairs of `dataset` with these columns."""
+    settings = config.parse(["--data", str(dataset), "--model", str(folder), "--out", "x", "--batch", "8", *more])
+    pairs = dataclasses.replace(data.load(str(dataset)), **columns)
+    model = diffusion.load(str(folder))
+    store = latents.open_or_build(
+        model, pairs.images, batches.texts(pairs, settings), resolution=settings.resolution or model.resolution
+    )
+    return Batches(batches.samples(pairs, settings), store, model, settings)
+
+
+def tensors(draw: Draw) -> dict[str, torch.Tensor]:
+    values = {**vars(draw.batch), **vars(draw.batch.image_context()), "reward_gap": draw.reward_gap}
+    return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+
+
+def test_batches_cover_the_data_pass_by_pass() -> None:
+    seen = torch.cat([batch_rows(10, 4, seed=7, step=s) for s in range(5)])
+    assert sorted(seen[:10].tolist()) == sorted(seen[10:].tolist()) == list(range(10))
+    assert torch.equal(batch_rows(3, 8, seed=0, step=2), batch_rows(3, 8, seed=0, step=2))
+    assert len(batch_rows(3, 8, seed=0, step=2)) == 8
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("line", [["--method", "livo"], ["--method", "mapo", "--anchor", "0.3"], ["--method", "kto"]])
+def test_parts_are_what_the_whole_is_cut_into(
+    family: str, line: list[str], dataset: Path, request: pytest.FixtureRequest
+) -> None:
+    made = drawing(request.getfixturevalue(f"{family}_folder"), dataset, *line)
+    whole, part = made.draw(3, range(8)), made.draw(3, range(2, 5))
+    expected = whole.batch.part(slice(2, 5))
+    for name, value in tensors(part).items():
+        held = {**vars(expected), **vars(expected.image_context())}[name]
+        assert torch.equal(value, held), name
+    assert part.batch.company == expected.company
+    assert not torch.equal(whole.batch.latents, made.draw(4, range(8)).batch.latents)
+
+
+def test_images_of_a_pair_share_noise_and_timestep_but_for_kto(sd15_folder: Path, dataset: Path) -> None:
+    pair, alone = (drawing(sd15_folder, dataset, "--method", m).draw(0, range(8)).batch for m in ("dpo", "kto"))
+    for batch, shared in ((pair, True), (alone, False)):
+        chosen, rejected = batch.target.chunk(2)
+        assert torch.equal(chosen, rejected) == shared
+        assert torch.equal(*batch.timesteps.chunk(2)) == shared
+
+
+def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd15_folder: Path, dataset: Path) -> None:
+    plain, turned = (drawing(sd15_folder, dataset, "--method", "mapo", "--anchor", value) for value in ("0", "0.5"))
+    size, before, after = 8, plain.draw(0, range(8)).batch, turned.draw(0, range(8)).batch
+    empty = turned.store.contexts(torch.tensor([turned.store.text_row[""]]), torch.tensor([0])).hidden
+    lost = (after.context.hidden == empty).flatten(1).all(1)
+    assert torch.equal(lost, after.anchor) and not before.anchor.any()
+    assert 0 < lost.sum() < size
+    assert torch.equal(after.timesteps, before.timesteps)
+    for i in range(size):
+        sides = (i + size, i) if lost[i] else (i, i + size)
+        # The noise is shared by the two images of a pair, so swapping them swaps the noised latents.
+        assert torch.equal(after.latents[i], before.latents[sides[0]])
+        assert torch.equal(after.latents[i + size], before.latents[sides[1]])
+
+
+def test_company_is_another_principle_or_the_own_and_others(sd15_folder: Path, dataset: Path) -> None:
+    known = [f"principle {i % 4}" for i in range(12)]
+    made = drawing(sd15_folder, dataset, "--method", "livo", "--keep", "5", "--at-once", "4", principles=known)
+    seen = set()
+    for step in range(20):
+        batch = made.draw(step, range(8)).batch
+        for own, names in zip(batch.principles, batch.company, strict=True):
+            assert len(set(names)) == len(names) and set(names) <= set(known)
+            assert own in names if len(names) > 1 else own not in names
+            seen.add(len(names))
+    assert seen == {1, 2, 3, 4}
+    one = drawing(sd15_folder, dataset, "--method", "livo", principles=known).draw(0, range(8)).batch
+    assert {len(names) for names in one.company} == {1}
+    single = drawing(sd15_folder, dataset, "--method", "livo", principles=["only"] * 12).draw(0, range(8)).batch
+    assert single.company == [()] * 8
+
+
+def test_each_image_has_its_caption_for_dcpo_and_a_gap_of_rewards_for_capo(sd15_folder: Path, dataset: Path) -> None:
+    captions = {"chosen_captions": [f"c {i}" for i in range(12)], "rejected_captions": [f"r {i}" for i in range(12)]}
+    made = drawing(sd15_folder, dataset, "--method", "dcpo", **captions)
+    batch = made.draw(0, range(8)).batch
+    rows = batch_rows(12, 8, 0, 0).tolist()
+    found = [made.store.text_row[f"{side} {row}"] for side in "cr" for row in rows]
+    assert torch.equal(batch.context.hidden, made.store.contexts(torch.tensor(found), torch.zeros(16).long()).hidden)
+    rewards = {"chosen_rewards": [0.9] * 12, "rejected_rewards": [i / 20 for i in range(12)]}
+    gap = drawing(sd15_folder, dataset, "--method", "capo", **rewards).draw(0, range(8)).reward_gap
+    assert gap is not None and gap.tolist() == pytest.approx([0.9 - row / 20 for row in rows])
+
+
+def test_lists_of_any_length_find_their_images(sd15_folder: Path, dataset: Path) -> None:
+    relevance, members = laid_out([[0.1, 0.2, 0.3], [0.5, 0.6]])
+    assert torch.equal(relevance.isnan(), torch.tensor([[False] * 3, [False, False, True]]))
+    # Three places in a batch: two of the list of three, whose last image is there twice, and one of the list of two.
+    assert members[0].tolist() == [0, 3, 1] and members[1, :2].tolist() == [2, 5]
+    flat = chosen_first(torch.tensor([10, 11, 12, 12, 20, 21]))
+    assert flat[members[0]].tolist() == [10, 11, 12] and flat[members[1, :2]].tolist() == [20, 21]
+    made = drawing(sd15_folder, dataset, "--method", "rankdpo", "--batch", "3").draw(0, range(3))
+    assert made.relevance is not None and made.members is not None
+    for row, places in zip(made.relevance, made.members, strict=True):
+        held = places[~row.isnan()]
+        assert len(set(made.batch.timesteps[held].tolist())) == 1  # a list shares noise and timestep
+        assert len({int(place) % len(made.batch) for place in held}) == -(-len(held) // 2)
+
+
+def test_controls_turn_labels_round(dataset: Path) -> None:
+    pairs = dataclasses.replace(
+        data.load(str(dataset)), chosen_captions=["c"] * 12, rejected_captions=["r"] * 12, probabilities=[0.9] * 12
+    )
+    assert relabelled(pairs, "", 0) is pairs
+    swapped = relabelled(pairs, "swapped-labels", 0)
+    assert (swapped.chosen, swapped.rejected) == (pairs.rejected, pairs.chosen)
+    assert swapped.chosen_captions == ["r"] * 12 and swapped.probabilities == [0.9] * 12
+    random = relabelled(pairs, "random-labels", 0)
+    turned = [a != b for a, b in zip(random.chosen, pairs.chosen, strict=True)]
+    assert 0 < sum(turned) < 12
+    assert [c == "r" for c in random.chosen_captions or ()] == turned
+    assert random == relabelled(pairs, "random-labels", 0) != relabelled(pairs, "random-labels", 1)
+
+
+def test_controls_of_lists(dataset: Path) -> None:
+    lists = data.Lists(["a"], data.load(str(dataset)).images, [[0, 1, 2, 3]], [[0.0, 0.25, 0.5, 1.0]])
+    assert reranked(lists, "swapped-labels", 0).relevance == [[1.0, 0.75, 0.5, 0.0]]
+    shuffled = reranked(lists, "random-labels", 0).relevance
+    assert shuffled != lists.relevance and sorted(shuffled[0]) == lists.relevance[0]

@@ -1,0 +1,103 @@
+"""What is saved loads again, light or full; the light one is light; what does not fit is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.errors import TrainingError
+from training.models import diffusion
+from training.models.diffusion import StableDiffusion
+from training.trainables import value_encoder
+from training.trainables.livo import LivoMethod, value_tokens
+
+
+def shaken(model: StableDiffusion, rank: int) -> LivoMethod:
+    """A method whose weights are unlike those it began with."""
+    method = LivoMethod(model, keep=0.0, rank=rank)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in method.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return method
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_saved_and_loaded_tokens_are_equal(model: StableDiffusion, rank: int, tmp_path: Path) -> None:
+    method = shaken(model, rank)
+    method.save(tmp_path)
+    loaded = value_encoder.load(tmp_path, model.text_encoders)
+    texts = (["a principle", "b"], ["a prompt", "c"])
+    with torch.no_grad():
+        made, again = (value_tokens(e, model.tokenizers, *texts) for e in (method.encoders, loaded))
+        before = value_tokens(model.text_encoders, model.tokenizers, *texts)
+    assert torch.equal(made, again)
+    assert not torch.allclose(made, before, atol=1e-3)
+    names = ["value_encoder", "value_encoder_2"][: len(model.text_encoders)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_lora_starts_as_the_text_encoder_and_shares_it(model: StableDiffusion) -> None:
+    encoders = value_encoder.make(model.text_encoders, rank=2)
+    with torch.no_grad():
+        made, plain = (value_tokens(e, model.tokenizers, ["a"], ["b"]) for e in (encoders, model.text_encoders))
+    torch.testing.assert_close(made, plain)
+    frozen = {p.data_ptr() for encoder in model.text_encoders for p in encoder.parameters()}
+    for encoder in encoders:
+        for weight in encoder.parameters():
+            assert (weight.data_ptr() in frozen) != weight.requires_grad
+    assert not any("lora" in name for encoder in model.text_encoders for name, _ in encoder.named_modules())
+
+
+def test_the_light_encoder_is_light_at_the_real_shape() -> None:
+    import diffusers
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    unet: Any = diffusers.UNet2DConditionModel
+    vae: Any = diffusers.AutoencoderKL
+    widths = (128, 256, 512, 512)
+    with torch.device("meta"):
+        text = CLIPTextModel(
+            CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
+        )
+        parts = [
+            text,
+            unet(cross_attention_dim=768, attention_head_dim=8, sample_size=64),
+            vae(
+                block_out_channels=widths,
+                down_block_types=("DownEncoderBlock2D",) * 4,
+                up_block_types=("UpDecoderBlock2D",) * 4,
+                layers_per_block=2,
+            ),
+        ]
+        light = value_encoder.make([text], rank=64)[0]
+    whole = sum(p.numel() for part in parts for p in part.parameters())
+    trained = sum(p.numel() for p in light.parameters() if p.requires_grad)
+    assert whole == pytest.approx(1066e6, rel=1e-3)
+    assert trained == 64 * 165_888
+    assert trained / whole < 0.012
+
+
+def test_a_published_folder_is_read_as_it_is(sd15_folder: Path, tmp_path: Path) -> None:
+    model = diffusion.load(str(sd15_folder))
+    model.text_encoders[0].save_pretrained(tmp_path / "any-name")
+    assert len(value_encoder.load(tmp_path / "any-name", model.text_encoders)) == 1
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_what_does_not_fit_is_refused(sd15_folder: Path, sdxl_folder: Path, tmp_path: Path, rank: int) -> None:
+    small, large = diffusion.load(str(sd15_folder)), diffusion.load(str(sdxl_folder))
+    LivoMethod(small, keep=0.0, rank=rank).save(tmp_path / "small")
+    LivoMethod(large, keep=0.0, rank=rank).save(tmp_path / "large")
+    for folder, model in (("large", small), ("small", large), ("nothing", small)):
+        with pytest.raises(TrainingError, match="no value encoder for this model"):
+            value_encoder.load(tmp_path / folder, model.text_encoders)
+    with pytest.raises(TrainingError, match="fits|wide"):
+        value_encoder.load(tmp_path / "small", [large.text_encoders[1]])
+    (tmp_path / "broken" / "value_encoder").mkdir(parents=True)
+    with pytest.raises(TrainingError, match="no value encoder that fits"):
+        value_encoder.load(tmp_path / "broken", small.text_encoders)

@@ -1,0 +1,29 @@
+"""What a user can mend, and how every program of this package ends.
+
+Light on purpose: reading a Parquet file needs this error and no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class TrainingError(Exception):
+    """Something the user gave cannot be used; ends the program with one line and exit code 2."""
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do the work of a program: 0, 2 with one line on stderr for what the user can mend, 130 for Ctrl-C."""
+    try:
+        work()
+    except TrainingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'} cannot be written or read: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,121 @@
+"""Images from a stock diffusers pipeline, with what training wrote: the same jobs give the same pictures.
+
+Noise comes from each job's own seed, so arms that share jobs differ by the adapter alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from training.config import resolve_model
+from training.errors import TrainingError
+from training.inference.value_guide import ValueGuide
+from training.models.diffusion import pick_device, quiet
+from training.progress import Progress
+
+GRID_ROWS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One image to make: which prompt, its seed, and the principles whose tokens it gets."""
+
+    prompt: int
+    seed: int
+    principles: tuple[str, ...] = ()
+
+
+def load_pipeline(model: str, device: str) -> Any:
+    """The stock pipeline of the model, quiet, without a safety checker (it would black out what is measured)."""
+    import diffusers
+
+    kind: Any = diffusers.DiffusionPipeline
+    quiet()
+    source = resolve_model(model)
+    try:
+        pipe = kind.from_pretrained(source, use_safetensors=True)
+    except Exception as error:  # the hub client and the loaders raise many kinds
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrainingError(f"no diffusers pipeline at {source!r}: {first[:200]}") from error
+    if getattr(pipe, "safety_checker", None) is not None:
+        pipe.register_modules(safety_checker=None)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(pick_device(device))
+
+
+def attach_adapter(pipe: Any, folder: Path) -> ValueGuide | None:
+    """Put what training wrote into the pipeline; a value encoder comes back as a guide."""
+    if (folder / "value_encoder").is_dir():
+        return ValueGuide(pipe, folder)
+    if (folder / "pytorch_lora_weights.safetensors").is_file():
+        pipe.load_lora_weights(str(folder))
+        return None
+    if (folder / "unet").is_dir():
+        import diffusers
+
+        kind: Any = diffusers.UNet2DConditionModel
+        pipe.unet = kind.from_pretrained(folder / "unet", use_safetensors=True).to(pipe.device)
+        return None
+    raise TrainingError(f"{folder} holds no unet/, value_encoder/ or pytorch_lora_weights.safetensors")
+
+
+@torch.no_grad()
+def generate(
+    pipe: Any,
+    prompts: Sequence[str],
+    jobs: Sequence[Job],
+    *,
+    steps: int,
+    guidance: float,
+    batch: int,
+    label: str,
+    guide: ValueGuide | None = None,
+) -> list[Image.Image]:
+    """One picture a job, noise from its own seed. With a guide, embeddings are made by it, else by the pipeline."""
+    pictures: list[Image.Image] = []
+    with Progress(f"images, {label}", len(jobs), "images") as progress:
+        for start in range(0, len(jobs), batch):
+            part = jobs[start : start + batch]
+            texts = [prompts[j.prompt] for j in part]
+            words = guide(texts, [j.principles for j in part]) if guide else {"prompt": texts}
+            pictures += pipe(
+                **words,
+                generator=[torch.Generator("cpu").manual_seed(j.seed) for j in part],
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+            ).images
+            progress.advance(len(part))
+    return pictures
+
+
+def grid(
+    arms: Sequence[Sequence[Image.Image]],
+    captions: Sequence[str],
+    titles: Sequence[str] = (),
+    rows: int = GRID_ROWS,
+) -> Image.Image:
+    """One column an arm, titled; one row a distinct caption, the first `rows` of them, each with its first image."""
+    first = list({caption: i for i, caption in reversed(list(enumerate(captions)))}.values())[::-1][:rows]
+    side = max(128, arms[0][0].width)
+    size = max(10, side // 32)
+    font, line = ImageFont.load_default(size), size + 4
+    wrapped = [textwrap.wrap(captions[i], len(arms) * side * 2 // size) for i in first]  # letters are size / 2 wide
+    height, top = side + line * max(map(len, wrapped)), line * bool(titles)
+    sheet = Image.new("RGB", (len(arms) * side, top + len(first) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        draw.text((column * side + 2, 0), title, "black", font)
+    for row, (index, lines) in enumerate(zip(first, wrapped, strict=True)):
+        y = top + row * height
+        for column, images in enumerate(arms):
+            sheet.paste(images[index].resize((side, side), Image.Resampling.NEAREST), (column * side, y))
+        for number, text in enumerate(lines):
+            draw.text((2, y + side + number * line), text, "black", font)
+    return sheet

@@ -1,0 +1,1 @@
+"""The training loop: batches, objective, optimiser step, checkpoints, metrics, several processes."""

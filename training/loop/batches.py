@@ -1,0 +1,258 @@
+"""The batch of a step: which pairs, which noise, which principles; each draw a function of (seed, step, place).
+
+So a run that was resumed, cut into micro-batches or spread over processes learns from the very batches of one that
+was not. A place is a sample's index in the batch of all processes; a sample is a pair, or a ranked list.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training import data
+from training.cache.latents import Cache
+from training.config import Config
+from training.losses import LOSSES, Need
+from training.models import diffusion
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """S samples as a batch of B pairs for a method: S = B for pairs; a list of K images takes K/2 places, rounded up.
+
+    What the loss does not read is None: of pairs `reward_gap` (S,) and, without noise, the latents `clean` (2B, …)
+    with `descriptions` of both images; of lists `relevance` (S, K), NaN in empty places, and `members` (S, K), where
+    each image stands among the 2B.
+    """
+
+    batch: diffusion.Batch
+    reward_gap: Tensor | None = None
+    clean: Tensor | None = None
+    descriptions: tuple[list[str], list[str]] | None = None
+    relevance: Tensor | None = None
+    members: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Chance:
+    """The draws of one sample of n images: noise for its latents and on them, (n, C, h, w) each, and steps (n,).
+
+    `anchor`: it holds the unconditional branch; `company` are principles, see diffusion.Batch.
+    """
+
+    posterior: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    anchor: bool
+    company: tuple[str, ...]
+
+
+class Batches:
+    """Draws the batches of a run from its data; `samples` are pairs, or lists for a loss that learns from lists."""
+
+    def __init__(
+        self, samples: data.Pairs | data.Lists, store: Cache, model: diffusion.StableDiffusion, settings: Config
+    ) -> None:
+        self.samples, self.store, self.settings = samples, store, settings
+        self.scheduler = model.noise_scheduler
+        self.timesteps = int(self.scheduler.config.num_train_timesteps)
+        needs = LOSSES[settings.method].needs
+        self.alone = Need.SINGLE_IMAGES in needs  # each image has noise of its own
+        self.rewarded = Need.REWARD_GAP in needs
+        self.described = Need.SIMILARITIES in needs
+        self.captions: list[Sequence[str]] = [samples.prompts]
+        if Need.CAPTIONS in needs and isinstance(samples, data.Pairs):
+            self.captions = [samples.chosen_captions or (), samples.rejected_captions or ()]
+        self.principles = [""] * len(samples.prompts)
+        if settings.part == "value-encoder" and isinstance(samples, data.Pairs):
+            self.principles = samples.principles
+        self.known = sorted({principle for principle in self.principles if principle})
+
+    def draw(self, step: int, places: range) -> Draw:
+        """The samples at the given places of a step's batch, on the cache's device."""
+        order = batch_rows(len(self.samples.prompts), self.settings.batch, self.settings.seed, step)
+        rows = order[places.start : places.stop].tolist()
+        images = [self._images(row) for row in rows]
+        mean, std = self.store.posterior(torch.tensor([image for shown in images for image in shown]))
+        drawn = [
+            self._chance(generator(self.settings.seed, "step", step, place), row, len(shown), mean.shape[1:])
+            for place, row, shown in zip(places, rows, images, strict=True)
+        ]
+        device = self.store.device
+        posterior, noise, timesteps = (
+            diffusion.sent(torch.cat([getattr(chance, name) for chance in drawn]), device)
+            for name in ("posterior", "noise", "timesteps")
+        )
+        latents = (mean + std * posterior) * self.store.scaling_factor
+        anchor = torch.tensor([chance.anchor for chance in drawn for _ in range(len(chance.timesteps) // 2)])
+        latents, noise, timesteps = (chosen_first(values) for values in (latents, noise, timesteps))
+        anchor = diffusion.sent(anchor, device)
+        latents = torch.where(anchor.repeat(2)[:, None, None, None], latents.roll(len(anchor), 0), latents)
+        noised, target = diffusion.add_noise(self.scheduler, latents, noise, timesteps)
+        # Where a list takes several places, each of them has its prompt.
+        owners = [i for i, shown in enumerate(images) for _ in range(len(shown) // 2)]
+        batch = diffusion.Batch(
+            latents=noised,
+            target=target,
+            timesteps=timesteps,
+            context=self._context(rows, images, drawn),
+            anchor=anchor,
+            prompts=[self.samples.prompts[rows[i]] for i in owners],
+            principles=[self.principles[rows[i]] for i in owners],
+            company=[drawn[i].company for i in owners],
+            probability=self._numbers("probabilities", rows),
+            weight=self._numbers("weights", rows),
+        )
+        if isinstance(self.samples, data.Lists):
+            relevance, members = laid_out([self.samples.relevance[row] for row in rows])
+            return Draw(batch, relevance=diffusion.sent(relevance, device), members=diffusion.sent(members, device))
+        if self.described:
+            return Draw(batch, clean=latents, descriptions=self._descriptions(rows))
+        return Draw(batch, self._reward_gap(rows))
+
+    def _images(self, row: int) -> list[int]:
+        """The images of a sample; a list of odd length gets its last one twice."""
+        if isinstance(self.samples, data.Lists):
+            shown = self.samples.rows[row]
+            return [*shown, *shown[-1:]] if len(shown) % 2 else list(shown)
+        return [self.samples.chosen[row], self.samples.rejected[row]]
+
+    def _chance(self, rng: torch.Generator, row: int, images: int, shape: torch.Size) -> Chance:
+        """All randomness of one sample; its images share noise and timestep unless the loss takes each alone."""
+        # Guidance subtracts the unconditional branch, which full fine-tuning drags along, so what both branches learn
+        # cancels. A share of the pairs holds that branch where it was: no caption, and the rejected image to denoise.
+        anchor = float(torch.rand((), generator=rng)) < self.settings.anchor
+        own = images if self.alone else 1
+        timesteps = torch.randint(self.timesteps, (own,), generator=rng)
+        posterior = torch.randn((images, *shape), generator=rng)
+        noise = torch.randn((own, *shape), generator=rng)
+        company = self._company(self.principles[row], rng)
+        return Chance(posterior, noise.expand(images, *shape), timesteps.expand(images), anchor, company)
+
+    def _company(self, own: str, rng: torch.Generator) -> tuple[str, ...]:
+        """One of the data's other principles; with several at once, for half of the pairs, the own and some."""
+        rest = [principle for principle in self.known if principle != own]
+        order = torch.randperm(len(rest), generator=rng).tolist()
+        most = min(self.settings.at_once - 1, len(rest))
+        if not most or torch.rand((), generator=rng) < 0.5:
+            return tuple(rest[i] for i in order[:1])
+        beside = 1 + int(torch.randint(most, (), generator=rng))
+        return (own, *(rest[i] for i in order[:beside]))
+
+    def _context(self, rows: list[int], images: list[list[int]], drawn: list[Chance]) -> diffusion.Context:
+        """One row a pair, the first image's sizes with it; with a caption for each image, one row an image."""
+        texts, shown = [], []
+        for row, pictures, sample in zip(rows, images, drawn, strict=True):
+            for first in range(0, len(pictures), 2):
+                texts.append(["" if sample.anchor else column[row] for column in self.captions])
+                shown.append(pictures[first : first + len(self.captions)])
+        found = torch.tensor([[self.store.text_row[text] for text in side] for side in zip(*texts, strict=True)])
+        return self.store.contexts(found.flatten(), torch.tensor(list(zip(*shown, strict=True))).flatten())
+
+    def _numbers(self, column: str, rows: list[int]) -> Tensor | None:
+        values = getattr(self.samples, column, None)
+        return (
+            None if values is None else diffusion.sent(torch.tensor([values[row] for row in rows]), self.store.device)
+        )
+
+    def _reward_gap(self, rows: list[int]) -> Tensor | None:
+        """The chosen image's calibrated reward minus the rejected one's (S,), where the loss reads it."""
+        if not self.rewarded:
+            return None
+        chosen, rejected = self._numbers("chosen_rewards", rows), self._numbers("rejected_rewards", rows)
+        return None if chosen is None or rejected is None else chosen - rejected
+
+    def _descriptions(self, rows: list[int]) -> tuple[list[str], list[str]]:
+        """What the chosen and the rejected images were drawn from."""
+        chosen, rejected = (getattr(self.samples, f"{side}_captions") for side in ("chosen", "rejected"))
+        return [chosen[row] for row in rows], [rejected[row] for row in rows]
+
+
+def chosen_first(images: Tensor) -> Tensor:
+    """Images in pairs, (2B, …) → the first ones of all pairs, then the second, (2B, …)."""
+    return torch.cat([images[0::2], images[1::2]])
+
+
+def laid_out(relevance: Sequence[Sequence[float]]) -> tuple[Tensor, Tensor]:
+    """Lists of any lengths → relevance, NaN in empty places, and where `chosen_first` puts each image: (S, K) both."""
+    width = max(map(len, relevance))
+    places = sum((len(values) + 1) // 2 for values in relevance)
+    table = torch.full((len(relevance), width), float("nan"))
+    members = torch.zeros((len(relevance), width), dtype=torch.long)
+    first = 0
+    for i, values in enumerate(relevance):
+        k = torch.arange(len(values))
+        table[i, : len(values)] = torch.tensor(values)
+        members[i, : len(values)] = first + k // 2 + (k % 2) * places
+        first += (len(values) + 1) // 2
+    return table, members
+
+
+def generator(seed: int, *parts: object) -> torch.Generator:
+    """A CPU generator that depends on the seed and the parts only."""
+    digest = hashlib.sha256(repr((seed, *parts)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@functools.lru_cache(maxsize=2)  # a batch lies in one pass or two
+def _shuffled(samples: int, seed: int, turn: int) -> Tensor:
+    return torch.randperm(samples, generator=generator(seed, "order", turn))
+
+
+def batch_rows(samples: int, size: int, seed: int, step: int) -> Tensor:
+    """Which samples a step sees: an endless row of shuffled passes over the data, cut into batches."""
+    first = step * size
+    passes = range(first // samples, (first + size - 1) // samples + 1)
+    order = torch.cat([_shuffled(samples, seed, turn) for turn in passes])
+    picked: Tensor = order[first - passes[0] * samples :][:size]
+    return picked
+
+
+def samples(pairs: data.Pairs, settings: Config) -> data.Pairs | data.Lists:
+    """What the method learns from: the pairs, or their lists, with the labels that --control wants."""
+    if Need.LISTS in LOSSES[settings.method].needs:
+        return reranked(data.as_lists(pairs), settings.control, settings.seed)
+    return relabelled(pairs, settings.control, settings.seed)
+
+
+def texts(pairs: data.Pairs, settings: Config) -> list[str]:
+    """What the text encoders have to read."""
+    if Need.CAPTIONS in LOSSES[settings.method].needs:
+        return [*pairs.prompts, *(pairs.chosen_captions or ()), *(pairs.rejected_captions or ())]
+    return pairs.prompts
+
+
+def relabelled(pairs: data.Pairs, control: str, seed: int) -> data.Pairs:
+    """The pairs with the labels of a control arm: turned round for all, or for a half of them drawn once.
+
+    An image keeps its caption; what the label is said to be worth (probability, weight, rewards) stays with the label.
+    """
+    if not control:
+        return pairs
+    turned = torch.ones(len(pairs), dtype=torch.bool)
+    if control == "random-labels":
+        turned = torch.rand(len(pairs), generator=generator(seed, "labels")) < 0.5
+    columns: dict[str, Any] = {}
+    for first, second in (("chosen", "rejected"), ("chosen_captions", "rejected_captions")):
+        left, right = getattr(pairs, first), getattr(pairs, second)
+        if left is not None:
+            both = [(b, a) if turn else (a, b) for a, b, turn in zip(left, right, turned.tolist(), strict=True)]
+            columns[first], columns[second] = [a for a, _ in both], [b for _, b in both]
+    return dataclasses.replace(pairs, **columns)
+
+
+def reranked(lists: data.Lists, control: str, seed: int) -> data.Lists:
+    """The lists with the relevance of a control arm: shuffled within each list, or the other way round."""
+    if not control:
+        return lists
+    relevance = []
+    for i, values in enumerate(lists.relevance):
+        order = torch.randperm(len(values), generator=generator(seed, "labels", i)).tolist()
+        relevance.append([values[k] for k in order] if control == "random-labels" else [1 - v for v in values])
+    return dataclasses.replace(lists, relevance=relevance)

@@ -1,0 +1,202 @@
+"""What a run leaves on disk: checkpoints to go on from while it lasts, and its result when it is done.
+
+Everything is written under a temporary name, flushed, renamed: what has its name is whole. A run is known by its
+identity, the settings and data that decide its weights; whatever holds another one is refused, never overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from training.errors import TrainingError
+from training.loop.distributed import Team, gathered, spread_like
+from training.loop.update import Update
+from training.trainables import Method
+
+RESULT = "training.json"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", ".saving"}
+IDENTITY = "run.json"
+STATE = "state.json"
+
+
+def finished(out: Path, identity: dict[str, Any]) -> bool:
+    """True if `out` holds this very run, finished. Raises TrainingError if it holds something else."""
+    if not out.exists() or not any(out.iterdir() if out.is_dir() else [out]):
+        return False
+    if not out.is_dir():
+        raise TrainingError(f"{out} is a file; --out takes a folder")
+    if (out / RESULT).is_file():
+        _check_same(out / RESULT, identity)
+        return True
+    if (out / CHECKPOINTS / IDENTITY).is_file():
+        _check_same(out / CHECKPOINTS / IDENTITY, identity)
+        return False
+    if {p.name for p in out.iterdir()} - OWN:
+        raise TrainingError(f"{out} holds other files: choose an empty or new folder for --out")
+    return False
+
+
+def _check_same(path: Path, identity: dict[str, Any]) -> None:
+    held = json.loads(path.read_text())
+    if held != json.loads(json.dumps(identity)):
+        changed = sorted(k for k in {*held, *identity} if held.get(k) != identity.get(k))
+        folder = path.parent if path.name == RESULT else path.parent.parent
+        raise TrainingError(f"{folder} holds another run (it differs in {', '.join(changed)}): choose another --out")
+
+
+def begin(out: Path, identity: dict[str, Any], team: Team) -> None:
+    """Mark `out` as this run's, and clear away what a kill left half written."""
+    if team.leads:
+        _begin(out / CHECKPOINTS, identity)
+    team.wait()
+
+
+def _begin(folder: Path, identity: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in (p for p in folder.iterdir() if p.name.startswith(".")):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    if not (folder / IDENTITY).is_file():
+        _write(folder / ".run.json", json.dumps(identity, indent=2) + "\n")
+        os.replace(folder / ".run.json", folder / IDENTITY)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run; the last `keep` stay. All processes call `save` and `load`, one writes."""
+
+    folder: Path
+    keep: int
+    team: Team
+
+    def save(self, step: int, update: Update, extra: dict[str, Any]) -> None:
+        """The state after `step` steps: weights, AdamW's moments, the average, and `extra` numbers."""
+        target = self.folder / f"step-{step:08d}"
+        if target.is_dir():
+            return
+        staging = self.folder / f".{target.name}"
+        if self.team.leads:
+            staging.mkdir()
+        for name, tensors in update.state():
+            whole = {}
+            for i, tensor in enumerate(tensors):
+                piece = gathered(tensor)
+                if self.team.leads:
+                    whole[f"{i:05d}"] = piece.cpu().contiguous()
+            if self.team.leads:
+                _write_tensors(staging / f"{name}.safetensors", whole)
+        if self.team.leads:
+            _write(staging / STATE, json.dumps({"step": step, **update.numbers(), **extra}))
+            _flush(staging)
+            os.replace(staging, target)
+            _flush(self.folder)
+            for old in self._held()[: -self.keep]:
+                _remove(old)
+
+    def load(self, update: Update) -> dict[str, Any]:
+        """Put the last checkpoint into `update` and give its numbers; {"step": 0} without one."""
+        held = self._held()
+        if not held:
+            return {"step": 0}
+        try:
+            state: dict[str, Any] = json.loads((held[-1] / STATE).read_text())
+            update.restore(state, lambda name: self._tensors(held[-1], name, update.weights))
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise TrainingError(
+                f"{held[-1]} is damaged ({type(error).__name__}): remove it to go on from the one before"
+            ) from error
+        return state
+
+    def _tensors(self, folder: Path, name: str, weights: list[Any]) -> list[Tensor]:
+        held = load_file(folder / f"{name}.safetensors")
+        return [spread_like(held[f"{i:05d}"], weight) for i, weight in enumerate(weights)]
+
+    def _held(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*"))
+
+
+def finish(method: Method, out: Path, identity: dict[str, Any]) -> None:
+    """Write the weights, then `training.json`, whose existence says that the run is finished."""
+    staging = out / ".saving"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    method.save(staging)
+    _write(staging / RESULT, json.dumps(identity, indent=2) + "\n")
+    for path in (p for p in staging.rglob("*") if p.is_file()):
+        _flush(path)
+    for path in sorted(staging.iterdir(), key=lambda p: p.name == RESULT):
+        if (out / path.name).is_dir():  # half of a result, from a run that was killed right here
+            shutil.rmtree(out / path.name)
+        os.replace(path, out / path.name)
+    staging.rmdir()
+
+
+def clear(out: Path, team: Team) -> None:
+    """Drop the checkpoints of a finished run."""
+    for folder in (out / f".{CHECKPOINTS}", out / CHECKPOINTS):
+        if team.leads and folder.is_dir():
+            _remove(folder)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """SIGTERM and Ctrl-C are noted in the list instead of obeyed; a second one is obeyed."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # a full disk, mostly
+        raise TrainingError(
+            f"{path} cannot be written ({error}): the run goes on from the checkpoint before"
+        ) from error
+    _flush(path)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder so that a kill on the way leaves nothing under its name."""
+    gone = folder.with_name(f".{folder.name.removeprefix('.')}")
+    os.replace(folder, gone)
+    shutil.rmtree(gone)

@@ -1,0 +1,91 @@
+"""What clip_align is fed: how well CLIP finds two descriptions in the clean image that a prediction amounts to.
+
+The prediction is caught on its way out of the U-Net, so methods need not know of it; gradients go back through CLIP,
+the VAE's decoder and the U-Net to what is trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.config import EMBEDDED, Config, resolve_model
+from training.data import Pairs
+from training.errors import TrainingError
+from training.loop.batches import Draw
+from training.losses import Similarities
+from training.models.diffusion import StableDiffusion, clean_scale
+
+
+class Similarity:
+    """Similarities of the predicted clean chosen images of a batch to the descriptions of both images of each pair."""
+
+    def __init__(self, model: StableDiffusion, pairs: Pairs, settings: Config) -> None:
+        self.model = model
+        self.clip, tokenizer, cfg = load_clip(settings, model.unet.device)
+        self.side = cfg["size"] if isinstance(cfg["size"], int) else cfg["size"][0]
+        self.mean, self.std = (
+            torch.tensor(cfg[name], device=model.unet.device).view(3, 1, 1) for name in ("mean", "std")
+        )
+        unique = list(dict.fromkeys([*(pairs.chosen_captions or ()), *(pairs.rejected_captions or ())]))
+        self.rows = {text: i for i, text in enumerate(unique)}
+        with torch.no_grad():
+            parts = [
+                self.clip.encode_text(tokenizer(unique[i : i + 32]).to(self.mean.device))
+                for i in range(0, len(unique), 32)
+            ]
+        self.texts = F.normalize(torch.cat(parts), dim=-1)
+        self.caught: Tensor | None = None
+        model.unet.register_forward_hook(self._catch)
+
+    def _catch(self, unet: Any, inputs: Any, output: Any) -> None:
+        """Keep what the policy predicted; the reference is asked without gradients."""
+        if torch.is_grad_enabled():
+            self.caught = output[0]
+
+    def __call__(self, draw: Draw) -> Similarities:
+        """(B,) each, for the draw that the method has just made its step on."""
+        if self.caught is None:
+            raise ValueError("no prediction was made since the last batch")
+        if draw.descriptions is None or draw.clean is None:
+            raise ValueError("no descriptions of the images")
+        batch, size = draw.batch, len(draw.batch)
+        missed, self.caught = self.caught[:size].float() - batch.target[:size], None
+        # In every parameterisation the predicted clean latents lie from the true ones as the prediction from its
+        # target, times a factor and the other way round.
+        factor = clean_scale(self.model.noise_scheduler, batch.timesteps[:size]).sqrt().view(-1, 1, 1, 1)
+        clean = draw.clean[:size] - factor * missed
+        decoded = self.model.vae.decode(clean / self.model.vae.config.scaling_factor).sample
+        pixels = F.interpolate(decoded.float(), (self.side, self.side), mode="bicubic", antialias=True)
+        seen = (((pixels + 1) / 2).clamp(0, 1) - self.mean) / self.std
+        pictures = F.normalize(self.clip.encode_image(seen), dim=-1)
+        found = (self.texts[[self.rows[text] for text in side]] for side in draw.descriptions)
+        return Similarities(*((pictures * texts).sum(-1) for texts in found))
+
+
+def load_clip(settings: Config, device: torch.device) -> tuple[Any, Any, dict[str, Any]]:
+    """The frozen open_clip model of --clip, its tokenizer, and its preprocessing's numbers. Raises TrainingError."""
+    import open_clip
+
+    name = settings.clip
+    if not name and settings.model == EMBEDDED:
+        name = str(Path(resolve_model(EMBEDDED)).parent / "clip")
+    if not name:
+        raise TrainingError(
+            "clip_align needs --clip: an open_clip folder, or a hub id such as hf-hub:apple/DFN2B-CLIP-ViT-L-14"
+        )
+    known = f"local-dir:{name}" if Path(name).is_dir() else name
+    try:
+        clip = open_clip.create_model_from_pretrained(known, device=device, return_transform=False)
+        return (
+            clip.requires_grad_(False).eval(),
+            open_clip.get_tokenizer(known),
+            open_clip.get_model_preprocess_cfg(clip),
+        )
+    except Exception as error:  # open_clip and the hub client raise many kinds
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrainingError(f"no open_clip model at {name!r}: {first[:200]}") from error

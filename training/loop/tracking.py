@@ -1,0 +1,176 @@
+"""What a run says of itself: metrics.jsonl, TensorBoard, and a warning when the loser's term is winning.
+
+Sums stay on the device until a line is due, so no step waits for them. The state goes into checkpoints: a resumed run
+writes the lines that an uninterrupted one does, but for its speed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.errors import TrainingError
+from training.loop.distributed import Team, gathered
+from training.loop.objective import Scored
+
+LOG_EVERY = 10  # steps; the metrics in between are averaged
+BINS = 5  # of timesteps, from the least noise to the most
+BINNED = ("chosen_error", "rejected_error", "margin")
+WATCHED = 10  # lines that the chosen error is averaged over, at the start and now
+RISE = 0.1  # of the chosen error: above this share the run warns
+
+
+class Tracker:
+    """Collects what steps measured and writes a line now and then; every process has one, the leader's writes.
+
+    `after` is the step that the run goes on from, `state` what `state()` gave there.
+    """
+
+    def __init__(self, out: Path, team: Team, *, timesteps: int, after: int, state: dict[str, Any] | None) -> None:
+        self.team, self.timesteps = team, timesteps
+        self.names: list[str] = (state or {}).get("names", [])
+        self.sums: Tensor | None = None
+        self.norms: Tensor | None = None
+        if state and state["sums"] is not None:
+            # The sums of all processes: one of them takes these over, the others begin anew.
+            self.sums = torch.tensor(state["sums"], dtype=_wide(team.device), device=team.device) * team.leads
+            self.norms = torch.tensor(state["norms"], dtype=_wide(team.device), device=team.device)
+        self.start: list[list[list[float]]] = (state or {}).get("start", [])
+        self.recent: list[list[list[float]]] = (state or {}).get("recent", [])
+        self.warned: bool = (state or {}).get("warned", False)
+        self.log: Any = None
+        if team.leads:
+            from torch.utils.tensorboard import SummaryWriter
+
+            writer: Any = SummaryWriter
+            self.board = writer(out / "tensorboard", purge_step=after + 1)
+            self.log = _opened(out / "metrics.jsonl", after)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.log is not None:
+            self.log.close()
+            self.board.close()
+
+    def add(self, scored: list[Scored], norm: Tensor) -> None:
+        """Take in one step of this process, on the device."""
+        for part in scored:
+            bins = F.one_hot(part.timesteps * BINS // self.timesteps, BINS)
+            weights = bins.to(_wide(self.team.device)) * part.counted[:, None]
+            self.names = list(part.measured)
+            rows = [value.to(weights) for value in part.measured.values()]
+            summed = torch.stack([*rows, torch.ones_like(rows[0])]) @ weights
+            self.sums = summed if self.sums is None else self.sums + summed
+        norm, usable = gathered(norm), gathered(norm).isfinite()  # fp16 skips a step that overflowed
+        norms = torch.stack([torch.where(usable, norm, 0), usable.to(norm)]).to(_wide(self.team.device))
+        self.norms = norms if self.norms is None else self.norms + norms
+
+    def line(self, step: int, **more: float) -> dict[str, Any]:
+        """Write the metrics since the last line, and give them. Raises TrainingError when the loss is NaN."""
+        sums, norms = self._collected()
+        count = sums[-1]
+        line: dict[str, Any] = {"step": step}
+        line |= {name: sum(row) / max(sum(count), 1) for name, row in zip(self.names, sums[:-1], strict=True)}
+        if not math.isfinite(line["loss"]):
+            raise TrainingError(
+                f"the loss became {line['loss']} before step {step}: lower --lr or use --precision fp32"
+            )
+        line |= {"gradient_norm": norms[0] / norms[1] if norms[1] else None, **more}
+        line["by_timestep"] = {
+            name: [value / n if n else None for value, n in zip(sums[self.names.index(name)], count, strict=True)]
+            for name in BINNED
+        }
+        line["chosen_rise"] = self._rise(sums)
+        self.sums = self.norms = None
+        if self.log is not None:
+            print(json.dumps(line), file=self.log, flush=True)
+            self._draw(step, line)
+            if line["chosen_rise"] is not None and line["chosen_rise"] > RISE and not self.warned:
+                self.warned = True
+                print(
+                    f"warning: at step {step} the chosen images' error is {line['chosen_rise']:.0%} above where it "
+                    "began: the model unlearns them to push the rejected ones away; lower --lr or --beta",
+                    flush=True,
+                )
+        return line
+
+    def state(self) -> dict[str, Any]:
+        """What a run that goes on from here needs; all processes ask at once."""
+        sums, norms = (None, None) if self.sums is None else self._collected()
+        return {
+            "names": self.names,
+            "sums": sums,
+            "norms": norms,
+            "start": self.start,
+            "recent": self.recent,
+            "warned": self.warned,
+        }
+
+    def _collected(self) -> tuple[list[list[float]], list[float]]:
+        """The sums of all processes (metrics and their count, BINS each), and the gradient norms of this one."""
+        assert self.sums is not None and self.norms is not None
+        sums: list[list[float]] = self.team.sum(self.sums.clone()).tolist()
+        norms: list[float] = self.norms.tolist()
+        return sums, norms
+
+    def _rise(self, sums: list[list[float]]) -> float | None:
+        """Share by which the chosen error is above the reference's, or where it was at the start; None if too early.
+
+        Without a reference it is compared bin by bin, since it depends on the timesteps more than on anything else.
+        """
+        against = "ref_chosen_error" if "ref_chosen_error" in self.names else None
+        held = [sums[self.names.index(name)] for name in ("chosen_error", against) if name] + [sums[-1]]
+        self.recent = [*self.recent, held][-WATCHED:]
+        if len(self.start) < WATCHED:
+            self.start.append(held)
+        if len(self.recent) < WATCHED:
+            return None
+        now = [[sum(column) for column in zip(*rows, strict=True)] for rows in zip(*self.recent, strict=True)]
+        if against:
+            return float(sum(now[0]) / max(sum(now[1]), 1e-12) - 1)
+        then = [[sum(column) for column in zip(*rows, strict=True)] for rows in zip(*self.start, strict=True)]
+        ratios = [(a / n) / (b / m) for a, n, b, m in zip(*now, *then, strict=True) if n and m and b]
+        return sum(ratios) / len(ratios) - 1 if ratios else None
+
+    def _draw(self, step: int, line: dict[str, Any]) -> None:
+        """The numbers of a line as TensorBoard's curves."""
+        for name, value in line.items():
+            if isinstance(value, float):
+                self.board.add_scalar(name, value, step)
+        width = self.timesteps // BINS
+        for name, values in line["by_timestep"].items():
+            for i, value in enumerate(values):
+                if value is not None:
+                    self.board.add_scalar(f"{name}/t{i * width}-{(i + 1) * width - 1}", value, step)
+
+
+def _opened(path: Path, after: int) -> Any:
+    """The file of lines, without those that come after the step that the run goes on from."""
+    kept = []
+    if path.is_file():
+        for text in path.read_text().splitlines():
+            try:
+                kept += [text] if json.loads(text)["step"] <= after else []
+            except (ValueError, KeyError, TypeError):
+                break  # torn by a kill
+    fresh = path.with_name(f".{path.name}")
+    fresh.write_text("".join(f"{text}\n" for text in kept))
+    os.replace(fresh, path)
+    return open(path, "a", encoding="utf-8")
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    """Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -1,0 +1,184 @@
+"""One optimizer step: gradients of a whole batch, piece by piece; then clip, step, average.
+
+However the batch is cut, into micro-batches or between processes, losses and gradients are those of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.config import Config
+from training.loop.batches import Draw
+from training.loop.distributed import Team
+from training.loop.objective import Objective, Scored, gains
+from training.trainables import Method, Step
+
+CLIP_NORM = 1.0
+MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, of every weight
+AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Update:
+    """AdamW on a method's weights. `draw` makes the samples of a step at given places of the batch."""
+
+    def __init__(
+        self,
+        method: Method,
+        draw: Callable[[int, range], Draw],
+        objective: Objective,
+        settings: Config,
+        team: Team,
+    ) -> None:
+        self.method, self.draw, self.objective, self.settings, self.team = method, draw, objective, settings, team
+        self.precision = pick_precision(settings.precision, team.device)
+        self.places = team.share(settings.batch)
+        self.micro = min(settings.micro_batch or len(self.places), len(self.places))
+        self.weights: list[nn.Parameter] = method.parameters()
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=team.device.type in ("cpu", "cuda")
+        )
+        self.moments = [self._moments(weight) for weight in self.weights]
+        self.scaler = torch.amp.GradScaler(team.device.type, enabled=self.precision == "fp16")
+        self.average = [weight.detach().clone() for weight in self.weights] if settings.ema else None
+
+    def __call__(self, step: int) -> tuple[list[Scored], Tensor]:
+        """Do step number `step`: what was scored in this process, and the gradient's norm before clipping."""
+        self.optimizer.param_groups[0]["lr"] = learning_rate(self.settings, step)
+        scored = self._gradients(step)
+        self.team.sum_gradients(self.weights)
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.weights, CLIP_NORM)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            decay = min(self.settings.ema, (1 + step) / (10 + step))  # as diffusers' EMAModel begins
+            torch._foreach_lerp_(self.average, [weight.detach() for weight in self.weights], 1 - decay)
+        return scored, norm
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def take_average(self) -> None:
+        """Make the average of the weights the weights."""
+        if self.average is not None:
+            _copy(self.weights, self.average)
+
+    def _moments(self, weight: nn.Parameter) -> dict[str, Tensor]:
+        """AdamW's state of a weight, set aside before the first step.
+
+        AdamW itself would do so in that step, between activations that come and go: memory would stay in pieces, and
+        run out where a smaller batch does not help.
+        """
+        fused = self.optimizer.defaults["fused"]
+        state = {name: torch.zeros_like(weight, memory_format=torch.preserve_format) for name in MOMENTS}
+        state["step"] = torch.zeros((), device=weight.device if fused else "cpu")
+        self.optimizer.state[weight] = state
+        return state
+
+    def state(self) -> Iterator[tuple[str, list[Tensor]]]:
+        """The tensors that the next step depends on, by name; one each of the weights, in their order."""
+        yield "weights", [weight.detach() for weight in self.weights]
+        for name in MOMENTS:
+            yield name, [state[name] for state in self.moments]
+        if self.average is not None:
+            yield "average", self.average
+
+    def numbers(self) -> dict[str, Any]:
+        """The numbers that it depends on."""
+        return {"optimizer_step": float(self.moments[0]["step"]), "scaler": self.scaler.state_dict()}
+
+    def restore(self, numbers: dict[str, Any], tensors: Callable[[str], list[Tensor]]) -> None:
+        """Take over what `state` and `numbers` gave."""
+        for name, held in self.state():
+            _copy(held, tensors(name))
+        for state in self.moments:
+            state["step"].fill_(numbers["optimizer_step"])
+        self.scaler.load_state_dict(numbers["scaler"])
+
+    def _gradients(self, step: int) -> list[Scored]:
+        """Gradients of this process's share; where memory does not suffice, in halves, until one sample is left."""
+        while True:
+            try:
+                return self._in_parts(step)
+            except RuntimeError as error:
+                if not is_memory_error(error) or self.team.plugin is not None or self.micro == 1:
+                    raise
+            # Out of the handler: until then the error's frames hold on to the memory that is wanted back.
+            self.micro = math.ceil(self.micro / 2)
+            if self.team.device.type == "cuda":
+                torch.cuda.empty_cache()
+            print(f"not enough memory: going on with {self.micro} pairs at a time, the same batch", flush=True)
+
+    def _in_parts(self, step: int) -> list[Scored]:
+        parts = [self.places[start : start + self.micro] for start in range(0, len(self.places), self.micro)]
+        self._clear(stay=len(parts) > 1)
+        gain = self._gain(step, parts)
+        scored = []
+        for part in parts:
+            draw = self.draw(step, part)
+            made = self.objective(draw, self._step(draw), gain)
+            self.scaler.scale(made.total.sum() / self.settings.batch).backward()
+            scored.append(made)
+        return scored
+
+    def _clear(self, *, stay: bool) -> None:
+        """No gradients yet. They `stay` where they are if activations are to come between them and the optimizer."""
+        self.optimizer.zero_grad(set_to_none=not stay)
+        for weight in self.weights if stay else ():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight, memory_format=torch.preserve_format)
+
+    def _step(self, draw: Draw) -> Step:
+        amp = AMP.get(self.precision)
+        with torch.autocast(self.team.device.type, amp, enabled=amp is not None):
+            return self.method.step(draw.batch, reference=self.objective.loss.needs_reference)
+
+    @torch.no_grad()
+    def _gain(self, step: int, parts: list[range]) -> Tensor | None:
+        """Mean gain over the whole batch, which takes a look at all its parts before the first is learnt from."""
+        if not self.objective.looks_around or (len(parts) == 1 and self.team.count == 1):
+            return None
+        sums = []
+        for part in parts:
+            draw = self.draw(step, part)
+            sums.append(torch.stack(gains(draw, self._step(draw))))
+        total, count = self.team.sum(torch.stack(sums).sum(0)).unbind()
+        return total / count.clamp(min=1)
+
+
+@torch.no_grad()
+def _copy(held: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
+    for tensor, value in zip(held, tensors, strict=True):
+        tensor.copy_(value)
+
+
+def learning_rate(settings: Config, step: int) -> float:
+    """The learning rate of a step: a linear warm-up, then held or down a cosine that ends at zero."""
+    if step < settings.warmup:
+        return settings.lr * (step + 1) / settings.warmup
+    if settings.schedule == "constant":
+        return settings.lr
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return settings.lr * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether the device, or the machine, had no memory left."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """`auto` is bf16 autocast where the processor has bf16 arithmetic, and fp32 elsewhere."""
+    if name != "auto":
+        return name
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if fast else "fp32"

@@ -1,0 +1,1 @@
+"""Stable Diffusion in parts, with layers that keep less for the backward pass."""

@@ -1,0 +1,186 @@
+"""LiVO (arXiv 2410.12700): a value encoder that steers a frozen Stable Diffusion by extra context tokens.
+
+The value encoder reads "principle, prompt"; its vector at the end of that text becomes a token in front of the frozen
+encoder's 77. The reference is the same frozen U-Net without it. `value_tokens` and `attach` are the only places
+where tokens are made and placed, in training and at inference alike, so the two cannot differ in padding or order.
+
+SD 1.5: the value encoder is a copy of the text encoder and the token its pooled output, as released. Another way to
+say what that is: the row at the end of the text in the context that the pipeline itself would make of it. This also
+tells what SDXL's is (ours; the paper has SD 1.5 only): copies of both encoders, and of each the row at the end of the
+text from the layer before the last, put together to 768 + 1280 = 2048. So the token starts as something that the
+U-Net has always read; a projection of the pooled vectors would start as noise, and one encoder's copy would leave the
+other's half of the token without a value. SDXL's pooled condition and its sizes stay those of the prompt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.losses import Errors
+from training.models import activations, attention
+from training.models.diffusion import (
+    Batch,
+    Context,
+    StableDiffusion,
+    predict,
+    read_states,
+    sent,
+    squared_error,
+    tokenize,
+    unet_time,
+)
+from training.trainables import value_encoder
+from training.trainables.protocol import Step
+
+SMALL = 1e-8  # far below any drift seen: the root's slope at 0 is infinite
+
+
+def value_text(principle: str, prompt: str) -> str:
+    """What the value encoder reads: the principle first, so that truncation eats the end of a long prompt."""
+    return f"{principle}, {prompt}"
+
+
+def value_tokens(
+    encoders: Sequence[Any], tokenizers: Sequence[Any], principles: Sequence[str], prompts: Sequence[str]
+) -> Tensor:
+    """Value tokens (N, D): the row of the context of "principle, prompt" at the text's end, from the value encoder.
+
+    What follows the end is cut off, which changes nothing: these encoders never look ahead.
+    """
+    texts = [value_text(v, p) for v, p in zip(principles, prompts, strict=True)]
+    parts = []
+    for encoder, tokenizer in zip(encoders, tokenizers, strict=True):
+        ids = tokenize(tokenizer, texts)
+        end = (ids == tokenizer.eos_token_id).int().argmax(dim=1)
+        ids = sent(ids[:, : int(end.max()) + 1], encoder.device)
+        states, _ = read_states(encoder, ids, xl=len(encoders) == 2)
+        parts.append(states[torch.arange(len(texts), device=states.device), sent(end, states.device)])
+    return torch.cat(parts, dim=-1)
+
+
+def attach(tokens: Tensor, hidden: Tensor) -> Tensor:
+    """Value tokens (N, K, D) in front of the prompt's own (N, 77, D)."""
+    return torch.cat([tokens.to(hidden), hidden], dim=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slots:
+    """Places for value tokens in front of N prompts: tokens (N, K, D), and which of them are taken, (N, K).
+
+    Cross-attention knows no positions, so which place a token has, and how many stay empty, makes no difference.
+    """
+
+    tokens: Tensor
+    taken: Tensor
+
+    @staticmethod
+    def filled(tokens: Tensor, members: Sequence[Sequence[int]]) -> Slots:
+        """Prompt i gets the rows members[i] of `tokens` (M, D); zeros are in the empty places."""
+        width = max(map(len, members))
+        none = len(tokens)
+        places = torch.tensor([[*rows, *[none] * (width - len(rows))] for rows in members], dtype=torch.long)
+        places = places.view(len(members), width)
+        return Slots(torch.cat([tokens, torch.zeros_like(tokens[:1])])[sent(places, tokens.device)], places < none)
+
+    def before(self, context: Context) -> Context:
+        """The context with the tokens in front, K + 77 long; empty places are hidden from the U-Net."""
+        words = context.hidden
+        mask = None
+        if not self.taken.all():
+            mask = torch.cat([self.taken, torch.ones(words.shape[:2], dtype=torch.bool)], dim=1)
+            mask = sent(mask, words.device)
+        return dataclasses.replace(context, hidden=attach(self.tokens, words), mask=mask)
+
+
+class LivoMethod:
+    """Trains a value encoder; all of its weights, or LoRA of `rank`. U-Net, VAE and text encoders stay frozen.
+
+    `keep` above 0 adds a penalty that the paper does not have (see `step`); `checkpointing` saves memory by computing
+    activations a second time on the way back.
+    """
+
+    def __init__(self, model: StableDiffusion, *, keep: float, rank: int = 0, checkpointing: bool = False) -> None:
+        self.model = model
+        self.keep = keep
+        self.encoders = value_encoder.make(model.text_encoders, rank=rank)
+        activations.spare(model.unet)
+        attention.share_texts(model.unet)
+        model.unet.to(memory_format=torch.channels_last)  # quicker convolutions
+        if checkpointing:
+            model.unet.enable_gradient_checkpointing()
+            for encoder in self.encoders:
+                encoder.gradient_checkpointing_enable({"use_reentrant": False})
+                encoder.train()  # transformers checkpoints in training mode only; CLIP has no dropout
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The weights of the value encoder."""
+        return [p for encoder in self.encoders for p in encoder.parameters() if p.requires_grad]
+
+    def step(self, batch: Batch, *, reference: bool) -> Step:
+        """Errors with the pair's token and without; two U-Net calls, the second with gradients.
+
+        With `keep`, a penalty on what other principles' tokens do to the rejected image of each pair (see `_drift`);
+        it costs one more prediction a pair. 0 is LiVO as released.
+        """
+        size, unet = len(batch), self.model.unet
+        context, texts = batch.context, batch.text_rows()
+        times = unet_time(self.model.noise_scheduler, batch.timesteps)
+        pairs = [i for i, names in enumerate(batch.company) if names and self.keep]
+        rows = sent(torch.tensor(pairs, dtype=torch.long) + size, batch.timesteps.device)  # their rejected images
+        if reference or pairs:
+            with torch.no_grad():
+                plain = predict(unet, batch.latents, times, context, texts)
+        count = len(context.hidden)
+        every, places = (torch.arange(n, device=rows.device) for n in (2 * size, count + len(pairs)))
+        every = torch.cat([every, rows])
+        context = self._slots(batch, pairs).before(context.pick(torch.cat([places[:count], texts[rows]])))
+        texts = torch.cat([texts, places[count:]])
+        steered = predict(unet, batch.latents[every], times[every], context, texts)
+        errors = Errors(*squared_error(steered[: 2 * size], batch.target).chunk(2))
+        if reference:
+            errors = Errors(errors.chosen, errors.rejected, *squared_error(plain, batch.target).chunk(2))
+        if not pairs:
+            return Step(errors)
+        own = [batch.principles[i] in batch.company[i] for i in pairs]
+        beside = sent(torch.tensor(own), rows.device)[:, None, None, None]
+        drift = self._drift(steered[2 * size :], torch.where(beside, steered[rows].detach(), plain[rows]))
+        return Step(errors, torch.zeros_like(errors.chosen).index_put((rows % size,), drift))
+
+    def _drift(self, steered: Tensor, wanted: Tensor) -> Tensor:
+        """keep · sqrt(mean((eps(x_t, c_company) - eps(x_t, c))²)), (N,).
+
+        c is the prompt, with the pair's own token if that is in the company too. Where its principle is not at stake a
+        token must do nothing, neither alone nor beside another; and what is wrong with a rejected image is its pair's
+        principle's business. The chosen one may well hold what the others forbid, and there they must act. Not the
+        square, whose pull fades with what is left to pull at.
+        """
+        return self.keep * (squared_error(steered, wanted) + SMALL).sqrt()
+
+    def _slots(self, batch: Batch, pairs: list[int]) -> Slots:
+        """The own token for each of the batch's texts, then those of the company of the given pairs."""
+        members = [[i] for i in range(len(batch))] * (len(batch.context.hidden) // len(batch))
+        names, owners = list(batch.principles), list(range(len(batch)))
+        for i in pairs:
+            shown = []
+            for name in batch.company[i]:
+                if name == batch.principles[i]:
+                    shown.append(i)
+                    continue
+                shown.append(len(names))
+                names.append(name)
+                owners.append(i)
+            members.append(shown)
+        return Slots.filled(self._tokens(names, [batch.prompts[i] for i in owners]), members)
+
+    def _tokens(self, principles: Sequence[str], prompts: Sequence[str]) -> Tensor:
+        return value_tokens(self.encoders, self.model.tokenizers, principles, prompts)
+
+    def save(self, folder: Path) -> None:
+        """Write `value_encoder/`, and for SDXL `value_encoder_2/`: transformers folders, or peft's with a rank."""
+        value_encoder.save(self.encoders, folder)
