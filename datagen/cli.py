@@ -16,7 +16,7 @@ import typer
 from datagen.errors import DatagenError, InputError
 
 if TYPE_CHECKING:
-    from datagen.pipeline.build import Summary
+    from datagen.pipeline.plan import Summary
     from datagen.recipe import Recipe
 
 app = typer.Typer(
@@ -42,6 +42,8 @@ class Listing(StrEnum):
 
     recipes = "recipes"
     judges = "judges"
+    exports = "exports"
+    executors = "executors"
     principles = "principles"
     templates = "templates"
 
@@ -56,6 +58,7 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many prompts.")] = None,
+    executor: Annotated[str, typer.Option(help="Where shards are worked (datagen list executors).")] = "local",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes on this machine; default: a core each for the embedded model.")
     ] = None,
@@ -81,6 +84,7 @@ def run(
             loaded,
             name,
             out,
+            executor=executor,
             workers=workers or executors.default_workers(loaded.profile(name)),
             max_cost=max_cost,
             batch=batch,
@@ -186,14 +190,31 @@ def judge(
     print(f"{summary.images} images, {summary.scored} scored, {summary.errors} errors: {out}")
 
 
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory.")],
+    out: Annotated[Path, typer.Option(help="Folder to fill; it must be new, empty or an earlier export.")],
+    format: Annotated[str, typer.Option(help="What to write (datagen list exports).")] = "huggingface",
+) -> None:
+    """Write the pairs of a finished run in another format."""
+    from datagen.commands.export import export_run
+
+    written = export_run(run, format, out)
+    print(f"{format} export in {out}" if written else f"nothing to do: {out} holds this export")
+
+
 @app.command(name="list")
-def list_(what: Annotated[Listing, typer.Argument(help="recipes, judges, principles or templates.")]) -> None:
+def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
     """List what there is to choose from."""
     from datagen.commands import listing
+    from datagen.executors import EXECUTORS
+    from datagen.export import FORMATS
 
     listed = {
         "recipes": listing.recipes,
         "judges": listing.judges,
+        "exports": FORMATS.described,
+        "executors": EXECUTORS.described,
         "principles": listing.principles,
         "templates": listing.templates,
     }[what.value]()

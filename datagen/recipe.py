@@ -224,6 +224,22 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
     }
 
 
+def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
+    """The recipe that a run was started with and the name of its profile, from its recipe.json; inverse of `resolved`.
+
+    Raises RecipeError if the settings are not those of a recipe.
+    """
+    try:
+        values = dict(settings["recipe"])
+        profile = dict(values.pop("profile"))
+        values.pop("files", None)
+        name = profile.pop("name")
+        return Recipe.model_validate({**values, "profiles": {name: profile}}), name
+    except (KeyError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise RecipeError(f"recipe.json does not hold the recipe of a run: {why}") from error
+
+
 def _files(recipe: Recipe, profile: Profile) -> Iterator[tuple[str, Path]]:
     """The files that the rows of a profile depend on, and how they are called in the digest."""
     writer = recipe.writer(profile)

@@ -15,7 +15,7 @@ from datagen.errors import RunError
 from datagen.export import huggingface
 from datagen.llm import LEDGER
 from datagen.llm.accounts import money
-from datagen.pipeline import build
+from datagen.pipeline import plan
 
 
 def show(root: Path, console: Console) -> None:
@@ -27,22 +27,22 @@ def show(root: Path, console: Console) -> None:
     recipe = settings["recipe"]
     console.print(f"{recipe['name']} on {recipe['profile']['name']}, digest {settings['digest']}", highlight=False)
     holder = run.holder()
-    console.print(f"in work: {holder}" if holder else "nobody works on it now", highlight=False)
+    console.print(f"running: {holder}" if holder else "not running", highlight=False)
 
-    plans = list(build.plan(run, recipe["images"]["shard_size"]))
+    plans = list(plan.of_run(run, recipe["images"]["shard_size"]))
     spent = money.totals(root / LEDGER)
     paid = ("LLM calls", "tokens", "cost") if spent else ()
     table = Table("stage", "shards", "rows", "errors", "seconds", *paid, "dropped")
-    for plan in plans:
-        shards = f"{len(plan.shards) - len(plan.missing)}/{len(plan.shards) or '?'}"
-        drops = ", ".join(f"{count} {reason}" for reason, count in plan.drops().items())
+    for done in plans:
+        shards = f"{len(done.shards) - len(done.missing)}/{len(done.shards) or '?'}"
+        drops = ", ".join(f"{count} {reason}" for reason, count in done.drops().items())
         table.add_row(
-            plan.stage,
+            done.stage.name,
             shards,
-            str(plan.total("rows")),
-            str(plan.total("errors")),
-            f"{plan.total('seconds'):.1f}",
-            *(_spent(spent.get(plan.stage)) if spent else ()),
+            str(done.total("rows")),
+            str(done.total("errors")),
+            f"{done.total('seconds'):.1f}",
+            *(_spent(spent.get(done.stage.name)) if spent else ()),
             drops,
         )
     console.print(table)

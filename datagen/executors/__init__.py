@@ -1,16 +1,22 @@
-"""Where shards are worked: one signature for every place.
+"""Where shards are worked. The folder is the registry: one file an executor, each with one function.
 
-An executor gets a picklable task and the indices to do and yields (index, result) as they finish. A shard that fails
-is tried once more and then yielded as a `Failure`; an error of ours ends everything: whoever raised it has tried.
+`run(task, indices, workers)` gets a picklable task and the indices to do and yields (index, result) as they finish. A
+shard that fails is tried once more and then yielded as a `Failure`; an error of ours ends everything: whoever raised
+it has tried.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, cast
 
+from datagen.errors import InputError
 from datagen.recipe import Profile
+from datagen.registry import Registry
 
+EXECUTORS = Registry(__name__, "executor", InputError)
 MOST_WORKERS = 8  # by default: each takes about a gigabyte of memory
 
 
@@ -20,6 +26,20 @@ class Failure:
 
     reason: str
     trace: str = ""
+
+
+class Executor(Protocol):
+    """The `run` of an executor's file."""
+
+    def __call__(
+        self, task: Callable[[int], Any], indices: Sequence[int], workers: int = 1
+    ) -> Iterator[tuple[int, Any | Failure]]:
+        """Work every index once; the results as they come, a Failure in the place of what failed twice."""
+
+
+def load(name: str) -> Executor:
+    """The executor of a name; InputError with the nearest one if there is none."""
+    return cast(Executor, EXECUTORS.module(name).run)
 
 
 def default_workers(profile: Profile) -> int:

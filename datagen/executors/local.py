@@ -25,7 +25,7 @@ T = TypeVar("T")
 ATTEMPTS = 2
 
 
-def local(task: Callable[[int], T], indices: Sequence[int], workers: int) -> Iterator[tuple[int, T | Failure]]:
+def run(task: Callable[[int], T], indices: Sequence[int], workers: int = 1) -> Iterator[tuple[int, T | Failure]]:
     """Work shards on this machine: in this process if `workers` is 1, else in so many spawned ones that pull them.
 
     Raises DatagenError as the task does. Stopping the iteration (Ctrl-C) ends the workers; so does our own death.

@@ -1,19 +1,17 @@
 """The pairs of a run as a Hugging Face dataset: Parquet files by split and a card, readable with no code of ours.
 
-Files hold no times and no paths: equal runs give equal bytes. The folder is built aside and renamed, and carries the
-hash of the pairs it was made from, so it is rebuilt when they change and only then.
+Files hold no times and no paths: equal runs give equal bytes. They carry the hash of the pairs they were made from, so
+the dataset is made anew when those change and only then.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import html
 import itertools
 import json
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datagen import records, store
+from datagen.export import Finished
 from datagen.recipe import Profile, Recipe
 
 SPLITS = ("train", "test")
@@ -91,24 +90,24 @@ def schema() -> pa.Schema:
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def export(run: store.Run, shards: int, content: str, recipe: Recipe, profile: Profile, drops: dict[str, int]) -> bool:
-    """Write `run.dataset` from that many pair shards, unless it is there; True if it was written.
+def export(finished: Finished, folder: Path) -> None:
+    """Write the dataset into an empty folder. Raises RunError if the disk refuses."""
+    facts = _gather(finished.run, finished.shards)
+    for split in _written(facts.splits):
+        _write_split(finished, split, facts.splits[split], folder / "data")
+        facts.sizes[split] = sum(path.stat().st_size for path in folder.glob(f"data/{split}-*"))
+    card = _card(finished.recipe, finished.profile, facts, finished.drops)
+    store.write_file(folder / "README.md", lambda file: file.write(card.encode()))
 
-    `content` is the hash of the pairs; `drops` goes into the card. Raises RunError if the disk refuses.
-    """
-    if _stamp(run.dataset) == content:
-        return False
-    facts = _gather(run, shards)
-    building = run.root / f".dataset{store.TEMPORARY}"
-    with store.writing(run.root):
-        shutil.rmtree(building, ignore_errors=True)
-        for split in _written(facts.splits):
-            _write_split(run, shards, split, facts.splits[split], building / "data", _rows_a_file(profile), content)
-            facts.sizes[split] = sum(path.stat().st_size for path in building.glob(f"data/{split}-*"))
-        card = _card(recipe, profile, facts, drops)
-        store.write_file(building / "README.md", lambda file: file.write(card.encode()))
-        _swap(building, run.dataset)
-    return True
+
+def stamp(dataset: Path) -> str | None:
+    """The hash of the pairs that a dataset was written from; None if there is none, or not a whole one."""
+    try:
+        first = min(dataset.glob("data/train-*.parquet"))
+        made_from: str = json.loads(pq.read_metadata(first).metadata[b"datagen"])["pairs"]
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+    return made_from if (dataset / "README.md").exists() else None
 
 
 def splits(dataset: Path) -> dict[str, int]:
@@ -153,13 +152,12 @@ def _rows_a_file(profile: Profile) -> int:
     return max(1, round(FILE_BYTES / row_bytes / store.ROW_GROUP)) * store.ROW_GROUP
 
 
-def _write_split(
-    run: store.Run, shards: int, split: str, rows: int, folder: Path, per_file: int, content: str
-) -> None:
+def _write_split(finished: Finished, split: str, rows: int, folder: Path) -> None:
     """Write one split's files; at most a row group and a shard are in memory."""
-    metadata = {**schema().metadata, b"datagen": json.dumps({"pairs": content}).encode()}
+    metadata = {**schema().metadata, b"datagen": json.dumps({"pairs": finished.content}).encode()}
     target = schema().with_metadata(metadata)
-    groups = _groups(run, shards, split, target)
+    groups = _groups(finished.run, finished.shards, split, target)
+    per_file = _rows_a_file(finished.profile)
     files = max(1, math.ceil(rows / per_file))
     for number in range(files):
 
@@ -183,27 +181,6 @@ def _groups(run: store.Run, shards: int, split: str, target: pa.Schema) -> Itera
             rest = rest.slice(store.ROW_GROUP)
     if rest.num_rows:
         yield rest.combine_chunks()
-
-
-def _stamp(dataset: Path) -> str | None:
-    """The hash of the pairs that a dataset was written from; None if there is none, or not a whole one."""
-    try:
-        first = min(dataset.glob("data/train-*.parquet"))
-        stamp: str = json.loads(pq.read_metadata(first).metadata[b"datagen"])["pairs"]
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        return None
-    return stamp if (dataset / "README.md").exists() else None
-
-
-def _swap(building: Path, dataset: Path) -> None:
-    """Put a finished folder in the place of the dataset; a kill in between leaves none, and the next run builds it."""
-    store.sync_folder(building)
-    old = dataset.with_name(f".old-{dataset.name}{store.TEMPORARY}")
-    with contextlib.suppress(FileNotFoundError):
-        dataset.rename(old)
-    building.rename(dataset)
-    store.sync_folder(dataset.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _dtype(arrow: pa.DataType) -> str:

@@ -1,90 +1,79 @@
-"""What a rerun does with a shard that is there: tries its failed rows again, and takes back what depended on them.
+"""Retries failed rows of a shard that is there, and invalidates what was derived from it.
 
-Good rows are never made twice, and a shard that is mended reads as if nothing had failed.
+Good rows are never made twice, and a shard that was retried reads as if nothing had failed.
 """
 
 from __future__ import annotations
 
-import collections
-import dataclasses
-import importlib
 import itertools
-import math
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from datagen.errors import DatagenError
-
-if TYPE_CHECKING:
-    from datagen.pipeline.build import Job
-    from datagen.stages import Context, Shard
-
-
-def made(result: Any) -> tuple[list[Any], collections.Counter[str]]:
-    """A stage's rows, and what it dropped."""
-    rows: list[Any] = result if isinstance(result, list) else result.rows
-    return rows, collections.Counter({} if isinstance(result, list) else result.drops)
+from datagen.pipeline.plan import Job
+from datagen.records import Prompt, Written
+from datagen.stages import Shard
 
 
-def discard_derived(job: Job, stage: ModuleType, index: int, old: pa.Table, new: pa.Table) -> None:
-    """Take back the later shards that depend on rows of a shard that are others now."""
-    changed = _shards_of_changes(job, old, new) if stage.WHOLE else {index}
-    for module in job.stages[job.stages.index(job.module) + 1 :]:
-        whole = importlib.import_module(module).WHOLE
-        for shard in {0} if whole and changed else changed:
-            job.run.discard(module.rpartition(".")[2], shard)
+def retry_failed(job: Job, shard: Shard, old: list[Any]) -> Written[Any]:
+    """The rows of a shard with those of its failed prompts made again, unless what they need is still missing.
+
+    Drops are those of the retry alone, and none of a sharded stage: they were counted when it was made.
+    """
+    stage = job.stage
+    if stage.whole:
+        return _retry_whole(job, shard, old)
+    failed = {row.prompt_id for row in old if stage.failed(row)}
+    for earlier in job.before:
+        if not earlier.whole:
+            failed -= {row.prompt_id for row in shard.rows(earlier.record) if earlier.failed(row)}
+    if not failed:
+        return Written(old)
+    kept = [row for row in old if row.prompt_id not in failed]
+    made = stage.run(job.context, shard.only(failed))
+    return Written(by_prompt(job, shard, kept + made.rows))
 
 
-def _shards_of_changes(job: Job, old: pa.Table, new: pa.Table) -> set[int]:
+def _retry_whole(job: Job, shard: Shard, old: list[Any]) -> Written[Any]:
+    """The rows of a whole stage with the failed ones tried again; as they were, if nobody can be asked now."""
+    if job.stage.retry is None:
+        return Written(old)
+    try:
+        return job.stage.retry(job.context, shard, old)
+    except DatagenError as error:  # a machine that only draws has no key; what is written is enough to go on
+        job.context.llm.say(f"{job.stage.name}: the failed rows stay as they are: {error}")
+        return Written(old)
+
+
+def by_prompt(job: Job, shard: Shard, rows: list[Any]) -> list[Any]:
+    """Rows of a sharded stage in the order of their prompts, so that a retried shard reads as an untroubled one."""
+    if job.stage.whole:
+        return rows
+    order = {prompt.prompt_id: place for place, prompt in enumerate(shard.rows(Prompt))}
+    return sorted(rows, key=lambda row: order[row.prompt_id])
+
+
+def discard_derived(job: Job, index: int, old: pa.Table, new: pa.Table) -> None:
+    """Discard the later shards that depend on rows of a shard that have changed."""
+    changed = _changed_shards(job, old, new) if job.stage.whole else {index}
+    for stage in job.after:
+        for shard in {0} if stage.whole and changed else changed:
+            job.run.discard(stage.name, shard)
+
+
+def _changed_shards(job: Job, old: pa.Table, new: pa.Table) -> set[int]:
     """The shards of later stages that see a change in the rows of a whole stage."""
     size = job.context.recipe.images.shard_size
     none: dict[str, Any] = {}
     rows = itertools.zip_longest(old.to_pylist(), new.to_pylist(), fillvalue=none)
     places = {place // size for place, (before, after) in enumerate(rows) if _matters(before, after)}
-    prompts = job.run.footer("prompts", 0)
-    if not places or prompts is None or job.module.rpartition(".")[2] == "prompts":
+    if not places or job.is_shared_out:
         return places
-    return set(range(math.ceil(prompts.rows / size)))  # everybody reads all principles
+    return set(range(job.shards))  # everybody reads all rows of the other whole stages
 
 
 def _matters(before: dict[str, Any], after: dict[str, Any]) -> bool:
     """Whether later stages see a difference between two rows; a failed one they never see."""
     seen = [row if row.get("error") is None else {} for row in (before, after)]
     return seen[0] != seen[1]
-
-
-def in_order(stage: ModuleType, shard: Shard, rows: list[Any]) -> list[Any]:
-    """Rows of a sharded stage by prompt, so that a shard mended later reads as if nothing had failed."""
-    if stage.WHOLE:
-        return rows
-    order = {prompt.prompt_id: place for place, prompt in enumerate(shard.prompts)}
-    return sorted(rows, key=lambda row: order[row.prompt_id])
-
-
-def again(stage: ModuleType, context: Context, shard: Shard, old: list[Any]) -> Any:
-    """The rows of a shard with those of its failed prompts made anew, unless their images are still missing."""
-    if stage.WHOLE:
-        return _mended(stage, context, shard, old)
-    failed = {row.prompt_id for row in old if row.error is not None}
-    failed -= {image.prompt_id for image in shard.images if image.error is not None}
-    if not failed:
-        return old
-    part = dataclasses.replace(
-        shard,
-        prompts=[row for row in shard.prompts if row.prompt_id in failed],
-        images=[row for row in shard.images if row.prompt_id in failed],
-        scores=[row for row in shard.scores if row.prompt_id in failed],
-    )
-    kept = [row for row in old if row.prompt_id not in failed]
-    return in_order(stage, shard, kept + made(stage.run(context, part))[0])
-
-
-def _mended(stage: ModuleType, context: Context, shard: Shard, old: list[Any]) -> Any:
-    """The rows of a whole stage with the failed ones tried again; as they were, if nobody can be asked now."""
-    try:
-        return stage.mend(context, shard, old)
-    except DatagenError as error:  # a machine that only draws has no key; what is written is enough to go on
-        context.desk.say(f"{stage.__name__.rpartition('.')[2]}: the failed rows stay as they are: {error}")
-        return old

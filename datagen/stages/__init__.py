@@ -1,37 +1,74 @@
-"""The stages of a run, one file each, named after the table it writes; a stage is a function of one shard's rows.
+"""The stages of a run, one file each: a stage is a value, and its work a function of one shard's rows.
 
-Every stage module has `RECORD` (the row type it writes), `VERSION` (raised when equal inputs give other rows, so that
-what an older one derived is derived anew), `WHOLE` (True if it sees the run as one shard) and `run(context, shard)`,
-which gives a list of rows, or `Written` where candidates were left out. A whole stage whose content can fail also has
-`mend(context, shard, rows)`, which tries the failed ones again. Only `pipeline` imports stages.
+A stage file ends with its `STAGE`; `pipeline/plan.py` lists them in order. A stage never looks beyond its shard, and a
+failure of content is a row with `error`, not an exception. Only `pipeline` imports stages.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 from datagen.llm import LlmOptions
 from datagen.recipe import Profile, Recipe
-from datagen.records import Image, Principle, Prompt, Score
+from datagen.records import Written
+
+Row = TypeVar("Row")
 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What every stage may know beside its rows: the resolved recipe, the profile in use, and a writer's desk.
+    """What every stage may know besides its rows: the resolved recipe, the profile in use, and how an LLM is asked.
 
-    Plain data, picklable, but for who listens at the desk: only whole stages have that, and run in our process.
+    Plain data, picklable, but for who is told: only whole stages have that, and they run in our process.
     """
 
     recipe: Recipe
     profile: Profile
-    desk: LlmOptions = LlmOptions()
+    llm: LlmOptions = LlmOptions()
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """The rows of one shard from all stages that ran before."""
+    """The rows of one shard from all stages that ran before, by their type."""
 
-    principles: list[Principle] = dataclasses.field(default_factory=list)
-    prompts: list[Prompt] = dataclasses.field(default_factory=list)
-    images: list[Image] = dataclasses.field(default_factory=list)
-    scores: list[Score] = dataclasses.field(default_factory=list)
+    tables: Mapping[type, list[Any]] = dataclasses.field(default_factory=dict)
+
+    def rows(self, record: type[Row]) -> list[Row]:
+        """The rows of one table, in its order; none where no earlier stage writes it."""
+        return self.tables.get(record, [])
+
+    def only(self, prompt_ids: set[str]) -> Shard:
+        """The same shard with the rows of some prompts alone; tables that belong to no prompt stay whole."""
+        return Shard({record: _of_prompts(rows, prompt_ids) for record, rows in self.tables.items()})
+
+
+def _of_prompts(rows: list[Any], prompt_ids: set[str]) -> list[Any]:
+    return [row for row in rows if getattr(row, "prompt_id", None) in prompt_ids or not hasattr(row, "prompt_id")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage(Generic[Row]):
+    """One step of a run; `name` is the table it writes. Plain data: a worker is sent it by reference to its functions.
+
+    `version` is raised when equal inputs give other rows, so that what an older one derived is derived anew. A `whole`
+    stage sees the run as one shard; one whose content can fail has `retry`, which is given its rows and tries the
+    failed ones again. A sharded stage needs none: its failed prompts are run again.
+    """
+
+    name: str
+    record: type[Row]
+    run: Callable[[Context, Shard], Written[Row]]
+    version: int = 1
+    whole: bool = False
+    retry: Callable[[Context, Shard, list[Row]], Written[Row]] | None = None
+
+    @property
+    def can_fail(self) -> bool:
+        """Whether its rows have an `error`."""
+        return "error" in self.record.__dataclass_fields__  # type: ignore[attr-defined]  # a record is a dataclass
+
+    def failed(self, row: Any) -> bool:
+        """Whether the content of a row failed."""
+        return self.can_fail and row.error is not None

@@ -12,28 +12,24 @@ from typing import TYPE_CHECKING
 from datagen import generators, safety
 from datagen.generators import ContentError, Generator, Request
 from datagen.recipe import Profile
-from datagen.records import Image, Prompt, content_id, seed_for
+from datagen.records import Image, Prompt, Written, content_id, seed_for
+from datagen.stages import Context, Shard, Stage
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
 
-    from datagen.stages import Context, Shard
-
-RECORD = Image
-VERSION = 1
-WHOLE = False
 
 Want = tuple[Prompt, str, int]  # prompt, side, index
 
 
-def run(context: Context, shard: Shard) -> list[Image]:
+def run(context: Context, shard: Shard) -> Written[Image]:
     """One row an image that the shard's prompts ask for, prompt by prompt, sides and indices in order."""
-    wanted = [(prompt, side, index) for prompt in shard.prompts for side, index in _sides(context)]
+    wanted = [(prompt, side, index) for prompt in shard.rows(Prompt) for side, index in _sides(context)]
     models = _models(context.profile)
     rows: dict[tuple[str, str, int], Image] = {}
     for place, model in enumerate(models):  # one after the other: each may fill the memory
         rows |= _make(context, model, [want for want in wanted if want[2] % len(models) == place])
-    return [rows[prompt.prompt_id, side, index] for prompt, side, index in wanted]
+    return Written([rows[prompt.prompt_id, side, index] for prompt, side, index in wanted])
 
 
 def _models(profile: Profile) -> list[Profile]:
@@ -124,3 +120,6 @@ def _png(image: Pillow.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+STAGE = Stage("images", Image, run)

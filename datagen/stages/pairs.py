@@ -9,18 +9,11 @@ import collections
 import json
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from datagen import judges
 from datagen.labels import aggregate
-from datagen.records import Image, Pair, Picture, Principle, Prompt, Written, content_id
-
-if TYPE_CHECKING:
-    from datagen.stages import Context, Shard
-
-RECORD = Pair
-VERSION = 1
-WHOLE = False
+from datagen.records import Image, Pair, Picture, Principle, Prompt, Score, Written, content_id
+from datagen.stages import Context, Shard, Stage
 
 # judge → axis → score of one image
 Scored = dict[str, dict[str, float | None]]
@@ -35,14 +28,14 @@ def run(context: Context, shard: Shard) -> Written[Pair]:
 
 def _outcomes(context: Context, shard: Shard) -> Iterator[Pair | str]:
     """For each two images that could be a pair: the pair, or the reason why it is none."""
-    principles = {principle.principle_id: principle for principle in shard.principles}
+    principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
     scored: dict[tuple[str, str], Scored] = collections.defaultdict(lambda: collections.defaultdict(dict))
-    for score in shard.scores:
+    for score in shard.rows(Score):
         scored[score.prompt_id, score.image_id][score.judge][score.axis] = score.value
     images: dict[str, list[Image]] = collections.defaultdict(list)
-    for image in shard.images:
+    for image in shard.rows(Image):
         images[image.prompt_id].append(image)
-    for prompt in shard.prompts:
+    for prompt in shard.rows(Prompt):
         of_prompt = {image.image_id: scored[prompt.prompt_id, image.image_id] for image in images[prompt.prompt_id]}
         for chosen, rejected in _matched(context, images[prompt.prompt_id], of_prompt):
             yield _decide(context, _of(prompt, principles), prompt, chosen, rejected, of_prompt)
@@ -154,3 +147,6 @@ def _shares(scored: Scored, axis: str) -> list[float]:
     """How far an image shows what a text states, by the judges for which a score is a share of it."""
     absolute = [values.get(axis) for name, values in scored.items() if judges.is_absolute(name)]
     return [value for value in absolute if value is not None]
+
+
+STAGE = Stage("pairs", Pair, run)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datagen.records import Principle, Written
-from datagen.stages import Context, Shard
+from datagen.stages import Context, Shard, Stage
 from datagen.writers import open_writer
-
-RECORD = Principle
-VERSION = 1
-WHOLE = True
 
 
 def run(context: Context, shard: Shard) -> Written[Principle]:
     """All principles of the profile."""
-    with open_writer(context.recipe, context.profile, context.desk) as writer:
+    with open_writer(context.recipe, context.profile, context.llm) as writer:
         return writer.principles()
+
+
+STAGE = Stage("principles", Principle, run, whole=True)

@@ -8,30 +8,26 @@ from __future__ import annotations
 
 from datagen import safety
 from datagen.errors import RecipeError
-from datagen.records import Prompt, Written
-from datagen.stages import Context, Shard
+from datagen.records import Principle, Prompt, Written
+from datagen.stages import Context, Shard, Stage
 from datagen.writers import open_writer
-
-RECORD = Prompt
-VERSION = 1
-WHOLE = True
 
 
 def run(context: Context, shard: Shard) -> Written[Prompt]:
     """All prompts of the run, from its principles. RecipeError where the recipe's files word what is refused."""
-    with open_writer(context.recipe, context.profile, context.desk) as writer:
-        return _allowed(context, shard, writer.prompts(shard.principles))
+    with open_writer(context.recipe, context.profile, context.llm) as writer:
+        return _allowed(context, shard, writer.prompts(shard.rows(Principle)))
 
 
-def mend(context: Context, shard: Shard, rows: list[Prompt]) -> Written[Prompt]:
+def retry(context: Context, shard: Shard, rows: list[Prompt]) -> Written[Prompt]:
     """The same rows, with those that failed tried again."""
-    with open_writer(context.recipe, context.profile, context.desk) as writer:
-        return _allowed(context, shard, writer.mend(shard.principles, rows))
+    with open_writer(context.recipe, context.profile, context.llm) as writer:
+        return _allowed(context, shard, writer.retry(shard.rows(Principle), rows))
 
 
 def _allowed(context: Context, shard: Shard, written: Written[Prompt]) -> Written[Prompt]:
     """What was written, if the floor lets all of it pass; an LLM's texts were dropped one by one before."""
-    statements = {principle.principle_id: principle.statement for principle in shard.principles}
+    statements = {principle.principle_id: principle.statement for principle in shard.rows(Principle)}
     for row in written.rows:
         texts = [row.prompt, row.chosen_prompt, row.rejected_prompt, statements[row.principle_id]]
         if reason := safety.refusal_of_row(texts, [row.chosen_negative, row.rejected_negative]):
@@ -40,3 +36,6 @@ def _allowed(context: Context, shard: Shard, written: Written[Prompt]) -> Writte
                 f"{reason}; change their wording, nothing was stored"
             )
     return written
+
+
+STAGE = Stage("prompts", Prompt, run, whole=True, retry=retry)

@@ -12,27 +12,25 @@ from typing import TYPE_CHECKING
 from datagen import judges
 from datagen.images.decode import Unreadable, decode
 from datagen.labels.aggregate import AXES
-from datagen.records import Image, Prompt, Score
+from datagen.records import Image, Prompt, Score, Written
+from datagen.stages import Context, Shard, Stage
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
 
-    from datagen.stages import Context, Shard
 
-RECORD = Score
-VERSION = 1
-WHOLE = False
 CHUNK = 64  # images in memory at a time
 
 
-def run(context: Context, shard: Shard) -> list[Score]:
+def run(context: Context, shard: Shard) -> Written[Score]:
     """Rows for each image, judge and axis, in this order."""
-    prompts = {prompt.prompt_id: prompt for prompt in shard.prompts}
+    prompts = {prompt.prompt_id: prompt for prompt in shard.rows(Prompt)}
     panel = [judges.load(name, context.profile) for name in context.profile.judges]
     rows: list[Score] = []
-    for start in range(0, len(shard.images), CHUNK):
-        rows += _judge(panel, shard.images[start : start + CHUNK], prompts)
-    return rows
+    images = shard.rows(Image)
+    for start in range(0, len(images), CHUNK):
+        rows += _judge(panel, images[start : start + CHUNK], prompts)
+    return Written(rows)
 
 
 def _judge(panel: list[judges.Judge], images: list[Image], prompts: dict[str, Prompt]) -> list[Score]:
@@ -79,3 +77,6 @@ def _text(prompt: Prompt, axis: str) -> str:
 def _or_none(value: float) -> float | None:
     """NaN is how a judge abstains; in a table it is null."""
     return None if math.isnan(value) else value
+
+
+STAGE = Stage("scores", Score, run)

@@ -24,7 +24,7 @@ class Writer(Protocol):
     def prompts(self, principles: list[Principle]) -> Written[Prompt]:
         """`recipe.prompts.count` rows, evenly over the principles; UserError if there are not so many to be had."""
 
-    def mend(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
+    def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
         """The same rows with those tried again that hold an `error`; the others stay as and where they are."""
 
 

@@ -51,7 +51,7 @@ class OfflineWriter:
             "lower prompts.count or add choices to the grammar"
         )
 
-    def mend(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
+    def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
         """Nothing fails here."""
         return Written(rows)
 

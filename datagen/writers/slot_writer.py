@@ -56,7 +56,7 @@ class SlotWriter:
             self._say(f"prompts: {line}; the same command tries again")
         return Written(bind(ordered, [], self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
 
-    def mend(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
+    def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
         """The rows with those that failed tried again; what cannot be had now stays as it was."""
         slots = [
             dataclasses.replace(slot, scene=row.scene, sample=row.sample + 1)

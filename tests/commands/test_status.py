@@ -47,11 +47,11 @@ def test_a_run_half_way(tmp_path: Path) -> None:
         commit("pairs", 0, 2, drops={"no image": 2, "low match": 5})
         text = shown(tmp_path)
     assert "pick-style on embedded, digest d1gest" in text
-    assert "in work: process " in text
+    assert "running: process " in text
     assert row_of(text, "images") == ["images", "2/3", "12", "3", "2.5"]
     assert row_of(text, "pairs") == ["pairs", "1/3", "2", "0", "1.2", "5 low match, 2 no image"]
     assert "dataset: not written yet" in text
-    assert "nobody works on it now" in shown(tmp_path)
+    assert "not running" in shown(tmp_path)
 
 
 def test_what_the_llm_took_stands_beside_its_stage(tmp_path: Path) -> None:

@@ -14,25 +14,24 @@ from shard_work import always_fail, fail_first, square
 from datagen import executors
 from datagen import recipe as recipes
 from datagen.errors import ModelError
-from datagen.executors import Failure
-from datagen.executors.local import local
+from datagen.executors import Failure, local
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_shard_is_done_once(workers: int) -> None:
-    assert sorted(local(square, [3, 1, 2], workers)) == [(1, 1), (2, 4), (3, 9)]
-    assert list(local(square, [], workers)) == []
+    assert sorted(local.run(square, [3, 1, 2], workers)) == [(1, 1), (2, 4), (3, 9)]
+    assert list(local.run(square, [], workers)) == []
 
 
 def test_a_second_try_mends_what_failed_once(tmp_path: Path) -> None:
-    results = dict(local(functools.partial(fail_first, tmp_path), [0, 1, 2, 3], 2))
+    results = dict(local.run(functools.partial(fail_first, tmp_path), [0, 1, 2, 3], 2))
     assert set(results) == {0, 1, 2, 3}
     assert all(isinstance(result, int) and result != os.getpid() for result in results.values())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_two_failures_are_yielded_with_their_reason(workers: int) -> None:
-    results = dict(local(always_fail, [0, 1], workers))
+    results = dict(local.run(always_fail, [0, 1], workers))
     assert all(isinstance(result, Failure) for result in results.values())
     assert {getattr(result, "reason", "") for result in results.values()} == {
         "ValueError: never 0",
@@ -43,16 +42,16 @@ def test_two_failures_are_yielded_with_their_reason(workers: int) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_user_error_ends_everything(tmp_path: Path, workers: int) -> None:
     with pytest.raises(ModelError, match="no such model"):
-        list(local(functools.partial(fail_first, tmp_path), [5, 5], workers))
+        list(local.run(functools.partial(fail_first, tmp_path), [5, 5], workers))
 
 
 BARS = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from datagen.executors.local import local
+from datagen.executors import local
 from shard_work import with_a_bar
 if __name__ == "__main__":
-    print(sorted(local(with_a_bar, [3, 4], 2)))
+    print(sorted(local.run(with_a_bar, [3, 4], 2)))
 """
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from datagen import export as exports
 from datagen import records, store
 from datagen.export import huggingface
 from datagen.recipe import Recipe, load
@@ -55,7 +56,8 @@ def fill(root: Path, rows: list[Pair]) -> store.Run:
 
 def export(run: store.Run, recipe: Recipe, content: str = "c") -> bool:
     drops = {"probability too low": 4}
-    return huggingface.export(run, 2, content, recipe, recipe.profile("sd15"), drops)
+    finished = exports.Finished(run, recipe, recipe.profile("sd15"), 2, content, drops)
+    return exports.write(finished, "huggingface", run.dataset)
 
 
 def test_columns_are_those_of_a_pair_without_split_and_all_are_explained() -> None:

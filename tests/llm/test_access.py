@@ -46,7 +46,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WritingS
 def write(desk: LlmOptions, before: list[Prompt] | None = None) -> Written[Prompt]:
     with open_writer(RECIPE, RECIPE.profile("sd15"), desk) as writer:
         principles = writer.principles().rows
-        return writer.prompts(principles) if before is None else writer.mend(principles, before)
+        return writer.prompts(principles) if before is None else writer.retry(principles, before)
 
 
 def test_a_run_is_paid_once_and_replayed_from_the_cache(server: WritingServer, tmp_path: Path) -> None:

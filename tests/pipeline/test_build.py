@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import os
 import random
 import signal
@@ -9,16 +11,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from datagen import store
 from datagen.errors import EndpointError, MachineryError, RecipeError, RunError
-from datagen.pipeline import build
+from datagen.pipeline import build, plan
 from datagen.recipe import Recipe, load
+from datagen.records import Written
 
 SUPPORT = Path(__file__).parents[1] / "support"
-STAGES = tuple(f"fake_stages.{name}" for name in ("principles", "prompts", "images", "scores", "pairs"))
+NAMES = ("principles", "prompts", "images", "scores", "pairs")
 RECIPE = """
 name = "fake"
 license = "cc0-1.0"
@@ -39,12 +43,12 @@ judges = ["fake"]
 """
 # What a killed process runs: the same pipeline over the same stages.
 CHILD = """
-import sys
+import importlib, sys
 from pathlib import Path
 from datagen import recipe
-from datagen.pipeline import build
+from datagen.pipeline import build, plan
 if __name__ == "__main__":
-    build.STAGES = tuple(sys.argv[4].split(","))
+    plan.STAGES = tuple(importlib.import_module(f"fake_stages.{name}").STAGE for name in sys.argv[4].split(","))
     print("ready", flush=True)
     build.run(recipe.load(sys.argv[1], []), "embedded", Path(sys.argv[2]), workers=int(sys.argv[3]))
 """
@@ -57,8 +61,15 @@ def switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("FAKE_STAGES_DIR", str(folder))
     monkeypatch.syspath_prepend(str(SUPPORT))
-    monkeypatch.setattr(build, "STAGES", STAGES)
+    stages = tuple(importlib.import_module(f"fake_stages.{name}").STAGE for name in NAMES)
+    monkeypatch.setattr(plan, "STAGES", stages)
     return folder
+
+
+def change_prompts(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Give the stage of prompts other values."""
+    stages = tuple(dataclasses.replace(s, **changes) if s.name == "prompts" else s for s in plan.STAGES)
+    monkeypatch.setattr(plan, "STAGES", stages)
 
 
 @pytest.fixture
@@ -124,13 +135,13 @@ def test_failed_content_is_kept_and_tried_again_for_its_prompts_alone(
     assert sum(calls(switches, "images")) == 8
     assert calls(switches, "scores") == calls(switches, "pairs") == []
     (switches / "content-images").unlink()
-    mended = build.run(recipe, "embedded", out)
-    assert mended.plans["images"].total("errors") == 0
+    retried = build.run(recipe, "embedded", out)
+    assert retried.plans["images"].total("errors") == 0
     build.run(recipe, "embedded", tmp_path / "clean")
     assert dataset_bytes(out) == dataset_bytes(tmp_path / "clean")
 
 
-def test_failed_prompts_are_mended_and_only_their_shards_are_made_again(
+def test_failed_prompts_are_retried_and_only_their_shards_are_made_again(
     switches: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     out, said = tmp_path / "out", list[str]()
@@ -139,27 +150,26 @@ def test_failed_prompts_are_mended_and_only_their_shards_are_made_again(
     assert (broken.plans["prompts"].total("errors"), broken.rows("images")) == (4, 36)  # 2, 7, 12 and 17 of 22
     (switches / "calls").unlink()
     (switches / "content-prompts").unlink()
-    mended = build.run(recipe, "embedded", out, say=said.append)
+    retried = build.run(recipe, "embedded", out, say=said.append)
     assert said == ["prompts: trying 4 failed rows again"]
-    assert calls(switches, "mend") == [4] and calls(switches, "prompts") == []
+    assert calls(switches, "retry") == [4] and calls(switches, "prompts") == []
     assert calls(switches, "images") == calls(switches, "pairs") == [4, 4, 4, 4]  # four of the six shards
-    assert mended.plans["prompts"].drops() == {"near-twin": 4}
-    assert mended.rows("pairs") == 22
+    assert retried.plans["prompts"].drops() == {"near-twin": 4}
+    assert retried.rows("pairs") == 22
     build.run(recipe, "embedded", tmp_path / "clean")
     assert dataset_bytes(out) == dataset_bytes(tmp_path / "clean")
 
 
-def test_prompts_that_nobody_can_mend_now_do_not_stop_the_rest(
+def test_prompts_that_nobody_can_retry_now_do_not_stop_the_rest(
     switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fake_stages.prompts
 
     def no_key(*_: object) -> None:
         raise EndpointError("set OPENAI_API_KEY")
 
     (switches / "content-prompts").touch()
     build.run(recipe, "embedded", tmp_path / "out")
-    monkeypatch.setattr(fake_stages.prompts, "mend", no_key)
+    change_prompts(monkeypatch, retry=no_key)
     said = list[str]()
     again = build.run(recipe, "embedded", tmp_path / "out", say=said.append)
     assert again.made == 0
@@ -173,7 +183,7 @@ def test_no_prompt_at_all_stops_with_what_failed(
 
     (switches / "content-prompts").touch()
     row = fake_stages.prompts._row(2, ["p"])
-    monkeypatch.setattr(fake_stages.prompts, "run", lambda context, shard: [row] * 3)
+    change_prompts(monkeypatch, run=lambda context, shard: Written([row] * 3))
     with pytest.raises(MachineryError, match=r"none of 3 prompts could be written \(refused: no\): rerun"):
         build.run(recipe, "embedded", tmp_path / "out")
 
@@ -181,15 +191,14 @@ def test_no_prompt_at_all_stops_with_what_failed(
 def test_another_version_of_a_stage_derives_its_rows_anew_and_no_more_than_that(
     switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fake_stages.prompts
 
     out = tmp_path / "out"
     build.run(recipe, "embedded", out)
     (switches / "calls").unlink()
-    monkeypatch.setattr(fake_stages.prompts, "VERSION", 2)
+    change_prompts(monkeypatch, version=2)
     assert build.run(recipe, "embedded", out).made == 1
     assert (calls(switches, "prompts"), calls(switches, "images")) == ([0], [])
-    monkeypatch.setattr(fake_stages.prompts, "VERSION", 3)
+    change_prompts(monkeypatch, version=3)
     (switches / "reworded-prompts").touch()
     build.run(recipe, "embedded", out)
     assert calls(switches, "images") == [4]  # the shard of row 9
@@ -202,7 +211,7 @@ def test_a_failing_shard_is_tried_twice_then_listed(
 ) -> None:
     out = tmp_path / "out"
     (switches / "raise-scores").touch()
-    with pytest.raises(MachineryError, match=r"6 shards failed twice \(scores-00000, .*ZeroDivisionError"):
+    with pytest.raises(MachineryError, match=r"6 shards failed after 2 attempts \(scores-00000, .*ZeroDivisionError"):
         build.run(recipe, "embedded", out, workers=workers)
     assert len(calls(switches, "scores")) == 12
     assert "Traceback" in (out / "failures.txt").read_text()
@@ -221,7 +230,7 @@ def test_a_killed_worker_costs_one_try(switches: Path, recipe: Recipe, tmp_path:
 
 def test_workers_that_keep_dying_are_listed(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
     (switches / "die-images").touch()
-    with pytest.raises(MachineryError, match="2 shards failed twice .*SIGKILL"):
+    with pytest.raises(MachineryError, match="2 shards failed after 2 attempts .*SIGKILL"):
         build.run(load(str(recipe_file), ["prompts.count=8"]), "embedded", tmp_path / "out", workers=2)
 
 
@@ -232,7 +241,7 @@ def test_kill_at_any_moment_loses_only_shards_in_flight(
     (switches / "calls").unlink()
     (switches / "slow-images").touch()
     out, workers, kills, rng = tmp_path / "out", 2, 6, random.Random(5)
-    command = [sys.executable, "-c", CHILD, str(recipe_file), str(out), str(workers), ",".join(STAGES)]
+    command = [sys.executable, "-c", CHILD, str(recipe_file), str(out), str(workers), ",".join(NAMES)]
     environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}{os.pathsep}{Path(__file__).parents[2]}"}
     for _ in range(kills):
         child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
@@ -251,7 +260,7 @@ def test_kill_at_any_moment_loses_only_shards_in_flight(
 
 def test_workers_end_when_their_parent_is_killed(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
     (switches / "slow-images").touch()
-    command = [sys.executable, "-c", CHILD, str(recipe_file), str(tmp_path / "out"), "2", ",".join(STAGES)]
+    command = [sys.executable, "-c", CHILD, str(recipe_file), str(tmp_path / "out"), "2", ",".join(NAMES)]
     environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}{os.pathsep}{Path(__file__).parents[2]}"}
     parent = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     while not calls(switches, "images"):
@@ -279,7 +288,7 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(
     (switches / "slow-images").touch()
     (switches / "stuck-scores").touch()  # so that it cannot be over before it is interrupted, however busy the machine
     out = tmp_path / "out"
-    command = [sys.executable, "-c", CHILD, str(recipe_file), str(out), "2", ",".join(STAGES)]
+    command = [sys.executable, "-c", CHILD, str(recipe_file), str(out), "2", ",".join(NAMES)]
     environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}{os.pathsep}{Path(__file__).parents[2]}"}
     child = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
     while not (out / "tables/images/images-00000.parquet").exists():
@@ -319,9 +328,8 @@ def test_a_directory_of_another_recipe_is_refused(switches: Path, recipe_file: P
 def test_a_recipe_without_prompts_is_refused(
     switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fake_stages.prompts
 
-    monkeypatch.setattr(fake_stages.prompts, "run", lambda context, shard: [])
+    change_prompts(monkeypatch, run=lambda context, shard: Written([]))
     with pytest.raises(RecipeError, match="yield no prompt"):
         build.run(recipe, "embedded", tmp_path / "out")
 

@@ -47,7 +47,7 @@ def test_a_side_has_its_own_wording_and_negative_and_noise_as_the_recipe_says(
     make_prompt: Callable[..., Prompt],
 ) -> None:
     context = make_context(pairing, candidates=2, same_seed=same_seed, seed=5)
-    rows = images.run(context, Shard(prompts=[make_prompt(), make_prompt(prompt_id="p1")]))
+    rows = images.run(context, Shard({Prompt: [make_prompt(), make_prompt(prompt_id="p1")]})).rows
     assert [(row.prompt_id, row.side, row.index) for row in rows] == [
         (prompt, side, index) for prompt in ("p0", "p1") for side in ("chosen", "rejected") for index in (0, 1)
     ]
@@ -62,7 +62,7 @@ def test_a_side_has_its_own_wording_and_negative_and_noise_as_the_recipe_says(
 def test_candidates_of_rank_come_from_the_context_prompt_alone(
     painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
-    rows = images.run(make_context("rank", candidates=3, same_seed=False), Shard(prompts=[make_prompt()]))
+    rows = images.run(make_context("rank", candidates=3, same_seed=False), Shard({Prompt: [make_prompt()]})).rows
     assert [(row.side, row.index, row.text, row.negative) for row in rows] == [
         ("candidate", k, "a chef", "") for k in range(3)
     ]
@@ -72,7 +72,7 @@ def test_candidates_of_rank_come_from_the_context_prompt_alone(
 def test_a_row_says_what_is_needed_to_make_it_again(
     painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
-    rows = images.run(make_context(), Shard(prompts=[make_prompt()]))
+    rows = images.run(make_context(), Shard({Prompt: [make_prompt()]})).rows
     for row in rows:
         assert (row.generator, row.generator_revision, row.scheduler) == ("painter", "r1", "Fake")
         again = Request(row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height)
@@ -89,7 +89,7 @@ def test_a_generator_that_returns_an_error_costs_its_own_row_only(
     painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
     prompts = [make_prompt(), make_prompt(prompt_id="p1", chosen_prompt="broken"), make_prompt(prompt_id="p2")]
-    rows = images.run(make_context(), Shard(prompts=prompts))
+    rows = images.run(make_context(), Shard({Prompt: prompts})).rows
     failed = [row for row in rows if row.error is not None]
     assert [(row.prompt_id, row.side, row.error, row.image) for row in failed] == [
         ("p1", "chosen", "NaN in the decoded image", None)
@@ -102,7 +102,7 @@ def test_a_refused_prompt_is_not_generated_and_its_text_is_not_kept(
     painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
     prompts = [make_prompt(prompt_id="p1", rejected_prompt="a nude child"), make_prompt()]
-    rows = images.run(make_context(), Shard(prompts=prompts))
+    rows = images.run(make_context(), Shard({Prompt: prompts})).rows
     assert {request.text for request in painter.asked} == {"a chef, pixel art", "a chef, plain style"}
     assert len(painter.asked) == 2
     for row in rows[:2]:
@@ -115,7 +115,7 @@ def test_a_refused_prompt_is_not_generated_and_its_text_is_not_kept(
 def test_a_prompt_of_100_000_characters_is_an_error_of_its_rows(
     painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
-    rows = images.run(make_context(), Shard(prompts=[make_prompt(prompt="x " * 50_000)]))
+    rows = images.run(make_context(), Shard({Prompt: [make_prompt(prompt="x " * 50_000)]})).rows
     assert painter.asked == []
     assert all("100,000 characters" in (row.error or "") for row in rows)
 
@@ -123,21 +123,21 @@ def test_a_prompt_of_100_000_characters_is_an_error_of_its_rows(
 def test_a_prompt_that_failed_keeps_its_rows_with_the_reason(
     painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
-    rows = images.run(make_context(), Shard(prompts=[make_prompt(error="unreadable reply")]))
+    rows = images.run(make_context(), Shard({Prompt: [make_prompt(error="unreadable reply")]})).rows
     assert [row.error for row in rows] == ["the prompt failed: unreadable reply"] * 2
     assert painter.asked == []
 
 
 def test_no_prompts_no_rows(painter: Painter, make_context: Callable[..., Context]) -> None:
-    assert images.run(make_context(), Shard()) == []
+    assert images.run(make_context(), Shard()).rows == []
 
 
 def test_rows_of_a_prompt_do_not_depend_on_the_other_prompts_of_the_shard(
     painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
     both = [make_prompt(prompt_id="p1", chosen_prompt="broken"), make_prompt()]
-    together = images.run(make_context(), Shard(prompts=both))
-    assert together[2:] == images.run(make_context(), Shard(prompts=both[1:]))
+    together = images.run(make_context(), Shard({Prompt: both})).rows
+    assert together[2:] == images.run(make_context(), Shard({Prompt: both[1:]})).rows
 
 
 def test_candidates_come_from_several_generators_in_turn(
@@ -154,7 +154,7 @@ def test_candidates_come_from_several_generators_in_turn(
     monkeypatch.setattr(generators, "load", load)
     context = make_context("rank", candidates=4)
     profile = context.profile.model_copy(update={"model": "a", "revision": "r", "other_models": ("b", "c")})
-    rows = images.run(dataclasses.replace(context, profile=profile), Shard(prompts=[make_prompt()]))
+    rows = images.run(dataclasses.replace(context, profile=profile), Shard({Prompt: [make_prompt()]})).rows
     assert loaded == [("a", "r"), ("b", ""), ("c", "")]
     assert [(row.index, row.generator) for row in rows] == [(0, "a"), (1, "b"), (2, "c"), (3, "a")]
     assert [row.seed for row in rows] == [records.seed_for(0, "p0", index) for index in range(4)]

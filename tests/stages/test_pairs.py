@@ -42,7 +42,7 @@ def decide(principle: Principle, make_prompt: Callable[..., Prompt]) -> Callable
     """(pairs, drops) of one prompt's images and scores."""
 
     def run(context: Context, images: list[Image], given: Given, **prompt: Any) -> Any:
-        shard = Shard([principle], [make_prompt(**prompt)], images, scored(given))
+        shard = Shard({Principle: [principle], Prompt: [make_prompt(**prompt)], Image: images, Score: scored(given)})
         written = pairs.run(context, shard)
         return written.rows, written.drops
 
@@ -222,7 +222,7 @@ def test_equal_images_of_two_prompts_keep_their_own_scores(
     prompts = [make_prompt(), make_prompt(prompt_id="p1")]
     images = [dataclasses.replace(one, prompt_id=prompt) for prompt in ("p0", "p1") for one in BOTH]
     other: Given = {"good": CLEAR["bad"], "bad": CLEAR["good"]}
-    shard = Shard([principle], prompts, images, scored(CLEAR) + scored(other, "p1"))
+    shard = Shard({Principle: [principle], Prompt: prompts, Image: images, Score: scored(CLEAR) + scored(other, "p1")})
     first, second = pairs.run(make_context(), shard).rows
     assert first.margin == pytest.approx(-second.margin)
     assert first.pair_id != second.pair_id

@@ -15,7 +15,7 @@ def context() -> Context:
 
 
 def test_prompts_come_from_the_writer_in_order_of_their_ids() -> None:
-    rows = prompts.run(context(), Shard(principles=principles.run(context(), Shard()).rows)).rows
+    rows = prompts.run(context(), Shard({Principle: principles.run(context(), Shard()).rows})).rows
     assert len(rows) == 8 and [row.prompt_id for row in rows] == sorted(row.prompt_id for row in rows)
 
 
@@ -29,5 +29,5 @@ def test_a_recipe_that_words_what_the_floor_refuses_is_refused_whole(
     )
     monkeypatch.setattr(OfflineWriter, "prompts", lambda *_: Written([row]))
     with pytest.raises(RecipeError, match="refused.*nothing was stored") as caught:
-        prompts.run(context(), Shard(principles=[principle]))
+        prompts.run(context(), Shard({Principle: [principle]}))
     assert "nude" not in str(caught.value)

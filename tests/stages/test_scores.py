@@ -59,7 +59,7 @@ def test_each_judge_sees_each_image_against_the_three_texts_of_its_own_prompt(
         make_prompt(prompt="1", chosen_prompt="22", rejected_prompt="333"),
         make_prompt(prompt_id="p1", prompt="4444", chosen_prompt="55555", rejected_prompt="plain!"),
     ]
-    rows = scores.run(make_context(), Shard(prompts=prompts, images=[image(10), image(20, "p1")]))
+    rows = scores.run(make_context(), Shard({Prompt: prompts, Image: [image(10), image(20, "p1")]})).rows
     assert [(row.image_id, row.prompt_id, row.judge, row.axis) for row in rows] == [
         (i, p, judge, axis) for i, p in (("i10", "p0"), ("i20", "p1")) for judge in ("world", "clip") for axis in AXES
     ]
@@ -87,9 +87,9 @@ def test_an_image_that_cannot_be_read_keeps_its_rows_and_harms_nobody_else(
     make_context: Callable[..., Context],
     make_prompt: Callable[..., Prompt],
 ) -> None:
-    shard = Shard(prompts=[make_prompt()], images=[image(1), image(2, **changes), image(3)])
-    rows = scores.run(make_context(), shard)
-    alone = scores.run(make_context(), Shard(prompts=shard.prompts, images=[image(1), image(3)]))
+    shard = Shard({Prompt: [make_prompt()], Image: [image(1), image(2, **changes), image(3)]})
+    rows = scores.run(make_context(), shard).rows
+    alone = scores.run(make_context(), Shard({Prompt: shard.rows(Prompt), Image: [image(1), image(3)]})).rows
     bad = [row for row in rows if row.image_id == "i2"]
     assert len(bad) == 6
     assert all((row.error or "").startswith(error) and row.value is None for row in bad)
@@ -105,8 +105,8 @@ def test_images_are_decoded_once_and_each_judge_is_asked_once_a_chunk(
     decoded: list[bytes | Path] = []
     decode = scores.decode
     monkeypatch.setattr(scores, "decode", lambda source: (decoded.append(source), decode(source))[1])
-    shard = Shard(prompts=[make_prompt()], images=[image(k) for k in range(scores.CHUNK + 5)])
-    rows = scores.run(make_context(), shard)
+    shard = Shard({Prompt: [make_prompt()], Image: [image(k) for k in range(scores.CHUNK + 5)]})
+    rows = scores.run(make_context(), shard).rows
     assert len(rows) == 6 * (scores.CHUNK + 5)
     assert len(decoded) == scores.CHUNK + 5
     assert panel["world"].calls == panel["clip"].calls == [scores.CHUNK, 5]
@@ -116,9 +116,9 @@ def test_a_shard_of_nothing_but_failed_images_and_an_empty_one(
     make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
     failed = [image(k, image=None, error="x") for k in range(2)]
-    rows = scores.run(make_context(), Shard(prompts=[make_prompt()], images=failed))
+    rows = scores.run(make_context(), Shard({Prompt: [make_prompt()], Image: failed})).rows
     assert {(row.value, row.error) for row in rows} == {(None, "no image: x")}
-    assert scores.run(make_context(), Shard()) == []
+    assert scores.run(make_context(), Shard()).rows == []
 
 
 def test_an_unknown_judge_is_told_before_anything_is_read(make_context: Callable[..., Context]) -> None:
@@ -127,4 +127,4 @@ def test_an_unknown_judge_is_told_before_anything_is_read(make_context: Callable
     context = make_context()
     profile: Any = SimpleNamespace(judges=("clop",), clip_model="embedded")
     with pytest.raises(ModelError, match="did you mean 'clip'"):
-        scores.run(Context(context.recipe, profile), Shard(images=[image()]))
+        scores.run(Context(context.recipe, profile), Shard({Image: [image()]}))

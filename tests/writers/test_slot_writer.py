@@ -165,7 +165,7 @@ def test_replies_that_failed_are_rows_with_their_error_and_are_mended_alone() ->
     for place in failed:
         assert rows[place].error == "refused: no" and rows[place].prompt == "" and rows[place].scene
     calls = llm.calls
-    mended = writer.mend(principles, rows).rows
+    mended = writer.retry(principles, rows).rows
     assert llm.calls - calls == len(failed)
     assert [row.error for row in mended] == [None] * 40
     for place, (before, after) in enumerate(zip(rows, mended, strict=True)):
@@ -183,7 +183,7 @@ def test_what_fails_again_asks_something_new_each_time() -> None:
     assert [row.error for row in rows] == ["unreadable: no JSON"] * 10
     for sample in (1, 2):
         calls = llm.calls
-        rows = writer.mend(principles, rows).rows
+        rows = writer.retry(principles, rows).rows
         assert llm.calls == calls + 10
         assert {row.sample for row in rows} == {sample}
 
@@ -199,7 +199,7 @@ def test_scenes_that_are_refused_leave_rows_that_the_next_run_mends() -> None:
     assert {row.error for row in rows if row.category == "nudity"} == {"refused: no"}
     assert {row.error for row in rows if row.category != "nudity"} == {None}
     llm.twist = lambda request, reply: reply
-    after = writer.mend(principles, rows).rows
+    after = writer.retry(principles, rows).rows
     assert [row.error for row in after] == [None] * 30
     assert [row for row in after if row in rows] == [row for row in rows if row.error is None]
 

@@ -8,17 +8,13 @@ import io
 from PIL import Image as Pillow
 
 import fake_stages
-from datagen.records import Image, Prompt, content_id, seed_for
-from datagen.stages import Context, Shard
-
-RECORD = Image
-VERSION = 1
-WHOLE = False
+from datagen.records import Image, Prompt, Written, content_id, seed_for
+from datagen.stages import Context, Shard, Stage
 
 
-def run(context: Context, shard: Shard) -> list[Image]:
-    fake_stages.note("images", [prompt.prompt_id for prompt in shard.prompts])
-    return [_image(context, prompt, side) for side in ("chosen", "rejected") for prompt in shard.prompts]
+def run(context: Context, shard: Shard) -> Written[Image]:
+    fake_stages.note("images", [prompt.prompt_id for prompt in shard.rows(Prompt)])
+    return Written([_image(context, prompt, side) for side in ("chosen", "rejected") for prompt in shard.rows(Prompt)])
 
 
 def _image(context: Context, prompt: Prompt, side: str) -> Image:
@@ -33,3 +29,6 @@ def _image(context: Context, prompt: Prompt, side: str) -> Image:
         image_id, prompt.prompt_id, side, 0, text, "", seed, "fake", "1", "ddim", profile.steps, profile.guidance, 8,
         8, data, "black image" if fails else None,
     )  # fmt: skip
+
+
+STAGE = Stage("images", Image, run)

@@ -5,25 +5,21 @@ from __future__ import annotations
 import dataclasses
 
 import fake_stages
-from datagen.records import Prompt, Written, content_id
-from datagen.stages import Context, Shard
-
-RECORD = Prompt
-VERSION = 1
-WHOLE = True
+from datagen.records import Principle, Prompt, Written, content_id
+from datagen.stages import Context, Shard, Stage
 
 
 def run(context: Context, shard: Shard) -> Written[Prompt]:
     fake_stages.note("prompts", [])
-    names = [principle.principle_id for principle in shard.principles]
+    names = [principle.principle_id for principle in shard.rows(Principle)]
     return Written([_row(i, names) for i in range(context.recipe.prompts.count)], {"near-twin": 3})
 
 
-def mend(context: Context, shard: Shard, rows: list[Prompt]) -> Written[Prompt]:
-    fake_stages.note("mend", [row.prompt_id for row in rows if row.error])
-    names = [principle.principle_id for principle in shard.principles]
-    mended = [dataclasses.replace(_row(i, names), sample=1) if row.error else row for i, row in enumerate(rows)]
-    return Written(mended, {"near-twin": 1})
+def retry(context: Context, shard: Shard, rows: list[Prompt]) -> Written[Prompt]:
+    fake_stages.note("retry", [row.prompt_id for row in rows if row.error])
+    names = [principle.principle_id for principle in shard.rows(Principle)]
+    again = [dataclasses.replace(_row(i, names), sample=1) if row.error else row for i, row in enumerate(rows)]
+    return Written(again, {"near-twin": 1})
 
 
 def _row(i: int, principles: list[str]) -> Prompt:
@@ -37,3 +33,6 @@ def _row(i: int, principles: list[str]) -> Prompt:
         content_id(i, text), principle, "style", text, chosen, rejected, "", "", str(i), split, "offline",
         error="refused: no" if fails else None,
     )  # fmt: skip
+
+
+STAGE = Stage("prompts", Prompt, run, whole=True, retry=retry)

@@ -1,0 +1,81 @@
+"""One shard of one stage: the unit of work of every executor, and of what is tried again.
+
+It reads the shard's rows of the earlier stages and commits its own; nothing else is shared between two shards.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import time
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+
+from datagen import records, store
+from datagen.pipeline import retry
+from datagen.pipeline.plan import Job, shared_out
+from datagen.stages import Shard, Stage
+
+
+def version() -> str:
+    """The version of this package."""
+    try:
+        return importlib.metadata.version("datagen")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return "0"
+
+
+def run_shard(job: Job, index: int) -> bool:
+    """Do one shard of one stage, or try its failed rows again; True if that wrote something."""
+    started = time.perf_counter()
+    stage = job.stage
+    shard = Shard({earlier.record: _inputs(job, earlier, index) for earlier in job.before})
+    footer = job.run.footer(stage.name, index)
+    if footer is None or footer.stage_version != stage.version:
+        written = stage.run(job.context, shard)
+        rows, drops = retry.by_prompt(job, shard, written.rows), Counter(written.drops)
+    else:
+        old = job.run.rows(stage.name, index, stage.record)
+        written = retry.retry_failed(job, shard, old)
+        if written.rows == old:
+            return False
+        rows, drops = written.rows, Counter(written.drops) + Counter(footer.drops)
+    table = records.to_table(stage.record, rows)
+    if footer is not None:
+        # Derived shards go first: killed in between, the run still knows that it has to make them.
+        retry.discard_derived(job, index, job.run.table(stage.name, index), table)
+    job.run.commit(
+        stage.name,
+        index,
+        table,
+        errors=sum(map(stage.failed, rows)),
+        seconds=round(time.perf_counter() - started, 3),
+        digest=job.digest,
+        version=version(),
+        drops={str(reason): int(count) for reason, count in drops.items()},
+        stage_version=stage.version,
+    )
+    return True
+
+
+def _inputs(job: Job, earlier: Stage[Any], index: int) -> list[Any]:
+    """The rows of an earlier stage that a shard sees; those of a whole stage that failed are left out.
+
+    A whole stage sees every shard of those before it.
+    """
+    if not earlier.whole:
+        shards = range(job.shards) if job.stage.whole else [index]
+        return [row for shard in shards for row in job.run.rows(earlier.name, shard, earlier.record)]
+    table = _whole_table(job.run, earlier.name, job.run.shard(earlier.name, 0).stat().st_mtime_ns)
+    if not job.stage.whole and earlier == shared_out(job.stages):
+        size = job.context.recipe.images.shard_size
+        table = table.slice(index * size, size)
+    return [row for row in records.from_table(earlier.record, table) if not earlier.failed(row)]
+
+
+@functools.lru_cache(maxsize=4)
+def _whole_table(run: store.Run, name: str, mtime: int) -> pa.Table:
+    """A whole-run table, read once a process instead of once a shard."""
+    return run.table(name, 0)

@@ -1,0 +1,82 @@
+"""The folder of formats as a registry, and an export that is there wholly or not at all."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datagen import export, store
+from datagen.errors import InputError, RunError
+from datagen.recipe import load
+
+COUNTING = '''
+"""Counts pairs."""
+
+from pathlib import Path
+
+from datagen.export import Finished
+
+
+def export(finished: Finished, folder: Path) -> None:
+    (folder / "count.txt").write_text(f"{finished.shards} {finished.content}")
+
+
+def stamp(folder: Path) -> str | None:
+    file = folder / "count.txt"
+    return file.read_text().split()[1] if file.is_file() else None
+'''
+FAILING = COUNTING.replace("(folder /", "(folder / 'no such folder' /")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> export.Finished:
+    recipe = load("pick-style", [])
+    return export.Finished(store.Run(tmp_path / "run"), recipe, recipe.profile("embedded"), 3, "abc", {})
+
+
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> str:
+    """A format that lies elsewhere, by the dotted name that asks for it."""
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "counting.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("mine", "mine.counting"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return "mine.counting"
+
+
+def test_a_module_from_elsewhere_is_a_format(
+    finished: export.Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = outside(tmp_path, monkeypatch, COUNTING)
+    assert export.write(finished, name, tmp_path / "out") and not export.write(finished, name, tmp_path / "out")
+    assert (tmp_path / "out" / "count.txt").read_text() == "3 abc"
+
+
+def test_an_export_that_fails_leaves_the_one_before(
+    finished: export.Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = outside(tmp_path, monkeypatch, FAILING)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "count.txt").write_text("3 before")
+    with pytest.raises(RunError, match="cannot write"):
+        export.write(finished, name, tmp_path / "out")
+    assert (tmp_path / "out" / "count.txt").read_text() == "3 before"
+
+
+def test_a_folder_of_something_else_is_not_overwritten(finished: export.Finished, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").touch()
+    with pytest.raises(RunError, match="holds something that is not a huggingface export"):
+        export.write(finished, "huggingface", tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["hugingface", "no.such.module", "..", ""])
+def test_an_unknown_format_is_one_line_with_the_nearest(name: str, finished: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no export format is called .*known: huggingface"):
+        export.write(finished, name, tmp_path / "out")
