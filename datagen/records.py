@@ -62,18 +62,18 @@ class Prompt:
     rejected_prompt: str
     chosen_negative: str
     rejected_negative: str
-    cluster: str  # prompts of one cluster are near-twins and stay on one side of the split
+    cluster: str  # prompts of one cluster are near-duplicates and stay on one side of the split
     split: str  # train | test
     author: str  # "grammar:…", "file:…" or the id of the LLM
     # neutral | asked (the context asks for the violation) | control (near it, breaks nothing) | conflict (its
-    # principles cannot all hold; the first goes before the others)
+    # principles cannot all hold; the first takes precedence)
     role: str = "neutral"
-    further: list[str] = dataclasses.field(default_factory=list)  # ids of principles beside `principle_id`
+    other_principle_ids: list[str] = dataclasses.field(default_factory=list)  # besides `principle_id`
     scene: str = ""  # what the LLM was told to write about
     template: str = ""  # hash of what the LLM was asked with; empty where none was
     request_id: str = ""
     cost: float = 0.0  # US dollars of the call that wrote this row; a reply from the cache costs nothing
-    sample: int = 0  # how often the LLM was asked before for this row
+    attempt: int = 0  # how often the LLM was asked before for this row
     error: str | None = None
 
 

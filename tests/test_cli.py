@@ -122,14 +122,14 @@ def test_money_reaches_the_pipeline(
 
     def note(*_: object, max_cost: float | None, batch: bool, **options: object) -> build.Summary:
         seen.extend((max_cost, batch))
-        prompts = build.Plan("prompts", [store.Footer(1, 0, 1.0, "d", "1", {"near-twin": 2}, "c")])
+        prompts = build.Plan("prompts", [store.Footer(1, 0, 1.0, "d", "1", {"near-duplicate": 2}, "c")])
         plans = {"prompts": prompts} | {name: build.Plan(name, []) for name in ("images", "pairs")}
         return build.Summary(plans, 1, {"train": 1}, tmp_path)
 
     monkeypatch.setattr(build, "run", note)
     assert call(monkeypatch, "run", "pick-style", "--out", tmp_path / "o", "--max-cost", "2.5", "--batch") == 0
     assert seen == [2.5, True]
-    assert "dropped prompts: 2 near-twin" in capsys.readouterr().out
+    assert "dropped prompts: 2 near-duplicate" in capsys.readouterr().out
     assert call(monkeypatch, "run", "pick-style", "--out", tmp_path / "o", "--max-cost", "-1") == 2
 
 

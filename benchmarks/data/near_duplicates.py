@@ -1,4 +1,4 @@
-"""Near-twins among 100,000 prompts: found, wrongly merged, seconds and memory; and what datasketch takes for less.
+"""Near-duplicates among 100,000 prompts: found, wrongly merged, seconds, memory; and what datasketch takes for less.
 
 `python -m benchmarks near_duplicates [COUNT]`. A fifth of the prompts are edits of others (words swapped, dropped,
 added or replaced by a synonym, clauses reordered, case, punctuation), one to four edits each, so that many lie close
@@ -135,7 +135,9 @@ def main() -> int:
     needless = sum(gone and not any(not dropped[a] for a in twins[index]) for index, gone in enumerate(dropped))
     left = sum(not dropped[a] and not dropped[b] for a, b in pairs)
     sizes = collections.Counter(labels)
-    print(f"{len(texts)} prompts, {len(pairs)} pairs of near-twins, {len(texts) - len(set(chain))} texts in excess")
+    print(
+        f"{len(texts)} prompts, {len(pairs)} pairs of near-duplicates, {len(texts) - len(set(chain))} texts in excess"
+    )
     print("| | found | wrongly merged | wall s | CPU s (one core) |\n|---|---|---|---|---|")
     print(f"| clusters | {found:.3%} of pairs | {wrong:.3%} of texts | {seconds:.1f} | {cpu:.1f} |")
     print(

@@ -157,7 +157,7 @@ def _cues(text: str) -> int:
     folded = fold(text)
     plain = latin(folded)
     found = AGE if _ALONE.search(folded) else 0
-    for reading in {spaced(folded), spaced(plain), " ".join(_VOCABULARY.mend(plain, terms.NEIGHBOURS))}:
+    for reading in {spaced(folded), spaced(plain), " ".join(_VOCABULARY.deobfuscate(plain, terms.NEIGHBOURS))}:
         words = _BENIGN.sub(" ", reading)
         if _LOLITA.search(words):
             words, found = _LOLITA.sub(" ", words), found | AGE

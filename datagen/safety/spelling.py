@@ -177,7 +177,7 @@ class Vocabulary:
             divided.append((sum(left for _, left in parts), [word for words, _ in parts for word in words]))
         return min(divided, key=lambda option: option[0])[1]
 
-    def mend(self, text: str, apart: Iterable[str] = ()) -> list[str]:
+    def deobfuscate(self, text: str, apart: Iterable[str] = ()) -> list[str]:
         """The words of a folded text, tricks undone; neighbours that spell a word are joined unless in `apart`."""
         words: list[str] = []
         # Once before and once after the mending of each piece: the e's of "pret een" are not one too many.

@@ -42,8 +42,8 @@ def _outcomes(context: Context, shard: Shard) -> Iterator[Pair | str]:
 
 
 def _of(prompt: Prompt, principles: dict[str, Principle]) -> list[Principle]:
-    """The principles of a prompt, the one that goes before the others first."""
-    return [principles[name] for name in (prompt.principle_id, *prompt.further)]
+    """The principles of a prompt, the one that takes precedence first."""
+    return [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids)]
 
 
 def _matched(

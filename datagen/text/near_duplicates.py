@@ -1,16 +1,18 @@
-"""Near-twins: prompts that say almost the same, of which one is dropped, or all of which stay on one side of a split.
+"""Near-duplicates: prompts that say almost the same, of which one is dropped, or all stay on one side of a split.
 
-Two texts are near-twins if the Jaccard similarity of their `shingles` is at least the threshold. MinHash bands only
-propose pairs, each pair is decided by exact Jaccard: nothing is called a twin that is none, and a pair that lies right
-at the threshold is proposed with probability 0.999, more alike ones all but surely. Nothing is drawn at random.
+Two texts are near-duplicates if the Jaccard similarity of their `shingles` is at least the threshold. MinHash bands
+only propose pairs, each pair is decided by exact Jaccard: nothing is called a duplicate that is not one, and a pair
+that lies right at the threshold is proposed with probability 0.999, more alike ones all but surely. Nothing is drawn
+at random.
 
-Near-twins make chains (a ~ b ~ c, though a and c are less alike). A chain is one cluster, so that no near-twin crosses
-a split; but of a chain only those are `duplicates` that have a near-twin among the kept, so c stays beside a.
+Near-duplicates make chains (a ~ b ~ c, though a and c are less alike). A chain is one cluster, so that no
+near-duplicate crosses a split; but of a chain only those are `duplicates` that have a near-duplicate among the kept,
+so c stays beside a.
 
 Why not datasketch, the library for this: only to propose pairs it takes seven times the CPU of the whole job here, and
 it lists them text by text, which is n lists of n for n texts that are all alike
-(`benchmarks/data/near_duplicates.py`). What is expensive here is thousands of texts that are all nearly near-twins:
-every pair of them is looked at.
+(`benchmarks/data/near_duplicates.py`). What is expensive here is thousands of texts that are nearly all
+near-duplicates: every pair of them is looked at.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ import re
 import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ Indices = NDArray[np.int64]
 
 
 def clusters(texts: Sequence[str], threshold: float = 0.8) -> list[int]:
-    """The near-twin cluster of each text, named by the index of its first member; chains are one cluster.
+    """The near-duplicate cluster of each text, named by the index of its first member; chains are one cluster.
 
     Which texts lie together does not depend on their order. Memory: about 1.5 KB a prompt of 20 words, over the texts.
     """
@@ -59,9 +60,9 @@ def clusters(texts: Sequence[str], threshold: float = 0.8) -> list[int]:
 
 
 def duplicates(texts: Sequence[str], threshold: float = 0.8) -> list[bool]:
-    """True for each text that has a near-twin among the earlier texts that are kept.
+    """True for each text that has a near-duplicate among the earlier texts that are kept.
 
-    The first of two near-twins is kept, so the order decides: sort by something of the content to be free of it.
+    The first of two near-duplicates is kept, so the order decides: sort by something of the content to be free of it.
     """
     keys, which = _distinct(texts)
     sets = _pack(keys)
@@ -70,36 +71,19 @@ def duplicates(texts: Sequence[str], threshold: float = 0.8) -> list[bool]:
     left = order[np.bincount(parent, minlength=len(parent))[parent[order]] > 1]
     dropped = np.zeros(len(keys), dtype=bool)
     while len(left):
-        # In every cluster at once: the first that is left is kept and drops its twins.
+        # In every cluster at once: the first that is left is kept and drops its near-duplicates.
         opens = np.diff(parent[left], prepend=-1) != 0
         kept = left[opens][np.cumsum(opens) - 1]
         rest = left[~opens]
-        twin = _twins(sets, kept[~opens], rest, threshold)
-        dropped[rest[twin]] = True
-        left = rest[~twin]
+        near = _are_near(sets, kept[~opens], rest, threshold)
+        dropped[rest[near]] = True
+        left = rest[~near]
     found = [bool(dropped[key]) for key in which]
     seen: set[int] = set()
     for index, key in enumerate(which):
         found[index] |= key in seen
         seen.add(key)
     return found
-
-
-def clusters_by_embedding(vectors: NDArray[Any], threshold: float = 0.9) -> list[int]:
-    """As `clusters`, for vectors (N, D) whose cosine is at least the threshold; a zero vector is like no other.
-
-    Every pair is compared, N²·D operations, in blocks of 32 MB.
-    """
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units = np.divide(vectors, lengths, out=np.zeros(vectors.shape, dtype=np.float32), where=lengths > 0)
-    parent = np.arange(len(units))
-    step = max(1, (1 << 23) // max(1, len(units)))
-    for start in range(0, len(units), step):
-        alike = units[start : start + step] @ units[start:].T >= threshold
-        alike &= parent[start : start + step, None] != parent[None, start:]
-        a, b = np.nonzero(alike)
-        _join(parent, a + start, b + start)
-    return [int(label) for label in parent]
 
 
 def split(cluster_ids: Sequence[Hashable], test_share: float, seed: int) -> list[str]:
@@ -129,12 +113,6 @@ def shingles(text: str) -> set[str]:
     """
     words = _normal(text).split(" ")
     return {*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))}
-
-
-def similarity(a: str, b: str) -> float:
-    """The Jaccard similarity of two texts' shingles, 0 to 1."""
-    first, second = shingles(a), shingles(b)
-    return len(first & second) / len(first | second)
 
 
 def _normal(text: str) -> str:
@@ -232,18 +210,18 @@ def _bands(sets: _Sets, threshold: float) -> Numbers:
     return keys
 
 
-def _may_be_twins(sets: _Sets, a: Indices, b: Indices, threshold: float) -> NDArray[np.bool_]:
-    """False for pairs (a[k], b[k]) that cannot be twins: sketches differ in no more bits than sets do in items."""
+def _may_be_near(sets: _Sets, a: Indices, b: Indices, threshold: float) -> NDArray[np.bool_]:
+    """False for pairs (a[k], b[k]) that cannot be near-duplicates: sketches differ in as few bits as sets in items."""
     different = np.bitwise_count(sets.sketches[a] ^ sets.sketches[b]).sum(axis=1, dtype=np.int64)
     first, second = sets.sizes[a], sets.sizes[b]
     common = np.minimum((first + second - different) // 2, np.minimum(first, second))
-    may: NDArray[np.bool_] = common >= threshold * (first + second - common) - 1e-6  # rounding must lose no twin
+    may: NDArray[np.bool_] = common >= threshold * (first + second - common) - 1e-6  # rounding must lose no pair
     return may
 
 
-def _twins(sets: _Sets, a: Indices, b: Indices, threshold: float) -> NDArray[np.bool_]:
-    """Which pairs (a[k], b[k]) are near-twins, by the Jaccard similarity of their sets."""
-    found = _may_be_twins(sets, a, b, threshold)
+def _are_near(sets: _Sets, a: Indices, b: Indices, threshold: float) -> NDArray[np.bool_]:
+    """Which pairs (a[k], b[k]) are near-duplicates, by the Jaccard similarity of their sets."""
+    found = _may_be_near(sets, a, b, threshold)
     todo = np.flatnonzero(found)
     for start in range(0, len(todo), 1 << PAIRS):
         some = todo[start : start + (1 << PAIRS)]
@@ -274,12 +252,12 @@ def _components(sets: _Sets, threshold: float) -> Indices:
             if not len(order):
                 break
             near = np.flatnonzero((runs[step:] == runs[:-step]) & (parent[order[step:]] != parent[order[:-step]]))
-            near = near[_may_be_twins(sets, order[near], order[near + step], threshold)]
+            near = near[_may_be_near(sets, order[near], order[near + step], threshold)]
             a, b = order[near], order[near + step]
             new = (keys[:band, a] != keys[:band, b]).all(axis=0)  # looked into in no band before
             a, b = a[new], b[new]
-            twin = _twins(sets, a, b, threshold)
-            _join(parent, a[twin], b[twin])
+            alike = _are_near(sets, a, b, threshold)
+            _join(parent, a[alike], b[alike])
     return parent
 
 

@@ -37,7 +37,7 @@ def open_writer(recipe: Recipe, profile: Profile, options: LlmOptions) -> Iterat
         yield OfflineWriter(recipe, profile)
         return
     from datagen.llm.access import connect
-    from datagen.writers.slot_writer import SlotWriter
+    from datagen.writers.brief_writer import BriefWriter
 
     with connect(recipe.llm.model, options) if asks_llm(recipe, profile) else contextlib.nullcontext() as ask:
-        yield SlotWriter(recipe, profile, ask, options.say)
+        yield BriefWriter(recipe, profile, ask, options.say)

@@ -1,7 +1,7 @@
-"""The rows that a run has taken, and what a new one must not be: unsafe, unreadable, too long, or a twin of another.
+"""Which rows a run accepts: none that is unsafe, unreadable, too long or a near-duplicate of another.
 
-Near-twins are looked for over the whole run. The split goes by cluster, more widely than twins, so that nothing alike
-stands on both sides; a row that was there before keeps its cluster and its side.
+Near-duplicates are looked for over the whole run. The split goes by cluster, more widely than near-duplicates, so that
+nothing alike stands on both sides; a row that was there before keeps its cluster and its side.
 """
 
 from __future__ import annotations
@@ -13,47 +13,48 @@ from datagen import safety
 from datagen.records import Prompt, content_id
 from datagen.text import near_duplicates, quality, token_budget
 from datagen.writers import neutral
-from datagen.writers.assignments import Slot
+from datagen.writers.briefs import Brief
 
-TWINS = 0.8  # Jaccard similarity from which of two prompts one goes
+DUPLICATES = 0.8  # Jaccard similarity from which of two prompts one goes
 CLUSTER = 0.6  # … from which two prompts stay on one side of the split
 
 
-class Shelf:
-    """Takes rows, or says why not. `rows`: what is taken already, which is looked at for twins only."""
+class AcceptanceFilter:
+    """Accepts rows, or says why not. `rows`: those accepted before, which are compared with and not checked again."""
 
     def __init__(self, fit: token_budget.Fit, rows: Sequence[Prompt], *, neutral_only: bool) -> None:
         self._fit, self._neutral_only = fit, neutral_only
         self._texts = [row.prompt for row in rows if row.error is None]
 
-    def take(self, rows: Sequence[tuple[Slot, Prompt]]) -> list[str | None]:
-        """Why each row is dropped, None for one that is taken. In a batch, too, the first of two twins goes before."""
-        reasons = [self._problem(slot, row) for slot, row in rows]
+    def accept(self, rows: Sequence[tuple[Brief, Prompt]]) -> list[str | None]:
+        """Why each row is dropped, None for an accepted one. Of near-duplicates in one batch the first is kept."""
+        reasons = [self._problem(brief, row) for brief, row in rows]
         sound = [index for index, reason in enumerate(reasons) if reason is None]
         texts = [*self._texts, *(rows[index][1].prompt for index in sound)]
-        for index, double in zip(sound, near_duplicates.duplicates(texts, TWINS)[len(self._texts) :], strict=True):
-            if double:
-                reasons[index] = "near-twin"
+        repeated = near_duplicates.duplicates(texts, DUPLICATES)[len(self._texts) :]
+        for index, duplicate in zip(sound, repeated, strict=True):
+            if duplicate:
+                reasons[index] = "near-duplicate"
         self._texts += [rows[index][1].prompt for index in sound if reasons[index] is None]
         return reasons
 
-    def _problem(self, slot: Slot, row: Prompt) -> str | None:
+    def _problem(self, brief: Brief, row: Prompt) -> str | None:
         """What is wrong with one row by itself."""
         wordings = (row.prompt, row.chosen_prompt, row.rejected_prompt)
-        statements = [principle.statement for principle in slot.principles]
+        statements = [principle.statement for principle in brief.principles]
         if reason := safety.refusal_of_row([*wordings, *statements], [row.chosen_negative, row.rejected_negative]):
             return reason
         for text in wordings:
             if reason := quality.check(text):
                 return reason
         if self._neutral_only and row.role in ("neutral", "conflict"):
-            for principle in slot.principles:
+            for principle in brief.principles:
                 if reason := neutral.problem(row.prompt, principle):
                     return reason
         return self._fit.problem("; ".join(statements), row.prompt)
 
 
-def bind(rows: Sequence[Prompt], before: Sequence[Prompt], test_share: float, seed: int) -> list[Prompt]:
+def assign_splits(rows: Sequence[Prompt], before: Sequence[Prompt], test_share: float, seed: int) -> list[Prompt]:
     """The rows with cluster and split; those with an error stand alone. `before`: rows that keep theirs."""
     fixed = {row.prompt_id: row for row in before if row.error is None}
     good = [row for row in rows if row.error is None]

@@ -11,7 +11,7 @@ import random
 from datagen.errors import RecipeError
 from datagen.recipe import Profile, Recipe
 from datagen.records import Principle, Prompt, Written, content_id, seed_for
-from datagen.writers.assignments import draw_role
+from datagen.writers.briefs import sample_role
 from datagen.writers.principles import selected
 from datagen.writers.taxonomy import Grammar, grammar, variables
 from datagen.writers.wordings import word
@@ -63,7 +63,7 @@ def _scene(scenes: Grammar, rng: random.Random) -> tuple[str, str, str]:
     over = next((option.over for option in picked.values() if option.over), "")
     used = {slot: option.text for slot, option in picked.items() if slot in variables(template)}
     text = template.format(**used)
-    # The same choices in another order, or joined by another word (with, beside), are near-twins: one cluster.
+    # The same choices in another order, or joined by another word (with, beside), are near-duplicates: one cluster.
     cluster = content_id({slot: choice for slot, choice in used.items() if slot not in scenes.joining})
     return text, over, cluster
 
@@ -74,7 +74,7 @@ def _draw(recipe: Recipe, scenes: Grammar, principle: Principle, number: int) ->
     phrases = {"prompt": core}
     if principle.kind == "balance":
         phrases |= _group_phrases(principle, over)
-    role = draw_role(recipe, principle, rng, controls=bool(principle.controls))
+    role = sample_role(recipe, principle, rng, controls=bool(principle.controls))
     text, chosen, rejected = word(principle, role, phrases, rng)
     test = int(content_id(recipe.seed, cluster), 16) / 16**16 < recipe.prompts.test_share
     return Prompt(

@@ -17,7 +17,7 @@ from datagen.llm.messages import Ask, Message, Reply, Request
 from datagen.recipe import Profile, Recipe
 from datagen.records import Principle, Written, content_id
 from datagen.writers import taxonomy
-from datagen.writers.assignments import taxonomy_id
+from datagen.writers.briefs import taxonomy_id
 from datagen.writers.replies import NewPrinciple, Widened
 from datagen.writers.templates import SYSTEM, Template
 
@@ -34,7 +34,7 @@ def selected(profile: Profile) -> list[Principle]:
     return [known[name] for name in profile.principles or known]
 
 
-def widen(recipe: Recipe, profile: Profile, ask: Ask, templates: dict[str, Template]) -> Written[Principle]:
+def propose(recipe: Recipe, profile: Profile, ask: Ask, templates: dict[str, Template]) -> Written[Principle]:
     """Up to `llm.widen` principles that the taxonomy has not, in the order they came; fewer where no more are had."""
     known, drops = taxonomy.taxonomy(profile.taxonomy), collections.Counter[str]()
     kinds = sorted({principle.kind for principle in selected(profile)} & {"avoid", "prefer"})

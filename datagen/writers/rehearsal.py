@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from datagen.llm.messages import Reply, Request
 from datagen.recipe import Profile, Recipe, asks_llm
 from datagen.writers import existing, principles, templates
-from datagen.writers.assignments import deal
+from datagen.writers.briefs import brief_all
 from datagen.writers.drafts import ByLlm
 from datagen.writers.replies import Context, Control, NewPrinciple, Scenes, Widened, Wordings
 from datagen.writers.scenes import Invented
@@ -61,20 +61,23 @@ def plan_calls(recipe: Recipe, profile: Profile) -> list[Planned]:
         return [Reply(value, "", "") for value in values]
 
     if recipe.llm.widen:
-        principles.widen(recipe, profile, ask, texts)
+        principles.propose(recipe, profile, ask, texts)
         # The rehearsed principles are all alike and end it early; the true ones need as many calls as hold them.
         calls = calls[:1] * math.ceil(recipe.llm.widen / principles.A_CALL)
         chosen += [dataclasses.replace(chosen[0], principle_id=f"new-{k:08d}") for k in range(recipe.llm.widen)]
-    slots = deal(recipe, chosen, llm_words=recipe.writer(profile) == "llm")
-    slots += slots[: math.ceil(LOSS * len(slots))]
+    briefs = brief_all(recipe, chosen, llm_words=recipe.writer(profile) == "llm")
+    briefs += briefs[: math.ceil(LOSS * len(briefs))]
     words = ByLlm(recipe, ask, texts, modifier=recipe.writer(profile) == "modifier")
     if source := recipe.prompts.source:
         known = existing.prompts(source, recipe.prompts.column, recipe.seed) if Path(source).is_file() else [TEXT]
         words(
-            [dataclasses.replace(slot, scene=text) for slot, text in zip(slots, itertools.cycle(known), strict=False)]
+            [
+                dataclasses.replace(brief, scene=text)
+                for brief, text in zip(briefs, itertools.cycle(known), strict=False)
+            ]
         )
     else:
-        words(Invented(recipe, ask, texts, {}, 0).supply(slots))
+        words(Invented(recipe, ask, texts, {}, 0).supply(briefs))
     return calls
 
 

@@ -18,7 +18,7 @@ from datagen.llm.messages import Ask, Message, Request
 from datagen.recipe import Recipe
 from datagen.records import Principle
 from datagen.text import quality
-from datagen.writers.assignments import Slot
+from datagen.writers.briefs import Brief
 from datagen.writers.replies import Scenes, scenes_of
 from datagen.writers.templates import SYSTEM, Template
 from datagen.writers.wordings import describe
@@ -30,27 +30,27 @@ HARDLY = 0.1
 
 
 class Source(Protocol):
-    """Gives scenes to places."""
+    """Gives scenes to briefs."""
 
     drops: collections.Counter[str]
 
-    def supply(self, slots: Sequence[Slot]) -> list[Slot]:
-        """The places that have a scene now, in order; those that are missing can never have one."""
+    def supply(self, briefs: Sequence[Brief]) -> list[Brief]:
+        """The briefs that have a scene now, in order; those that are missing can never have one."""
 
-    def trouble(self, slot: Slot) -> str | None:
-        """The content error for which a place got no scene; None if there simply are no more."""
+    def trouble(self, brief: Brief) -> str | None:
+        """The content error for which a brief got no scene; None if there simply are no more."""
 
 
 class Existing:
-    """Prompts that exist already, each for one place."""
+    """Prompts that exist already, each for one brief."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.drops: collections.Counter[str] = collections.Counter()
         self._texts: Iterator[str] = iter(texts)
 
-    def supply(self, slots: Sequence[Slot]) -> list[Slot]:
-        """The next texts that can be read, to the places in order."""
-        return [dataclasses.replace(slot, scene=text) for slot, text in zip(slots, self._sound(), strict=False)]
+    def supply(self, briefs: Sequence[Brief]) -> list[Brief]:
+        """The next texts that can be read, to the briefs in order."""
+        return [dataclasses.replace(brief, scene=text) for brief, text in zip(briefs, self._sound(), strict=False)]
 
     def _sound(self) -> Iterator[str]:
         for text in self._texts:
@@ -59,7 +59,7 @@ class Existing:
             else:
                 yield quality.clean(text)
 
-    def trouble(self, slot: Slot) -> str | None:
+    def trouble(self, brief: Brief) -> str | None:
         """Nothing fails here."""
         return None
 
@@ -90,24 +90,24 @@ class Invented:
         self._chains: dict[str, collections.deque[_Chain]] = {}
         self._vain = 0  # rounds in a row in which no chain gave anything to speak of
 
-    def supply(self, slots: Sequence[Slot]) -> list[Slot]:
+    def supply(self, briefs: Sequence[Brief]) -> list[Brief]:
         """Places with scenes of their first principle, asking for as many more as are short."""
-        wanted = collections.Counter(slot.principle.principle_id for slot in slots)
-        principles = {slot.principle.principle_id: slot.principle for slot in slots}
+        wanted = collections.Counter(brief.principle.principle_id for brief in briefs)
+        principles = {brief.principle.principle_id: brief.principle for brief in briefs}
         while calls := [chain for name in wanted for chain in self._short(principles[name], wanted[name])]:
             replies = self._ask([self._request(chain) for chain in calls])
             for chain, reply in zip(calls, replies, strict=True):
                 self._take(chain, reply.value.scenes if isinstance(reply.value, Scenes) else [], reply.error)
             self._vain = self._vain + 1 if all(chain.tries for chain in calls) else 0
         given = []
-        for slot in slots:
-            if stock := self._stock[slot.principle.principle_id]:
-                given.append(dataclasses.replace(slot, scene=stock.popleft()))
+        for brief in briefs:
+            if stock := self._stock[brief.principle.principle_id]:
+                given.append(dataclasses.replace(brief, scene=stock.popleft()))
         return given
 
-    def trouble(self, slot: Slot) -> str | None:
+    def trouble(self, brief: Brief) -> str | None:
         """The last error of the principle's chains, if each that was tried in vain ended with one."""
-        tried = [chain for chain in self._chains.get(slot.principle.principle_id, ()) if chain.tries]
+        tried = [chain for chain in self._chains.get(brief.principle.principle_id, ()) if chain.tries]
         return tried[-1].error if all(chain.error for chain in tried) and tried else None
 
     def _short(self, principle: Principle, wanted: int) -> list[_Chain]:
@@ -115,7 +115,7 @@ class Invented:
         name, llm = principle.principle_id, self._recipe.llm
         if name not in self._chains:
             count = math.ceil(len(llm.angles) / SETTINGS)
-            # Every so-manieth setting: neighbours in the list are alike.
+            # Every n-th setting: neighbours in the list are alike.
             self._chains[name] = collections.deque(
                 _Chain(principle, list(llm.angles[k::count]), list(self._before.get(name, [])), self._sample)
                 for k in range(count)

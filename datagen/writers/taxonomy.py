@@ -12,7 +12,6 @@ import string
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -238,8 +237,3 @@ def grammar(name: str) -> Grammar:
         if missing := variables(template) - set(parsed.slots):
             raise RecipeError(f"grammars/{name}.toml: template {template!r} uses unknown slots {sorted(missing)}")
     return parsed
-
-
-def taxonomy_names() -> list[str]:
-    """The taxonomies that come with the package."""
-    return sorted(path.stem for path in Path(PROMPTS, "principles").glob("*.toml"))

@@ -154,7 +154,7 @@ def test_failed_prompts_are_retried_and_only_their_shards_are_made_again(
     assert said == ["prompts: trying 4 failed rows again"]
     assert calls(switches, "retry") == [4] and calls(switches, "prompts") == []
     assert calls(switches, "images") == calls(switches, "pairs") == [4, 4, 4, 4]  # four of the six shards
-    assert retried.plans["prompts"].drops() == {"near-twin": 4}
+    assert retried.plans["prompts"].drops() == {"near-duplicate": 4}
     assert retried.rows("pairs") == 22
     build.run(recipe, "embedded", tmp_path / "clean")
     assert dataset_bytes(out) == dataset_bytes(tmp_path / "clean")

@@ -1,4 +1,4 @@
-"""Near-twins are found exactly, whatever the texts are; clusters hold together over a split."""
+"""Near-duplicates are found exactly, whatever the texts are; clusters hold together over a split."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import collections
 import itertools
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.text.near_duplicates import clusters, clusters_by_embedding, duplicates, shingles, similarity, split
+from datagen.text.near_duplicates import clusters, duplicates, shingles, split
+
+
+def similarity(a: str, b: str) -> float:
+    """The Jaccard similarity of two texts' shingles, 0 to 1."""
+    first, second = shingles(a), shingles(b)
+    return len(first & second) / len(first | second)
+
 
 PROMPT = (
     "a nurse in blue scrubs checks a chart beside a tall window of a bright hospital corridor while two doctors "
@@ -44,7 +50,7 @@ def kept_first(texts: list[str], threshold: float) -> list[bool]:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(ANY, max_size=25), st.sampled_from([0.8, 0.9, 1.0]))
-def test_clusters_are_the_chains_of_near_twins(texts: list[str], threshold: float) -> None:
+def test_clusters_are_the_chains_of_near_are_near(texts: list[str], threshold: float) -> None:
     found, truth = clusters(texts, threshold), components(texts, threshold)
     # A pair at the threshold may be missed, one in a thousand, so nothing is merged wrongly but something may lack.
     assert all(truth[label] == truth[index] for index, label in enumerate(found))
@@ -135,7 +141,7 @@ def test_a_hundred_thousand_identical_texts() -> None:
     assert sum(duplicates(texts)) == 99_999
 
 
-def test_thousands_that_are_all_near_twins_are_one_cluster() -> None:
+def test_thousands_that_are_all_near_are_near_are_one_cluster() -> None:
     texts = [f"{PROMPT} {number}" for number in range(5_000)]
     assert set(clusters(texts)) == {0}
     assert sum(duplicates(texts)) == 4_999
@@ -169,15 +175,6 @@ def test_a_threshold_that_is_none_is_refused(threshold: float) -> None:
 def test_shingles_are_words_and_pairs_of_neighbours() -> None:
     assert shingles("A Red, red BALL") == {"a", "red", "ball", "a red", "red red", "red ball"}
     assert similarity("", "") == 1 and similarity("", "a") == 0
-
-
-def test_embeddings_cluster_by_cosine() -> None:
-    rng = np.random.default_rng(0)
-    centres = np.eye(8, 64)
-    vectors = np.repeat(centres, 50, axis=0) + 0.01 * rng.standard_normal((400, 64))
-    assert clusters_by_embedding(3 * vectors) == [50 * (k // 50) for k in range(400)]
-    assert clusters_by_embedding(np.zeros((3, 4))) == [0, 1, 2]
-    assert clusters_by_embedding(np.zeros((0, 4))) == []
 
 
 @given(st.lists(st.integers(0, 9).map(str), max_size=60), st.floats(0, 1), st.integers(0, 5))

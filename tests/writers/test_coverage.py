@@ -54,6 +54,6 @@ def test_balance_takes_the_first_rows_of_each_principle() -> None:
 def test_a_short_principle_is_named_with_what_it_lost() -> None:
     several = [principle("p", "hate"), principle("q", "violence")]
     good = [*rows("p", "hate", 5), *rows("q", "violence", 3), *rows("q", "violence", 9, error="refused: no")]
-    lines = shortages(several, good, 10, {"q": {"near-twin": 4, "too long": 9}})
-    assert lines == ["violence: q has 3 of 5 prompts (9 too long, 4 near-twin)"]
+    lines = shortages(several, good, 10, {"q": {"near-duplicate": 4, "too long": 9}})
+    assert lines == ["violence: q has 3 of 5 prompts (9 too long, 4 near-duplicate)"]
     assert shortages(several, good, 6, {}) == []

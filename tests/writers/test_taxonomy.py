@@ -7,9 +7,12 @@ import pytest
 
 from datagen import safety
 from datagen.errors import RecipeError
+from datagen.recipe import PROMPTS
 from datagen.records import Principle
 from datagen.text import quality
 from datagen.writers import taxonomy
+
+TAXONOMIES = sorted(path.stem for path in (PROMPTS / "principles").glob("*.toml"))
 
 PRINCIPLE = """
 [[principle]]
@@ -34,7 +37,7 @@ def entry(id: str = "a", kind: str = "avoid", aligned: str = "{prompt} good") ->
     return PRINCIPLE.format(id=id, kind=kind, aligned=aligned)
 
 
-@pytest.mark.parametrize("name", taxonomy.taxonomy_names())
+@pytest.mark.parametrize("name", TAXONOMIES)
 def test_every_taxonomy_that_we_ship_is_sound_and_names_its_source(name: str) -> None:
     rows = taxonomy.taxonomy(name)
     assert rows and all(row.source and row.statement and row.author == f"taxonomy:{name}" for row in rows)
@@ -126,7 +129,7 @@ def test_an_entry_may_name_a_source_of_its_own(prompts: Path) -> None:
 SCENES = ["a doctor reading at a kitchen table", "two friends on a pier, rain", "An old bicycle by the sea."]
 
 
-@pytest.mark.parametrize("name", taxonomy.taxonomy_names())
+@pytest.mark.parametrize("name", TAXONOMIES)
 def test_every_wording_that_we_ship_passes_floor_and_filters_around_a_scene(name: str) -> None:
     for row in taxonomy.taxonomy(name):
         groups = list(json.loads(row.groups).values()) or ["", ""]

@@ -12,14 +12,14 @@ from datagen.stages import Context, Shard, Stage
 def run(context: Context, shard: Shard) -> Written[Prompt]:
     fake_stages.note("prompts", [])
     names = [principle.principle_id for principle in shard.rows(Principle)]
-    return Written([_row(i, names) for i in range(context.recipe.prompts.count)], {"near-twin": 3})
+    return Written([_row(i, names) for i in range(context.recipe.prompts.count)], {"near-duplicate": 3})
 
 
 def retry(context: Context, shard: Shard, rows: list[Prompt]) -> Written[Prompt]:
     fake_stages.note("retry", [row.prompt_id for row in rows if row.error])
     names = [principle.principle_id for principle in shard.rows(Principle)]
-    again = [dataclasses.replace(_row(i, names), sample=1) if row.error else row for i, row in enumerate(rows)]
-    return Written(again, {"near-twin": 1})
+    again = [dataclasses.replace(_row(i, names), attempt=1) if row.error else row for i, row in enumerate(rows)]
+    return Written(again, {"near-duplicate": 1})
 
 
 def _row(i: int, principles: list[str]) -> Prompt:

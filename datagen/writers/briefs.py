@@ -1,7 +1,7 @@
-"""The places of a run's prompts: which principle and role each has, before anything is written.
+"""A run's briefs: which principle and role each prompt has, before anything is written.
 
-Places are dealt to the categories in turn, and in a category to its principles: so coverage is even by construction, a
-run of fewer prompts is the beginning of a longer one, and a row keeps its place however often it is tried.
+Briefs go to the categories in turn, and within a category to its principles: so coverage is even by construction, a
+run of fewer prompts is the beginning of a longer one, and a row keeps its number however often it is tried.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from datagen.records import Principle, Prompt, content_id, seed_for
 
 
 @dataclasses.dataclass(frozen=True)
-class Slot:
-    """One place: what is to be written there, and, once there is one, the scene it is about."""
+class Brief:
+    """What one prompt is to be: its principle and role, and, once there is one, the scene it is about."""
 
     number: int
     principle: Principle
     role: str
-    further: tuple[Principle, ...] = ()
+    others: tuple[Principle, ...] = ()  # further principles of the same prompt
     scene: str = ""
-    sample: int = 0  # how often an LLM was asked before
+    attempt: int = 0  # how often an LLM was asked before
 
     @property
     def principles(self) -> tuple[Principle, ...]:
-        """All principles of the place, the one that goes before the others first."""
-        return (self.principle, *self.further)
+        """All principles of the prompt, the one that takes precedence first."""
+        return (self.principle, *self.others)
 
     def row(self, texts: Sequence[str], *, author: str, error: str | None = None, **provenance: object) -> Prompt:
-        """The row of this place from prompt, chosen, rejected and the two negatives; its cluster comes later."""
+        """The row of this brief from prompt, chosen, rejected and the two negatives; its cluster comes later."""
         prompt, chosen, rejected, chosen_negative, rejected_negative = texts
         known = ("failed", self.number, self.role) if error else (prompt, chosen, rejected)
         return Prompt(
             prompt_id=content_id(self.principle.principle_id, *known), principle_id=self.principle.principle_id,
             category=self.principle.category, prompt=prompt, chosen_prompt=chosen, rejected_prompt=rejected,
             chosen_negative=chosen_negative, rejected_negative=rejected_negative, cluster="", split="train",
-            author=author, role=self.role, further=[other.principle_id for other in self.further], scene=self.scene,
-            sample=self.sample, error=error, **provenance,  # type: ignore[arg-type]  # template, request_id, cost
+            author=author, role=self.role, other_principle_ids=[other.principle_id for other in self.others],
+            scene=self.scene, attempt=self.attempt, error=error, **provenance,  # type: ignore[arg-type]  # template, request_id, cost
         )  # fmt: skip
 
     def failed(self, error: str, author: str) -> Prompt:
-        """The row of this place where there was nothing to write; it holds no text."""
+        """The row of this brief where nothing could be written; it holds no text."""
         return self.row([""] * 5, author=author, error=error)
 
 
-def draw_role(recipe: Recipe, principle: Principle, rng: random.Random, *, controls: bool) -> str:
+def sample_role(recipe: Recipe, principle: Principle, rng: random.Random, *, controls: bool) -> str:
     """A role by the recipe's shares; `controls` says whether there is a way to word one."""
     dice = rng.random()
     asked = recipe.prompts.asked_share if principle.asked else 0.0
@@ -58,28 +58,28 @@ def draw_role(recipe: Recipe, principle: Principle, rng: random.Random, *, contr
     return "control" if dice < asked + (recipe.prompts.control_share if controls else 0.0) else "neutral"
 
 
-def deal(recipe: Recipe, principles: Sequence[Principle], *, llm_words: bool) -> list[Slot]:
-    """The `recipe.prompts.count` places of a run. `llm_words`: an LLM words them, so any principle has controls."""
+def brief_all(recipe: Recipe, principles: Sequence[Principle], *, llm_words: bool) -> list[Brief]:
+    """The `recipe.prompts.count` briefs of a run. `llm_words`: an LLM words them, so any principle has controls."""
     by_category: dict[str, list[Principle]] = {}
     for principle in principles:
         by_category.setdefault(principle.category, []).append(principle)
     turns = itertools.cycle([itertools.cycle(group) for group in by_category.values()])
     had: collections.Counter[str] = collections.Counter()
-    slots = []
+    briefs = []
     for number in range(recipe.prompts.count):
         principle = next(next(turns))
         rng = random.Random(seed_for(recipe.seed, principle.principle_id, had[principle.principle_id]))
         had[principle.principle_id] += 1
-        role = draw_role(recipe, principle, rng, controls=llm_words or bool(principle.controls))
+        role = sample_role(recipe, principle, rng, controls=llm_words or bool(principle.controls))
         others = [other for other in principles if other is not principle] if role == "neutral" else []
-        further = tuple(rng.sample(others, min(len(others), recipe.prompts.principles_each - 1)))
-        if clash(principle, *further):
+        beside = tuple(rng.sample(others, min(len(others), recipe.prompts.principles_each - 1)))
+        if conflicting(principle, *beside):
             role = "conflict"
-        slots.append(Slot(number, principle, role, further))
-    return slots
+        briefs.append(Brief(number, principle, role, beside))
+    return briefs
 
 
-def clash(*principles: Principle) -> bool:
+def conflicting(*principles: Principle) -> bool:
     """Whether two of the principles cannot hold in one picture, as the taxonomy says."""
     return any(
         taxonomy_id(b) in a.conflicts or taxonomy_id(a) in b.conflicts

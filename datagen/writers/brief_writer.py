@@ -1,4 +1,4 @@
-"""The writer that fills places: each gets a scene, is worded, and is kept or emptied again, until all are filled.
+"""The writer that works through briefs: each gets a scene and is worded, again and again until a row is accepted.
 
 A row whose reply failed stays, with its error, for the next run. A row that a filter drops is counted, and its place
 gets another scene. Rows are a function of the replies: a run that was killed asks the same again, out of the cache.
@@ -16,8 +16,8 @@ from datagen.recipe import Profile, Recipe
 from datagen.records import Principle, Prompt, Written
 from datagen.text import token_budget
 from datagen.writers import coverage, existing, principles, templates, wordings
-from datagen.writers.acceptance import Shelf, bind
-from datagen.writers.assignments import Slot, deal
+from datagen.writers.acceptance import AcceptanceFilter, assign_splits
+from datagen.writers.briefs import Brief, brief_all
 from datagen.writers.drafts import ByLlm, Draft, of_existing
 from datagen.writers.scenes import Existing, Invented, Source
 
@@ -26,8 +26,8 @@ HARDLY = 0.05
 Dropped = dict[str, collections.Counter[str]]  # principle id → reason → how many
 
 
-class SlotWriter:
-    """Fills the places of a run with an LLM's texts or with existing prompts."""
+class BriefWriter:
+    """Works through the briefs of a run with an LLM's texts or with existing prompts."""
 
     def __init__(self, recipe: Recipe, profile: Profile, ask: Ask | None, say: Callable[[str], None]) -> None:
         self.recipe, self.profile, self._say = recipe, profile, say
@@ -40,71 +40,76 @@ class SlotWriter:
         chosen = principles.selected(self.profile)
         if self._ask is None or not self.recipe.llm.widen:
             return Written(chosen)
-        new = principles.widen(self.recipe, self.profile, self._ask, self._templates)
+        new = principles.propose(self.recipe, self.profile, self._ask, self._templates)
         if len(new.rows) < self.recipe.llm.widen:
             self._say(f"principles: the LLM had {len(new.rows)} new ones, {self.recipe.llm.widen} were asked for")
         return Written([*chosen, *new.rows], new.drops)
 
     def prompts(self, principles: list[Principle]) -> Written[Prompt]:
-        """All rows of the run in the order of their places."""
-        slots = self._deal(principles)
-        rows, dropped = self._fill(slots, [])
-        if missing := [slot for slot in slots if slot.number not in rows]:
-            raise RecipeError(self._used_up(len(slots) - len(missing), len(slots), _total(dropped)))
-        ordered = [rows[slot.number] for slot in slots]
-        for line in coverage.shortages(principles, ordered, len(slots), dropped):
+        """All rows of the run in the order of their briefs."""
+        briefs = self._briefs(principles)
+        rows, dropped = self._fill(briefs, [])
+        if missing := [brief for brief in briefs if brief.number not in rows]:
+            raise RecipeError(self._used_up(len(briefs) - len(missing), len(briefs), _total(dropped)))
+        ordered = [rows[brief.number] for brief in briefs]
+        for line in coverage.shortages(principles, ordered, len(briefs), dropped):
             self._say(f"prompts: {line}; the same command tries again")
-        return Written(bind(ordered, [], self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
+        return Written(assign_splits(ordered, [], self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
 
     def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
         """The rows with those that failed tried again; what cannot be had now stays as it was."""
-        slots = [
-            dataclasses.replace(slot, scene=row.scene, sample=row.sample + 1)
-            for slot, row in zip(self._deal(principles), rows, strict=True)
+        briefs = [
+            dataclasses.replace(brief, scene=row.scene, attempt=row.attempt + 1)
+            for brief, row in zip(self._briefs(principles), rows, strict=True)
             if row.error is not None
         ]
-        mended, dropped = self._fill(slots, rows)
+        mended, dropped = self._fill(briefs, rows)
         # What had no luck counts the try all the same, so that the next one asks something new.
-        mended = {slot.number: dataclasses.replace(rows[slot.number], sample=slot.sample) for slot in slots} | mended
+        mended = {
+            brief.number: dataclasses.replace(rows[brief.number], attempt=brief.attempt) for brief in briefs
+        } | mended
         after = [mended.get(number, row) for number, row in enumerate(rows)]
-        return Written(bind(after, rows, self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
+        return Written(assign_splits(after, rows, self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
 
-    def _deal(self, principles: list[Principle]) -> list[Slot]:
-        return deal(self.recipe, principles, llm_words=self._writer == "llm")
+    def _briefs(self, principles: list[Principle]) -> list[Brief]:
+        return brief_all(self.recipe, principles, llm_words=self._writer == "llm")
 
-    def _fill(self, slots: Sequence[Slot], before: Sequence[Prompt]) -> tuple[dict[int, Prompt], Dropped]:
-        """Rows by place, and drops. Places for which nothing more could be had are missing."""
-        source, draft = self._means(slots, before)
-        shelf = Shelf(
+    def _fill(self, briefs: Sequence[Brief], before: Sequence[Prompt]) -> tuple[dict[int, Prompt], Dropped]:
+        """Rows by brief, and drops. Briefs for which nothing more could be had are missing."""
+        source, draft = self._means(briefs, before)
+        accepted = AcceptanceFilter(
             token_budget.Fit(self.profile.model, self.profile.revision), before, neutral_only=self._writer != "file"
         )
         rows: dict[int, Prompt] = {}
         dropped: Dropped = collections.defaultdict(collections.Counter)
-        todo, patience = list(slots), _Patience()
+        todo, patience = list(briefs), _Patience()
         while todo:
-            bare = [slot for slot in todo if not slot.scene]
-            told = sorted([*(slot for slot in todo if slot.scene), *source.supply(bare)], key=lambda slot: slot.number)
+            bare = [brief for brief in todo if not brief.scene]
+            told = sorted(
+                [*(brief for brief in todo if brief.scene), *source.supply(bare)],
+                key=lambda brief: brief.number,
+            )
             drafts = list(zip(told, draft(told), strict=True))
-            good = [(slot, row) for slot, row in drafts if row.error is None]
-            rows |= {slot.number: row for slot, row in drafts if row.error is not None}
-            for (slot, row), reason in zip(good, shelf.take(good), strict=True):
+            good = [(brief, row) for brief, row in drafts if row.error is None]
+            rows |= {brief.number: row for brief, row in drafts if row.error is not None}
+            for (brief, row), reason in zip(good, accepted.accept(good), strict=True):
                 if reason is None:
-                    rows[slot.number] = row
+                    rows[brief.number] = row
                 else:
-                    dropped[slot.principle.principle_id][reason] += 1
-            if not told or patience.ends(len(told), sum(slot.number in rows for slot in told)):
+                    dropped[brief.principle.principle_id][reason] += 1
+            if not told or patience.ends(len(told), sum(brief.number in rows for brief in told)):
                 break
-            todo = [dataclasses.replace(slot, scene="") for slot in todo if slot.number not in rows]
-        for slot in todo:
-            if slot.number not in rows and (error := source.trouble(slot)):
-                rows[slot.number] = slot.failed(error, self._author())
+            todo = [dataclasses.replace(brief, scene="") for brief in todo if brief.number not in rows]
+        for brief in todo:
+            if brief.number not in rows and (error := source.trouble(brief)):
+                rows[brief.number] = brief.failed(error, self._author())
         dropped[""] = source.drops  # of scenes, before they were anybody's
         return rows, dropped
 
-    def _means(self, slots: Sequence[Slot], before: Sequence[Prompt]) -> tuple[Source, Draft]:
+    def _means(self, briefs: Sequence[Brief], before: Sequence[Prompt]) -> tuple[Source, Draft]:
         """Where scenes come from, and how they are worded."""
         if self._writer in ("modifier", "file"):
-            wordings.check([principle for slot in slots for principle in slot.principles], self._writer)
+            wordings.check([principle for brief in briefs for principle in brief.principles], self._writer)
         draft: Draft = of_existing(self.recipe)
         if self._ask is not None:
             draft = ByLlm(self.recipe, self._ask, self._templates, modifier=self._writer == "modifier")
@@ -117,7 +122,7 @@ class SlotWriter:
         for row in before:
             if row.scene:
                 had.setdefault(row.principle_id, []).append(row.scene)
-        sample = max((slot.sample for slot in slots), default=0)
+        sample = max((brief.attempt for brief in briefs), default=0)
         return Invented(self.recipe, self._ask, self._templates, had, sample), draft
 
     def _author(self) -> str:

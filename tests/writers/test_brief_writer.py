@@ -17,9 +17,9 @@ from datagen.llm.messages import Reply, Request
 from datagen.recipe import Recipe, load
 from datagen.records import Principle, Prompt
 from datagen.text import token_budget
+from datagen.writers.brief_writer import BriefWriter
 from datagen.writers.rehearsal import plan_calls
 from datagen.writers.replies import Scenes, Wordings
-from datagen.writers.slot_writer import SlotWriter
 
 
 class FewWords:
@@ -40,9 +40,9 @@ def recipe_of(name: str = "pick-safety", writer: str = "llm", count: int = 60, *
     return load(name, [f"profiles.sd15.writer={writer}", f"prompts.count={count}", *more])
 
 
-def writer_of(recipe: Recipe, llm: FakeLlm | None, said: list[str] | None = None) -> SlotWriter:
+def writer_of(recipe: Recipe, llm: FakeLlm | None, said: list[str] | None = None) -> BriefWriter:
     ask = None if llm is None else llm.ask
-    return SlotWriter(recipe, recipe.profile("sd15"), ask, (said if said is not None else []).append)
+    return BriefWriter(recipe, recipe.profile("sd15"), ask, (said if said is not None else []).append)
 
 
 def write(recipe: Recipe, llm: FakeLlm | None) -> tuple[list[Prompt], dict[str, int]]:
@@ -63,7 +63,7 @@ def test_every_place_is_filled_evenly_and_says_who_wrote_it(name: str, writer: s
     assert max(shares) - min(shares) <= 1
     for row in rows:
         assert row.error is None and row.chosen_prompt != row.rejected_prompt
-        assert (row.author, row.sample) == ("fake-1", 0)
+        assert (row.author, row.attempt) == ("fake-1", 0)
         assert row.template and row.request_id and row.cost > 0 and row.scene
     assert {row.split for row in rows} == {"train", "test"}
 
@@ -170,7 +170,7 @@ def test_replies_that_failed_are_rows_with_their_error_and_are_mended_alone() ->
     assert [row.error for row in mended] == [None] * 40
     for place, (before, after) in enumerate(zip(rows, mended, strict=True)):
         assert (before == after) == (place not in failed)
-        assert after.sample == (1 if place in failed else 0)
+        assert after.attempt == (1 if place in failed else 0)
         assert (after.principle_id, after.role) == (before.principle_id, before.role)
 
 
@@ -185,7 +185,7 @@ def test_what_fails_again_asks_something_new_each_time() -> None:
         calls = llm.calls
         rows = writer.retry(principles, rows).rows
         assert llm.calls == calls + 10
-        assert {row.sample for row in rows} == {sample}
+        assert {row.attempt for row in rows} == {sample}
 
 
 def test_scenes_that_are_refused_leave_rows_that_the_next_run_mends() -> None:
@@ -226,7 +226,7 @@ def test_an_llm_that_repeats_its_prompts_stops_too() -> None:
     same = "an old fisherman feeding three pigeons beside a quiet lake, with a brass lantern, in early morning light"
     llm = FakeLlm(repeating(Wordings, lambda value: value.model_copy(update={"prompt": same})))
     with pytest.raises(
-        RecipeError, match=r"gives only 1 distinct prompts, 60 were asked for \(dropped: \d+ near-twin"
+        RecipeError, match=r"gives only 1 distinct prompts, 60 were asked for \(dropped: \d+ near-duplicate"
     ):
         write(recipe_of("livo-debias", "llm", 60, "prompts.control_share=0"), llm)
     assert llm.calls < 200
@@ -254,7 +254,7 @@ def test_several_principles_a_prompt_and_those_that_conflict_are_marked(monkeypa
     writer = writer_of(recipe, FakeLlm())
     pixel, cartoon = writer.principles().rows
     rows = writer.prompts([pixel, cartoon]).rows
-    assert {(row.principle_id, *row.further) for row in rows} == {
+    assert {(row.principle_id, *row.other_principle_ids) for row in rows} == {
         (pixel.principle_id, cartoon.principle_id),
         (cartoon.principle_id, pixel.principle_id),
     }
