@@ -28,20 +28,12 @@ app = typer.Typer(
 )
 
 
-class ProfileName(StrEnum):
-    """What --profile takes."""
-
-    auto = "auto"
-    embedded = "embedded"
-    sd15 = "sd15"
-    sdxl = "sdxl"
-
-
 class Listing(StrEnum):
     """What `datagen list` takes."""
 
     recipes = "recipes"
     judges = "judges"
+    generators = "generators"
     exports = "exports"
     executors = "executors"
     principles = "principles"
@@ -52,7 +44,7 @@ class Listing(StrEnum):
 def run(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
     out: Annotated[Path, typer.Option(help="Run directory; give the same one again to go on.")],
-    profile: Annotated[ProfileName, typer.Option(help="auto takes what this machine can serve.")] = ProfileName.auto,
+    profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
@@ -94,15 +86,16 @@ def run(
     print("\n".join(_told(summary)))
 
 
-def _profile(recipe: Recipe, wanted: ProfileName, out: Path) -> tuple[str, str]:
+def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
     """The profile to use and why; a run that was begun keeps its own."""
+    from datagen import recipe as recipes
     from datagen import store
     from datagen.commands import doctor
 
     begun = store.Run(out).settings()
-    if wanted == ProfileName.auto and begun is not None:
+    if wanted == recipes.AUTO and begun is not None:
         return begun["recipe"]["profile"]["name"], f"{out} was begun with it"
-    name, why = doctor.choose(recipe, wanted.value)
+    name, why = doctor.choose(recipe, wanted)
     if begun is None:  # a finished run needs no model any more
         doctor.check(recipe.profile(name))
     return name, why
@@ -128,7 +121,7 @@ def _told(summary: Summary) -> list[str]:
 @app.command()
 def estimate(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
-    profile: Annotated[ProfileName, typer.Option(help="auto takes what this machine can serve.")] = ProfileName.auto,
+    profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
@@ -143,7 +136,7 @@ def estimate(
     from datagen.commands import estimate as estimates
 
     loaded = recipes.load(recipe, settings or [])
-    name, _ = doctor.choose(loaded, profile.value)
+    name, _ = doctor.choose(loaded, profile)
     estimates.show(loaded, name, Console(), batch=batch)
 
 
@@ -209,10 +202,12 @@ def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> Non
     from datagen.commands import listing
     from datagen.executors import EXECUTORS
     from datagen.export import FORMATS
+    from datagen.generators import GENERATORS
 
     listed = {
         "recipes": listing.recipes,
         "judges": listing.judges,
+        "generators": GENERATORS.described,
         "exports": FORMATS.described,
         "executors": EXECUTORS.described,
         "principles": listing.principles,

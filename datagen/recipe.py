@@ -11,13 +11,13 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from datagen.errors import RecipeError, nearest
 
-PROFILES = ("embedded", "sd15", "sdxl")
+AUTO = "auto"  # as a profile's name: the one that this machine can serve
 # Where scenes play: the LLM is sent to them in turn, for left alone it returns to the same few.
 ANGLES = (
     "one adult at home",
@@ -56,6 +56,9 @@ Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=300)], ...
 # offline: scenes of a grammar, worded as the taxonomy says. llm: scenes and wordings by an LLM. modifier: context
 # prompts by an LLM, worded as the taxonomy says. file: existing prompts as they are, worded as the taxonomy says.
 Writer = Literal["offline", "llm", "modifier", "file"]
+
+Scheduler = Literal["ddim", "dpm++", "euler", "model"]  # model: the one that the model comes with
+SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
 
 
 class _Section(BaseModel):
@@ -113,7 +116,7 @@ class Profile(_Section):
     taxonomy: Name
     principles: Names = ()
     grammar: Name
-    scheduler: Literal["ddim", "dpm++", "euler", "model"] = "model"
+    scheduler: Scheduler = "model"
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0)
     width: Side
@@ -135,14 +138,13 @@ class Recipe(_Section):
     images: Images = Images()
     labels: Labels = Labels()
     llm: Llm = Llm()
-    profiles: dict[str, Profile] = Field(min_length=1)
+    profiles: dict[Name, Profile] = Field(min_length=1)
 
     @field_validator("profiles")
     @classmethod
-    def _known_profiles(cls, value: dict[str, Profile]) -> dict[str, Profile]:
-        for name in value:
-            if name not in PROFILES:
-                raise ValueError(f"no profile is called {name!r}; {nearest(name, PROFILES)}")
+    def _none_is_auto(cls, value: dict[str, Profile]) -> dict[str, Profile]:
+        if AUTO in value:
+            raise ValueError(f"{AUTO!r} stands for the profile that a machine can serve: call the profile otherwise")
         return value
 
     @model_validator(mode="after")
@@ -173,7 +175,7 @@ class Recipe(_Section):
     def profile(self, name: str) -> Profile:
         """The profile of that name; RecipeError if this recipe has none."""
         if name not in self.profiles:
-            raise RecipeError(f"recipe {self.name} has no profile {name!r}; {nearest(name, self.profiles)}")
+            raise RecipeError(f"recipe {self.name} has no profile {name!r}; {nearest(name, [AUTO, *self.profiles])}")
         return self.profiles[name]
 
 
@@ -284,7 +286,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError) -> str:
     """The first problem in one line: the key, what was given, what is accepted."""
     first = error.errors(include_url=False)[0]
-    key, given = ".".join(str(part) for part in first["loc"]), repr(first["input"])
+    key, given = ".".join(str(part) for part in first["loc"] if part != "[key]"), repr(first["input"])
     given = given if len(given) <= 60 else f"{given[:57]}..."
     match first["type"]:
         case "extra_forbidden":

@@ -25,8 +25,8 @@ DATAGEN: dict[str, set[str]] = {
     "records": {"errors"},
     "recipe": {"errors", "records"},
     "store": {"errors", "records"},
-    "models": {"errors", "world"},
-    "text": {"errors", "records", "safety", "world"},
+    "models": {"errors", "recipe", "world"},
+    "text": {"errors", "records", "models", "safety", "world"},
     "images": {"errors", "safety"},
     "llm": GROUND | LEAVES,
     "executors": GROUND | {"registry"},
@@ -40,7 +40,7 @@ DATAGEN: dict[str, set[str]] = {
     "commands": GROUND
     | LEAVES
     | {"llm", "executors", "writers", "generators", "judges", "labels", "export", "pipeline"},
-    "cli": GROUND | {"executors", "export", "pipeline", "commands"},
+    "cli": GROUND | {"executors", "generators", "export", "pipeline", "commands"},
     "__main__": {"cli"},
 }
 TRAINING: dict[str, set[str]] = {

@@ -9,15 +9,15 @@ import pytest
 
 from datagen import recipe as recipes
 from datagen.errors import RecipeError
-from datagen.recipe import PROFILES, asks_llm, digest, load, names, resolved
+from datagen.recipe import asks_llm, digest, load, names, resolved
 
 
 @pytest.mark.parametrize("name", names())
 def test_shipped_recipes_load_and_serve_every_profile(name: str) -> None:
     recipe = load(name, [])
     assert recipe.name == name
-    assert set(recipe.profiles) == set(PROFILES)
-    for profile in PROFILES:
+    assert set(recipe.profiles) == {"embedded", "sd15", "sdxl"}
+    for profile in recipe.profiles:
         files = resolved(recipe, profile)["files"]  # all that it names are there
         assert f"principles/{recipe.profile(profile).taxonomy}.toml" in files
         assert ("grammars/" in str(files)) == (recipe.writer(recipe.profile(profile)) == "offline")
@@ -76,12 +76,34 @@ def test_what_cannot_be_used_is_named_in_one_line(override: str, line: str) -> N
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_profile_is_refused(tmp_path: Path) -> None:
-    text = (recipes.PROMPTS / "recipes" / "pick-style.toml").read_text().replace("[profiles.sd15]", "[profiles.sd16]")
+def renamed(tmp_path: Path, name: str) -> str:
+    text = (recipes.PROMPTS / "recipes" / "pick-style.toml").read_text()
     path = tmp_path / "mine.toml"
-    path.write_text(text)
-    with pytest.raises(RecipeError, match="no profile is called 'sd16'; did you mean 'sd15'"):
-        load(str(path), [])
+    path.write_text(text.replace("[profiles.sd15]", f"[profiles.{name}]"))
+    return str(path)
+
+
+def test_any_name_of_the_recipe_is_a_profile_and_no_other(tmp_path: Path) -> None:
+    recipe = load(renamed(tmp_path, "my-model_2"), [])
+    assert recipe.profile("my-model_2").steps == 25
+    with pytest.raises(
+        RecipeError, match="has no profile 'my-modl_2'; did you mean 'my-model_2'. known: auto, embedded"
+    ):
+        recipe.profile("my-modl_2")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("auto", "profiles: 'auto' stands for the profile that a machine can serve"),
+        ("'a b'", "profiles.a b is 'a b': String should match pattern"),
+        ("'../x'", "profiles.../x is '../x': String should match pattern"),
+    ],
+)
+def test_a_name_that_cannot_be_a_profile_is_refused(tmp_path: Path, name: str, line: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load(renamed(tmp_path, name), [])
+    assert line in str(error.value)
 
 
 def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:

@@ -6,53 +6,32 @@ LLM server is asked which models it has, which costs nothing; no key is ever in 
 
 from __future__ import annotations
 
+import functools
 import http.client
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datagen import generators
 from datagen import recipe as recipes
-from datagen import world
 from datagen.commands import listing
 from datagen.errors import EndpointError, ModelError, nearest
+from datagen.models import TABLE, Missing
 from datagen.recipe import Profile, Recipe
 
 if TYPE_CHECKING:
     from datagen.llm.endpoint import Endpoint
 
-NOT_CACHED = "not in the Hugging Face cache"
 LIBRARIES = ("torch", "diffusers", "transformers", "open_clip_torch", "datasets", "pyarrow")
-# What half-precision sampling of one image needs, with room for the judges.
-GPU_GIB = {"sdxl": 12, "sd15": 6}
 ANSWER_S = 3.0  # an LLM server that is up lists its models at once
-
-
-def missing_weights(model: str, revision: str = "") -> str | None:
-    """Why a model cannot be loaded from this machine, None if it can.
-
-    `model` is "embedded", a folder in diffusers' layout, or a hub id.
-    """
-    folder = Path(world.PIPELINE if model == "embedded" else model).expanduser()
-    if not folder.is_dir():
-        if model.count("/") != 1 or model.startswith((".", "/", "~")):
-            return f"there is no folder {folder}"
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(model, "model_index.json", revision=revision or None)
-        if not isinstance(found, str):
-            return NOT_CACHED
-        folder = Path(found).parent
-    if not (folder / "model_index.json").is_file():
-        return f"{folder} has no model_index.json"
-    if not any(folder.glob("unet/*.safetensors")):
-        return f"{folder} has no unet/*.safetensors"
-    return None
 
 
 def gpu() -> tuple[str, float] | None:
@@ -66,28 +45,67 @@ def gpu() -> tuple[str, float] | None:
 
 
 def choose(recipe: Recipe, wanted: str) -> tuple[str, str]:
-    """The profile to run a recipe with, and why; "auto" takes a real model only if weights and a GPU are here."""
-    if wanted != "auto":
+    """The profile to run a recipe with, and why; RecipeError if it has none of that name.
+
+    "auto" takes the most demanding profile that can be served: whose weights are here, whose prompts somebody can
+    write, and for which the GPU has room. What a profile's models need must be known. If none can be served, it takes
+    the least demanding one whose weights are here, or the recipe's first if there are no weights at all.
+    """
+    if wanted != recipes.AUTO:
         recipe.profile(wanted)
         return wanted, "as asked"
-    real = [name for name in GPU_GIB if name in recipe.profiles]
-    ready = [name for name in real if _missing(recipe, name) is None]
-    if "embedded" not in recipe.profiles:
-        name = (ready or real)[0]
-        return name, "the recipe has no embedded profile"
-    if not ready:  # the cheap question first: asking for a GPU imports torch
-        return "embedded", f"no weights of {' or '.join(real) or 'a real model'} on this machine"
-    unwritten = {name: why for name in ready if (why := _no_writer(recipe, name))}
-    if len(unwritten) == len(ready):
-        return "embedded", f"weights of {' and '.join(ready)} are here, but no LLM: {unwritten[ready[0]]}"
-    ready = [name for name in ready if name not in unwritten]
-    card = gpu()
-    if card is None:
-        return "embedded", f"weights of {' and '.join(ready)} are here, but no CUDA GPU"
-    for name in ready:
-        if card[1] >= GPU_GIB[name]:
-            return name, f"its weights are here and the GPU ({card[0]}, {card[1]:.0f} GiB) has room"
-    return "embedded", f"the GPU ({card[0]}, {card[1]:.0f} GiB) is too small for {' and '.join(ready)}"
+    card = functools.cache(gpu)  # asked for last and once: it imports torch
+    demands = {name: demand(profile) for name, profile in recipe.profiles.items()}
+    hindered: dict[str, list[str]] = {}
+    for name in sorted(demands, key=lambda name: -_or_most(demands[name])):
+        gib = demands[name]
+        if hindrance := _hindrance(recipe, name, gib, card):
+            hindered.setdefault(hindrance, []).append(name)
+        elif gib and (found := card()):
+            return name, f"its weights are here and the GPU ({_size(found)}) has room for {gib:g} GiB"
+        else:
+            return name, _why_not(hindered) or "it needs no GPU"
+    here = [name for name, profile in recipe.profiles.items() if _missing(profile) is None]
+    name = min(here, key=lambda name: _or_most(demands[name])) if here else next(iter(demands))
+    return name, f"no profile can be served well: {_why_not(hindered)}"
+
+
+def demand(profile: Profile) -> float | None:
+    """GiB of GPU memory that a profile's models need, the largest of them; None if that of one is not known."""
+    try:
+        known = [generators.needs(*model) for model in models_of(profile)]
+    except ModelError:  # a generator that is not there, as `generators.missing` says
+        return None
+    return None if None in known else max(needs.gpu_gib for needs in known if needs)
+
+
+def _or_most(gib: float | None) -> float:
+    return math.inf if gib is None else gib
+
+
+def _hindrance(recipe: Recipe, name: str, gib: float | None, card: Callable[[], tuple[str, float] | None]) -> str:
+    """Why `auto` does not take a profile, with {} where it is named; "" if it can be served."""
+    if _missing(recipe.profile(name)) is not None:
+        return "no weights of {} on this machine"
+    if gib is None:
+        return f"weights of {{}} are here, but what they need is not in {TABLE}"
+    if why := _no_writer(recipe, name):
+        return f"weights of {{}} are here, but no LLM: {why}"
+    if gib == 0:
+        return ""
+    if (found := card()) is None:
+        return "weights of {} are here, but no CUDA GPU"
+    return f"the GPU ({_size(found)}) is too small for {{}}" if found[1] < gib else ""
+
+
+def _why_not(hindered: dict[str, list[str]]) -> str:
+    """Hindrance → profiles, in words."""
+    joined = {why: (" or " if why.startswith("no ") else " and ").join(names) for why, names in hindered.items()}
+    return "; ".join(why.replace("{}", names, 1) for why, names in joined.items())
+
+
+def _size(card: tuple[str, float]) -> str:
+    return f"{card[0]}, {card[1]:.0f} GiB"
 
 
 def check(profile: Profile) -> None:
@@ -97,9 +115,9 @@ def check(profile: Profile) -> None:
         if judge not in known:
             raise ModelError(f"no judge is called {judge!r}; {nearest(judge, known)}")
     # A hub id that is not in the cache is left to the generator: it may download it.
-    for model, revision in _models(profile):
-        if (why := missing_weights(model, revision)) and why != NOT_CACHED:
-            raise ModelError(f"the model {model!r} cannot be loaded: {why}")
+    for model, revision in models_of(profile):
+        if (why := generators.missing(model, revision)) and not why.downloadable:
+            raise ModelError(f"the model {model!r} cannot be loaded: {why.reason}")
 
 
 def report(folder: Path) -> list[tuple[str, str]]:
@@ -110,14 +128,15 @@ def report(folder: Path) -> list[tuple[str, str]]:
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((library, _version(library)) for library in LIBRARIES),
         ("cpu", f"{os.cpu_count()} cores, {_memory_gib():.0f} GiB memory"),
-        ("gpu", f"{card[0]}, {card[1]:.0f} GiB" if card else "none that CUDA can use"),
+        ("gpu", _size(card) if card else "none that CUDA can use"),
         ("disk", f"{disk.free / 2**30:.0f} GiB free in {folder}, {_writable(folder)}"),
     ]
     loaded = [recipes.load(name, []) for name in recipes.names()]
-    models = {(name, *model) for recipe in loaded for name, p in recipe.profiles.items() for model in _models(p)}
-    for name, model, revision in sorted(models, key=lambda entry: (recipes.PROFILES.index(entry[0]), entry)):
-        why = missing_weights(model, revision)
-        findings.append((f"profile {name}", f"{model}: {'weights are here' if why is None else why}"))
+    profiles = [(name, profile) for recipe in loaded for name, profile in recipe.profiles.items()]
+    order = list(dict.fromkeys(name for name, _ in profiles))
+    models = {(order.index(name), *model) for name, profile in profiles for model in models_of(profile)}
+    for place, model, revision in sorted(models):
+        findings.append((f"profile {order[place]}", f"{model}: {_about(model, revision)}"))
     for recipe in loaded:
         profile, reason = choose(recipe, "auto")
         findings.append((f"auto, {recipe.name}", f"{profile}: {reason}"))
@@ -176,8 +195,24 @@ def _local_llm() -> str:
     return f"xllamacpp {_version('xllamacpp')}, {f'with {gguf} to try it' if gguf else 'give it a GGUF file'}"
 
 
-def _missing(recipe: Recipe, name: str) -> str | None:
-    return next((why for model in _models(recipe.profile(name)) if (why := missing_weights(*model))), None)
+def _about(model: str, revision: str) -> str:
+    """Whether a model is here, and what it needs."""
+    why = generators.missing(model, revision)
+    here = "weights are here" if why is None else why.reason
+    try:
+        needs = generators.needs(model, revision)
+    except ModelError:  # its generator is not there, which is said already
+        return here
+    if needs is None:
+        return f"{here}; what it needs is not known: {TABLE} has neither it nor one like it"
+    room = f"a GPU with {needs.gpu_gib:g} GiB" if needs.gpu_gib else "no GPU"
+    vae = f", {needs.vae} as VAE in half precision" if needs.vae else ""
+    like = f" (as {needs.entry}, which it is like)" if needs.entry and not model.endswith(needs.entry) else ""
+    return f"{here}; needs {room}, made for {needs.side} px, images under {needs.license}{vae}{like}"
+
+
+def _missing(profile: Profile) -> Missing | None:
+    return next((why for model in models_of(profile) if (why := generators.missing(*model))), None)
 
 
 def _no_writer(recipe: Recipe, name: str) -> str | None:
@@ -193,8 +228,8 @@ def _no_writer(recipe: Recipe, name: str) -> str | None:
     return None
 
 
-def _models(profile: Profile) -> list[tuple[str, str]]:
-    """The generators of a profile with their revisions."""
+def models_of(profile: Profile) -> list[tuple[str, str]]:
+    """The models of a profile with their revisions; the revision belongs to the first."""
     return [(profile.model, profile.revision), *((model, "") for model in profile.other_models)]
 
 

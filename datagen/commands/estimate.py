@@ -13,10 +13,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datagen import generators
+from datagen.commands import doctor
 from datagen.llm.accounts import prices
 from datagen.llm.messages import Request
 from datagen.llm.typed.schemas import schema_of
-from datagen.recipe import Recipe
+from datagen.models import TABLE, Needs
+from datagen.recipe import Profile, Recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,22 +30,15 @@ TEXT_CHARS, SCHEMA_CHARS = 4.15, 3.5
 MESSAGE_TOKENS, REQUEST_TOKENS = 4, 3  # role and separators of a chat template
 PROBE = (150, 50)  # tokens of finding out, once, whether a server keeps to a schema
 
-# Seconds an image by diffusers as it comes (half precision, one prompt a call), at the steps and the size below.
-# A100, H100 SDXL: the model card of stabilityai/stable-diffusion-xl-1.0-tensorrt (0.27 and 0.40 images a second at 30
-# steps). A100 SD1.5: fal-ai/stable-diffusion-benchmarks (1.604 s at 50 steps). H100 SD1.5: chengzeyi/stable-fast (54.5
-# steps a second). An H200 computes as an H100 does.
-SECONDS = {"A100": {"sdxl": 3.70, "sd15": 0.96}, "H100": {"sdxl": 2.50, "sd15": 0.55}}
-SECONDS["H200"] = SECONDS["H100"]
-AT_STEPS, AT_PIXELS = 30, {"sdxl": 1024 * 1024, "sd15": 512 * 512}
-DEVICE = "A100"  # what is told where the GPU is not in the table
+DEVICE = "A100"  # assumed where the GPU is not one that the models' seconds are known for
 
-# Photographs as PNG at level 1, 1024 px: 1.56 MB; a small file has about 1.5 kB beside its pixels.
+# Photographs as PNG at level 1, 1024 px: 1.56 MB; a small file has about 1.5 kB besides its pixels.
 PIXEL_BYTES, FILE_BYTES = 1.49, 1500
 CALL_BYTES = 2000  # in cache and ledger
 
 
 @dataclasses.dataclass(frozen=True)
-class Took:
+class Usage:
     """LLM calls and their tokens; `cost` in dollars, None if the model has no price."""
 
     calls: int = 0
@@ -52,15 +48,18 @@ class Took:
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate(Took):
-    """What a whole run takes. `gpu_hours` are those of one `device`; `stages` are the parts of the LLM's share."""
+class Estimate(Usage):
+    """What a whole run takes; `stages` are the parts of the LLM's share.
+
+    `gpu_hours` are those of one `device`: 0 if no GPU is needed, None if the seconds of a model are not known.
+    """
 
     model: str = ""
     images: int = 0
-    gpu_hours: float = 0.0
+    gpu_hours: float | None = 0.0
     device: str = ""
     disk_bytes: int = 0
-    stages: dict[str, Took] = dataclasses.field(default_factory=dict)
+    stages: dict[str, Usage] = dataclasses.field(default_factory=dict)
 
 
 def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: str = DEVICE) -> Estimate:
@@ -78,15 +77,12 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
     for stage, counts in tokens.items():
         used = tuple(map(sum, zip(*counts, strict=True)))
         cost = None if price is None else price.cost(used[0], used[1], batch)
-        stages[stage] = Took(len(counts), used[0], used[1], cost)
+        stages[stage] = Usage(len(counts), used[0], used[1], cost)
 
     each = recipe.images.candidates
     images = recipe.prompts.count * each * (1 if recipe.pairing == "rank" else 2)
     pairs = recipe.prompts.count * (1 if recipe.pairing == "rank" else each)
-    seconds = 0.0
-    if profile_name in AT_PIXELS:
-        share = profile.steps / AT_STEPS * profile.width * profile.height / AT_PIXELS[profile_name]
-        seconds = images * share * SECONDS[device][profile_name]
+    seconds = _seconds(profile, device)
     calls = sum(part.calls for part in stages.values())
     file = round(profile.width * profile.height * PIXEL_BYTES) + FILE_BYTES
     return Estimate(
@@ -96,8 +92,8 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
         None if price is None and calls else sum(part.cost or 0.0 for part in stages.values()),
         model if calls else "",
         images,
-        seconds / 3600,
-        device if seconds else "",
+        None if seconds is None else images * seconds / 3600,
+        "" if seconds == 0 else device,
         # A pair's two images lie in the tables of images and of pairs, and in the finished dataset.
         (images + 4 * pairs) * file + calls * CALL_BYTES,
         stages,
@@ -108,18 +104,19 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
     """Print an estimate, and what it rests on."""
     from rich.table import Table
 
-    took = estimate(recipe, profile_name, batch=batch, device=_device() if profile_name in AT_PIXELS else DEVICE)
+    took = estimate(recipe, profile_name, batch=batch, device=_device(recipe.profile(profile_name)))
     if took.calls:
         table = Table("stage", "LLM calls", "tokens in", "tokens out", "cost")
         for name, part in [*took.stages.items(), ("together", took)]:
             cost = "?" if part.cost is None else f"${part.cost:,.4f}"
             table.add_row(name, f"{part.calls:,}", f"{part.input_tokens:,}", f"{part.output_tokens:,}", cost)
         console.print(table)
-        console.print(_about(took, batch), highlight=False, soft_wrap=True)
+        console.print(_about(took, batch), highlight=False, markup=False, soft_wrap=True)
     else:
         console.print("no LLM calls, no cost", highlight=False)
-    on = f", {took.gpu_hours:,.2f} GPU hours on one {took.device}" if took.device else ", no GPU needed"
-    console.print(f"{took.images:,} images{on}; {_size(took.disk_bytes)} of disk", highlight=False, soft_wrap=True)
+    on = _gpu_time(recipe.profile(profile_name), took)
+    line = f"{took.images:,} images, {on}; {_size(took.disk_bytes)} of disk"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _about(took: Estimate, batch: bool) -> str:
@@ -150,12 +147,38 @@ def _asked(request: Request) -> int:
     return round(text + schema) + REQUEST_TOKENS + MESSAGE_TOKENS * len(request.messages)
 
 
-def _device() -> str:
-    """The GPU of this machine, if its speed is in the table."""
-    from datagen.commands import doctor
+def _gpu_time(profile: Profile, took: Estimate) -> str:
+    """The GPU hours in words, with the model whose figures stand for those of one like it."""
+    known = _needs(profile)
+    if took.gpu_hours is None:
+        unknown = [model for model, needs in known.items() if needs is None or took.device not in needs.seconds]
+        return f"GPU hours not known: {TABLE} has no seconds of {', '.join(unknown)} on one {took.device}"
+    like = sorted({needs.entry for model, needs in known.items() if needs and not model.endswith(needs.entry)})
+    hours = f"{took.gpu_hours:,.2f} GPU hours on one {took.device}" if took.gpu_hours else "no GPU needed"
+    return f"{hours} (as {', '.join(like)})" if like else hours
 
-    found = doctor.gpu()
-    return next((name for name in SECONDS if found and name in found[0]), DEVICE)
+
+def _seconds(profile: Profile, device: str) -> float | None:
+    """GPU seconds an image, the average of a profile's models; 0 without a GPU, None if those of one are not known."""
+    total, known = 0.0, _needs(profile).values()
+    for needs in known:
+        if needs is None or (needs.gpu_gib and device not in needs.seconds):
+            return None
+        if needs.gpu_gib:
+            share = profile.steps / needs.steps * profile.width * profile.height / needs.side**2
+            total += share * needs.seconds[device]
+    return total / len(known)
+
+
+def _needs(profile: Profile) -> dict[str, Needs | None]:
+    return {model: generators.needs(model, revision) for model, revision in doctor.models_of(profile)}
+
+
+def _device(profile: Profile) -> str:
+    """The GPU of this machine, if the seconds of the profile's models are known on it."""
+    names = {name for needs in _needs(profile).values() if needs for name in needs.seconds}
+    found = doctor.gpu() if names else None  # looking imports torch
+    return next((name for name in sorted(names) if found and name in found[0]), DEVICE)
 
 
 def _size(count: int) -> str:

@@ -1,65 +1,52 @@
-"""Generators: what turns a text and a seed into a picture.
+"""Generators: what turns a text and a seed into a picture. The folder is the registry: one file a generator.
 
-A request that fails for its content gives a `ContentError` in its place; an image never depends on the batch that it
-was made in.
+A model "NAME:REST" is the model REST of generators/NAME.py, or of a module elsewhere where NAME is dotted; any other
+is Stable Diffusion's. What a file defines stands in `protocol.GeneratorFile`. A request that fails for its content
+gives a `ContentError` in its place; an image never depends on the batch that it was made in.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+import re
+from typing import cast
 
-if TYPE_CHECKING:
-    from PIL import Image
+from datagen.errors import ModelError
+from datagen.generators.protocol import Generator, GeneratorFile, ModelChoice
+from datagen.models import Missing, Needs
+from datagen.registry import Registry
 
-
-class ModelChoice(Protocol):
-    """The part of a profile that decides which generator is loaded."""
-
-    @property
-    def model(self) -> str:
-        """The word "embedded", a diffusers folder, or a hub id."""
-
-    @property
-    def revision(self) -> str:
-        """The hub revision, "" for the default one."""
-
-    @property
-    def scheduler(self) -> str:
-        """One of ddim, dpm++, euler, or model: the one that the model comes with."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """One image to make; `width` and `height` in pixels."""
-
-    text: str
-    negative: str
-    seed: int
-    steps: int
-    guidance: float
-    width: int
-    height: int
-
-
-class ContentError(Exception):
-    """Why there is no image for a request; it becomes the `error` of the row."""
-
-
-class Generator(Protocol):
-    """A loaded model; `name`, `revision` and `scheduler` go into every row it makes."""
-
-    name: str
-    revision: str
-    scheduler: str
-
-    def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
-        """One RGB picture or ContentError a request, in order."""
+GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("protocol",))
+DEFAULT = "stable_diffusion"
+_FUNCTIONS = ("load", "missing", "needs")
 
 
 def load(choice: ModelChoice) -> Generator:
     """The generator of a profile, loaded once a process; ModelError if this machine cannot serve it."""
-    from datagen.generators import stable_diffusion
+    file, model = _serving(choice.model)
+    return file.load(model, choice.revision, choice.scheduler)
 
-    return stable_diffusion.load(choice.model, choice.revision, choice.scheduler)
+
+def missing(model: str, revision: str = "") -> Missing | None:
+    """Why a model cannot be loaded from this machine as it is, None if it can."""
+    try:
+        file, rest = _serving(model)
+    except ModelError as error:
+        return Missing(str(error))
+    return file.missing(rest, revision)
+
+
+def needs(model: str, revision: str = "") -> Needs | None:
+    """What a model needs, None if that is not known; ModelError for a generator that there is not."""
+    file, rest = _serving(model)
+    return file.needs(rest, revision)
+
+
+def _serving(model: str) -> tuple[GeneratorFile, str]:
+    """The file that serves a model, and what that file calls it."""
+    match = re.match(r"([A-Za-z_][\w.]*):", model)
+    name, rest = (match[1], model[match.end() :]) if match else (DEFAULT, model)
+    module = GENERATORS.module(name)
+    for function in _FUNCTIONS:
+        if not callable(getattr(module, function, None)):
+            raise ModelError(f"the generator {name} defines no {function}(): a generator has {', '.join(_FUNCTIONS)}")
+    return cast(GeneratorFile, module), rest

@@ -12,8 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datagen import models, safety
-from datagen.errors import ModelError
-from datagen.generators import ContentError, Request
+from datagen.errors import ModelError, nearest
+from datagen.generators.protocol import ContentError, Request
+from datagen.models import Missing, Needs
+from datagen.recipe import SCHEDULERS
+
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 
 # Pixels a batch: 8 of the world's 64 px images on a CPU; 16 of 512 px or 4 of 1024 px on a GPU.
 BATCH_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 4 * 1024 * 1024}
@@ -106,6 +110,16 @@ def _threads(pixels: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def missing(model: str, revision: str) -> Missing | None:
+    """Why `load` would fail or download, None if the whole model is here."""
+    return models.missing(model, revision, PIPELINES)
+
+
+def needs(model: str, revision: str) -> Needs | None:
+    """What the model needs by prompts/models.toml."""
+    return models.needs(model, revision)
+
+
 @functools.lru_cache(maxsize=1)  # one model fills a GPU
 def load(model: str, revision: str, scheduler: str) -> StableDiffusion:
     """The pipeline of "embedded", a diffusers folder or a hub id, on the GPU in fp16 if there is one, else in fp32."""
@@ -117,7 +131,7 @@ def load(model: str, revision: str, scheduler: str) -> StableDiffusion:
     transformers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    source = models.find(model, revision)
+    source = models.find(model, revision, PIPELINES)
     cuda = torch.cuda.is_available()
     # The safety checker blacks out what an `avoid` principle must show as rejected; the watermark depends on what else
     # is installed on the machine.
@@ -154,4 +168,4 @@ def _scheduler(choice: str, own: Any) -> Any:
             return diffusers.DPMSolverMultistepScheduler.from_config(own.config, algorithm_type="dpmsolver++")
         case "euler":
             return diffusers.EulerDiscreteScheduler.from_config(own.config)
-    raise ModelError(f"no scheduler is called {choice!r}; known: ddim, dpm++, euler, model")
+    raise ModelError(f"no scheduler is called {choice!r}; {nearest(choice, SCHEDULERS)}")

@@ -10,7 +10,7 @@ import io
 from typing import TYPE_CHECKING
 
 from datagen import generators, safety
-from datagen.generators import ContentError, Generator, Request
+from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.recipe import Profile
 from datagen.records import Image, Prompt, Written, content_id, seed_for
 from datagen.stages import Context, Shard, Stage

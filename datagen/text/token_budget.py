@@ -13,6 +13,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from datagen import models
+
 LIMIT = 77  # with the start and the end of a text
 MEASURED = 10_000  # characters, after which a text is too long whatever follows: no token is longer than 100
 PARTS = ("tokenizer", "tokenizer_2")
@@ -73,7 +75,7 @@ def _own(model: str, revision: str) -> tuple[Any, ...]:
     found = []
     for part in PARTS:
         # Asked for itself: where there are no files, the library gives an empty tokenizer instead of an error.
-        folder = _folder(model, revision, part)
+        folder = models.tokenizer(model, revision, part)
         if folder is None and part == PARTS[0]:
             return ()
         if folder is not None:
@@ -82,25 +84,6 @@ def _own(model: str, revision: str) -> tuple[Any, ...]:
             except Exception:  # what a broken file raises depends on the library's version
                 return ()
     return tuple(found)
-
-
-def _folder(model: str, revision: str, part: str) -> Path | None:
-    """Where a part of the model lies with its vocabulary, None if it is not on this machine."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    from datagen import world
-
-    for name in (f"{part}/vocab.json", f"{part}/tokenizer.json"):
-        file: object = Path(world.PIPELINE if model == "embedded" else model) / name
-        if not Path(model).is_dir() and model != "embedded":
-            try:
-                file = try_to_load_from_cache(model, name, revision=revision or None)
-            except HFValidationError:  # a path that does not exist, not a hub id
-                return None
-        if isinstance(file, str | Path) and Path(file).is_file():
-            return Path(file).parent
-    return None
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from datagen import generators
 from datagen.commands import doctor
 from datagen.errors import RecipeError
 from datagen.llm.local import serve
@@ -18,26 +20,40 @@ from datagen.recipe import Recipe, load
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What a model's folder looks like from outside."""
-    (tmp_path / "unet").mkdir()
-    (tmp_path / "model_index.json").touch()
-    (tmp_path / "unet/diffusion_pytorch_model.safetensors").touch()
-    return tmp_path
+    """What a folder of SDXL's looks like from outside."""
+    return looks_like(tmp_path / "sdxl", "StableDiffusionXLPipeline", 128)
+
+
+def looks_like(folder: Path, pipeline: str, latents: int) -> Path:
+    """A diffusers folder with empty weights."""
+    parts = {"unet": {"sample_size": latents}, "vae": {"block_out_channels": [1, 1, 1, 1]}}
+    for part, config in parts.items():
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text(json.dumps(config))
+        (folder / part / "diffusion_pytorch_model.safetensors").touch()
+    index = {"_class_name": pipeline, **{part: ["diffusers", "Part"] for part in parts}}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
 
 
 @pytest.fixture
-def recipe(folder: Path) -> Recipe:
-    return load("pick-style", [f"profiles.{name}.model='{folder}'" for name in ("sd15", "sdxl")])
+def recipe(folder: Path, tmp_path: Path) -> Recipe:
+    small = looks_like(tmp_path / "sd15", "StableDiffusionPipeline", 64)
+    return load("pick-style", [f"profiles.sd15.model='{small}'", f"profiles.sdxl.model='{folder}'"])
 
 
 def test_weights_are_looked_for_and_never_loaded(folder: Path) -> None:
-    assert doctor.missing_weights(str(folder)) is None
+    def missing(model: str) -> str | None:
+        why = generators.missing(model)
+        return why and why.reason
+
+    assert missing(str(folder)) is None
     (folder / "unet/diffusion_pytorch_model.safetensors").unlink()
-    assert doctor.missing_weights(str(folder)) == f"{folder} has no unet/*.safetensors"
+    assert str(missing(str(folder))).startswith(f"{folder} has no weights for unet: expected unet/*.safetensors")
     (folder / "model_index.json").unlink()
-    assert doctor.missing_weights(str(folder)) == f"{folder} has no model_index.json"
-    assert doctor.missing_weights("/no/where") == "there is no folder /no/where"
-    assert doctor.missing_weights("nobody/has-this") == "not in the Hugging Face cache"
+    assert str(missing(str(folder))).startswith(f"{folder} is not a diffusers folder: it has no model_index.json")
+    assert str(missing("/no/where")).startswith("there is no folder /no/where")
+    assert missing("nobody/has-this") == "not in the Hugging Face cache"
 
 
 def test_auto_without_weights_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +62,7 @@ def test_auto_without_weights_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(doctor, "gpu", torch_would_be_imported)
     recipe = load("pick-style", [f"profiles.{name}.model='nobody/has-this'" for name in ("sd15", "sdxl")])
-    assert doctor.choose(recipe, "auto") == ("embedded", "no weights of sdxl or sd15 on this machine")
+    assert doctor.choose(recipe, "auto") == ("embedded", "no weights of sd15 or sdxl on this machine")
 
 
 @pytest.mark.parametrize(
@@ -83,9 +99,70 @@ def test_auto_takes_no_profile_whose_prompts_nobody_can_write(monkeypatch: pytes
     assert doctor.choose(offline, "auto")[0] == "sdxl"
 
 
+def served(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, gib: float | None) -> tuple[str, str]:
+    """What auto takes of a recipe whose prompts need no LLM, on a GPU of so many GiB."""
+    monkeypatch.setattr(doctor, "gpu", lambda: None if gib is None else ("card", gib))
+    profiles = {name: profile.model_copy(update={"writer": "offline"}) for name, profile in recipe.profiles.items()}
+    return doctor.choose(recipe.model_copy(update={"profiles": profiles}), "auto")
+
+
+def test_auto_goes_by_need_and_not_by_name_or_place(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"sd15": "Zoë's", "embedded": "first", "sdxl": "mine"}
+    other = recipe.model_copy(update={"profiles": {names[n]: recipe.profile(n) for n in ("sd15", "sdxl", "embedded")}})
+    room = "its weights are here and the GPU (card, 80 GiB) has room for 12 GiB"
+    assert served(other, monkeypatch, 80) == ("mine", room)
+    assert served(other, monkeypatch, 8)[0] == "Zoë's"
+    assert served(other, monkeypatch, None) == ("first", "weights of mine and Zoë's are here, but no CUDA GPU")
+
+
+def test_auto_takes_no_model_whose_needs_are_unknown_and_says_so(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = looks_like(tmp_path / "strange", "StableDiffusionPipeline", 96)
+    other = recipe.profile("sdxl").model_copy(update={"model": str(strange)})
+    profiles = {"strange": other, "embedded": recipe.profile("embedded")}
+    name, why = served(recipe.model_copy(update={"profiles": profiles}), monkeypatch, 80)
+    assert name == "embedded"
+    assert why == "weights of strange are here, but what they need is not in prompts/models.toml"
+    assert "what it needs is not known" in doctor._about(str(strange), "")
+    profiles["strange"] = other.model_copy(update={"model": "no.such.generator:x"})
+    name, why = served(recipe.model_copy(update={"profiles": profiles}), monkeypatch, 80)
+    assert (name, why) == ("embedded", "no weights of strange on this machine")
+
+
+def test_auto_needs_the_weights_of_every_model_of_a_profile(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = recipe.profile("sdxl").model_copy(update={"other_models": ("nobody/has-this",)})
+    profiles = {**recipe.profiles, "sdxl": both}
+    assert served(recipe.model_copy(update={"profiles": profiles}), monkeypatch, 80)[0] == "sd15"
+
+
+def test_auto_takes_the_least_demanding_where_none_can_be_served(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = recipe.model_copy(update={"profiles": {n: recipe.profile(n) for n in ("sdxl", "sd15")}})
+    assert served(real, monkeypatch, None) == (
+        "sd15", "no profile can be served well: weights of sdxl and sd15 are here, but no CUDA GPU"
+    )  # fmt: skip
+    gone = real.profile("sd15").model_copy(update={"model": "stable-diffusion-v1-5/stable-diffusion-v1-5"})
+    half = real.model_copy(update={"profiles": {**real.profiles, "sd15": gone}})
+    assert served(half, monkeypatch, None)[0] == "sdxl"
+    none = half.model_copy(update={"profiles": {"a": gone, "sd15": gone}})
+    assert served(none, monkeypatch, None) == (
+        "a", "no profile can be served well: no weights of a or sd15 on this machine"
+    )  # fmt: skip
+
+
+def test_what_stands_for_a_folder_is_said(folder: Path, tmp_path: Path) -> None:
+    said = doctor._about(str(folder), "")
+    assert said.startswith("weights are here; needs a GPU with 12 GiB, made for 1024 px, images under openrail++")
+    assert said.endswith("(as stabilityai/stable-diffusion-xl-base-1.0, which it is like)")
+    assert doctor._about("embedded", "") == "weights are here; needs no GPU, made for 64 px, images under apache-2.0"
+    assert doctor._about("flax:x", "").startswith("no generator is called 'flax'")
+
+
 def test_a_profile_that_is_asked_for_is_taken_or_refused(recipe: Recipe) -> None:
     assert doctor.choose(recipe, "sd15") == ("sd15", "as asked")
-    with pytest.raises(RecipeError, match="has no profile 'sd15'; .*known: embedded"):
+    with pytest.raises(RecipeError, match="has no profile 'sd15'; .*known: auto, embedded"):
         only = recipe.model_copy(update={"profiles": {"embedded": recipe.profile("embedded")}})
         doctor.choose(only, "sd15")
 

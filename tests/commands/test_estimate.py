@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from datagen import models
 from datagen import recipe as recipes
 from datagen.commands import doctor
 from datagen.commands import estimate as estimates
@@ -82,6 +83,7 @@ def test_a_model_without_a_price_is_said_so_and_not_guessed(monkeypatch: pytest.
     assert "'nobodys-model' has no price: set DATAGEN_PRICES" in shown(load())
     monkeypatch.delenv("DATAGEN_LLM_MODEL")
     assert "no model is named (DATAGEN_LLM_MODEL)" in shown(load())
+    assert '[models."NAME"]' in shown(load())
 
 
 def test_the_users_prices_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -93,12 +95,32 @@ def test_the_users_prices_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_gpu_hours_follow_images_steps_and_device() -> None:
     recipe = load()
-    seconds = estimates.SECONDS["A100"]["sd15"] * recipe.profile("sd15").steps / 30
+    seconds = models.table()[recipe.profile("sd15").model].seconds["A100"] * recipe.profile("sd15").steps / 30
     assert estimates.estimate(recipe, "sd15").gpu_hours == pytest.approx(80 * seconds / 3600)
     fast = estimates.estimate(recipe, "sd15", device="H100")
     assert fast.device == "H100" and fast.gpu_hours < estimates.estimate(recipe, "sd15").gpu_hours
     big = estimates.estimate(load('profiles.sdxl.writer="offline"'), "sdxl")
     assert big.gpu_hours > 3 * fast.gpu_hours
+
+
+def test_candidates_of_several_models_take_their_average() -> None:
+    recipe = load()
+    slow = recipe.profile("sd15").model_copy(update={"other_models": ("Lykon/dreamshaper-xl-1-0",)})
+    both = recipe.model_copy(update={"profiles": {"sd15": slow}})
+    quick, heavy = (models.table()[name] for name in (slow.model, slow.other_models[0]))
+    each = (quick.seconds["A100"] + heavy.seconds["A100"] / 4) / 2 * slow.steps / 30
+    assert estimates.estimate(both, "sd15").gpu_hours == pytest.approx(80 * each / 3600)
+
+
+def test_hours_of_a_model_that_nobody_timed_are_said_to_be_unknown() -> None:
+    recipe = load("profiles.sd15.model=nobody/has-this")
+    assert estimates.estimate(recipe, "sd15").gpu_hours is None
+    assert "80 images, GPU hours not known: prompts/models.toml has no seconds of nobody/has-this" in shown(recipe)
+
+
+def test_a_folder_takes_what_the_model_does_that_it_is_like(sd15_folder: Path) -> None:
+    recipe = load(f"profiles.sd15.model='{sd15_folder}'")
+    assert "80 images, no GPU needed (as embedded)" in shown(recipe)
 
 
 def test_what_is_shown() -> None:

@@ -11,7 +11,8 @@ import torch
 
 from datagen import generators, models
 from datagen.errors import ModelError
-from datagen.generators import ContentError, Request, stable_diffusion
+from datagen.generators import stable_diffusion
+from datagen.generators.protocol import ContentError, Request
 
 
 def request(text: str = "a chef", seed: int = 0, **changes: Any) -> Request:

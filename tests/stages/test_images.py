@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from datagen import generators, records
-from datagen.generators import ContentError, Request
+from datagen.generators.protocol import ContentError, ModelChoice, Request
 from datagen.records import Prompt
 from datagen.stages import Context, Shard, images
 
@@ -145,7 +145,7 @@ def test_candidates_come_from_several_generators_in_turn(
 ) -> None:
     loaded: list[tuple[str, str]] = []
 
-    def load(choice: generators.ModelChoice) -> Painter:
+    def load(choice: ModelChoice) -> Painter:
         loaded.append((choice.model, choice.revision))
         it = Painter()
         it.name = choice.model  # type: ignore[misc]

@@ -72,7 +72,7 @@ def load(source: str, revision: str | None = None) -> StableDiffusion:
     import transformers
 
     quiet()
-    names = _model_index(source, revision)
+    names = _find_model_index(source, revision)
     parts: list[tuple[str, Any]] = [
         ("tokenizer", transformers.CLIPTokenizer),
         ("text_encoder", transformers.CLIPTextModel),
@@ -134,8 +134,11 @@ def quiet() -> None:
         library.disable_progress_bar()
 
 
-def _model_index(source: str, revision: str | None) -> dict[str, Any]:
-    """The pipeline's model_index.json, from the folder or the hub."""
+def _find_model_index(source: str, revision: str | None) -> dict[str, Any]:
+    """The model_index.json of a folder or a hub id: the one place where the trainer looks for a model.
+
+    Whether the model is whole shows as its parts are loaded.
+    """
     path = Path(source) / "model_index.json"
     try:
         if not Path(source).is_dir():

@@ -1,0 +1,69 @@
+"""What a generator is given and gives back, and what its file must define."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from datagen.models import Missing, Needs
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class ModelChoice(Protocol):
+    """The part of a profile that decides which generator is loaded."""
+
+    @property
+    def model(self) -> str:
+        """ "embedded", a diffusers folder or a hub id; "NAME:REST" is the model REST of the generator NAME."""
+
+    @property
+    def revision(self) -> str:
+        """The hub revision, "" for the default one."""
+
+    @property
+    def scheduler(self) -> str:
+        """One of recipe.SCHEDULERS; "model" is the one that the model comes with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One image to make; `width` and `height` in pixels."""
+
+    text: str
+    negative: str
+    seed: int
+    steps: int
+    guidance: float
+    width: int
+    height: int
+
+
+class ContentError(Exception):
+    """Why there is no image for a request; it becomes the `error` of the row."""
+
+
+class Generator(Protocol):
+    """A loaded model; `name`, `revision` and `scheduler` go into every row it makes."""
+
+    name: str
+    revision: str
+    scheduler: str
+
+    def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+        """One RGB picture or ContentError a request, in order."""
+
+
+class GeneratorFile(Protocol):
+    """The functions of a generator's file; of a model "NAME:REST" they are given REST."""
+
+    def load(self, model: str, revision: str, scheduler: str) -> Generator:
+        """The model, loaded once a process; ModelError if this machine cannot serve it."""
+
+    def missing(self, model: str, revision: str) -> Missing | None:
+        """Why `load` would fail or download, None if all is here. Loads and downloads nothing."""
+
+    def needs(self, model: str, revision: str) -> Needs | None:
+        """GPU memory, seconds and the like of the model, None if that is not known."""
