@@ -24,7 +24,7 @@ from torch import Tensor
 
 from training.errors import TrainingError
 from training.inference.principles import Principle
-from training.models.diffusion import tokenize
+from training.models.value_pipeline import tokenize
 
 # Prompts in which no principle is at stake: what an embedding has to be nearer to a principle than.
 BACKGROUND = (

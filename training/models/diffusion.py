@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from training.errors import TrainingError
+from training.models.value_pipeline import read_states, tokenize
+from training.models.value_pipeline import sent as sent  # offered here, where whoever moves tensors looks for it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,11 +121,6 @@ def pick_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
-def sent(values: Tensor, device: torch.device) -> Tensor:
-    """To the device; from page-locked memory, since a GPU's other copies wait for all work that was given to it."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
-
-
 def quiet() -> None:
     """Silence the libraries' own bars and advice; what a user must know is said by us."""
     import diffusers
@@ -169,18 +166,6 @@ def _part(source: str, revision: str | None, name: str, kind: Any) -> Any:
     return part.float() if isinstance(part, torch.nn.Module) else part
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str]) -> Tensor:
-    """Token ids (N, max length), padded and truncated exactly as the pipeline does at inference."""
-    ids: Tensor = tokenizer(
-        list(texts),
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids
-    return ids
-
-
 def encode_text(model: StableDiffusion, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
     """Hidden states (N, 77, D) and, for SDXL, the pooled projection (N, P), as the stock pipelines compute them."""
     hidden, pooled = [], None
@@ -188,17 +173,6 @@ def encode_text(model: StableDiffusion, texts: Sequence[str]) -> tuple[Tensor, T
         states, pooled = read_states(encoder, tokenize(tokenizer, texts).to(model.unet.device), xl=model.is_xl)
         hidden.append(states)
     return torch.cat(hidden, dim=-1), pooled
-
-
-def read_states(encoder: Any, ids: Tensor, *, xl: bool) -> tuple[Tensor, Tensor | None]:
-    """One text encoder's part of the context (N, L, D): its output, or SDXL's layer before the last, and first output.
-
-    The latter is the pooled projection for SDXL's second encoder; None for SD 1.5, whose U-Net does not read it.
-    """
-    if not xl:
-        return encoder(ids)[0], None
-    output = encoder(ids, output_hidden_states=True)
-    return output.hidden_states[-2], output[0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """LiVO (arXiv 2410.12700): a value encoder that steers a frozen Stable Diffusion by extra context tokens.
 
 The value encoder reads "principle, prompt"; its vector at the end of that text becomes a token in front of the frozen
-encoder's 77. The reference is the same frozen U-Net without it. `value_tokens` and `attach` are the only places
-where tokens are made and placed, in training and at inference alike, so the two cannot differ in padding or order.
+encoder's 77. The reference is the same frozen U-Net without it. Tokens are made and placed
+by models/value_pipeline.py, in training and at inference alike, so the two cannot differ in padding or order.
 
 SD 1.5: the value encoder is a copy of the text encoder and the token its pooled output, as released. Another way to
 say what that is: the row at the end of the text in the context that the pipeline itself would make of it. This also
@@ -17,56 +17,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from training.losses import Errors
 from training.models import activations, attention
-from training.models.diffusion import (
-    Batch,
-    Context,
-    StableDiffusion,
-    predict,
-    read_states,
-    sent,
-    squared_error,
-    tokenize,
-    unet_time,
-)
+from training.models.diffusion import Batch, Context, StableDiffusion, predict, squared_error, unet_time
+from training.models.value_pipeline import attach, placed, sent, value_tokens
 from training.trainables import value_encoder
 from training.trainables.protocol import Step
 
 SMALL = 1e-8  # far below any drift seen: the root's slope at 0 is infinite
-
-
-def value_text(principle: str, prompt: str) -> str:
-    """What the value encoder reads: the principle first, so that truncation eats the end of a long prompt."""
-    return f"{principle}, {prompt}"
-
-
-def value_tokens(
-    encoders: Sequence[Any], tokenizers: Sequence[Any], principles: Sequence[str], prompts: Sequence[str]
-) -> Tensor:
-    """Value tokens (N, D): the row of the context of "principle, prompt" at the text's end, from the value encoder.
-
-    What follows the end is cut off, which changes nothing: these encoders never look ahead.
-    """
-    texts = [value_text(v, p) for v, p in zip(principles, prompts, strict=True)]
-    parts = []
-    for encoder, tokenizer in zip(encoders, tokenizers, strict=True):
-        ids = tokenize(tokenizer, texts)
-        end = (ids == tokenizer.eos_token_id).int().argmax(dim=1)
-        ids = sent(ids[:, : int(end.max()) + 1], encoder.device)
-        states, _ = read_states(encoder, ids, xl=len(encoders) == 2)
-        parts.append(states[torch.arange(len(texts), device=states.device), sent(end, states.device)])
-    return torch.cat(parts, dim=-1)
-
-
-def attach(tokens: Tensor, hidden: Tensor) -> Tensor:
-    """Value tokens (N, K, D) in front of the prompt's own (N, 77, D)."""
-    return torch.cat([tokens.to(hidden), hidden], dim=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +44,7 @@ class Slots:
     @staticmethod
     def filled(tokens: Tensor, members: Sequence[Sequence[int]]) -> Slots:
         """Prompt i gets the rows members[i] of `tokens` (M, D); zeros are in the empty places."""
-        width = max(map(len, members))
-        none = len(tokens)
-        places = torch.tensor([[*rows, *[none] * (width - len(rows))] for rows in members], dtype=torch.long)
-        places = places.view(len(members), width)
-        return Slots(torch.cat([tokens, torch.zeros_like(tokens[:1])])[sent(places, tokens.device)], places < none)
+        return Slots(*placed(tokens, members))
 
     def before(self, context: Context) -> Context:
         """The context with the tokens in front, K + 77 long; empty places are hidden from the U-Net."""
@@ -182,5 +140,5 @@ class LivoMethod:
         return value_tokens(self.encoders, self.model.tokenizers, principles, prompts)
 
     def save(self, folder: Path) -> None:
-        """Write `value_encoder/`, and for SDXL `value_encoder_2/`: transformers folders, or peft's with a rank."""
+        """Write `value_encoder/`, for SDXL `value_encoder_2/`, and the `pipeline.py` that diffusers uses them with."""
         value_encoder.save(self.encoders, folder)

@@ -12,7 +12,8 @@ from training.errors import TrainingError
 from training.inference.value_guide import ValueGuide, spread, use_probability
 from training.models import diffusion
 from training.models.diffusion import Context, predict
-from training.trainables.livo import LivoMethod, attach, value_tokens
+from training.models.value_pipeline import attach, value_tokens
+from training.trainables.livo import LivoMethod
 
 CRACKS, SMOKE = "cracks considered inappropriate", "smoke considered inappropriate"
 PROMPTS = ["a chef in park 1", "a doctor", "a long prompt " + "word " * 200]

@@ -13,7 +13,8 @@ from torch import Tensor
 from training.losses.livo_paper import livo
 from training.models import diffusion
 from training.models.diffusion import Batch, Context, StableDiffusion, predict, squared_error
-from training.trainables.livo import LivoMethod, Slots, value_text, value_tokens
+from training.models.value_pipeline import value_text, value_tokens
+from training.trainables.livo import LivoMethod, Slots
 
 MakeBatch = Callable[..., Batch]
 OWN = ("cracks considered inappropriate", "smoke considered inappropriate")  # of the first pair and the second

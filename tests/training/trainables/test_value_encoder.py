@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from training.errors import TrainingError
-from training.models import diffusion
+from training.models import diffusion, value_pipeline
 from training.models.diffusion import StableDiffusion
+from training.models.value_pipeline import DoesNotFit, value_tokens
 from training.trainables import value_encoder
-from training.trainables.livo import LivoMethod, value_tokens
+from training.trainables.livo import LivoMethod
 
 
 def shaken(model: StableDiffusion, rank: int) -> LivoMethod:
@@ -29,7 +29,7 @@ def shaken(model: StableDiffusion, rank: int) -> LivoMethod:
 def test_saved_and_loaded_tokens_are_equal(model: StableDiffusion, rank: int, tmp_path: Path) -> None:
     method = shaken(model, rank)
     method.save(tmp_path)
-    loaded = value_encoder.load(tmp_path, model.text_encoders)
+    loaded = value_pipeline.load(tmp_path, model.text_encoders)
     texts = (["a principle", "b"], ["a prompt", "c"])
     with torch.no_grad():
         made, again = (value_tokens(e, model.tokenizers, *texts) for e in (method.encoders, loaded))
@@ -37,7 +37,7 @@ def test_saved_and_loaded_tokens_are_equal(model: StableDiffusion, rank: int, tm
     assert torch.equal(made, again)
     assert not torch.allclose(made, before, atol=1e-3)
     names = ["value_encoder", "value_encoder_2"][: len(model.text_encoders)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipeline.py", *names]
     assert not list(tmp_path.rglob("*.bin"))
 
 
@@ -85,7 +85,7 @@ def test_the_light_encoder_is_light_at_the_real_shape() -> None:
 def test_a_published_folder_is_read_as_it_is(sd15_folder: Path, tmp_path: Path) -> None:
     model = diffusion.load(str(sd15_folder))
     model.text_encoders[0].save_pretrained(tmp_path / "any-name")
-    assert len(value_encoder.load(tmp_path / "any-name", model.text_encoders)) == 1
+    assert len(value_pipeline.load(tmp_path / "any-name", model.text_encoders)) == 1
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -94,10 +94,10 @@ def test_what_does_not_fit_is_refused(sd15_folder: Path, sdxl_folder: Path, tmp_
     LivoMethod(small, keep=0.0, rank=rank).save(tmp_path / "small")
     LivoMethod(large, keep=0.0, rank=rank).save(tmp_path / "large")
     for folder, model in (("large", small), ("small", large), ("nothing", small)):
-        with pytest.raises(TrainingError, match="no value encoder for this model"):
-            value_encoder.load(tmp_path / folder, model.text_encoders)
-    with pytest.raises(TrainingError, match="fits|wide"):
-        value_encoder.load(tmp_path / "small", [large.text_encoders[1]])
+        with pytest.raises(DoesNotFit, match="no value encoder for this model"):
+            value_pipeline.load(tmp_path / folder, model.text_encoders)
+    with pytest.raises(DoesNotFit, match="fits|wide"):
+        value_pipeline.load(tmp_path / "small", [large.text_encoders[1]])
     (tmp_path / "broken" / "value_encoder").mkdir(parents=True)
-    with pytest.raises(TrainingError, match="no value encoder that fits"):
-        value_encoder.load(tmp_path / "broken", small.text_encoders)
+    with pytest.raises(DoesNotFit, match="no value encoder that fits"):
+        value_pipeline.load(tmp_path / "broken", small.text_encoders)

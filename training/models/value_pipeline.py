@@ -1,0 +1,271 @@
+"""Stable Diffusion with value tokens in front of a prompt's own: made, placed, loaded, and put into a stock pipeline.
+
+This file stands alone: training leaves a copy beside the weights, as `pipeline.py`, where diffusers looks for a custom
+pipeline, and nothing else of this project is needed to use them.
+
+    pipe = DiffusionPipeline.from_pretrained(MODEL, custom_pipeline=DIR, trust_remote_code=True)
+    pipe.load_value_encoder(DIR)               # DIR: what training wrote for this MODEL, Stable Diffusion 1.5 or XL
+    image = pipe("a chef among ruins", principle="splatter considered inappropriate").images[0]
+
+Tokens are made by the functions that training uses, so padding cannot differ. Whatever has no value (prompts without a
+principle, the unconditional branch) is computed from the base model's own tensors, by the same operations in the same
+shapes: those images are bit-identical to the base model's in the same batch. Licence: Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+FOLDERS = ("value_encoder", "value_encoder_2")
+EMBEDS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+
+
+class DoesNotFit(ValueError):
+    """What was given cannot be used with this pipeline; one line says why and what to do."""
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """To the device; from page-locked memory, since a GPU's other copies wait for all work that was given to it."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str]) -> Tensor:
+    """Token ids (N, max length), padded and truncated exactly as the pipeline does at inference."""
+    ids: Tensor = tokenizer(
+        list(texts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+    return ids
+
+
+def read_states(encoder: Any, ids: Tensor, *, xl: bool) -> tuple[Tensor, Tensor | None]:
+    """One text encoder's part of the context (N, L, D): its output, or SDXL's layer before the last, and first output.
+
+    The latter is the pooled projection for SDXL's second encoder; None for SD 1.5, whose U-Net does not read it.
+    """
+    if not xl:
+        return encoder(ids)[0], None
+    output = encoder(ids, output_hidden_states=True)
+    return output.hidden_states[-2], output[0]
+
+
+def value_text(principle: str, prompt: str) -> str:
+    """What the value encoder reads: the principle first, so that truncation eats the end of a long prompt."""
+    return f"{principle}, {prompt}"
+
+
+def value_tokens(
+    encoders: Sequence[Any], tokenizers: Sequence[Any], principles: Sequence[str], prompts: Sequence[str]
+) -> Tensor:
+    """Value tokens (N, D): the row of the context of "principle, prompt" at the text's end, from the value encoder.
+
+    What follows the end is cut off, which changes nothing: these encoders never look ahead.
+    """
+    texts = [value_text(v, p) for v, p in zip(principles, prompts, strict=True)]
+    parts = []
+    for encoder, tokenizer in zip(encoders, tokenizers, strict=True):
+        ids = tokenize(tokenizer, texts)
+        end = (ids == tokenizer.eos_token_id).int().argmax(dim=1)
+        ids = sent(ids[:, : int(end.max()) + 1], encoder.device)
+        states, _ = read_states(encoder, ids, xl=len(encoders) == 2)
+        parts.append(states[torch.arange(len(texts), device=states.device), sent(end, states.device)])
+    return torch.cat(parts, dim=-1)
+
+
+def placed(tokens: Tensor, members: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Prompt i gets the rows members[i] of `tokens` (M, D): tokens (N, K, D), zeros in empty places; taken (N, K)."""
+    width = max(map(len, members))
+    none = len(tokens)
+    places = torch.tensor([[*rows, *[none] * (width - len(rows))] for rows in members], dtype=torch.long)
+    places = places.view(len(members), width)
+    return torch.cat([tokens, torch.zeros_like(tokens[:1])])[sent(places, tokens.device)], places < none
+
+
+def attach(tokens: Tensor, hidden: Tensor) -> Tensor:
+    """Value tokens (N, K, D) in front of the prompt's own (N, 77, D)."""
+    return torch.cat([tokens.to(hidden), hidden], dim=1)
+
+
+def sharing(module: nn.Module) -> Any:
+    """A copy of the module around the very same weights: adapters put into one do not show in the other."""
+    return copy.deepcopy(module, {id(weight): weight for weight in module.parameters()})
+
+
+def load(folder: Path, text_encoders: Sequence[Any]) -> list[Any]:
+    """The value encoder that training wrote, for a pipeline with these text encoders. Raises DoesNotFit.
+
+    `folder` holds `value_encoder/`, or is that folder itself, as the one that LiVO's authors published.
+    """
+    names = FOLDERS[: len(text_encoders)]
+    places = [folder / name for name in names]
+    if len(names) == 1 and not places[0].is_dir():
+        places = [folder]
+    if len(names) == 1 and (folder / FOLDERS[1]).is_dir() or not all(place.is_dir() for place in places):
+        raise DoesNotFit(
+            f"no value encoder for this model at {folder}: give what training wrote for the same model, "
+            f"with {' and '.join(names)} in it"
+        )
+    return [_load(place, encoder).eval() for place, encoder in zip(places, text_encoders, strict=True)]
+
+
+def _load(place: Path, text_encoder: Any) -> Any:
+    """One encoder; weights from safetensors only."""
+    light = (place / "adapter_config.json").is_file()
+    try:
+        if not light:
+            made = type(text_encoder).from_pretrained(place, use_safetensors=True)
+        elif (place / "adapter_model.safetensors").is_file():
+            import peft
+
+            with warnings.catch_warnings():  # peft only warns of weights that it did not find
+                warnings.filterwarnings("error", message="Found missing adapter keys")
+                made = peft.PeftModel.from_pretrained(sharing(text_encoder), place)
+        else:
+            raise FileNotFoundError("no adapter_model.safetensors")
+    except Exception as error:  # the loaders raise many kinds
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DoesNotFit(f"no value encoder that fits at {place}: {first[:200]}") from error
+    if made.config.hidden_size != text_encoder.config.hidden_size:
+        raise DoesNotFit(
+            f"the value encoder is {made.config.hidden_size} wide, the model's text encoder "
+            f"{text_encoder.config.hidden_size}: it was trained on another model"
+        )
+    return made.to(text_encoder.device)
+
+
+class Guide:
+    """Gives the prompts of a stock SD 1.5 or SDXL pipeline their values; any number of principles a prompt.
+
+    The embeddings it makes are longer than the pipeline's by as many tokens as the prompt with the most principles
+    has; empty places, and all those of the unconditional rows, are zero. Hooks on the U-Net take these tokens off
+    again, so that it runs on the very tensors of the base model, and compute anew the cross-attention of those rows
+    alone that have a token. `close()` takes the hooks off.
+    """
+
+    def __init__(self, pipe: Any, folder: str | Path) -> None:
+        self.pipe = pipe
+        names = ["", "_2"] if getattr(pipe, "text_encoder_2", None) is not None else [""]
+        self.tokenizers = [getattr(pipe, f"tokenizer{name}") for name in names]
+        self.encoders = load(Path(folder), [getattr(pipe, f"text_encoder{name}") for name in names])
+        self._most = 0  # places in front of a prompt so far: longer prompts are not ours to touch
+        self._steered: list[tuple[Tensor, Tensor]] = []  # of the running U-Net call: rows, and their whole context
+        crossings = (m for name, m in pipe.unet.named_modules() if name.endswith(".attn2"))
+        self._hooks = [
+            pipe.unet.register_forward_pre_hook(self._take_tokens, with_kwargs=True),
+            *(m.register_forward_hook(self._attend, with_kwargs=True) for m in crossings),
+        ]
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        principles: Sequence[None | str | Sequence[str]],
+        negative_prompts: Sequence[str] | None = None,
+    ) -> dict[str, Tensor]:
+        """Arguments of the pipeline: `prompt_embeds` and `negative_prompt_embeds`, (N, K + 77, D); SDXL's pooled ones.
+
+        A prompt's principles are None, one, or several in any order. Raises DoesNotFit if the lists differ in length.
+        """
+        negatives = None if negative_prompts is None else list(negative_prompts)
+        if not len(prompts) == len(principles) == len(prompts if negatives is None else negatives):
+            more = "" if negatives is None else f" and {len(negatives)} negative prompts"
+            raise DoesNotFit(
+                f"{len(prompts)} prompts but {len(principles)} principles{more}; give one (or None) a prompt"
+            )
+        embeds = self.pipe.encode_prompt(
+            list(prompts),
+            device=self.pipe._execution_device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt=negatives,
+        )
+        made: dict[str, Tensor] = dict(zip(EMBEDS, embeds, strict=False))
+        chosen = [sorted({names} if isinstance(names, str) else {*(names or ())}) for names in principles]
+        if any(chosen):
+            slots = self._slots(prompts, chosen)
+            made["prompt_embeds"] = attach(slots, made["prompt_embeds"])
+            made["negative_prompt_embeds"] = attach(torch.zeros_like(slots), made["negative_prompt_embeds"])
+        return made
+
+    def _slots(self, prompts: Sequence[str], chosen: Sequence[Sequence[str]]) -> Tensor:
+        """The tokens of each prompt's principles (N, K, D), zeros where it has fewer than others."""
+        for encoder in self.encoders:  # the pipeline may have been moved since
+            encoder.to(self.pipe._execution_device)
+        wanted = [(name, prompt) for prompt, names in zip(prompts, chosen, strict=True) for name in names]
+        tokens = value_tokens(self.encoders, self.tokenizers, [n for n, _ in wanted], [p for _, p in wanted])
+        rows = iter(range(len(wanted)))
+        slots, _ = placed(tokens, [[next(rows) for _ in names] for names in chosen])
+        self._most = max(self._most, slots.shape[1])
+        return slots
+
+    def _take_tokens(self, unet: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before the U-Net runs: leave it the prompt's own tokens, and note what the rows with more attend to."""
+        hidden, self._steered = kwargs["encoder_hidden_states"], []
+        places = hidden.shape[1] - self.tokenizers[0].model_max_length
+        if not 0 < places <= self._most:
+            return args, kwargs
+        words = hidden[:, places:].contiguous()
+        counts = (hidden[:, :places] != 0).any(dim=-1).sum(dim=1).tolist()
+        for count in sorted({*counts} - {0}):
+            rows = torch.tensor([i for i, c in enumerate(counts) if c == count], device=hidden.device)
+            self._steered.append((rows, torch.cat([hidden[rows, :count], words[rows]], dim=1)))
+        return args, {**kwargs, "encoder_hidden_states": words}
+
+    def _attend(self, attention: Any, args: tuple[Tensor], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+        """After a cross-attention has run: the rows with value tokens attend again, to these as well."""
+        for rows, context in self._steered:
+            steered = attention.forward(args[0][rows], **{**kwargs, "encoder_hidden_states": context})
+            output = output.index_copy(0, rows, steered)
+        return output
+
+    def close(self) -> None:
+        """Take the hooks off the pipeline's U-Net."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+class WithValues:
+    """What a stock pipeline gains in front of its own class: `load_value_encoder`, and `principle` in its call."""
+
+    value_guide: Guide | None = None
+
+    def load_value_encoder(self, folder: str | Path) -> None:
+        """Read what training wrote for this model. Raises DoesNotFit."""
+        guide = Guide(self, folder)
+        if self.value_guide is not None:
+            self.value_guide.close()
+        self.value_guide = guide
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        principle: None | str | Sequence[None | str | Sequence[str]] = None,
+        negative_prompt: None | str | Sequence[str] = None,
+        **options: Any,
+    ) -> Any:
+        """The stock pipeline's call, with everything that it takes by name. Raises DoesNotFit.
+
+        `principle` is None, one text, or for one prompt several; for a list of prompts one text for all of them, or a
+        list with None, one or several for each.
+        """
+        stock: Any = super()
+        if principle is None:
+            return stock.__call__(prompt, negative_prompt=negative_prompt, **options)
+        if self.value_guide is None or prompt is None:
+            raise DoesNotFit("a principle needs load_value_encoder(DIR) before, and the prompt as text")
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        alike = isinstance(prompt, str) or isinstance(principle, str)
+        principles: Any = [principle] * len(prompts) if alike else list(principle)
+        negatives = [negative_prompt] * len(prompts) if isinstance(negative_prompt, str) else negative_prompt
+        return stock.__call__(**self.value_guide(prompts, principles, negatives), **options)
