@@ -9,7 +9,7 @@ import pytest
 
 from datagen import recipe as recipes
 from datagen.errors import RecipeError
-from datagen.recipe import PROFILES, asks_llm, digest, load, names, resolved
+from datagen.recipe import PROFILES, JudgeChoice, asks_llm, digest, load, names, resolved
 
 
 @pytest.mark.parametrize("name", names())
@@ -33,7 +33,7 @@ def test_the_recipes_of_the_readme_are_there() -> None:
 def test_overrides_are_toml_and_fall_back_to_text() -> None:
     recipe = load("pick-style", ["prompts.count=8", "profiles.embedded.judges=['world']", "description=no = toml"])
     assert recipe.prompts.count == 8
-    assert recipe.profile("embedded").judges == ("world",)
+    assert recipe.profile("embedded").judges == (JudgeChoice(name="world"),)
     assert recipe.description == "no = toml"
 
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from datagen import recipe as recipes
 from datagen import world
-from datagen.commands import listing
-from datagen.errors import EndpointError, ModelError, nearest
+from datagen.errors import EndpointError, ModelError
+from datagen.judges import panel
 from datagen.recipe import Profile, Recipe
 
 if TYPE_CHECKING:
@@ -91,11 +91,8 @@ def choose(recipe: Recipe, wanted: str) -> tuple[str, str]:
 
 
 def check(profile: Profile) -> None:
-    """Refuse, before anything is made, a profile whose judges or model folder are not there; ModelError."""
-    known = [name for name, _ in listing.judges()]
-    for judge in profile.judges:
-        if judge not in known:
-            raise ModelError(f"no judge is called {judge!r}; {nearest(judge, known)}")
+    """Refuse, before anything is made, a profile whose judges or models are not there or not whole; ModelError."""
+    panel.load(profile.judges)
     # A hub id that is not in the cache is left to the generator: it may download it.
     for model, revision in _models(profile):
         if (why := missing_weights(model, revision)) and why != NOT_CACHED:

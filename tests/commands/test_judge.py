@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from datagen import cli, judges
+from datagen import cli, judges, records, store
 from datagen.commands import judge as judging
 from datagen.errors import InputError, ModelError, RunError
+from datagen.judges import panel
+from datagen.recipe import JudgeChoice
 from datagen.world import captions, grammar, render
 
-TEXTS = ("a chef", "a wizard in the park")
+WORLD = [JudgeChoice(name="world")]
 
 
 class Shy:
@@ -42,7 +44,7 @@ class Shy:
 @pytest.fixture
 def shy(monkeypatch: pytest.MonkeyPatch) -> Shy:
     it = Shy()
-    monkeypatch.setattr(judges, "load", lambda name, choice: it)
+    monkeypatch.setattr(judges, "load", lambda name, options: it)
     return it
 
 
@@ -59,7 +61,7 @@ def put(folder: Path, name: str, prompt: str | None, image: bytes | None = None)
 
 def rows(path: Path) -> list[dict[str, Any]]:
     table = pq.read_table(path)
-    assert table.schema.equals(judging.SCHEMA)
+    assert table.schema.equals(records.schema(judging.Judged))
     found: list[dict[str, Any]] = table.to_pylist()
     return found
 
@@ -72,7 +74,7 @@ def test_the_caption_of_a_picture_scores_above_another_s_by_both_judges(tmp_path
         for kind, text in (("right", texts[k]), ("wrong", texts[k - 1])):
             put(tmp_path / "d", f"{k}-{kind}", text)
             render.render(scene).save(tmp_path / "d" / f"{k}-{kind}.png")
-    summary = judging.judge_path(tmp_path / "d", ["clip", "world"], tmp_path / "x.parquet")
+    summary = judging.judge_path(tmp_path / "d", judging.choose(["clip,world"], []), tmp_path / "x.parquet")
     assert summary == judging.Summary(images=12, scored=24, errors=0)
     values = {(row["path"], row["judge"]): row["value"] for row in rows(tmp_path / "x.parquet")}
     for k in range(6):
@@ -83,7 +85,7 @@ def test_the_caption_of_a_picture_scores_above_another_s_by_both_judges(tmp_path
 
 def test_a_judge_that_abstains_leaves_null_and_no_error(shy: Shy, tmp_path: Path) -> None:
     put(put(tmp_path / "d", "a", "four"), "b", "three")
-    summary = judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet")
+    summary = judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet")
     assert summary == judging.Summary(images=2, scored=1, errors=0)
     assert [(row["value"], row["error"], row["judge_version"]) for row in rows(tmp_path / "x.parquet")] == [
         (4.0, None, "9"),
@@ -92,15 +94,18 @@ def test_a_judge_that_abstains_leaves_null_and_no_error(shy: Shy, tmp_path: Path
 
 
 def test_it_streams_and_tells_how_far_it_is_and_a_judge_named_twice_is_one(shy: Shy, tmp_path: Path) -> None:
-    count = judging.CHUNK + 3
+    count = panel.CHUNK + 3
     for k in range(count):
         put(tmp_path / "d", f"{k:03}", "four")
     told: list[tuple[str, int, int]] = []
     judging.judge_path(
-        tmp_path / "d", ["world", "world"], tmp_path / "x.parquet", progress=lambda *at: told.append(at)
+        tmp_path / "d",
+        judging.choose(["world", "world"], []),
+        tmp_path / "x.parquet",
+        progress=lambda *at: told.append(at),
     )
-    assert shy.asked == [judging.CHUNK, 3]
-    assert told == [("judge", judging.CHUNK, count), ("judge", count, count)]
+    assert shy.asked == [panel.CHUNK, 3]
+    assert told == [("judge", panel.CHUNK, count), ("judge", count, count)]
     assert [row["path"] for row in rows(tmp_path / "x.parquet")] == [f"{k:03}.png" for k in range(count)]
 
 
@@ -135,7 +140,7 @@ def test_what_is_wrong_with_one_image_is_its_row_and_harms_nobody_else(what: str
     make, prompt, error = CONTENT[what]
     folder = put(put(tmp_path / "d", "a", "four"), "z", "sixsix")
     put(folder, "bad", prompt, make() if make else None)
-    summary = judging.judge_path(folder, ["world"], tmp_path / "x.parquet")
+    summary = judging.judge_path(folder, WORLD, tmp_path / "x.parquet")
     assert summary == judging.Summary(images=3, scored=2, errors=1)
     first, bad, last = rows(tmp_path / "x.parquet")
     assert (first["value"], last["value"]) == (4.0, 6.0)
@@ -146,14 +151,14 @@ def test_what_is_wrong_with_one_image_is_its_row_and_harms_nobody_else(what: str
 
 def test_a_folder_of_nothing_but_failures_is_judged_all_the_same(tmp_path: Path) -> None:
     put(put(tmp_path / "d", "a", None), "b", "four", b"no image")
-    assert judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet").errors == 2
+    assert judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet").errors == 2
 
 
 def test_a_csv_that_names_files_that_are_not_there_is_a_row_each(shy: Shy, tmp_path: Path) -> None:
     put(tmp_path / "d", "a", None)
     with (tmp_path / "p.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file", "prompt"), ("a.png", "four"), ("gone.png", "four"), ("", "four")])
-    summary = judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet", prompts=tmp_path / "p.csv")
+    summary = judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet", prompts=tmp_path / "p.csv")
     assert summary == judging.Summary(images=3, scored=1, errors=2)
     errors = [row["error"] for row in rows(tmp_path / "x.parquet")]
     assert errors == [None, "there is no such file", "no image: the cell is empty"]
@@ -164,7 +169,7 @@ def test_a_set_of_pairs_is_judged_image_by_image(shy: Shy, tmp_path: Path) -> No
     cell = {"bytes": (tmp_path / "d" / "a.png").read_bytes(), "path": "a.png"}
     table = pa.table({"chosen": [cell], "rejected": [{"bytes": b"cut", "path": "b.png"}], "prompt": ["four"]})
     pq.write_table(table, tmp_path / "pairs.parquet")
-    judging.judge_path(tmp_path / "pairs.parquet", ["world"], tmp_path / "x.parquet")
+    judging.judge_path(tmp_path / "pairs.parquet", WORLD, tmp_path / "x.parquet")
     good, bad = rows(tmp_path / "x.parquet")
     assert (good["path"], good["value"]) == ("pairs.parquet#0/chosen", 4.0)
     assert bad["path"] == "pairs.parquet#0/rejected" and "cannot be decoded" in bad["error"]
@@ -172,14 +177,14 @@ def test_a_set_of_pairs_is_judged_image_by_image(shy: Shy, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), RuntimeError("boom"), OSError(28, "No space left on device")])
 def test_what_stops_half_way_leaves_what_was_there_before(stop: BaseException, shy: Shy, tmp_path: Path) -> None:
-    for k in range(judging.CHUNK + 1):
+    for k in range(panel.CHUNK + 1):
         put(tmp_path / "d", f"{k}", "four")
     out = tmp_path / "scores" / "x.parquet"
     out.parent.mkdir()
     out.write_text("before")
     shy.fails = stop
     with pytest.raises(type(stop)):
-        judging.judge_path(tmp_path / "d", ["world"], out)
+        judging.judge_path(tmp_path / "d", WORLD, out)
     assert out.read_text() == "before"
     assert list(out.parent.iterdir()) == [out]
 
@@ -189,10 +194,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(shy: Shy, tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     put(tmp_path / "d", "a", "four")
-    monkeypatch.setattr(judging.os, "fsync", full)
+    monkeypatch.setattr(store.os, "fsync", full)
     out = tmp_path / "scores" / "x.parquet"
-    with pytest.raises(RunError, match="cannot write .*: No space left on device; nothing was left there"):
-        judging.judge_path(tmp_path / "d", ["world"], out)
+    with pytest.raises(RunError, match="disk full while writing .*: free some space and rerun"):
+        judging.judge_path(tmp_path / "d", WORLD, out)
     assert list(out.parent.iterdir()) == []
 
 
@@ -211,7 +216,7 @@ def test_the_images_or_the_prompts_are_never_overwritten_with_their_scores(shy: 
         (tmp_path / "d", listed, listed),
     ):
         with pytest.raises(RunError, match="is what is judged; give another name"):
-            judging.judge_path(path, ["world"], out, prompts=prompts)
+            judging.judge_path(path, WORLD, out, prompts=prompts)
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -222,11 +227,11 @@ def test_errors_are_raised_before_a_model_is_loaded(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(judges, "load", load)
     out = tmp_path / "x.parquet"
     with pytest.raises(ModelError, match="no judge was named; known: clip, world"):
-        judging.judge_path(tmp_path, [], out)
+        judging.choose([], [])
     with pytest.raises(ModelError, match="did you mean 'world'"):
-        judging.judge_path(tmp_path, ["clip", "wrold"], out)
+        judging.choose(["clip", "wrold"], [])
     with pytest.raises(InputError, match="holds no images"):
-        judging.judge_path(tmp_path, ["clip"], out)
+        judging.judge_path(tmp_path, judging.choose(["clip"], []), out)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -260,7 +265,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "unknown column": (["data.parquet", "--image-column", "imag"], "no column 'imag'; did you mean 'image'"),
     "unknown prompt column": (["data.parquet", "--prompt-column", "text"], "no column 'text'; known: image, prompt"),
     "unknown CLIP": (["d", "--judges", "clip", "--clip-model", "ViT-L-14/opnai"], "no CLIP model is called"),
-    "no CLIP folder": (["d", "--judges", "clip", "--clip-model", "./empty"], "empty is no open_clip folder"),
+    "no CLIP folder": (["d", "--judges", "clip", "--clip-model", "./empty"], "empty is not an open_clip folder"),
     "no prompts": (["d", "--prompts", "gone.csv"], "cannot read gone.csv as CSV"),
     "prompts for a file": (["data.parquet", "--prompts", "p.csv"], "--prompts names prompts for a folder"),
     "prompts without files": (["d", "--prompts", "p.csv"], "p.csv has no column 'image' with the files"),
