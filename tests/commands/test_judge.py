@@ -3,7 +3,10 @@
 import csv
 import gc
 import io
+import os
 import random
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +25,7 @@ from datagen.judges import panel
 from datagen.recipe import JudgeChoice
 from datagen.world import captions, grammar, render
 
+ROOT = Path(__file__).parents[2]
 WORLD = [JudgeChoice(name="world")]
 
 
@@ -317,3 +321,151 @@ def test_damage_that_shows_half_way_is_one_line_and_nothing_is_written(
     assert error.startswith("error: ") and "is damaged after row" in error
     assert all(line.startswith("judge: ") for line in progress)
     assert [path.name for path in tmp_path.iterdir()] == ["d.parquet"]
+
+
+def test_judges_given_twice_are_merged_and_options_are_typed_by_their_judge() -> None:
+    chosen = judging.choose(["clip, world", "world"], ["clip.model=ViT-L-14/openai"])
+    assert chosen == [JudgeChoice(name="clip", options={"model": "ViT-L-14/openai"}), JudgeChoice(name="world")]
+    assert judging.choose(["clip"], [], clip_model="x") == judging.choose(["clip"], ["clip.model=x"])
+    assert judging.choose(["world"], [], clip_model="x") == WORLD
+
+
+SETTINGS: dict[str, tuple[str, str]] = {
+    "unknown option": ("clip.modle=x", "the judge clip: unknown option 'modle': did you mean 'model'"),
+    "of another type": ("clip.model=3", "the judge clip: option model is 3: it should be a valid string"),
+    "no judge": ("model=x", "give JUDGE.OPTION=VALUE for one of --judges: clip"),
+    "another judge": ("world.model=x", "give JUDGE.OPTION=VALUE for one of --judges: clip"),
+    "no value": ("clip.model", "give key=value, for example --set clip.model=ViT-L-14/openai"),
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_an_option_that_cannot_be_used_is_one_line(
+    what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path / "d", "a", "a chef")
+    setting, line = SETTINGS[what]
+    out = tmp_path / "x.parquet"
+    assert call(monkeypatch, tmp_path / "d", "--judges", "clip", "--set", setting, "--out", out) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and line in error
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_the_older_name_of_clip_s_option_still_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip_folder: Path
+) -> None:
+    put(tmp_path / "d", "a", "a chef")
+    for option, out in ((("--clip-model", clip_folder), "x"), (("--set", f"clip.model={clip_folder}"), "y")):
+        assert call(monkeypatch, tmp_path / "d", "--judges", "clip", *option, "--out", tmp_path / out) == 0
+    assert rows(tmp_path / "x") == rows(tmp_path / "y")
+    assert rows(tmp_path / "x")[0]["judge_version"].startswith("1:clip@")
+
+
+# A judge from elsewhere that writes down what it was asked, and kills its process at the call that a file names.
+MORTAL = '''
+"""Mortal."""
+
+import os
+import signal
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+class Judge:
+    name, version, scale, absolute = "mortal", "1", 1.0, False
+
+    def score(self, images, prompts):
+        with (HERE / "asked").open("a") as file:
+            file.writelines(f"{prompt}\\n" for prompt in prompts)
+        calls = HERE / "calls"
+        left = int(calls.read_text()) - 1
+        calls.write_text(str(left))
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [float(prompt) for prompt in prompts]
+'''
+
+
+def test_after_kill_9_it_goes_on_and_judges_at_most_one_shard_again(tmp_path: Path) -> None:
+    (tmp_path / "mortal").mkdir()
+    (tmp_path / "mortal" / "__init__.py").touch()
+    (tmp_path / "mortal" / "judge.py").write_text(MORTAL)
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    total = 3 * judging.SHARD + 40
+    table = pa.table({"image": [picture.getvalue()] * total, "prompt": [str(k) for k in range(total)]})
+    pq.write_table(table, tmp_path / "d.parquet")
+
+    def judge(out: str, calls: int) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "mortal" / "calls").write_text(str(calls))
+        command = [sys.executable, "-m", "datagen", "judge", "d.parquet", "--judges", "mortal.judge", "--out", out]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    assert judge("whole", 10_000).returncode == 0
+    asked = tmp_path / "mortal" / "asked"
+    asked.unlink()
+    a_shard = judging.SHARD // panel.CHUNK
+    for calls in (a_shard + 3, 2, a_shard + 1):
+        assert judge("x", calls).returncode == -signal.SIGKILL
+        assert not (tmp_path / "x").exists()
+    done = judge("x", 10_000)
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * judging.SHARD} of {total} images were judged before" in done.stderr
+    assert done.stdout == f"{total} images, {total} scored, 0 errors: x\n"
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not (tmp_path / "x.parts").exists()
+    assert len(asked.read_text().splitlines()) <= total + 3 * judging.SHARD
+    assert set(asked.read_text().splitlines()) == {str(k) for k in range(total)}
+
+
+@pytest.fixture
+def interrupted(shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A call that was interrupted after its first shard; the file that it was to write."""
+    monkeypatch.setattr(judging, "SHARD", panel.CHUNK)
+    for k in range(panel.CHUNK + 1):
+        put(tmp_path / "d", f"{k:03}", "four")
+    shy.fails = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        judging.judge_path(tmp_path / "d", WORLD, tmp_path / "d" / "x.parquet")
+    shy.fails = None
+    return tmp_path / "d" / "x.parquet"
+
+
+def test_what_was_finished_when_it_was_interrupted_is_not_judged_again(shy: Shy, interrupted: Path) -> None:
+    shy.asked.clear()
+    summary = judging.judge_path(interrupted.parent, WORLD, interrupted)
+    assert summary == judging.Summary(images=panel.CHUNK + 1, scored=panel.CHUNK + 1, errors=0)
+    assert shy.asked == [1]
+    assert [path.name for path in interrupted.parent.iterdir() if path.suffix not in (".png", ".txt")] == ["x.parquet"]
+
+
+@pytest.mark.parametrize("change", ["a prompt", "an image", "a column"])
+def test_what_was_finished_of_other_input_is_not_taken_for_this_one_s(change: str, interrupted: Path) -> None:
+    folder, column = interrupted.parent, "caption" if change == "a column" else "prompt"
+    if change == "a prompt":
+        (folder / "000.txt").write_text("sixsix")
+    if change == "an image":
+        put(folder, "new", "four")
+    with pytest.raises(RunError, match=r"x.parquet.parts was begun with other settings .*choose another --out"):
+        judging.judge_path(folder, WORLD, interrupted, prompt_column=column)
+    assert not interrupted.exists()
+
+
+def test_two_calls_do_not_write_the_same_file(interrupted: Path) -> None:
+    parts = store.Run(interrupted.with_name("x.parquet.parts"))
+    with store.hold(parts, parts.settings() or {}):
+        with pytest.raises(RunError, match="is in use by process"):
+            judging.judge_path(interrupted.parent, WORLD, interrupted)
+        assert parts.shard("scores", 0).exists()
+
+
+def test_a_folder_of_parquet_with_half_done_scores_in_it_is_judged_without_them(shy: Shy, tmp_path: Path) -> None:
+    put(tmp_path / "i", "a", None)
+    (tmp_path / "d" / "x.parquet.parts" / "tables").mkdir(parents=True)
+    image = (tmp_path / "i" / "a.png").read_bytes()
+    for name in ("a.parquet", "x.parquet.parts/tables/b.parquet"):
+        pq.write_table(pa.table({"image": [image], "prompt": ["four"]}), tmp_path / "d" / name)
+    assert judging.judge_path(tmp_path / "d", WORLD, tmp_path / "y.parquet").images == 1
