@@ -155,29 +155,33 @@ def judge(
     images: Annotated[
         Path, typer.Argument(metavar="INPUT", help="Folder of images with .txt files beside, or Parquet.")
     ],
-    judges: Annotated[str, typer.Option(help="Judges, separated by commas (datagen list judges).")],
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    judges: Annotated[
+        list[str], typer.Option(help="Judges, separated by commas or given several times (datagen list judges).")
+    ],
+    out: Annotated[Path, typer.Option(help="Parquet file to write; the same command goes on with it.")],
     prompts: Annotated[Path | None, typer.Option(help="CSV or Parquet file with image names and prompts.")] = None,
     image_column: Annotated[str, typer.Option(help="Its column of image names.")] = "image",
     prompt_column: Annotated[str, typer.Option(help="Its column of prompts.")] = "prompt",
-    clip_model: Annotated[
-        str, typer.Option(help='"embedded" or an open_clip "architecture/pretrained".')
-    ] = "embedded",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="JUDGE.OPTION=VALUE", help="A judge's option, e.g. clip.model=ViT-L-14/openai."),
+    ] = None,
+    clip_model: Annotated[str | None, typer.Option(help="Older name of --set clip.model.", hidden=True)] = None,
 ) -> None:
     """Score images that exist already."""
     from datagen import progress
     from datagen.commands import judge as judging
 
-    names = [name.strip() for name in judges.split(",") if name.strip()]
+    choices = judging.choose(judges, settings or [], clip_model)
     with progress.Display() as display:
         summary = judging.judge_path(
             images,
-            names,
+            choices,
             out,
             prompts=prompts,
             image_column=image_column,
             prompt_column=prompt_column,
-            clip_model=clip_model,
+            say=display.say,
             progress=display.show,
         )
     print(f"{summary.images} images, {summary.scored} scored, {summary.errors} errors: {out}")

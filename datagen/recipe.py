@@ -105,6 +105,16 @@ class Labels(_Section):
     min_match: Share = 0.0
 
 
+class JudgeChoice(_Section):
+    """A judge by name, or by the dotted name of a module from elsewhere, with what its own options are given."""
+
+    name: Name
+    options: dict[str, Any] = {}
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # a profile can be hashed, and options are a table
+
+
 class Profile(_Section):
     """One way to serve a recipe: a model, its sampling, the taxonomy it can draw, its writer, and the judges."""
 
@@ -121,8 +131,19 @@ class Profile(_Section):
     guidance: float = Field(ge=0)
     width: Side
     height: Side
-    judges: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
-    clip_model: str = Field(default="embedded", min_length=1)
+    # In order: a list of names, or a table of the options of each.
+    judges: Annotated[tuple[JudgeChoice, ...], Field(strict=False, min_length=1)]
+
+    @field_validator("judges", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            if wrong := next((name for name, options in value.items() if not isinstance(options, dict)), None):
+                raise ValueError(f"{wrong} is {value[wrong]!r}: give a table of the judge's options, or {{}} for none")
+            return [{"name": name, "options": options} for name, options in value.items()]
+        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+            return [{"name": name} for name in dict.fromkeys(value)]
+        return value
 
 
 class Recipe(_Section):
@@ -268,19 +289,28 @@ def digest(recipe: Recipe, profile_name: str) -> str:
 
 def _apply(values: dict[str, Any], override: str) -> None:
     """Set one `a.b=c` in nested tables, in place."""
-    key, equals, text = override.partition("=")
-    *parents, last = key.strip().split(".")
-    if not equals or not last:
-        raise RecipeError(f"--set {override!r}: give key=value, for example --set prompts.count=8")
-    try:
-        value: object = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    key, value = assignment(override, "prompts.count=8")
+    *parents, last = key.split(".")
     for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
+        inner = values.setdefault(parent, {})
+        if parent == "judges" and isinstance(inner, list):  # the short form of a table without options
+            inner = values[parent] = {str(name): {} for name in inner}
+        if not isinstance(inner, dict):
             raise RecipeError(f"--set {override!r}: {parent} is a value, not a table")
+        values = inner
     values[last] = value
+
+
+def assignment(override: str, example: str) -> tuple[str, object]:
+    """Key and value of `key=value`; the value is TOML, or else a string. RecipeError if it is not of that form."""
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not key or key.endswith("."):
+        raise RecipeError(f"--set {override!r}: give key=value, for example --set {example}")
+    try:
+        return key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, text
 
 
 def _explain(error: ValidationError) -> str:
@@ -289,6 +319,8 @@ def _explain(error: ValidationError) -> str:
     key, given = ".".join(str(part) for part in first["loc"] if part != "[key]"), repr(first["input"])
     given = given if len(given) <= 60 else f"{given[:57]}..."
     match first["type"]:
+        case "extra_forbidden" if first["loc"][-1] == "clip_model":
+            return f"{key} is now {key.removesuffix('clip_model')}judges.clip.model"
         case "extra_forbidden":
             return f"unknown key {key!r}: {nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
         case "missing":

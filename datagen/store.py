@@ -131,6 +131,7 @@ def hold(run: Run, settings: dict[str, Any]) -> Iterator[None]:
     `settings` is what recipe.json holds: "digest", "version" and "recipe". Raises RunError if another process holds
     it (naming who), if it belongs to another recipe (naming the keys), if it cannot be written or holds other files.
     """
+    new = not run.root.exists()
     with writing(run.root):
         run.root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(run.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -144,7 +145,12 @@ def hold(run: Run, settings: dict[str, Any]) -> Iterator[None]:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(me).encode(), 0)
-            _claim(run, settings)
+            try:
+                _claim(run, settings)
+            except BaseException:
+                if new:  # what could not be begun leaves nothing behind
+                    shutil.rmtree(run.root, ignore_errors=True)
+                raise
             _clear(run)
         try:
             yield
@@ -171,7 +177,7 @@ def _claim(run: Run, settings: dict[str, Any]) -> None:
         changes = ", ".join(f"{key} {old.get(key)!r} → {new.get(key)!r}" for key in keys[:5])
         more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
         raise RunError(
-            f"{run.root} was made with another recipe ({changes}{more}): choose another --out, or the same settings"
+            f"{run.root} was begun with other settings ({changes}{more}): choose another --out, or the same settings"
         )
 
 

@@ -31,7 +31,7 @@ DATAGEN: dict[str, set[str]] = {
     "llm": GROUND | LEAVES,
     "executors": GROUND | {"registry"},
     "generators": GROUND | LEAVES | {"llm"},
-    "judges": GROUND | LEAVES | {"llm"},
+    "judges": GROUND | LEAVES | {"registry", "llm"},
     "labels": GROUND | LEAVES | {"judges"},
     "writers": GROUND | LEAVES | {"llm"},
     "export": GROUND | LEAVES | {"labels"},

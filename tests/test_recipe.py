@@ -9,7 +9,7 @@ import pytest
 
 from datagen import recipe as recipes
 from datagen.errors import RecipeError
-from datagen.recipe import asks_llm, digest, load, names, resolved
+from datagen.recipe import JudgeChoice, asks_llm, digest, load, names, resolved
 
 
 @pytest.mark.parametrize("name", names())
@@ -33,7 +33,7 @@ def test_the_recipes_of_the_readme_are_there() -> None:
 def test_overrides_are_toml_and_fall_back_to_text() -> None:
     recipe = load("pick-style", ["prompts.count=8", "profiles.embedded.judges=['world']", "description=no = toml"])
     assert recipe.prompts.count == 8
-    assert recipe.profile("embedded").judges == ("world",)
+    assert recipe.profile("embedded").judges == (JudgeChoice(name="world"),)
     assert recipe.description == "no = toml"
 
 
@@ -172,3 +172,40 @@ def test_a_profile_may_have_a_licence_of_its_own() -> None:
     recipe = recipes.load("pick-style", [])
     found = {name: recipe.license_of(profile) for name, profile in recipe.profiles.items()}
     assert found == {"embedded": "apache-2.0", "sd15": "creativeml-openrail-m", "sdxl": "openrail++"}
+
+
+def test_judges_are_a_list_of_names_or_a_table_of_their_options_in_order() -> None:
+    clip = JudgeChoice(name="clip", options={"model": "ViT-L-14/openai"})
+    assert load("pick-style", []).profile("embedded").judges == (JudgeChoice(name="world"), JudgeChoice(name="clip"))
+    assert load("pick-style", []).profile("sd15").judges == (clip,)
+    given = load("pick-style", ["profiles.embedded.judges={clip = {model = 'ViT-L-14/openai'}, world = {}}"])
+    assert given.profile("embedded").judges == (clip, JudgeChoice(name="world"))
+    added = load("pick-style", ["profiles.embedded.judges.clip.model=ViT-L-14/openai"])
+    assert added.profile("embedded").judges == (JudgeChoice(name="world"), clip)
+    twice = load("pick-style", ["profiles.embedded.judges=['clip', 'world', 'clip']"])
+    assert [judge.name for judge in twice.profile("embedded").judges] == ["clip", "world"]
+
+
+def test_another_order_or_option_of_judges_is_another_digest_and_a_run_finds_its_judges_again() -> None:
+    recipes_ = [
+        load("pick-style", [f"profiles.embedded.judges={judges}"])
+        for judges in ("['world', 'clip']", "['clip', 'world']", "{world = {}, clip = {model = 'x'}}")
+    ]
+    assert len({digest(recipe, "embedded") for recipe in recipes_}) == 3
+    for recipe in recipes_:
+        found, name = recipes.of_run({"recipe": resolved(recipe, "embedded")})
+        assert found.profile(name).judges == recipe.profile("embedded").judges
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("profiles.embedded.judges.clip=ViT-L-14/openai", "clip is 'ViT-L-14/openai': give a table of the judge's op"),
+        ("profiles.embedded.judges={}", "profiles.embedded.judges is "),
+        ("profiles.sd15.clip_model=x", "profiles.sd15.clip_model is now profiles.sd15.judges.clip.model"),
+    ],
+)
+def test_judges_of_another_form_are_one_line(override: str, says: str) -> None:
+    with pytest.raises(RecipeError, match="^recipe pick-style: [^\n]*$") as caught:
+        load("pick-style", [override])
+    assert says in str(caught.value)

@@ -119,7 +119,7 @@ def test_another_recipe_is_refused_by_its_keys(tmp_path: Path) -> None:
         pass
     other = {"digest": "e", "version": "1", "recipe": {"name": "x", "prompts": {"count": 4}, "seed": 1}}
     with (
-        pytest.raises(RunError, match=r"another recipe \(prompts.count 3 → 4, seed None → 1\): choose another --out"),
+        pytest.raises(RunError, match=r"other settings \(prompts.count 3 → 4, seed None → 1\): choose another --out"),
         store.hold(store.Run(tmp_path), other),
     ):
         pass

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from datagen import generators
 from datagen import recipe as recipes
-from datagen.commands import listing
-from datagen.errors import EndpointError, ModelError, nearest
+from datagen.errors import EndpointError, ModelError
+from datagen.judges import panel
 from datagen.models import TABLE, Missing
 from datagen.recipe import Profile, Recipe
 
@@ -109,11 +109,8 @@ def _size(card: tuple[str, float]) -> str:
 
 
 def check(profile: Profile) -> None:
-    """Refuse, before anything is made, a profile whose judges or model folder are not there; ModelError."""
-    known = [name for name, _ in listing.judges()]
-    for judge in profile.judges:
-        if judge not in known:
-            raise ModelError(f"no judge is called {judge!r}; {nearest(judge, known)}")
+    """Refuse, before anything is made, a profile whose judges or models are not there or not whole; ModelError."""
+    panel.load(profile.judges)
     # A hub id that is not in the cache is left to the generator: it may download it.
     for model, revision in models_of(profile):
         if (why := generators.missing(model, revision)) and not why.downloadable:

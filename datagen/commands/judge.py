@@ -1,7 +1,8 @@
 """Scores for images that already exist: `judge_path` reads a folder, a table of files or a Parquet data set.
 
-It streams: a few pictures are in memory at a time, each is read once for all judges. An image that cannot be read, or
-a prompt that is missing or refused, becomes a row with its error; an input without any image is an `InputError`.
+It streams: a few pictures are in memory at a time. Finished shards wait in `OUT.parts`, a run directory, so that the
+same call goes on where one was stopped. An image that cannot be read, or a prompt that is missing or refused, becomes
+a row with its error; an input without any image is an `InputError`.
 """
 
 from __future__ import annotations
@@ -11,33 +12,36 @@ import dataclasses
 import itertools
 import math
 import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from datagen import judges as registry
-from datagen import safety
+from datagen import recipe, records, safety, store
 from datagen.errors import ModelError, RunError
 from datagen.images import sources
-from datagen.images.decode import Unreadable, decode
+from datagen.judges import JUDGES, Judge, panel
+from datagen.pipeline.shard import version
 from datagen.progress import Progress
+from datagen.recipe import JudgeChoice
 
-if TYPE_CHECKING:
-    from PIL import Image
+SHARD = 8 * panel.CHUNK  # images; what a killed call judges again at most
 
-SCHEMA = pa.schema(
-    [
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("prompt", pa.string(), nullable=False),  # empty where it was missing or refused
-        pa.field("judge", pa.string(), nullable=False),
-        pa.field("judge_version", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),  # null: the judge abstained, or there is an error
-        pa.field("error", pa.string()),
-    ]
-)
-CHUNK = 32  # pictures in memory at a time
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What one judge says of one image; the columns of the file that is written."""
+
+    path: str
+    prompt: str  # empty where it was missing or refused
+    judge: str
+    judge_version: str
+    value: float | None  # None: the judge abstained, or there is an error
+    error: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,20 +53,37 @@ class Summary:
     errors: int
 
 
-@dataclasses.dataclass(frozen=True)
-class _Choice:
-    clip_model: str
+def choose(names: Sequence[str], settings: Sequence[str], clip_model: str | None = None) -> list[JudgeChoice]:
+    """The judges of `--judges` (each may be several, separated by commas) with the options of `--set`.
+
+    `clip_model` is an older name of `clip.model`. Raises ModelError and RecipeError for what cannot be meant.
+    """
+    wanted = [name.strip() for part in names for name in part.split(",") if name.strip()]
+    if not wanted:
+        raise ModelError(f"no judge was named; known: {', '.join(JUDGES.names())}")
+    options: dict[str, dict[str, Any]] = {name: {} for name in wanted}
+    if clip_model is not None and "clip" in options:
+        options["clip"]["model"] = clip_model
+    for setting in settings:
+        key, value = recipe.assignment(setting, "clip.model=ViT-L-14/openai")
+        name, _, option = key.rpartition(".")
+        if name not in options:
+            raise ModelError(f"--set {setting!r}: give JUDGE.OPTION=VALUE for one of --judges: {', '.join(options)}")
+        options[name][option] = value
+    for name in options:
+        JUDGES.check(name)
+    return [JudgeChoice(name=name, options=given) for name, given in options.items()]
 
 
 def judge_path(
     input: Path,
-    judges: list[str],
+    choices: Sequence[JudgeChoice],
     out: Path,
     *,
     prompts: Path | None = None,
     image_column: str = "image",
     prompt_column: str = "prompt",
-    clip_model: str = "embedded",
+    say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
     """Write one row an image and judge to the Parquet file `out`, which appears only when it is complete.
@@ -70,108 +91,122 @@ def judge_path(
     `input` is a folder of images with prompts beside them (`a.png`, `a.txt`) or in the table `prompts` (CSV or Parquet
     with a file and a prompt column), or a Parquet file or folder with an image column (structs of bytes, or bytes; in
     sets of pairs: chosen and rejected) and a prompt column. Raises InputError and ModelError before anything is
-    written, RunError if `out` cannot be written.
+    written; RunError if `out` cannot be written, or if what an earlier call left was made otherwise.
     """
-    if not judges:
-        raise ModelError(f"no judge was named; known: {', '.join(registry.names())}")
-    judges = list(dict.fromkeys(judges))
-    for name in judges:
-        registry.module(name)  # an unknown name is told before a model is loaded
-    for given in (input, prompts):
-        if given is not None and os.path.exists(out) and os.path.exists(given) and out.samefile(given):
-            raise RunError(f"{out} is what is judged; give another name for the scores")
+    _refuse_out(out, input, prompts)
     total, items = sources.open_input(input, prompts, image_column, prompt_column)
-    panel = [registry.load(name, _Choice(clip_model)) for name in judges]
+    judges = panel.load(choices)
+    parts = store.Run(out.with_name(f"{out.name}{sources.PARTS}"))
+    settings = {
+        "input": str(input),
+        "files": sources.fingerprint(input, prompts),
+        "columns": [image_column, prompt_column],
+        "judges": [
+            {"version": judge.version, **choice.model_dump()} for judge, choice in zip(judges, choices, strict=True)
+        ],
+    }
+    digest = records.content_id(settings)
+    with store.hold(parts, {"digest": digest, "version": version(), "recipe": settings}), _tidy(parts):
+        done = _judge_missing(parts, judges, items, total, digest, say, progress)
+        summary = _merge(parts, done, len(judges), out)
+        shutil.rmtree(parts.root)
+    return summary
+
+
+def _refuse_out(out: Path, *given: Path | None) -> None:
+    """RunError if scores cannot be written to `out`, or would overwrite what is judged."""
+    for path in given:
+        if path is not None and os.path.exists(out) and os.path.exists(path) and out.samefile(path):
+            raise RunError(f"{out} is what is judged; give another name for the scores")
+    with store.writing(out):
+        if out.is_dir():
+            raise RunError(f"{out} is a folder; give the name of a Parquet file")
+
+
+@contextlib.contextmanager
+def _tidy(parts: store.Run) -> Iterator[None]:
+    """Leave nothing behind of a call that ends before its first shard is done."""
+    try:
+        yield
+    except BaseException:
+        if not parts.shard("scores", 0).exists():
+            shutil.rmtree(parts.root, ignore_errors=True)
+        raise
+
+
+def _judge_missing(
+    parts: store.Run,
+    judges: list[Judge],
+    items: Iterator[sources.Item],
+    total: int,
+    digest: str,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> int:
+    """Judge what earlier calls did not; the number of shards."""
+    count = math.ceil(total / SHARD)
+    first = next((index for index in range(count) if parts.footer("scores", index) is None), count)
+    if first:
+        say(f"{min(first * SHARD, total)} of {total} images were judged before")
+    items = itertools.islice(items, first * SHARD, None)
+    for index in range(first, count):
+        started, rows, done = time.perf_counter(), list[Judged](), index * SHARD
+        for chunk in panel.chunks(itertools.islice(items, SHARD)):
+            rows += _rows(judges, chunk)
+            done += len(chunk)
+            progress("judge", done, total)
+        parts.commit(
+            "scores",
+            index,
+            records.to_table(Judged, rows),
+            errors=sum(row.error is not None for row in rows),
+            seconds=round(time.perf_counter() - started, 3),
+            digest=digest,
+            version=version(),
+            drops={},
+        )
+    return count
+
+
+def _rows(judges: list[Judge], items: list[sources.Item]) -> list[Judged]:
+    """The rows of a few images, those of one image together."""
+    refused = [None if item.prompt is None else safety.refusal(item.prompt) for item in items]
+    questions = [
+        panel.Question(item.source, (item.prompt or "",), item.error or reason)
+        for item, reason in zip(items, refused, strict=True)
+    ]
+    return [
+        Judged(
+            path=item.path,
+            prompt="" if reason else item.prompt or "",
+            judge=judge.name,
+            judge_version=judge.version,
+            value=answer.values[judge.name][0],
+            error=answer.error,
+        )
+        for item, reason, answer in zip(items, refused, panel.ask(judges, questions), strict=True)
+        for judge in judges
+    ]
+
+
+def _merge(parts: store.Run, count: int, judges: int, out: Path) -> Summary:
+    """Bring the shards together in one file, and count what is in them."""
     images = scored = errors = 0
-    with _Table(out) as table:
-        while chunk := list(itertools.islice(items, CHUNK)):
-            rows = _judge(panel, chunk)
-            table.write(rows)
-            images += len(chunk)
-            scored += sum(row["value"] is not None for row in rows)
-            errors += sum(row["error"] is not None for row in rows[:: len(panel)])
-            progress("judge", images, total)
+
+    def fill(file: Any) -> None:
+        nonlocal images, scored, errors
+        with store.parquet_writer(file, records.schema(Judged)) as writer:
+            for index in range(count):
+                table = parts.table("scores", index)
+                writer.write_table(table.replace_schema_metadata(None))
+                images += table.num_rows // judges
+                scored += _present(table["value"])
+                errors += _present(table["error"]) // judges
+
+    store.write_file(out, fill)
     return Summary(images, scored, errors)
 
 
-def _judge(panel: list[registry.Judge], items: list[sources.Item]) -> list[dict[str, Any]]:
-    """The rows of a few images, those of one image together."""
-    read = [_read(item) for item in items]
-    good = [k for k, result in enumerate(read) if not isinstance(result, str)]
-    images: list[Image.Image] = [result for result in read if not isinstance(result, str)]
-    texts = [items[k].prompt or "" for k in good]
-    values = {judge.name: dict(zip(good, judge.score(images, texts), strict=True)) for judge in panel}
-    rows = []
-    for (k, item), judge in itertools.product(enumerate(items), panel):
-        value, result = float(values[judge.name].get(k, math.nan)), read[k]
-        rows.append(
-            {
-                "path": item.path,
-                "prompt": "" if item.prompt is None or safety.refusal(item.prompt) else item.prompt,
-                "judge": judge.name,
-                "judge_version": judge.version,
-                "value": None if math.isnan(value) else value,
-                "error": result if isinstance(result, str) else None,
-            }
-        )
-    return rows
-
-
-def _read(item: sources.Item) -> Image.Image | str:
-    """The picture of an item whose prompt is accepted, or why it is not judged."""
-    if item.error is not None or item.prompt is None:
-        return item.error or "no prompt"
-    if reason := safety.refusal(item.prompt):
-        return reason
-    if item.source is None:
-        return "no image"
-    try:
-        return decode(item.source)
-    except Unreadable as error:
-        return str(error)
-
-
-class _Table:
-    """A Parquet file that is written beside its place and moved there at the end, or not at all."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-        self._temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-        self._file: Any = None
-        self._writer: Any = None
-
-    def __enter__(self) -> _Table:
-        try:
-            if self._out.is_dir():
-                raise RunError(f"{self._out} is a folder; give the name of a Parquet file")
-            self._out.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._temporary.open("wb")
-        except OSError as error:
-            raise RunError(f"cannot write {self._out}: {error.strerror}") from error
-        self._writer = pq.ParquetWriter(self._file, SCHEMA)
-        return self
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        self._try(lambda: self._writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA)))
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        try:
-            if kind is None:
-                self._try(self._commit)
-        finally:
-            with contextlib.suppress(Exception):  # left open, the writer complains on stderr when it is collected
-                self._writer.close()
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
-
-    def _commit(self) -> None:
-        self._writer.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._temporary.replace(self._out)
-
-    def _try(self, action: Any) -> None:
-        try:
-            action()
-        except OSError as error:
-            raise RunError(f"cannot write {self._out}: {error.strerror or error}; nothing was left there") from error
+def _present(column: pa.ChunkedArray) -> int:
+    """The values that are not null."""
+    return int(pc.count(column).as_py())

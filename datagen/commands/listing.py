@@ -5,14 +5,11 @@ Nothing is imported for it: a judge is described by the first line of its file, 
 
 from __future__ import annotations
 
-import ast
 import string
 import tomllib
-from pathlib import Path
 
+from datagen.judges import JUDGES
 from datagen.recipe import PROMPTS, load, names
-
-JUDGES = Path(__file__).parents[1] / "judges"
 
 
 def recipes() -> list[tuple[str, str]]:
@@ -22,10 +19,8 @@ def recipes() -> list[tuple[str, str]]:
 
 
 def judges() -> list[tuple[str, str]]:
-    """The judges: every file of the folder that does not start with an underscore."""
-    files = [path for path in sorted(JUDGES.glob("*.py")) if not path.name.startswith("_")]
-    docstrings = [ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in files]
-    return [(path.stem, text.partition("\n")[0]) for path, text in zip(files, docstrings, strict=True)]
+    """The judges: the files of their folder, and what other packages announce."""
+    return JUDGES.described()
 
 
 def principles() -> list[tuple[str, str]]:

@@ -231,7 +231,7 @@ def _text(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]
         "generator": ", ".join(sorted(facts.generators)) or profile.model,
         "sampling": f"{profile.scheduler}, {profile.steps} steps, guidance {profile.guidance:g}, "
         f"{profile.width}×{profile.height}",
-        "judges": ", ".join(sorted(facts.judges)) or ", ".join(profile.judges),
+        "judges": ", ".join(sorted(facts.judges)) or ", ".join(judge.name for judge in profile.judges),
         "kept": f"pairs of probability {recipe.labels.min_probability:g} and more, "
         f"match {recipe.labels.min_match:g} and more",
         "dropped": ", ".join(f"{count} × {_cell(reason)}" for reason, count in drops.items()) or "none",

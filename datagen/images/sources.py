@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from datagen.images import decode
 FILE_COLUMNS = ("file", "file_name", "path")  # how tables name an image file, after the column that was asked for
 PAIR_COLUMNS = ("chosen", "rejected")
 CELL = 1 << 24  # characters of a prompt that are looked at; 100,000 are a row with an error, not a crash
+PARTS = ".parts"  # how a folder of scores that are not all there yet ends; nothing in it is an input
 ROWS = 32  # rows of Parquet read at a time; with 1,000 of them a data set of large images fills the memory
 
 
@@ -47,12 +49,27 @@ def open_input(path: Path, prompts: Path | None, image_column: str, prompt_colum
         if path.suffix.lower() != ".parquet":
             raise InputError(f"{path} is neither a folder of images nor a Parquet file")
         return _data_set([path], image_column, prompt_column)
-    images = sorted(p for p in path.rglob("*") if p.suffix.lower() in decode.SUFFIXES and p.is_file())
-    if images:
+    if images := _files(path, decode.SUFFIXES):
         return len(images), (_beside(path, image) for image in images)
-    if shards := sorted(p for p in path.rglob("*.parquet") if p.is_file()):
+    if shards := _files(path, (".parquet",)):
         return _data_set(shards, image_column, prompt_column)
     raise InputError(f"{path} holds no images ({', '.join(decode.SUFFIXES)}) and no Parquet files")
+
+
+def fingerprint(path: Path, prompts: Path | None) -> str:
+    """16 hex digits of the names, sizes and times of an input's files: while they are equal, so are its images."""
+    files = _files(path, (*decode.SUFFIXES, ".txt", ".parquet")) if path.is_dir() else [path]
+    sha = hashlib.sha256()
+    for file in [*files, *([] if prompts is None else [prompts])]:
+        facts = file.stat()
+        sha.update(os.fsencode(f"{file} {facts.st_size} {facts.st_mtime_ns}\n"))
+    return sha.hexdigest()[:16]
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of a folder with one of the suffixes, in order; what is only half there is left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(p for p in found if not any(parent.suffix == PARTS for parent in p.relative_to(folder).parents))
 
 
 def _beside(folder: Path, image: Path) -> Item:

@@ -1,18 +1,22 @@
 """Judges: what says how well a picture fits a text. The folder is the registry: one file a judge.
 
-Each file has `VERSION`, `ABSOLUTE`, `scale(choice)` and `load(choice)`. A judge may abstain (NaN); nobody guesses. A
-score depends on the picture and the text alone, never on the batch.
+Each file has a class `Judge` and, where the judge has options, a class `Options` that it is made with. A judge may
+abstain (NaN); nobody guesses. A score depends on the picture and the text alone, never on the batch.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Sequence
+import functools
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from datagen.errors import ModelError, nearest
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from datagen.errors import DatagenError, ModelError, nearest
+from datagen.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,61 +25,126 @@ if TYPE_CHECKING:
 
     Scores = NDArray[np.float64]
 
+JUDGES = Registry(__name__, "judge", ModelError, not_entries=("panel",), group="datagen.judges")
+# What a judge says of itself, by type, and what it means.
+FACTS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "name": (str, "the name that stands in its rows"),
+    "version": (str, "raised when its scores change"),
+    "scale": ((int, float), "log-odds of a label a unit of score, positive"),
+    "absolute": (bool, "whether a score is a share, 0…1, that can be compared with a limit"),
+}
 
-class JudgeChoice(Protocol):
-    """The part of a profile that decides which judges are loaded."""
 
-    @property
-    def clip_model(self) -> str:
-        """The word "embedded", an open_clip folder, or "architecture/pretrained"."""
+class Options(BaseModel):
+    """Base of a judge's own options, which recipes and `--set JUDGE.OPTION=VALUE` give; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Judge(Protocol):
-    """A loaded judge. `scale`: log-odds of a label a unit of score. `absolute`: the score is a share, 0…1."""
+    """A judge. Making one is cheap: it refuses what it can see is missing, and loads its model when first asked."""
 
-    name: str
-    version: str
-    scale: float
-    absolute: bool
+    @property
+    def name(self) -> str:
+        """The name that stands in its rows: the file's, or any for a module from elsewhere."""
+
+    @property
+    def version(self) -> str:
+        """Raised when scores change; names the weights where there are several."""
+
+    @property
+    def scale(self) -> float:
+        """Log-odds of a label a unit of score, positive."""
+
+    @property
+    def absolute(self) -> bool:
+        """Whether a score is a share, 0…1, that can be compared with a limit."""
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Scores:
-        """(N,) float64, one score for each picture and its text; NaN abstains. A picture given twice is read once."""
+        """(N,) floats, one score for each picture and its text; NaN abstains. A picture given twice is read once."""
 
 
-def names() -> list[str]:
-    """The judges that there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+def load(name: str, options: Mapping[str, Any]) -> Judge:
+    """The judge of a file of the folder, of an entry point or of a dotted module; made once a process.
+
+    ModelError if there is none of that name, if its file is incomplete, or for options that it does not have.
+    """
+    return _made(name, json.dumps(options, sort_keys=True, default=str))
 
 
-def module(name: str) -> ModuleType:
-    """The file of a judge, without its model; ModelError with the nearest name if there is none."""
-    if name not in names():
-        raise ModelError(f"no judge is called {name!r}; {nearest(name, names())}")
-    return importlib.import_module(f"{__name__}.{name}")
-
-
-def scale(name: str, choice: JudgeChoice) -> float:
-    """Log-odds a unit of a judge's score, without loading its model."""
-    return float(module(name).scale(choice))
-
-
-def is_absolute(name: str) -> bool:
-    """Whether a judge's score is a share, 0…1, that can be compared with a limit."""
-    return bool(module(name).ABSOLUTE)
-
-
-def load(name: str, choice: JudgeChoice) -> Judge:
-    """A judge ready to score; each is loaded once a process."""
-    judge: Judge = module(name).load(choice)
+@functools.lru_cache(maxsize=8)
+def _made(name: str, options: str) -> Judge:
+    try:
+        module = JUDGES.module(name)
+        judge: Judge = _make(name, module, json.loads(options))
+    except DatagenError:
+        raise
+    except Exception as error:  # whatever a file of somebody's raises when it is imported, or its judge is made
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ModelError(f"the judge {name} cannot be loaded: {reason}") from error
+    _refuse_incomplete(name, judge)
     return judge
 
 
-def distinct(images: Sequence[Image.Image]) -> tuple[list[Image.Image], list[int]]:
+def _make(name: str, module: ModuleType, given: Mapping[str, Any]) -> Any:
+    """A judge from its file, with its options if it has any."""
+    if not inspect.isclass(getattr(module, "Judge", None)):
+        raise ModelError(
+            f"{module.__name__} is not a judge: it has no class Judge; {nearest(name, JUDGES.names())}; "
+            "CONTRIBUTING.md shows one"
+        )
+    kind = getattr(module, "Options", None)
+    if kind is None:
+        if given:
+            raise ModelError(f"the judge {name} has no options, but {', '.join(sorted(given))} was given")
+        return module.Judge()
+    if not (inspect.isclass(kind) and issubclass(kind, Options)):
+        raise ModelError(f"the judge {name} is incomplete: its Options must be a class made from judges.Options")
+    try:
+        options = kind.model_validate(given)
+    except ValidationError as error:
+        raise ModelError(f"the judge {name}: {_explain(error, kind)}") from error
+    return module.Judge(options)
+
+
+def _explain(error: ValidationError, kind: type[Options]) -> str:
+    """The first problem with a judge's options in one line."""
+    first = error.errors(include_url=False)[0]
+    option, given = ".".join(str(part) for part in first["loc"]), repr(first["input"])[:60]
+    match first["type"]:
+        case "extra_forbidden":
+            return f"unknown option {option!r}: {nearest(option, kind.model_fields)}"
+        case "missing":
+            return f"option {option} is missing"
+        case _:
+            return f"option {option} is {given}: {first['msg'].replace('Input', 'it')}"
+
+
+def _refuse_incomplete(name: str, judge: Judge) -> None:
+    """ModelError for a judge that the stages could not work with."""
+    for fact, (kind, meaning) in FACTS.items():
+        value = inspect.getattr_static(judge, fact, None)  # a property is not computed: a version may read weights
+        if not (isinstance(value, kind) or hasattr(value, "__get__")):
+            problem = "has no" if value is None else f"has {value!r} as"
+            raise ModelError(f"the judge {name} is incomplete: it {problem} {fact} ({meaning})")
+    if not judge.scale > 0:
+        raise ModelError(f"the judge {name} is incomplete: it has {judge.scale!r} as scale ({FACTS['scale'][1]})")
+    if "." not in name and judge.name != name:
+        raise ModelError(f"the judge {name} calls itself {judge.name!r}: give it the name of its file")
+    try:
+        inspect.signature(judge.score).bind((), ())
+    except (AttributeError, TypeError) as error:
+        raise ModelError(f"the judge {name} is incomplete: it has no score(images, prompts)") from error
+
+
+def distinct(images: Iterable[Image.Image]) -> tuple[list[Image.Image], list[int]]:
     """The pictures without repetitions of the same object, and for each given one its place among them."""
     places: dict[int, int] = {}
     unique: list[Image.Image] = []
+    order = []
     for image in images:
         if id(image) not in places:
             places[id(image)] = len(unique)
             unique.append(image)
-    return unique, [places[id(image)] for image in images]
+        order.append(places[id(image)])
+    return unique, order

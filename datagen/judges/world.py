@@ -5,7 +5,6 @@ It abstains on texts that state nothing about the world. Of pictures that are no
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,23 +13,14 @@ from datagen import judges
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = "1"
-ABSOLUTE = True
-SCALE = 20.0  # the reader is nearly always right: one attribute of eight (m = 1/8 each way) is log-odds 2.5 and more
 
-
-def scale(choice: judges.JudgeChoice) -> float:
-    """Log-odds a unit of score."""
-    return SCALE
-
-
-class World:
-    """Reads each picture once, whatever the number of texts."""
+class Judge:
+    """Reads each picture once, whatever the number of texts; it needs no weights."""
 
     name = "world"
-    version = VERSION
-    scale = SCALE
-    absolute = ABSOLUTE
+    version = "1"
+    scale = 20.0  # it is nearly always right: one attribute of eight (m = 1/8 each way) is log-odds 2.5 and more
+    absolute = True
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> judges.Scores:
         """(N,) float64 in 0…1: stated attributes shown / stated attributes; NaN where the text states none."""
@@ -45,13 +35,3 @@ class World:
             for place, prompt in zip(places, prompts, strict=True)
         ]
         return np.array(shares, dtype=np.float64)
-
-
-@functools.lru_cache(maxsize=1)
-def _judge() -> World:
-    return World()
-
-
-def load(choice: judges.JudgeChoice) -> World:
-    """The reader needs no weights."""
-    return _judge()

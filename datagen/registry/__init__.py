@@ -1,6 +1,7 @@
 """A folder as a table of what there is to choose from: one file an entry, under the file's name.
 
-Nothing is imported to list it, and only the chosen entry is imported. A dotted name is a module from elsewhere.
+Nothing is imported to list it, and only the chosen entry is imported. A module from elsewhere is chosen by its dotted
+name, or by the name under which its package announces it as an entry point; files of the folder come first.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import importlib.metadata
 import importlib.util
 import pkgutil
 from pathlib import Path
@@ -24,9 +26,14 @@ class Registry:
     kind: str
     error: type[UserError]
     not_entries: tuple[str, ...] = ()  # files of the folder that are not entries
+    group: str = ""  # of entry points that announce modules from elsewhere
 
     def names(self) -> list[str]:
-        """The entries that there are; packages and files that begin with an underscore are none."""
+        """The entries that there are, those of other packages among them."""
+        return sorted({*self._files(), *self._announced()})
+
+    def _files(self) -> list[str]:
+        """The entries of the folder; packages and files that begin with an underscore are none."""
         found = pkgutil.iter_modules([str(self._folder())])
         return sorted(
             entry.name
@@ -35,8 +42,10 @@ class Registry:
         )
 
     def described(self) -> list[tuple[str, str]]:
-        """(name, first line of the file's docstring) of each entry."""
-        return [(name, _first_line(self._folder() / f"{name}.py")) for name in self.names()]
+        """(name, first line of the file's docstring) of each entry; of one from elsewhere, its module."""
+        described = {name: f"the module {module}" for name, module in self._announced().items()}
+        described |= {name: _first_line(self._folder() / f"{name}.py") for name in self._files()}
+        return sorted(described.items())
 
     def check(self, name: str) -> None:
         """Raise `error` with the nearest name if there is no such entry. Nothing is imported."""
@@ -49,7 +58,15 @@ class Registry:
     def module(self, name: str) -> ModuleType:
         """The file of an entry; `error` with the nearest name if there is none."""
         self.check(name)
-        return importlib.import_module(name if "." in name else f"{self.package}.{name}")
+        if name in self._files():
+            return importlib.import_module(f"{self.package}.{name}")
+        return importlib.import_module(self._announced().get(name, name))
+
+    def _announced(self) -> dict[str, str]:
+        """Entry point → module."""
+        if not self.group:
+            return {}
+        return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=self.group)}
 
     def _folder(self) -> Path:
         spec = importlib.util.find_spec(self.package)

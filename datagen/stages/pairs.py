@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator
 
-from datagen import judges
+from datagen.judges import Judge, panel
 from datagen.labels import aggregate
 from datagen.records import Image, Pair, Picture, Principle, Prompt, Score, Written, content_id
 from datagen.stages import Context, Shard, Stage
@@ -69,7 +69,7 @@ def _best_and_worst(
 
     def lean(image: Image) -> float | None:
         leans = {name: aggregate.lean(values) for name, values in scored[image.image_id].items()}
-        spoken = [judges.scale(name, context.profile) * value for name, value in leans.items() if value is not None]
+        spoken = [_judge(context, name).scale * value for name, value in leans.items() if value is not None]
         return math.fsum(spoken) if spoken else None
 
     leans = [(value, -image.index, image) for image in made if (value := lean(image)) is not None]
@@ -94,7 +94,7 @@ def _decide(
         return "identical images"
     for_chosen, for_rejected = scored[chosen.image_id], scored[rejected.image_id]
     margins = [
-        (judges.scale(name, context.profile), aggregate.margin(for_chosen[name], for_rejected[name]))
+        (_judge(context, name).scale, aggregate.margin(for_chosen[name], for_rejected[name]))
         for name in sorted(for_chosen.keys() & for_rejected.keys())
     ]
     label = aggregate.label(margins)
@@ -105,7 +105,8 @@ def _decide(
         return "low probability"
     # Each image must show what its own wording asked for; the candidates of `rank` have the context prompt alone.
     axes = ("match", "match") if context.recipe.pairing == "rank" else ("aligned", "violating")
-    if min(_shares(for_chosen, axes[0]) + _shares(for_rejected, axes[1]), default=1.0) < limits.min_match:
+    shares = _shares(context, for_chosen, axes[0]) + _shares(context, for_rejected, axes[1])
+    if min(shares, default=1.0) < limits.min_match:
         return "low match"
     return Pair(
         pair_id=content_id(prompt.prompt_id, chosen.image_id, rejected.image_id),
@@ -143,10 +144,15 @@ def _decide(
     )
 
 
-def _shares(scored: Scored, axis: str) -> list[float]:
+def _shares(context: Context, scored: Scored, axis: str) -> list[float]:
     """How far an image shows what a text states, by the judges for which a score is a share of it."""
-    absolute = [values.get(axis) for name, values in scored.items() if judges.is_absolute(name)]
+    absolute = [values.get(axis) for name, values in scored.items() if _judge(context, name).absolute]
     return [value for value in absolute if value is not None]
+
+
+def _judge(context: Context, name: str) -> Judge:
+    """The judge of a score, to ask what its scores mean; that loads no model."""
+    return next(judge for judge in panel.load(context.profile.judges) if judge.name == name)
 
 
 STAGE = Stage("pairs", Pair, run)

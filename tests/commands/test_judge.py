@@ -3,7 +3,10 @@
 import csv
 import gc
 import io
+import os
 import random
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,12 +18,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from datagen import cli, judges
+from datagen import cli, judges, records, store
 from datagen.commands import judge as judging
 from datagen.errors import InputError, ModelError, RunError
+from datagen.judges import panel
+from datagen.recipe import JudgeChoice
 from datagen.world import captions, grammar, render
 
-TEXTS = ("a chef", "a wizard in the park")
+ROOT = Path(__file__).parents[2]
+WORLD = [JudgeChoice(name="world")]
 
 
 class Shy:
@@ -42,7 +48,7 @@ class Shy:
 @pytest.fixture
 def shy(monkeypatch: pytest.MonkeyPatch) -> Shy:
     it = Shy()
-    monkeypatch.setattr(judges, "load", lambda name, choice: it)
+    monkeypatch.setattr(judges, "load", lambda name, options: it)
     return it
 
 
@@ -59,7 +65,7 @@ def put(folder: Path, name: str, prompt: str | None, image: bytes | None = None)
 
 def rows(path: Path) -> list[dict[str, Any]]:
     table = pq.read_table(path)
-    assert table.schema.equals(judging.SCHEMA)
+    assert table.schema.equals(records.schema(judging.Judged))
     found: list[dict[str, Any]] = table.to_pylist()
     return found
 
@@ -72,7 +78,7 @@ def test_the_caption_of_a_picture_scores_above_another_s_by_both_judges(tmp_path
         for kind, text in (("right", texts[k]), ("wrong", texts[k - 1])):
             put(tmp_path / "d", f"{k}-{kind}", text)
             render.render(scene).save(tmp_path / "d" / f"{k}-{kind}.png")
-    summary = judging.judge_path(tmp_path / "d", ["clip", "world"], tmp_path / "x.parquet")
+    summary = judging.judge_path(tmp_path / "d", judging.choose(["clip,world"], []), tmp_path / "x.parquet")
     assert summary == judging.Summary(images=12, scored=24, errors=0)
     values = {(row["path"], row["judge"]): row["value"] for row in rows(tmp_path / "x.parquet")}
     for k in range(6):
@@ -83,7 +89,7 @@ def test_the_caption_of_a_picture_scores_above_another_s_by_both_judges(tmp_path
 
 def test_a_judge_that_abstains_leaves_null_and_no_error(shy: Shy, tmp_path: Path) -> None:
     put(put(tmp_path / "d", "a", "four"), "b", "three")
-    summary = judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet")
+    summary = judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet")
     assert summary == judging.Summary(images=2, scored=1, errors=0)
     assert [(row["value"], row["error"], row["judge_version"]) for row in rows(tmp_path / "x.parquet")] == [
         (4.0, None, "9"),
@@ -92,15 +98,18 @@ def test_a_judge_that_abstains_leaves_null_and_no_error(shy: Shy, tmp_path: Path
 
 
 def test_it_streams_and_tells_how_far_it_is_and_a_judge_named_twice_is_one(shy: Shy, tmp_path: Path) -> None:
-    count = judging.CHUNK + 3
+    count = panel.CHUNK + 3
     for k in range(count):
         put(tmp_path / "d", f"{k:03}", "four")
     told: list[tuple[str, int, int]] = []
     judging.judge_path(
-        tmp_path / "d", ["world", "world"], tmp_path / "x.parquet", progress=lambda *at: told.append(at)
+        tmp_path / "d",
+        judging.choose(["world", "world"], []),
+        tmp_path / "x.parquet",
+        progress=lambda *at: told.append(at),
     )
-    assert shy.asked == [judging.CHUNK, 3]
-    assert told == [("judge", judging.CHUNK, count), ("judge", count, count)]
+    assert shy.asked == [panel.CHUNK, 3]
+    assert told == [("judge", panel.CHUNK, count), ("judge", count, count)]
     assert [row["path"] for row in rows(tmp_path / "x.parquet")] == [f"{k:03}.png" for k in range(count)]
 
 
@@ -135,7 +144,7 @@ def test_what_is_wrong_with_one_image_is_its_row_and_harms_nobody_else(what: str
     make, prompt, error = CONTENT[what]
     folder = put(put(tmp_path / "d", "a", "four"), "z", "sixsix")
     put(folder, "bad", prompt, make() if make else None)
-    summary = judging.judge_path(folder, ["world"], tmp_path / "x.parquet")
+    summary = judging.judge_path(folder, WORLD, tmp_path / "x.parquet")
     assert summary == judging.Summary(images=3, scored=2, errors=1)
     first, bad, last = rows(tmp_path / "x.parquet")
     assert (first["value"], last["value"]) == (4.0, 6.0)
@@ -146,14 +155,14 @@ def test_what_is_wrong_with_one_image_is_its_row_and_harms_nobody_else(what: str
 
 def test_a_folder_of_nothing_but_failures_is_judged_all_the_same(tmp_path: Path) -> None:
     put(put(tmp_path / "d", "a", None), "b", "four", b"no image")
-    assert judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet").errors == 2
+    assert judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet").errors == 2
 
 
 def test_a_csv_that_names_files_that_are_not_there_is_a_row_each(shy: Shy, tmp_path: Path) -> None:
     put(tmp_path / "d", "a", None)
     with (tmp_path / "p.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file", "prompt"), ("a.png", "four"), ("gone.png", "four"), ("", "four")])
-    summary = judging.judge_path(tmp_path / "d", ["world"], tmp_path / "x.parquet", prompts=tmp_path / "p.csv")
+    summary = judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet", prompts=tmp_path / "p.csv")
     assert summary == judging.Summary(images=3, scored=1, errors=2)
     errors = [row["error"] for row in rows(tmp_path / "x.parquet")]
     assert errors == [None, "there is no such file", "no image: the cell is empty"]
@@ -164,7 +173,7 @@ def test_a_set_of_pairs_is_judged_image_by_image(shy: Shy, tmp_path: Path) -> No
     cell = {"bytes": (tmp_path / "d" / "a.png").read_bytes(), "path": "a.png"}
     table = pa.table({"chosen": [cell], "rejected": [{"bytes": b"cut", "path": "b.png"}], "prompt": ["four"]})
     pq.write_table(table, tmp_path / "pairs.parquet")
-    judging.judge_path(tmp_path / "pairs.parquet", ["world"], tmp_path / "x.parquet")
+    judging.judge_path(tmp_path / "pairs.parquet", WORLD, tmp_path / "x.parquet")
     good, bad = rows(tmp_path / "x.parquet")
     assert (good["path"], good["value"]) == ("pairs.parquet#0/chosen", 4.0)
     assert bad["path"] == "pairs.parquet#0/rejected" and "cannot be decoded" in bad["error"]
@@ -172,14 +181,14 @@ def test_a_set_of_pairs_is_judged_image_by_image(shy: Shy, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), RuntimeError("boom"), OSError(28, "No space left on device")])
 def test_what_stops_half_way_leaves_what_was_there_before(stop: BaseException, shy: Shy, tmp_path: Path) -> None:
-    for k in range(judging.CHUNK + 1):
+    for k in range(panel.CHUNK + 1):
         put(tmp_path / "d", f"{k}", "four")
     out = tmp_path / "scores" / "x.parquet"
     out.parent.mkdir()
     out.write_text("before")
     shy.fails = stop
     with pytest.raises(type(stop)):
-        judging.judge_path(tmp_path / "d", ["world"], out)
+        judging.judge_path(tmp_path / "d", WORLD, out)
     assert out.read_text() == "before"
     assert list(out.parent.iterdir()) == [out]
 
@@ -189,10 +198,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(shy: Shy, tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     put(tmp_path / "d", "a", "four")
-    monkeypatch.setattr(judging.os, "fsync", full)
+    monkeypatch.setattr(store.os, "fsync", full)
     out = tmp_path / "scores" / "x.parquet"
-    with pytest.raises(RunError, match="cannot write .*: No space left on device; nothing was left there"):
-        judging.judge_path(tmp_path / "d", ["world"], out)
+    with pytest.raises(RunError, match="disk full while writing .*: free some space and rerun"):
+        judging.judge_path(tmp_path / "d", WORLD, out)
     assert list(out.parent.iterdir()) == []
 
 
@@ -211,7 +220,7 @@ def test_the_images_or_the_prompts_are_never_overwritten_with_their_scores(shy: 
         (tmp_path / "d", listed, listed),
     ):
         with pytest.raises(RunError, match="is what is judged; give another name"):
-            judging.judge_path(path, ["world"], out, prompts=prompts)
+            judging.judge_path(path, WORLD, out, prompts=prompts)
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -222,11 +231,11 @@ def test_errors_are_raised_before_a_model_is_loaded(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(judges, "load", load)
     out = tmp_path / "x.parquet"
     with pytest.raises(ModelError, match="no judge was named; known: clip, world"):
-        judging.judge_path(tmp_path, [], out)
+        judging.choose([], [])
     with pytest.raises(ModelError, match="did you mean 'world'"):
-        judging.judge_path(tmp_path, ["clip", "wrold"], out)
+        judging.choose(["clip", "wrold"], [])
     with pytest.raises(InputError, match="holds no images"):
-        judging.judge_path(tmp_path, ["clip"], out)
+        judging.judge_path(tmp_path, judging.choose(["clip"], []), out)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -260,7 +269,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "unknown column": (["data.parquet", "--image-column", "imag"], "no column 'imag'; did you mean 'image'"),
     "unknown prompt column": (["data.parquet", "--prompt-column", "text"], "no column 'text'; known: image, prompt"),
     "unknown CLIP": (["d", "--judges", "clip", "--clip-model", "ViT-L-14/opnai"], "no CLIP model is called"),
-    "no CLIP folder": (["d", "--judges", "clip", "--clip-model", "./empty"], "empty is no open_clip folder"),
+    "no CLIP folder": (["d", "--judges", "clip", "--clip-model", "./empty"], "empty is not an open_clip folder"),
     "no prompts": (["d", "--prompts", "gone.csv"], "cannot read gone.csv as CSV"),
     "prompts for a file": (["data.parquet", "--prompts", "p.csv"], "--prompts names prompts for a folder"),
     "prompts without files": (["d", "--prompts", "p.csv"], "p.csv has no column 'image' with the files"),
@@ -312,3 +321,151 @@ def test_damage_that_shows_half_way_is_one_line_and_nothing_is_written(
     assert error.startswith("error: ") and "is damaged after row" in error
     assert all(line.startswith("judge: ") for line in progress)
     assert [path.name for path in tmp_path.iterdir()] == ["d.parquet"]
+
+
+def test_judges_given_twice_are_merged_and_options_are_typed_by_their_judge() -> None:
+    chosen = judging.choose(["clip, world", "world"], ["clip.model=ViT-L-14/openai"])
+    assert chosen == [JudgeChoice(name="clip", options={"model": "ViT-L-14/openai"}), JudgeChoice(name="world")]
+    assert judging.choose(["clip"], [], clip_model="x") == judging.choose(["clip"], ["clip.model=x"])
+    assert judging.choose(["world"], [], clip_model="x") == WORLD
+
+
+SETTINGS: dict[str, tuple[str, str]] = {
+    "unknown option": ("clip.modle=x", "the judge clip: unknown option 'modle': did you mean 'model'"),
+    "of another type": ("clip.model=3", "the judge clip: option model is 3: it should be a valid string"),
+    "no judge": ("model=x", "give JUDGE.OPTION=VALUE for one of --judges: clip"),
+    "another judge": ("world.model=x", "give JUDGE.OPTION=VALUE for one of --judges: clip"),
+    "no value": ("clip.model", "give key=value, for example --set clip.model=ViT-L-14/openai"),
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_an_option_that_cannot_be_used_is_one_line(
+    what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path / "d", "a", "a chef")
+    setting, line = SETTINGS[what]
+    out = tmp_path / "x.parquet"
+    assert call(monkeypatch, tmp_path / "d", "--judges", "clip", "--set", setting, "--out", out) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and line in error
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_the_older_name_of_clip_s_option_still_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip_folder: Path
+) -> None:
+    put(tmp_path / "d", "a", "a chef")
+    for option, out in ((("--clip-model", clip_folder), "x"), (("--set", f"clip.model={clip_folder}"), "y")):
+        assert call(monkeypatch, tmp_path / "d", "--judges", "clip", *option, "--out", tmp_path / out) == 0
+    assert rows(tmp_path / "x") == rows(tmp_path / "y")
+    assert rows(tmp_path / "x")[0]["judge_version"].startswith("1:clip@")
+
+
+# A judge from elsewhere that writes down what it was asked, and kills its process at the call that a file names.
+MORTAL = '''
+"""Mortal."""
+
+import os
+import signal
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+class Judge:
+    name, version, scale, absolute = "mortal", "1", 1.0, False
+
+    def score(self, images, prompts):
+        with (HERE / "asked").open("a") as file:
+            file.writelines(f"{prompt}\\n" for prompt in prompts)
+        calls = HERE / "calls"
+        left = int(calls.read_text()) - 1
+        calls.write_text(str(left))
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [float(prompt) for prompt in prompts]
+'''
+
+
+def test_after_kill_9_it_goes_on_and_judges_at_most_one_shard_again(tmp_path: Path) -> None:
+    (tmp_path / "mortal").mkdir()
+    (tmp_path / "mortal" / "__init__.py").touch()
+    (tmp_path / "mortal" / "judge.py").write_text(MORTAL)
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    total = 3 * judging.SHARD + 40
+    table = pa.table({"image": [picture.getvalue()] * total, "prompt": [str(k) for k in range(total)]})
+    pq.write_table(table, tmp_path / "d.parquet")
+
+    def judge(out: str, calls: int) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "mortal" / "calls").write_text(str(calls))
+        command = [sys.executable, "-m", "datagen", "judge", "d.parquet", "--judges", "mortal.judge", "--out", out]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    assert judge("whole", 10_000).returncode == 0
+    asked = tmp_path / "mortal" / "asked"
+    asked.unlink()
+    a_shard = judging.SHARD // panel.CHUNK
+    for calls in (a_shard + 3, 2, a_shard + 1):
+        assert judge("x", calls).returncode == -signal.SIGKILL
+        assert not (tmp_path / "x").exists()
+    done = judge("x", 10_000)
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * judging.SHARD} of {total} images were judged before" in done.stderr
+    assert done.stdout == f"{total} images, {total} scored, 0 errors: x\n"
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not (tmp_path / "x.parts").exists()
+    assert len(asked.read_text().splitlines()) <= total + 3 * judging.SHARD
+    assert set(asked.read_text().splitlines()) == {str(k) for k in range(total)}
+
+
+@pytest.fixture
+def interrupted(shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A call that was interrupted after its first shard; the file that it was to write."""
+    monkeypatch.setattr(judging, "SHARD", panel.CHUNK)
+    for k in range(panel.CHUNK + 1):
+        put(tmp_path / "d", f"{k:03}", "four")
+    shy.fails = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        judging.judge_path(tmp_path / "d", WORLD, tmp_path / "d" / "x.parquet")
+    shy.fails = None
+    return tmp_path / "d" / "x.parquet"
+
+
+def test_what_was_finished_when_it_was_interrupted_is_not_judged_again(shy: Shy, interrupted: Path) -> None:
+    shy.asked.clear()
+    summary = judging.judge_path(interrupted.parent, WORLD, interrupted)
+    assert summary == judging.Summary(images=panel.CHUNK + 1, scored=panel.CHUNK + 1, errors=0)
+    assert shy.asked == [1]
+    assert [path.name for path in interrupted.parent.iterdir() if path.suffix not in (".png", ".txt")] == ["x.parquet"]
+
+
+@pytest.mark.parametrize("change", ["a prompt", "an image", "a column"])
+def test_what_was_finished_of_other_input_is_not_taken_for_this_one_s(change: str, interrupted: Path) -> None:
+    folder, column = interrupted.parent, "caption" if change == "a column" else "prompt"
+    if change == "a prompt":
+        (folder / "000.txt").write_text("sixsix")
+    if change == "an image":
+        put(folder, "new", "four")
+    with pytest.raises(RunError, match=r"x.parquet.parts was begun with other settings .*choose another --out"):
+        judging.judge_path(folder, WORLD, interrupted, prompt_column=column)
+    assert not interrupted.exists()
+
+
+def test_two_calls_do_not_write_the_same_file(interrupted: Path) -> None:
+    parts = store.Run(interrupted.with_name("x.parquet.parts"))
+    with store.hold(parts, parts.settings() or {}):
+        with pytest.raises(RunError, match="is in use by process"):
+            judging.judge_path(interrupted.parent, WORLD, interrupted)
+        assert parts.shard("scores", 0).exists()
+
+
+def test_a_folder_of_parquet_with_half_done_scores_in_it_is_judged_without_them(shy: Shy, tmp_path: Path) -> None:
+    put(tmp_path / "i", "a", None)
+    (tmp_path / "d" / "x.parquet.parts" / "tables").mkdir(parents=True)
+    image = (tmp_path / "i" / "a.png").read_bytes()
+    for name in ("a.parquet", "x.parquet.parts/tables/b.parquet"):
+        pq.write_table(pa.table({"image": [image], "prompt": ["four"]}), tmp_path / "d" / name)
+    assert judging.judge_path(tmp_path / "d", WORLD, tmp_path / "y.parquet").images == 1

@@ -2,7 +2,6 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,18 @@ from PIL import Image
 
 from datagen import judges
 from datagen.errors import ModelError
-from datagen.judges import clip
+from datagen.judges.backbones import open_clip as open_clip_backbone
 from datagen.world import captions, grammar, render
 
 
-def choice(model: object) -> Any:
-    return SimpleNamespace(clip_model=str(model))
+def choice(model: object) -> dict[str, str]:
+    return {"model": str(model)}
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     yield
-    clip._load.cache_clear()
+    judges._made.cache_clear()
 
 
 @pytest.fixture
@@ -55,12 +54,15 @@ def test_equals_stock_open_clip(judge: Any, clip_folder: Path) -> None:
 
 
 def test_a_score_does_not_depend_on_its_company(judge: Any, clip_folder: Path) -> None:
-    pictures, texts = noise(clip.BATCH + 3), [f"a ball number {k}" for k in range(clip.BATCH + 3)]
+    pictures, texts = (
+        noise(open_clip_backbone.BATCH + 3),
+        [f"a ball number {k}" for k in range(open_clip_backbone.BATCH + 3)],
+    )
     together = judge.score(pictures, texts).tolist()
-    clip._load.cache_clear()
+    judges._made.cache_clear()
     other = judges.load("clip", choice(clip_folder))
     backwards = other.score(pictures[::-1], texts[::-1]).tolist()[::-1]
-    clip._load.cache_clear()
+    judges._made.cache_clear()
     last = judges.load("clip", choice(clip_folder))
     alone = [last.score([one], [text])[0] for one, text in zip(pictures[-5:], texts[-5:], strict=True)]
     assert together == backwards
@@ -72,9 +74,9 @@ def test_pictures_are_embedded_once_a_call_and_texts_once_a_process(
 ) -> None:
     seen: list[str] = []
     for name in ("encode_image", "encode_text"):
-        original = getattr(judge._model, name)
+        original = getattr(judge._clip._model, name)
         monkeypatch.setattr(
-            judge._model, name, lambda x, original=original, name=name: (seen.append(name), original(x))[1]
+            judge._clip._model, name, lambda x, original=original, name=name: (seen.append(name), original(x))[1]
         )
     one, other = noise(2)
     judge.score([one, other] * 3, TEXTS)
@@ -83,11 +85,11 @@ def test_pictures_are_embedded_once_a_call_and_texts_once_a_process(
 
 
 def test_what_is_remembered_of_texts_is_bounded(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clip, "_REMEMBERED", 3)
+    monkeypatch.setattr(open_clip_backbone, "_REMEMBERED", 3)
     (picture,) = noise(1)
     first = judge.score([picture] * 2, ["a", "b"])
     judge.score([picture] * 2, ["c", "d"])
-    assert set(judge._texts) == {"c", "d"}
+    assert set(judge._clip._texts) == {"c", "d"}
     assert judge.score([picture] * 2, ["a", "b"]).tolist() == first.tolist()
 
 
@@ -115,7 +117,7 @@ def test_the_embedded_model_prefers_the_caption_of_the_picture() -> None:
 def test_the_version_follows_the_weights_not_their_place(judge: Any, clip_folder: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
     assert judges.load("clip", choice(copied)).version == judge.version
-    clip._load.cache_clear()
+    judges._made.cache_clear()
     weights = copied / "open_clip_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
@@ -127,9 +129,9 @@ def test_a_model_is_loaded_once_a_process_and_a_real_one_is_sharper_than_the_emb
     judge: Any, clip_folder: Path
 ) -> None:
     assert judges.load("clip", choice(clip_folder)) is judge
-    assert judge.scale == judges.scale("clip", choice(clip_folder)) == 100.0
-    assert judges.scale("clip", choice("embedded")) == 20.0
-    assert not judges.is_absolute("clip")
+    assert judge.scale == 100.0
+    assert judges.load("clip", choice("embedded")).scale == judges.load("clip", {}).scale == 20.0
+    assert not judge.absolute
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -150,7 +152,7 @@ def test_a_damaged_model_is_told_in_one_line(clip_folder: Path, tmp_path: Path, 
     folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
     harm(folder)
     with pytest.raises(ModelError, match=message) as caught:
-        judges.load("clip", choice(folder))
+        judges.load("clip", choice(folder)).score(noise(1), ["a chef"])
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
@@ -165,7 +167,7 @@ def test_a_model_that_cannot_be_downloaded_is_told_in_one_line(monkeypatch: pyte
 
     monkeypatch.setattr(open_clip.factory, "download_pretrained", fail)
     with pytest.raises(ModelError, match="the CLIP model ViT-B-32/laion2b_s34b_b79k does not load: .*no network"):
-        judges.load("clip", choice("ViT-B-32/laion2b_s34b_b79k"))
+        judges.load("clip", choice("ViT-B-32/laion2b_s34b_b79k")).score(noise(1), ["a chef"])
 
 
 @pytest.mark.parametrize(
@@ -182,5 +184,5 @@ def test_weights_get_the_activation_that_they_were_trained_with(
 
     monkeypatch.setattr(open_clip, "create_model_and_transforms", create)
     with pytest.raises(ModelError, match="enough"):
-        judges.load("clip", choice(model))
+        judges.load("clip", choice(model)).score(noise(1), ["a chef"])
     assert asked == [quick]

@@ -320,7 +320,7 @@ def test_a_directory_of_another_recipe_is_refused(switches: Path, recipe_file: P
     build.run(load(str(recipe_file), []), "embedded", tmp_path / "out")
     other = load(str(recipe_file), ["prompts.count=21", "profiles.embedded.guidance=5"])
     with pytest.raises(
-        RunError, match=r"another recipe \(profile.guidance 3.0 → 5.0, prompts.count 22 → 21\): choose"
+        RunError, match=r"other settings \(profile.guidance 3.0 → 5.0, prompts.count 22 → 21\): choose"
     ):
         build.run(other, "embedded", tmp_path / "out")
 

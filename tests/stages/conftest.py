@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datagen.recipe import Images, Labels, Profile, Recipe
+from datagen.recipe import Images, JudgeChoice, Labels, Profile, Recipe
 from datagen.records import Principle, Prompt
 from datagen.stages import Context
 
@@ -21,7 +21,7 @@ PROFILE = Profile(
     guidance=4.0,
     width=64,
     height=64,
-    judges=("world", "clip"),
+    judges=(JudgeChoice(name="world"), JudgeChoice(name="clip")),
 )
 PRINCIPLE = Principle(
     "pixel",

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image as Pillow
 
 from datagen import judges
+from datagen.judges import panel as judge_panel
+from datagen.recipe import JudgeChoice
 from datagen.records import Image, Prompt
 from datagen.stages import Context, Shard, scores
 
@@ -37,7 +39,7 @@ class Ruler:
 @pytest.fixture
 def panel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Ruler]:
     panel = {"world": Ruler("world", unknown="plain"), "clip": Ruler("clip")}
-    monkeypatch.setattr(judges, "load", lambda name, choice: panel[name])
+    monkeypatch.setattr(judges, "load", lambda name, options: panel[name])
     return panel
 
 
@@ -103,13 +105,13 @@ def test_images_are_decoded_once_and_each_judge_is_asked_once_a_chunk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decoded: list[bytes | Path] = []
-    decode = scores.decode
-    monkeypatch.setattr(scores, "decode", lambda source: (decoded.append(source), decode(source))[1])
-    shard = Shard({Prompt: [make_prompt()], Image: [image(k) for k in range(scores.CHUNK + 5)]})
+    decode = judge_panel.decode
+    monkeypatch.setattr(judge_panel, "decode", lambda source: (decoded.append(source), decode(source))[1])
+    shard = Shard({Prompt: [make_prompt()], Image: [image(k) for k in range(judge_panel.CHUNK + 5)]})
     rows = scores.run(make_context(), shard).rows
-    assert len(rows) == 6 * (scores.CHUNK + 5)
-    assert len(decoded) == scores.CHUNK + 5
-    assert panel["world"].calls == panel["clip"].calls == [scores.CHUNK, 5]
+    assert len(rows) == 6 * (judge_panel.CHUNK + 5)
+    assert len(decoded) == judge_panel.CHUNK + 5
+    assert panel["world"].calls == panel["clip"].calls == [judge_panel.CHUNK, 5]
 
 
 def test_a_shard_of_nothing_but_failed_images_and_an_empty_one(
@@ -125,6 +127,6 @@ def test_an_unknown_judge_is_told_before_anything_is_read(make_context: Callable
     from datagen.errors import ModelError
 
     context = make_context()
-    profile: Any = SimpleNamespace(judges=("clop",), clip_model="embedded")
+    profile: Any = SimpleNamespace(judges=(JudgeChoice(name="clop"),))
     with pytest.raises(ModelError, match="did you mean 'clip'"):
         scores.run(Context(context.recipe, profile), Shard({Image: [image()]}))

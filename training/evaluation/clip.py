@@ -1,22 +1,16 @@
-"""CLIP through open_clip: embeddings of pictures and texts, of the embedded model or of any that open_clip loads.
-
-fp32, in evaluation mode, with the model's own preprocessing. Whatever cannot be loaded is a TrainingError.
-"""
+"""CLIP in evaluation: embeddings of pictures and texts, each made once, with the model's own preprocessing."""
 
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from training.config import EMBEDDED, resolve_model
-from training.errors import TrainingError
+from training.models import clip
 
 
 class Clip:
@@ -67,40 +61,6 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=3)
 def load(model: str, device: str) -> Clip:
-    """'embedded', an open_clip folder, 'ARCHITECTURE/PRETRAINED' or 'hf-hub:ORGANISATION/NAME'."""
-    import open_clip
-
-    name, tag, label = _resolve(model)
-    # OpenAI's weights were trained with QuickGELU, which the plain names (ViT-L-14) do not have.
-    quick = bool(tag and (open_clip.get_pretrained_cfg(name, tag) or {}).get("quick_gelu"))
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="QuickGELU mismatch")
-            network, _, preprocess = open_clip.create_model_and_transforms(
-                name, pretrained=tag, device=device, force_quick_gelu=quick
-            )
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # the loaders and the hub client raise many kinds
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"the CLIP model {model!r} does not load: {first[:200]}") from error
-    return Clip(label, network.eval(), preprocess, tokenizer)
-
-
-def _resolve(model: str) -> tuple[str, str | None, str]:
-    """open_clip's name, its pretrained tag, and what figures call the model."""
-    if model == EMBEDDED:
-        folder = Path(resolve_model(EMBEDDED)).parent / "clip"
-        return f"local-dir:{folder}", None, EMBEDDED
-    if Path(model).is_dir():
-        return f"local-dir:{model}", None, Path(model).resolve().name
-    if model.startswith("hf-hub:"):
-        return model, None, model.rpartition("/")[2]
-    name, _, tag = model.partition("/")
-    import open_clip
-
-    if (name, tag) not in open_clip.list_pretrained():
-        raise TrainingError(
-            f"no CLIP model {model!r}: give 'embedded', an open_clip folder, hf-hub:ORGANISATION/NAME, or "
-            "ARCHITECTURE/PRETRAINED such as ViT-L-14/openai"
-        )
-    return name, tag, name
+    """A model by any of the names that `training.models.clip` knows; TrainingError for what cannot be loaded."""
+    loaded = clip.load(model, device)
+    return Clip(loaded.name, loaded.model, loaded.preprocess, loaded.tokenizer)

@@ -6,18 +6,18 @@ the VAE's decoder and the U-Net to what is trained.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.config import EMBEDDED, Config, resolve_model
+from training.config import EMBEDDED, Config
 from training.data import Pairs
 from training.errors import TrainingError
 from training.loop.batches import Draw
 from training.losses import Similarities
+from training.models import clip
 from training.models.diffusion import StableDiffusion, clean_scale
 
 
@@ -25,8 +25,11 @@ class Similarity:
     """Similarities of the predicted clean chosen images of a batch to the descriptions of both images of each pair."""
 
     def __init__(self, model: StableDiffusion, pairs: Pairs, settings: Config) -> None:
+        from open_clip import get_model_preprocess_cfg
+
         self.model = model
-        self.clip, tokenizer, cfg = load_clip(settings, model.unet.device)
+        loaded = _load(settings, model.unet.device)
+        self.clip, cfg = loaded.model, get_model_preprocess_cfg(loaded.model)
         self.side = cfg["size"] if isinstance(cfg["size"], int) else cfg["size"][0]
         self.mean, self.std = (
             torch.tensor(cfg[name], device=model.unet.device).view(3, 1, 1) for name in ("mean", "std")
@@ -35,7 +38,7 @@ class Similarity:
         self.rows = {text: i for i, text in enumerate(unique)}
         with torch.no_grad():
             parts = [
-                self.clip.encode_text(tokenizer(unique[i : i + 32]).to(self.mean.device))
+                self.clip.encode_text(loaded.tokenizer(unique[i : i + 32]).to(self.mean.device))
                 for i in range(0, len(unique), 32)
             ]
         self.texts = F.normalize(torch.cat(parts), dim=-1)
@@ -67,25 +70,12 @@ class Similarity:
         return Similarities(*((pictures * texts).sum(-1) for texts in found))
 
 
-def load_clip(settings: Config, device: torch.device) -> tuple[Any, Any, dict[str, Any]]:
-    """The frozen open_clip model of --clip, its tokenizer, and its preprocessing's numbers. Raises TrainingError."""
-    import open_clip
-
-    name = settings.clip
-    if not name and settings.model == EMBEDDED:
-        name = str(Path(resolve_model(EMBEDDED)).parent / "clip")
+def _load(settings: Config, device: torch.device) -> clip.Loaded:
+    """The frozen model of --clip; for the embedded model, the embedded one by default. Raises TrainingError."""
+    name = settings.clip or (EMBEDDED if settings.model == EMBEDDED else "")
     if not name:
         raise TrainingError(
-            "clip_align needs --clip: an open_clip folder, or a hub id such as hf-hub:apple/DFN2B-CLIP-ViT-L-14"
+            "clip_align needs --clip: an open_clip folder, ARCHITECTURE/PRETRAINED such as ViT-L-14/openai, "
+            "or a hub id such as hf-hub:apple/DFN2B-CLIP-ViT-L-14"
         )
-    known = f"local-dir:{name}" if Path(name).is_dir() else name
-    try:
-        clip = open_clip.create_model_from_pretrained(known, device=device, return_transform=False)
-        return (
-            clip.requires_grad_(False).eval(),
-            open_clip.get_tokenizer(known),
-            open_clip.get_model_preprocess_cfg(clip),
-        )
-    except Exception as error:  # open_clip and the hub client raise many kinds
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"no open_clip model at {name!r}: {first[:200]}") from error
+    return clip.load(name, device)

@@ -1,0 +1,1 @@
+"""Models that several judges look through: one file a library."""
