@@ -45,7 +45,7 @@ def ours(base_url: str, rows: list[str]) -> tuple[list[dict[str, Any]], list[flo
     """Our client with cache and ledger in a fresh folder; the replies and each call's seconds on the wire."""
     from datagen.llm import transport
     from datagen.llm.accounts.cache import Cache
-    from datagen.llm.accounts.money import Ledger
+    from datagen.llm.accounts.money import Ledger, totals
     from datagen.llm.client import Client
     from datagen.llm.endpoint import Endpoint
     from datagen.llm.messages import Message, Request
@@ -66,7 +66,7 @@ def ours(base_url: str, rows: list[str]) -> tuple[list[dict[str, Any]], list[flo
         cache, ledger = Cache(Path(folder, "replies.sqlite")), Ledger(Path(folder, "ledger.sqlite"))
         with Client(endpoint, cache, ledger) as client:
             replies = client.ask(requests)
-        booked = ledger.totals()["prompts"].calls
+        booked = totals(ledger.path)["prompts"].calls
         if booked != len(rows) or any(reply.cached for reply in replies):
             sys.exit(f"{booked} of {len(rows)} calls are in the ledger")
     return [reply.value.model_dump() for reply in replies], seconds  # type: ignore[union-attr]

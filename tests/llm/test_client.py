@@ -17,7 +17,7 @@ from stub_server import KEY, MODEL, Stub, calls, saying
 from datagen.errors import BudgetSpent, EndpointError, MachineryError, ServerError
 from datagen.llm import engine, limits
 from datagen.llm.accounts.cache import Cache
-from datagen.llm.accounts.money import Budget, Ledger
+from datagen.llm.accounts.money import Budget, Ledger, totals
 from datagen.llm.accounts.prices import Prices
 from datagen.llm.client import Client
 from datagen.llm.endpoint import Endpoint
@@ -73,7 +73,7 @@ def test_replies_are_in_order_typed_cached_and_booked(desk: Desk) -> None:
     assert all(reply.request_id and reply.usage.output_tokens and not reply.cached for reply in replies)
     assert all(reply.cached and reply.usage.output_tokens == 0 for reply in again)
     assert [reply.value for reply in again] == [reply.value for reply in replies]
-    spent = desk.ledger.totals()["prompts"]
+    spent = totals(desk.ledger.path)["prompts"]
     assert (spent.calls, spent.cached) == (50, 50)
     assert len(calls(desk.log)) == 51  # and one to learn how the server takes schemas
 
@@ -141,7 +141,7 @@ def test_broken_content_gets_one_correction_round_then_an_error(desk: Desk) -> N
         server.change(broken=0.0)
         (again,) = client.ask(rows(1, Written))
     assert reply.error is not None and reply.error.startswith("unreadable: ")
-    assert desk.ledger.totals()["prompts"].calls == 3
+    assert totals(desk.ledger.path)["prompts"].calls == 3
     assert again.cached and again.error == reply.error  # it was paid for: another try is another sample
 
 
@@ -314,7 +314,7 @@ def test_a_budget_is_never_exceeded_and_its_end_keeps_everything(desk: Desk, mon
     assert desk.ledger.committed() <= 0.2
     # Booked at the stub's own count, so all of it was sent, kept and is free the next time.
     paid = len(calls(desk.log))
-    assert paid == desk.ledger.totals()["prompts"].calls > 5
+    assert paid == totals(desk.ledger.path)["prompts"].calls > 5
     with desk.server() as server, desk.client(server) as client:
         assert sum(reply.cached for reply in client.ask(rows(400, max_tokens=16))) == paid
 

@@ -37,6 +37,8 @@ class Books:
             "expire_after": 0,  # the next batch expires after so many lines
             "status": "",  # the next batch ends so, with nothing
             "content": "",  # of every reply; a JSON object with the line's mark if empty
+            "finish": "stop",  # of a reply with that content
+            "corrects": True,  # a correction round gets another reply
             "no_batches": False,
             "hidden_lists": 0,  # so many lists do not show the newest batch yet
         }
@@ -202,13 +204,14 @@ class Handler(BaseHTTPRequestHandler):
         BOOKS.paid[line["custom_id"]] = BOOKS.paid.get(line["custom_id"], 0) + 1
         last = line["body"]["messages"][-1]["content"]
         said = json.dumps({"text": f"re: {last[:40]}"})
-        if BOOKS.faults["content"] and len(line["body"]["messages"]) < 3:  # a correction round has more
-            said = BOOKS.faults["content"]
+        finish, again = "stop", len(line["body"]["messages"]) > 2  # a correction round has more messages
+        if BOOKS.faults["content"] and not (again and BOOKS.faults["corrects"]):
+            said, finish = BOOKS.faults["content"], BOOKS.faults["finish"]
         body = {
             "id": f"chatcmpl-{line['custom_id'][:8]}", "object": "chat.completion", "created": 1,
             "model": line["body"]["model"],
             "choices": [
-                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}},
+                {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": said}},
             ],
             "usage": {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS, "total_tokens": 150},
         }  # fmt: skip
