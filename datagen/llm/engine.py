@@ -21,7 +21,7 @@ from datagen.llm.finish import Completion, corrected, finish, rejected
 from datagen.llm.limits import MINUTE_S, Health, Pace, Window
 from datagen.llm.messages import Message, Reply, Request, Usage
 from datagen.llm.outbox import Emit, Outbox, PaidCompletion
-from datagen.llm.transport import RetryableError, Transport
+from datagen.llm.providers import RetryableError, Transport
 from datagen.llm.typed import structured
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Engine:
     def __init__(
         self,
         endpoint: Endpoint,
+        transport: Transport,
         cache: caching.Cache,
         ledger: Ledger,
         budget: Budget | None,
@@ -47,10 +48,11 @@ class Engine:
     ) -> None:
         self._endpoint, self._cache, self._ledger, self._budget, self._prices = endpoint, cache, ledger, budget, prices
         self._say = say
-        self._transport = Transport(endpoint)
-        self._window = Window(endpoint.concurrency)
-        self._health = Health()
-        self._requests, self._tokens = Pace(endpoint.requests_per_minute), Pace(endpoint.tokens_per_minute)
+        self._transport = transport
+        clock = asyncio.get_running_loop().time
+        self._window, self._health = Window(endpoint.concurrency, clock), Health(clock)
+        self._requests = Pace(endpoint.requests_per_minute, clock)
+        self._tokens = Pace(endpoint.tokens_per_minute, clock)
         self._flying: dict[str, asyncio.Future[Completion]] = {}  # bought and not yet in the cache
         self._on_wire: set[asyncio.Task[Any]] = set()
         self._outbox = Outbox(cache, ledger, self._landed, self._fail)
@@ -203,7 +205,7 @@ class Engine:
             reservation = await self._reserve(request, key)
             started = asyncio.get_running_loop().time()
             try:
-                completion = await self._send(body)
+                completion = await self._send(body, request.sample)
             except BaseException as error:
                 if self._budget is not None and reservation is not None:
                     if isinstance(error, (RetryableError, EndpointError)) and not getattr(error, "sent", False):
@@ -253,12 +255,12 @@ class Engine:
         while len(self._on_wire) + self._outbox.unsaved >= self._endpoint.concurrency:
             await self._outbox.written()
 
-    async def _send(self, body: bytes) -> dict[str, Any]:
+    async def _send(self, body: bytes, sample: int) -> dict[str, Any]:
         task = asyncio.current_task()
         assert task is not None
         self._on_wire.add(task)
         try:
-            return await self._transport.send(body)
+            return await self._transport.send(body, sample)
         finally:
             self._on_wire.discard(task)
 

@@ -24,6 +24,7 @@ from datagen.llm.batch.server import BatchServer
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.finish import Completion, corrected, finish, rejected
 from datagen.llm.messages import Reply, Request, Usage
+from datagen.llm.providers import provider_of
 from datagen.llm.typed import structured
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def ask(
     Raises EndpointError if the server has no Batch API or refuses us, ServerError if it keeps failing, BudgetSpent;
     in each case everything that came is kept, and a batch on its way is taken up by the next call.
     """
-    if endpoint.local is not None:
-        raise EndpointError("a local model has no Batch API and nothing to save: run without --batch")
+    if not (provider := provider_of(endpoint.base_url)).batches:
+        raise EndpointError(f"{provider.name} has no Batch API and nothing to save: run without --batch")
     with BatchServer(endpoint, say) as server:
         desk = _Desk(endpoint, cache, ledger, budget, Journal(folder, endpoint), server)
         replies = list[Reply]()

@@ -21,8 +21,8 @@ from pydantic import BaseModel
 
 from datagen.errors import BudgetSpent, RunError, UserError
 from datagen.llm.accounts.money import Budget, Call, Ledger, Price, Prices, Reservation, Spent, totals
-from datagen.llm.accounts.prices import is_here
 from datagen.llm.messages import Message, Request, Usage
+from datagen.llm.providers import is_here
 
 PRICE = Price(input=1, output=10, image_tokens=1000)
 PRICES = Prices({"m": PRICE}, {})

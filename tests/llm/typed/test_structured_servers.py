@@ -15,7 +15,8 @@ from datagen.errors import EndpointError, RequestRejected
 from datagen.llm.accounts.prices import Prices
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.messages import Message, Request, Usage
-from datagen.llm.transport import Transport
+from datagen.llm.providers import Transport
+from datagen.llm.providers.http import HttpTransport
 from datagen.llm.typed import structured
 from datagen.llm.typed.structured import Dialect, Parsed
 
@@ -221,7 +222,7 @@ def talk(server: Server, model: str, what: Callable[[Transport], Awaitable[Any]]
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        transport = Transport(Endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", model))
+        transport = HttpTransport(Endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", model))
         try:
             return await what(transport)
         finally:

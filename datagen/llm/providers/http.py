@@ -1,7 +1,7 @@
-"""One POST to an OpenAI-compatible server and what its answer means, on aiohttp, at a tenth of the SDK's CPU a call.
+"""Any OpenAI-compatible server, `http(s)://host:port/v1`: one POST and what its answer means.
 
-A completion is returned as the JSON object that came; `RetryableError` is raised for what another try may cure,
-EndpointError for what none can. Only the host that the user named ever sees the key.
+It runs on aiohttp, at a tenth of the CPU a call that the SDK takes. A completion is returned as the JSON object that
+came. Only the host that the user named ever sees the key.
 """
 
 from __future__ import annotations
@@ -9,45 +9,27 @@ from __future__ import annotations
 import asyncio
 import datetime
 import email.utils
+import http.client
+import ipaddress
 import json
+import urllib.error
 import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from datagen.errors import EndpointError, RequestRejected
 from datagen.llm.endpoint import Endpoint
+from datagen.llm.providers import Provider, RetryableError, accepted
 from datagen.llm.words import line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+STATUS_S = 3.0  # a server that is up lists its models at once
 CONNECT_S = 15.0  # to open a connection; a server that is up accepts it at once, however long it thinks
 
 
-class RetryableError(Exception):
-    """The call failed in a way that another try may cure.
-
-    `sent` tells whether the server may have done (and charged for) the work; `busy` that it says so of itself (429);
-    `retry_after` is in seconds; `unreachable` says that no connection could be made at all.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        sent: bool = False,
-        busy: bool = False,
-        retry_after: float | None = None,
-        unreachable: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.sent = sent
-        self.busy = busy
-        self.retry_after = retry_after
-        self.unreachable = unreachable
-
-
-class Transport:
+class HttpTransport:
     """Connections to one server; make and use it in one event loop."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -69,8 +51,8 @@ class Transport:
         """Close all connections."""
         await self._session.close()
 
-    async def send(self, body: bytes) -> dict[str, Any]:
-        """The completion for an encoded body. Raises RetryableError, EndpointError or its RequestRejected."""
+    async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
+        """The completion for an encoded body; a model draws its samples itself."""
         import aiohttp
 
         try:
@@ -158,6 +140,58 @@ class Transport:
         )
 
 
+def _check(address: str) -> str:
+    """The base URL in one spelling."""
+    url = address.rstrip("/").removesuffix("/chat/completions")
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise EndpointError(
+            "DATAGEN_LLM_BASE_URL (or OPENAI_BASE_URL) is not the address of a server, or has a name or password in "
+            f"it; accepted are {accepted()}"
+        )
+    return url
+
+
+def _here(address: str) -> bool:
+    """Whether the host is this machine."""
+    host = urllib.parse.urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: the key is for the host that the user named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _status(endpoint: Endpoint) -> str:
+    return f"{endpoint.model} at {endpoint.base_url}: {_models(endpoint)}"
+
+
+def _models(endpoint: Endpoint) -> str:
+    """What the server says when asked for its models. Its own words are not repeated: they may hold the key."""
+    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
+    request = urllib.request.Request(f"{endpoint.base_url}/models", headers=headers)
+    try:
+        # A proxy of the environment's is not asked for what is on this machine.
+        proxies = urllib.request.ProxyHandler({} if _here(endpoint.base_url) else None)
+        with urllib.request.build_opener(proxies, _StayHere).open(request, timeout=STATUS_S) as answer:
+            listed = json.loads(answer.read(1 << 24))
+        names = {model["id"] for model in listed["data"]}
+    except urllib.error.HTTPError as error:
+        return "refuses the key" if error.code in (401, 403) else f"answers with HTTP {error.code}"
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        return f"does not answer ({getattr(reason, 'strerror', None) or type(reason).__name__})"
+    except (ValueError, KeyError, TypeError):
+        return "answers, but not with a list of models; the address usually ends in /v1"
+    return "answers and has the model" if endpoint.model in names else "answers, but lists no such model"
+
+
 def _said(answer: Any) -> tuple[str, str]:
     """The message and the code of an error object in one of the shapes that servers use."""
     error = answer.get("error", answer) if isinstance(answer, dict) else None
@@ -192,3 +226,14 @@ def _proxy(url: str) -> str | None:
     if not parts.hostname or urllib.request.proxy_bypass(parts.netloc):
         return None
     return urllib.request.getproxies().get(parts.scheme)
+
+
+PROVIDER = Provider(
+    name="a server",
+    example="http(s)://host:port/v1",
+    check=_check,
+    here=_here,
+    connect=HttpTransport,
+    status=_status,
+    batches=True,
+)
