@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ class BatchServer(stub_server.Server):
 
     def __init__(self, faults: BatchFaults) -> None:
         super().__init__(faults)
+        self._begin()
+
+    def _begin(self) -> None:
         self._files: dict[str, bytes] = {}
         self._batches: dict[str, dict[str, Any]] = {}
         self._paid: dict[str, int] = {}  # custom_id → how often it was answered
@@ -53,6 +57,7 @@ class BatchServer(stub_server.Server):
     def app(self) -> web.Application:
         app = super().app()
         app.middlewares.append(self._gate)
+        app.router.add_post("/reset", self._reset)
         app.router.add_post("/v1/files", self._upload)
         app.router.add_get("/v1/files/{name}/content", self._content)
         app.router.add_post("/v1/batches", self._create)
@@ -83,6 +88,12 @@ class BatchServer(stub_server.Server):
                 return error(500, "The server had an error.", "server_error")
         answer: web.StreamResponse = await handler(request)
         return answer
+
+    async def _reset(self, request: web.Request) -> web.Response:
+        self.faults = BatchFaults()
+        self.counts.clear()
+        self._begin()
+        return web.json_response({})
 
     async def _upload(self, request: web.Request) -> web.Response:
         form = await request.post()
@@ -183,6 +194,10 @@ class BatchStub(stub_server.Stub):
     """The server in a process of its own, which outlives whoever asks it."""
 
     program = Path(__file__)
+
+    def reset(self) -> None:
+        """Be as one just started: that takes a second, and tests are many."""
+        urllib.request.urlopen(f"{self.address}/reset", b"").close()
 
 
 if __name__ == "__main__":

@@ -37,10 +37,16 @@ def requests(count: int, stage: str = "prompts") -> list[Request]:
     return [Request((Message("user", f"scene {n}"),), Scene, stage, max_tokens=100) for n in range(count)]
 
 
-@pytest.fixture
-def stub() -> Iterator[BatchStub]:
+@pytest.fixture(scope="module")
+def process() -> Iterator[BatchStub]:
     with BatchStub() as server:
         yield server
+
+
+@pytest.fixture
+def stub(process: BatchStub) -> BatchStub:
+    process.reset()
+    return process
 
 
 class Room:
