@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_clip import NOISE, make_tokenizer, text_config
+
+from benchmarks.support.tiny_clip import NOISE, make_tokenizer, text_config
 
 # Whoever starts the tests in the background of a script has Ctrl-C ignored, for them and their children; some send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,6 @@
 """What the filters drop and keep: English, other languages, names, and English prompts composed from a grammar.
 
-`python -m benchmarks filters`; no download. The lists stand in tests/support/filters and were written with the
+`python -m benchmarks filters`; no download. The lists stand in benchmarks/support/filters and were written with the
 filters; the composed prompts and the floor's list of benign ones were not.
 """
 
@@ -16,7 +16,7 @@ from benchmarks.data.floor import CHILDREN, DOING, WHERE, listed
 from datagen.text import quality
 from datagen.writers.taxonomy import grammar
 
-LISTS = Path(__file__).parents[2] / "tests" / "support" / "filters"
+LISTS = Path(__file__).parents[1] / "support" / "filters"
 
 
 def read(name: str) -> list[str]:

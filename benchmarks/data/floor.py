@@ -1,7 +1,8 @@
 """What the floor refuses and lets pass, on lists of our own making: per language, per spelling trick, benign prompts.
 
-`python -m benchmarks floor`; no download. The lists stand in tests/support/floor. They were written with the floor, so
-first table says that it does what it was made for; the tricks and the composed prompts are nearer to a test.
+`python -m benchmarks floor`; no download. The lists stand in benchmarks/support/floor. They were written with the
+floor, so the first table says that it does what it was made for; the tricks and the composed prompts are nearer to a
+test.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.support.spelling import TRICKS
 from datagen import safety
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
-from spelling import TRICKS
-
-LISTS = Path(__file__).parents[2] / "tests" / "support" / "floor"
+LISTS = Path(__file__).parents[1] / "support" / "floor"
 
 CHILDREN = (
     "a child|two children|a toddler|a baby|a newborn baby|a teenage girl|a boy of seven years|a 12-year-old girl|"

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.llm.llm_faults import committed
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+from benchmarks.support.stub_server import Stub
 
 INPUT, OUTPUT = 1.0, 1000.0  # dollars a million tokens
 SAID = 5  # tokens of one of the server's replies, of the 16 that are allowed and reserved
@@ -59,8 +58,6 @@ def billed(log: Path) -> float:
 
 
 def case(limit: float, rows: int, kills: int, faults: dict[str, Any]) -> bool:
-    from stub_server import Stub
-
     with tempfile.TemporaryDirectory() as where, Stub(Path(where, "log"), **faults) as server:
         folder = Path(where)
         prices = folder / "prices.toml"

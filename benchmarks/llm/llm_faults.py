@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+from benchmarks.support.stub_server import Stub, calls, saying
 
 FAULTS: dict[str, Any] = {
     "busy": 0.2,
@@ -85,8 +85,6 @@ def main() -> int:
     if given.client:
         client(given.client[0], Path(given.client[1]), given.rows)
         return 0
-    from stub_server import Stub
-
     rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as name, Stub(Path(name, "log"), seed=given.seed, **FAULTS) as server:
         folder = Path(name)
@@ -112,8 +110,6 @@ def main() -> int:
 
 
 def report(folder: Path, count: int, in_flight: int) -> int:
-    from stub_server import calls, saying
-
     rows = json.loads((folder / "rows.json").read_text())
     errors = collections.Counter(row["error"].split(":")[0] for row in rows if row["error"])
     right = [saying(f"Write row {number}.") for number in range(count)]

@@ -15,13 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.support.stub_server import ChatServer, serving
 from datagen import recipe as recipes
 from datagen import store
 from datagen.pipeline import build, plan
 from datagen.writers import taxonomy, templates
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
-from writing_server import WritingServer, serving
 
 SETTINGS = [
     "prompts.count=24",
@@ -32,7 +30,7 @@ SETTINGS = [
 ]
 
 
-def calls(server: WritingServer, out: Path) -> int:
+def calls(server: ChatServer, out: Path) -> int:
     """Build the recipe in a directory; the calls that this took."""
     before = server.counts.total()
     build.run(recipes.load("pick-safety", SETTINGS), "embedded", out)
@@ -59,7 +57,7 @@ def raise_version() -> None:
 
 def main() -> int:
     """Print the figures; 1 if one is not the goal."""
-    with tempfile.TemporaryDirectory() as name, serving() as (base_url, server):
+    with tempfile.TemporaryDirectory() as name, serving(writes=True) as (base_url, server):
         folder = Path(name)
         os.environ |= {"DATAGEN_LLM_BASE_URL": base_url, "DATAGEN_LLM_MODEL": "stub-model"}
         os.environ["DATAGEN_CACHE"] = str(folder / "cache")

@@ -18,8 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.llm.llm_faults import committed
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+from benchmarks.support.stub_server import Stub, calls, saying, serving
 
 CASES = {"no Retry-After": "", "Retry-After: 1": "1", "Retry-After: 20": "20", "Retry-After: 3600": "3600"}
 LIMIT_S = 60.0
@@ -46,8 +45,6 @@ def client(base_url: str, folder: Path, count: int) -> None:
 
 
 def case(name: str, retry_after: str, rows: int) -> bool:
-    from stub_server import Stub, calls, saying
-
     with tempfile.TemporaryDirectory() as where, Stub(Path(where, "log"), delay=0.05) as server:
         folder = Path(where)
         command = [sys.executable, "-m", "benchmarks.llm.llm_storm", "--rows", str(rows)]
@@ -89,21 +86,19 @@ def program(base_url: str, folder: Path, name: str) -> subprocess.Popen[str]:
 
 def program_case() -> bool:
     """The same storm over `datagen run`; the calls answered in all are those of a run without one."""
-    from writing_server import serving
-
-    with tempfile.TemporaryDirectory() as where, serving() as (base_url, server):
+    with tempfile.TemporaryDirectory() as where, serving(writes=True) as (base_url, server):
         calm = program(base_url, Path(where), "calm")
         calm.communicate()
         needed = server.counts["ok"]
-    with tempfile.TemporaryDirectory() as where, serving(delay=0.2) as (base_url, server):
+    with tempfile.TemporaryDirectory() as where, serving(writes=True, delay=0.2) as (base_url, server):
         child = program(base_url, Path(where), "storm")
         while server.counts["ok"] < needed // 2 and child.poll() is None:
             time.sleep(0.01)
-        server.change_now(busy=1.0)
+        server.change(busy=1.0)
         started = time.monotonic()
         _, said = child.communicate()
         seconds = time.monotonic() - started
-        server.change_now(busy=0.0)
+        server.change(busy=0.0)
         again = program(base_url, Path(where), "storm")
         again.communicate()
         paid = server.counts["ok"]

@@ -22,7 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+from benchmarks.support.stub_server import Stub
 
 CONCURRENCY = 256
 
@@ -43,30 +43,30 @@ def texts(count: int, round_: int) -> list[str]:
 
 def ours(base_url: str, rows: list[str]) -> tuple[list[dict[str, Any]], list[float]]:
     """Our client with cache and ledger in a fresh folder; the replies and each call's seconds on the wire."""
-    from datagen.llm import transport
     from datagen.llm.accounts.cache import Cache
-    from datagen.llm.accounts.money import Ledger
+    from datagen.llm.accounts.money import Ledger, totals
     from datagen.llm.client import Client
     from datagen.llm.endpoint import Endpoint
     from datagen.llm.messages import Message, Request
+    from datagen.llm.providers.http import HttpTransport
 
     seconds: list[float] = []
-    send = transport.Transport.send
+    send = HttpTransport.send
 
-    async def timed(self: transport.Transport, body: bytes) -> dict[str, Any]:
+    async def timed(self: HttpTransport, body: bytes, sample: int = 0) -> dict[str, Any]:
         started = time.perf_counter()
-        completion = await send(self, body)
+        completion = await send(self, body, sample)
         seconds.append(time.perf_counter() - started)
         return completion
 
-    transport.Transport.send = timed  # type: ignore[method-assign]
+    HttpTransport.send = timed  # type: ignore[method-assign]
     endpoint = Endpoint(base_url, "stub-model", "stub-key", concurrency=CONCURRENCY)
     requests = [Request((Message("user", row),), Written, "prompts") for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         cache, ledger = Cache(Path(folder, "replies.sqlite")), Ledger(Path(folder, "ledger.sqlite"))
         with Client(endpoint, cache, ledger) as client:
             replies = client.ask(requests)
-        booked = ledger.totals()["prompts"].calls
+        booked = totals(ledger.path)["prompts"].calls
         if booked != len(rows) or any(reply.cached for reply in replies):
             sys.exit(f"{booked} of {len(rows)} calls are in the ledger")
     return [reply.value.model_dump() for reply in replies], seconds  # type: ignore[union-attr]
@@ -137,8 +137,6 @@ def main() -> int:
     if given.side:
         side(given.side[0], given.side[1], given.calls, int(given.side[2]))
         return 0
-    from stub_server import Stub
-
     cores = sorted(os.sched_getaffinity(0))
     names = ["ours", "stock", *(["aiohttp"] if given.aiohttp else [])]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}

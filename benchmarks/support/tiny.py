@@ -8,7 +8,6 @@ prints it).
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
-from tiny_clip import NOISE, make_tokenizer, text_config
+from benchmarks.support.tiny_clip import NOISE, make_tokenizer, text_config
 
 RESOLUTION = 128  # side of the training images; the files are 512 px
 TOKENS = 24  # real: 77, beside 64 times as many pixels

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import torch
 
-# What the losses are checked against stands beside the tests, which use it too.
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
-
-from loss_reference import FORMS, worst_errors
+from benchmarks.support.loss_reference import FORMS, worst_errors
 
 GOAL = 1e-6
 BF16_STEP = 2.0**-8  # one unit in the last place: rounding may fall to either side of a tie

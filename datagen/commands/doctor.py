@@ -7,18 +7,13 @@ LLM server is asked which models it has, which costs nothing; no key is ever in 
 from __future__ import annotations
 
 import functools
-import http.client
 import importlib.metadata
-import json
 import math
 import os
 import platform
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from datagen import generators
 from datagen import recipe as recipes
@@ -27,11 +22,7 @@ from datagen.judges import panel
 from datagen.models import TABLE, Missing
 from datagen.recipe import Profile, Recipe
 
-if TYPE_CHECKING:
-    from datagen.llm.endpoint import Endpoint
-
 LIBRARIES = ("torch", "diffusers", "transformers", "open_clip_torch", "datasets", "pyarrow")
-ANSWER_S = 3.0  # an LLM server that is up lists its models at once
 
 
 def gpu() -> tuple[str, float] | None:
@@ -142,44 +133,14 @@ def report(folder: Path) -> list[tuple[str, str]]:
 
 def _llm() -> str:
     """The LLM that the environment names, and whether it is there."""
-    from datagen.llm.endpoint import from_environment
+    from datagen.llm.environment import from_environment
+    from datagen.llm.providers import provider_of
 
     try:
         endpoint = from_environment()
     except EndpointError as error:
         return f"none that can be asked: {error}"
-    if endpoint.local is not None:
-        return f"{endpoint.base_url}, to be served by ourselves"
-    return f"{endpoint.model} at {endpoint.base_url}: {_answer(endpoint)}"
-
-
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: the key is for the host that the user named."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _answer(endpoint: Endpoint) -> str:
-    """What the server says when asked for its models. Its own words are not repeated: they may hold the key."""
-    from datagen.llm.accounts.prices import is_here
-
-    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
-    request = urllib.request.Request(f"{endpoint.base_url}/models", headers=headers)
-    try:
-        # A proxy of the environment's is not asked for what is on this machine.
-        proxies = urllib.request.ProxyHandler({} if is_here(endpoint.base_url) else None)
-        with urllib.request.build_opener(proxies, _StayHere).open(request, timeout=ANSWER_S) as answer:
-            listed = json.loads(answer.read(1 << 24))
-        names = {model["id"] for model in listed["data"]}
-    except urllib.error.HTTPError as error:
-        return "refuses the key" if error.code in (401, 403) else f"answers with HTTP {error.code}"
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        return f"does not answer ({getattr(reason, 'strerror', None) or type(reason).__name__})"
-    except (ValueError, KeyError, TypeError):
-        return "answers, but not with a list of models; the address usually ends in /v1"
-    return "answers and has the model" if endpoint.model in names else "answers, but lists no such model"
+    return provider_of(endpoint.base_url).status(endpoint)
 
 
 def _local_llm() -> str:
@@ -214,7 +175,7 @@ def _missing(profile: Profile) -> Missing | None:
 
 def _no_writer(recipe: Recipe, name: str) -> str | None:
     """Why nobody can write the prompts of a profile, None if somebody can; no server is asked."""
-    from datagen.llm.endpoint import from_environment
+    from datagen.llm.environment import from_environment
 
     if not recipes.asks_llm(recipe, recipe.profile(name)):
         return None

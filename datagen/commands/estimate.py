@@ -9,12 +9,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datagen import generators
 from datagen.commands import doctor
+from datagen.llm import environment
 from datagen.llm.accounts import prices
 from datagen.llm.messages import Request
 from datagen.llm.typed.schemas import schema_of
@@ -133,10 +132,7 @@ def _about(took: Estimate, batch: bool) -> str:
 
 def _price(recipe: Recipe) -> tuple[prices.Price | None, str]:
     """The price of the model that the run would ask, and its name."""
-    base_url = os.environ.get("DATAGEN_LLM_BASE_URL") or os.environ.get("OPENAI_BASE_URL") or ""
-    model = recipe.llm.model or os.environ.get("DATAGEN_LLM_MODEL", "").strip()
-    if not model and base_url.startswith("local:"):
-        model = Path(base_url).stem
+    base_url, model = environment.named(recipe.llm.model)
     return prices.Prices.load(base_url=base_url).of(model), model
 
 

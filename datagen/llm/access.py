@@ -21,7 +21,7 @@ def connect(model: str, options: LlmOptions) -> Iterator[Ask]:
     from datagen.llm.accounts.money import Budget, Ledger, Prices
     from datagen.llm.batch import ask as batch
     from datagen.llm.client import Client
-    from datagen.llm.endpoint import from_environment
+    from datagen.llm.environment import from_environment
 
     endpoint = from_environment(model)
     with (

@@ -1,6 +1,6 @@
 """The client of an LLM server for synchronous code: requests in, typed replies out, in order or as they come.
 
-All calls run at once in an event loop in a thread of its own. Raises EndpointError for what the user must mend and
+All calls run at once in an event loop in a thread of its own. Raises EndpointError for what the user must fix and
 ServerError or BudgetSpent for what a later rerun goes on from; failures of content are replies with an `error`.
 """
 
@@ -21,6 +21,7 @@ from datagen.llm.accounts.prices import Prices
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.engine import Engine
 from datagen.llm.messages import Reply, Request
+from datagen.llm.providers import provider_of
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ T = TypeVar("T")
 class Client:
     """Asks one endpoint while it is open (`with Client(…) as client`); one `ask` or `stream` at a time.
 
-    A budget must be of the same ledger. An endpoint "local:FILE.gguf" is served by ourselves for as long.
+    A budget must be of the same ledger. What an endpoint's provider has to serve is served for as long.
     """
 
     def __init__(
@@ -44,11 +45,8 @@ class Client:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            endpoint = self._endpoint
-            if endpoint.local is not None:
-                from datagen.llm.local import serve
-
-                endpoint = stack.enter_context(serve.serve(endpoint.local, self._say))
+            provider = provider_of(self._endpoint.base_url)
+            endpoint = stack.enter_context(provider.serve(self._endpoint, self._say))
             prices = Prices.load(base_url=endpoint.base_url)
             self._loop = asyncio.new_event_loop()
             thread = threading.Thread(target=self._loop.run_forever, name="datagen-llm", daemon=True)
@@ -58,7 +56,8 @@ class Client:
             stack.callback(self._loop.call_soon_threadsafe, self._loop.stop)
 
             async def make() -> Engine:
-                return Engine(endpoint, self._cache, self._ledger, self._budget, prices, self._say)
+                transport = provider.connect(endpoint)
+                return Engine(endpoint, transport, self._cache, self._ledger, self._budget, prices, self._say)
 
             self._engine = self._run(make()).result()
             stack.callback(lambda: self._run(self._engine.close()).result())

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from datagen.errors import EndpointError, RequestRejected, ServerError
 from datagen.llm.accounts import cache as caching
 from datagen.llm.endpoint import Endpoint
+from datagen.llm.finish import Completion, corrected, finish, rejected
 from datagen.llm.limits import MINUTE_S, Health, Pace, Window
 from datagen.llm.messages import Message, Reply, Request, Usage
-from datagen.llm.outbox import Bought, Emit, Outbox
-from datagen.llm.transport import Later, Transport
+from datagen.llm.outbox import Emit, Outbox, PaidCompletion
+from datagen.llm.providers import RetryableError, Transport
 from datagen.llm.typed import structured
 
 if TYPE_CHECKING:
@@ -32,22 +33,13 @@ REJECTED = 8  # requests refused with HTTP 400 before any was answered, after wh
 DRAIN_S = 10.0  # for calls on the wire when the run must end: they are paid for
 
 
-@dataclasses.dataclass(frozen=True)
-class Got:
-    """A completion and what it took to have it; `problem` instead, where the server will not give one."""
-
-    completion: dict[str, Any]
-    usage: Usage = Usage()
-    cached: bool = False
-    problem: str | None = None
-
-
 class Engine:
     """Asks one server; make it, use it and close it in one event loop."""
 
     def __init__(
         self,
         endpoint: Endpoint,
+        transport: Transport,
         cache: caching.Cache,
         ledger: Ledger,
         budget: Budget | None,
@@ -56,11 +48,12 @@ class Engine:
     ) -> None:
         self._endpoint, self._cache, self._ledger, self._budget, self._prices = endpoint, cache, ledger, budget, prices
         self._say = say
-        self._transport = Transport(endpoint)
-        self._window = Window(endpoint.concurrency)
-        self._health = Health()
-        self._requests, self._tokens = Pace(endpoint.requests_per_minute), Pace(endpoint.tokens_per_minute)
-        self._flying: dict[str, asyncio.Future[Got]] = {}  # bought and not yet in the cache
+        self._transport = transport
+        clock = asyncio.get_running_loop().time
+        self._window, self._health = Window(endpoint.concurrency, clock), Health(clock)
+        self._requests = Pace(endpoint.requests_per_minute, clock)
+        self._tokens = Pace(endpoint.tokens_per_minute, clock)
+        self._flying: dict[str, asyncio.Future[Completion]] = {}  # bought and not yet in the cache
         self._on_wire: set[asyncio.Task[Any]] = set()
         self._outbox = Outbox(cache, ledger, self._landed, self._fail)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -134,81 +127,67 @@ class Engine:
 
     async def _answer(self, request: Request) -> Reply:
         """One request to its end: a value, or an error of content after one correction round."""
-        got = await self._completion(request)
-        if got.problem is not None:
-            return Reply(None, "", self._endpoint.model, error=got.problem)
-        outcome = structured.read(got.completion, request)
-        if outcome.error is not None and not outcome.error.startswith("refused: ") and request.reply is not None:
-            again = await self._completion(structured.correction(request, outcome.text, outcome.error))
-            if again.problem is None:
-                outcome = structured.read(again.completion, request)
-                got = Got(again.completion, _sum(got.usage, again.usage), got.cached and again.cached)
-        return Reply(
-            outcome.value,
-            outcome.text,
-            structured.line(str(got.completion.get("model") or self._endpoint.model)),
-            structured.line(str(got.completion.get("id") or "")),
-            got.usage,
-            got.cached,
-            outcome.error,
-        )
+        reply, correction = finish(request, await self._completion(request), self._endpoint.model)
+        if correction is None:
+            return reply
+        return corrected(request, reply, await self._completion(correction))
 
-    async def _completion(self, request: Request) -> Got:
+    async def _completion(self, request: Request) -> Completion:
         """The completion of a request, from the cache, from a twin that is being asked now, or bought."""
         key = caching.key(request, self._endpoint.model)
         if (twin := self._flying.get(key)) is not None:
             return dataclasses.replace(await asyncio.shield(twin), usage=Usage(), cached=True)
         if (stored := self._cache.get(key)) is not None:
-            return Got(stored, cached=True)
+            return Completion(stored, cached=True)
         self._flying[key] = flying = asyncio.get_running_loop().create_future()
         try:
-            got = await self._buy(request, key)
+            completion = await self._buy(request, key)
         except BaseException as error:
             del self._flying[key]
             flying.set_exception(error if isinstance(error, Exception) else ServerError("the run was stopped"))
             flying.exception()  # there may be no twin to take it
             raise
-        flying.set_result(got)
-        if got.problem is not None:
+        flying.set_result(completion)
+        if completion.problem is not None:
             del self._flying[key]
-        return got
+        return completion
 
     def _landed(self, key: str) -> None:
         """A completion is in the cache."""
         self._flying.pop(key, None)
 
-    async def _buy(self, request: Request, key: str) -> Got:
+    async def _buy(self, request: Request, key: str) -> Completion:
         """Pay for a completion, trying again while that may help; why this request has none is its `problem`."""
         try:
-            dialect, bounds = await self._spoken(request), self._endpoint.bounds
+            dialect, bounds = await self._dialect_for(request), self._endpoint.bounds
             body = structured.body(request, self._endpoint.model, dialect, bounds)
-            completion, usage = await self._insist(request, key, json.dumps(body).encode())
+            completion = await self._send_with_retries(request, key, json.dumps(body).encode())
         except RequestRejected as rejection:
             self._rejected += 1
             if not self._answered and self._rejected >= REJECTED:
                 raise EndpointError(str(rejection)) from rejection
-            return Got({}, problem=f"{_kind(rejection.code)}: {rejection}")
-        except _Hopeless as failure:
-            return Got({}, problem=f"unreadable: {failure}")
+            return Completion(problem=rejected(rejection.code, str(rejection)))
+        except RetriesExhausted as failure:
+            return Completion(problem=f"unreadable: {failure}")
         self._answered += 1
-        return Got(completion, usage)
+        return completion
 
-    async def _insist(self, request: Request, key: str, body: bytes) -> tuple[dict[str, Any], Usage]:
+    async def _send_with_retries(self, request: Request, key: str, body: bytes) -> Completion:
         """Send until there is a completion; it is on its way to the disk when this returns."""
         seen, tries = self._health.successes, 0
         for attempt in itertools.count():
             try:
                 return await self._call(request, key, body)
-            except Later as failure:
+            except RetryableError as failure:
                 tries += not failure.busy
-                self._judge(failure)
+                self._raise_if_down(failure)
                 if tries >= TRIES and self._health.successes > seen:
-                    raise _Hopeless(f"the server failed {tries} times on this request ({failure})") from failure
+                    raise RetriesExhausted(f"the server failed {tries} times on this request ({failure})") from failure
                 wait = random.uniform(0.5, 1.0) * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempt, 10))
                 await asyncio.sleep(max(wait, min(failure.retry_after or 0.0, MINUTE_S)))
         raise AssertionError("unreachable")
 
-    def _judge(self, failure: Later) -> None:
+    def _raise_if_down(self, failure: RetryableError) -> None:
         """Raise if the server is not there at all, or has done nothing but fail for long enough."""
         address = self._endpoint.base_url
         if failure.unreachable and not self._health.successes:
@@ -216,7 +195,7 @@ class Engine:
         if (reason := self._health.down()) is not None:
             raise ServerError(f"gave up on {address}: {reason}; replies that came are kept: rerun later to go on")
 
-    async def _call(self, request: Request, key: str, body: bytes) -> tuple[dict[str, Any], Usage]:
+    async def _call(self, request: Request, key: str, body: bytes) -> Completion:
         """One try. Waiting for a place, for the server's leave and for money does not count as the call's time."""
         await self._window.enter()
         seconds, overload = None, False
@@ -226,14 +205,14 @@ class Engine:
             reservation = await self._reserve(request, key)
             started = asyncio.get_running_loop().time()
             try:
-                completion = await self._send(body)
+                completion = await self._send(body, request.sample)
             except BaseException as error:
                 if self._budget is not None and reservation is not None:
-                    if isinstance(error, (Later, EndpointError)) and not getattr(error, "sent", False):
+                    if isinstance(error, (RetryableError, EndpointError)) and not getattr(error, "sent", False):
                         self._budget.settle(reservation, Usage())
                     else:
                         self._budget.forfeit(reservation)
-                if isinstance(error, Later):
+                if isinstance(error, RetryableError):
                     seconds, overload = asyncio.get_running_loop().time() - started, True
                     self._health.failure(str(error), retry_after=error.retry_after)
                 raise
@@ -245,9 +224,9 @@ class Engine:
                 self._budget.forfeit(reservation) if usage is None else self._budget.settle(reservation, usage)
             usage = usage or Usage()
             self._tokens.give_back(max(0.0, allowed - usage.input_tokens - usage.output_tokens))
-            bought = Bought(request.stage, key, self._endpoint.model, usage, completion)
-            self._outbox.bought(bought, book=self._budget is None)
-            return completion, usage
+            paid = PaidCompletion(request.stage, key, self._endpoint.model, usage, completion)
+            self._outbox.bought(paid, book=self._budget is None)
+            return Completion(completion, usage)
         finally:
             self._window.abandon() if seconds is None else self._window.leave(seconds, overload)
 
@@ -262,7 +241,7 @@ class Engine:
 
     async def _reserve(self, request: Request, key: str) -> Reservation | None:
         """Money for a call, if there is a budget, and room for its answer."""
-        reservation = None if self._budget is None else await self._budget.reserve_async(request, key)
+        reservation = None if self._budget is None else await self._budget.reserve(request, key)
         try:
             await self._room()
         except BaseException:
@@ -276,16 +255,16 @@ class Engine:
         while len(self._on_wire) + self._outbox.unsaved >= self._endpoint.concurrency:
             await self._outbox.written()
 
-    async def _send(self, body: bytes) -> dict[str, Any]:
+    async def _send(self, body: bytes, sample: int) -> dict[str, Any]:
         task = asyncio.current_task()
         assert task is not None
         self._on_wire.add(task)
         try:
-            return await self._transport.send(body)
+            return await self._transport.send(body, sample)
         finally:
             self._on_wire.discard(task)
 
-    async def _spoken(self, request: Request) -> structured.Dialect:
+    async def _dialect_for(self, request: Request) -> structured.Dialect:
         """How the server is told the shape of a reply; found out at the first request that needs one."""
         if request.reply is None:
             return structured.Dialect.TEXT
@@ -308,21 +287,12 @@ class Engine:
         texts = tuple(Message("user", json.dumps(message.get("content", ""))) for message in body["messages"])
         allowed = int(body.get("max_tokens") or body.get("max_completion_tokens") or Request.max_tokens)
         request = Request(texts, stage="probe", max_tokens=allowed)
-        completion, _ = await self._insist(request, "", json.dumps(body).encode())
-        return completion
+        completion = await self._send_with_retries(request, "", json.dumps(body).encode())
+        return completion.body
 
 
-def _sum(a: Usage, b: Usage) -> Usage:
-    return Usage(a.input_tokens + b.input_tokens, a.output_tokens + b.output_tokens, a.cost + b.cost)
-
-
-class _Hopeless(Exception):
-    """A request that the server fails on while it answers others."""
-
-
-def _kind(code: str) -> str:
-    """Which failure of content a server means that will not take a request."""
-    return "refused" if "content" in code and ("filter" in code or "policy" in code) else "unreadable"
+class RetriesExhausted(Exception):
+    """A request that the server keeps failing on while it answers others."""
 
 
 def _tokens(request: Request) -> float:

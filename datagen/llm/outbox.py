@@ -24,7 +24,7 @@ Emit = Callable[[list[tuple[int, Reply]]], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Bought:
+class PaidCompletion:
     """A paid completion; an empty `key` is not cached."""
 
     stage: str
@@ -45,14 +45,14 @@ class Outbox:
     ) -> None:
         self.emit: Emit = lambda replies: None
         self._cache, self._ledger, self._landed, self._failed = cache, ledger, landed, failed
-        self._bought: list[tuple[Bought, bool]] = []
+        self._bought: list[tuple[PaidCompletion, bool]] = []
         self._replies: list[tuple[int, Reply, str]] = []
         self._writer: asyncio.Task[None] | None = None
         self._writing = 0
         self._written = asyncio.Event()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "datagen-commit")
 
-    def bought(self, row: Bought, book: bool) -> None:
+    def bought(self, row: PaidCompletion, book: bool) -> None:
         """Write a completion soon, and its bill too if `book` (a budget has booked it already)."""
         self._bought.append((row, book))
         self._start()
@@ -106,7 +106,7 @@ class Outbox:
         finally:
             self._writer = None
 
-    def _write(self, bought: list[tuple[Bought, bool]], cached: collections.Counter[str]) -> None:
+    def _write(self, bought: list[tuple[PaidCompletion, bool]], cached: collections.Counter[str]) -> None:
         # The bill goes first: killed in between, the call is made again, and both are on the account as they must be.
         self._ledger.record([Call(row.stage, row.key, row.model, row.usage) for row, book in bought if book])
         self._cache.put_many((row.key, row.completion) for row, _ in bought if row.key)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from writing_server import WritingServer, serving
 
+from benchmarks.support.stub_server import ChatServer, serving
 from datagen.errors import BudgetSpent, EndpointError
 from datagen.llm import LEDGER, LlmOptions
 from datagen.llm.accounts import money
@@ -30,12 +30,12 @@ class Any77:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WritingServer]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
     for name in ("OPENAI_API_KEY", "DATAGEN_LLM_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(token_budget, "Fit", Any77)
     (tmp_path / "prices.toml").write_text(PRICES)
-    with serving() as (base_url, server):
+    with serving(writes=True) as (base_url, server):
         monkeypatch.setenv("DATAGEN_LLM_BASE_URL", base_url)
         monkeypatch.setenv("DATAGEN_LLM_MODEL", "stub-model")
         monkeypatch.setenv("DATAGEN_CACHE", str(tmp_path / "cache"))
@@ -49,7 +49,7 @@ def write(desk: LlmOptions, before: list[Prompt] | None = None) -> Written[Promp
         return writer.prompts(principles) if before is None else writer.retry(principles, before)
 
 
-def test_a_run_is_paid_once_and_replayed_from_the_cache(server: WritingServer, tmp_path: Path) -> None:
+def test_a_run_is_paid_once_and_replayed_from_the_cache(server: ChatServer, tmp_path: Path) -> None:
     shown: list[tuple[str, int, int]] = []
     first = write(LlmOptions(tmp_path, progress=lambda *event: shown.append(event)))
     calls = server.counts.total()
@@ -62,16 +62,16 @@ def test_a_run_is_paid_once_and_replayed_from_the_cache(server: WritingServer, t
     assert spent.calls >= 13 and spent.cached >= 13 and spent.cost > 0
 
 
-def test_refused_rows_stay_and_are_mended_by_new_calls_alone(server: WritingServer, tmp_path: Path) -> None:
+def test_refused_rows_stay_and_are_mended_by_new_calls_alone(server: ChatServer, tmp_path: Path) -> None:
     write(LlmOptions(tmp_path))  # the scenes are had, and the dialect is known
-    server.change_now(refusal=0.5)
+    server.change(refusal=0.5)
     (tmp_path / "cache" / "replies.sqlite").rename(tmp_path / "gone")
     for leftover in (tmp_path / "cache").glob("replies.sqlite*"):
         leftover.unlink()
     broken = write(LlmOptions(tmp_path)).rows
     failed = [row for row in broken if row.error is not None]
     assert failed and all(row.error.startswith("refused: ") for row in failed if row.error)
-    server.change_now(refusal=0.0)
+    server.change(refusal=0.0)
     before = server.counts.total()
     mended = write(LlmOptions(tmp_path), broken).rows
     assert all(row.error is None for row in mended)
@@ -79,7 +79,7 @@ def test_refused_rows_stay_and_are_mended_by_new_calls_alone(server: WritingServ
     assert [row for row in mended if row in broken] == [row for row in broken if row.error is None]
 
 
-def test_a_spent_budget_stops_the_run(server: WritingServer, tmp_path: Path) -> None:
+def test_a_spent_budget_stops_the_run(server: ChatServer, tmp_path: Path) -> None:
     with pytest.raises(BudgetSpent):
         write(LlmOptions(tmp_path, max_cost=0.5))
     assert sum(spent.cost for spent in money.totals(tmp_path / LEDGER).values()) <= 0.5

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from stub_server import KEY, MODEL, Stub, calls, saying
 
+from benchmarks.support.stub_server import KEY, MODEL, Stub, calls, saying
 from datagen.errors import BudgetSpent, EndpointError, MachineryError, ServerError
 from datagen.llm import engine, limits
 from datagen.llm.accounts.cache import Cache
-from datagen.llm.accounts.money import Budget, Ledger
+from datagen.llm.accounts.money import Budget, Ledger, totals
 from datagen.llm.accounts.prices import Prices
 from datagen.llm.client import Client
 from datagen.llm.endpoint import Endpoint
@@ -73,7 +73,7 @@ def test_replies_are_in_order_typed_cached_and_booked(desk: Desk) -> None:
     assert all(reply.request_id and reply.usage.output_tokens and not reply.cached for reply in replies)
     assert all(reply.cached and reply.usage.output_tokens == 0 for reply in again)
     assert [reply.value for reply in again] == [reply.value for reply in replies]
-    spent = desk.ledger.totals()["prompts"]
+    spent = totals(desk.ledger.path)["prompts"]
     assert (spent.calls, spent.cached) == (50, 50)
     assert len(calls(desk.log)) == 51  # and one to learn how the server takes schemas
 
@@ -115,7 +115,7 @@ def test_hanging_calls_are_cut_and_tried_again(desk: Desk) -> None:
 
 def test_waiting_for_a_place_is_no_time_out(desk: Desk) -> None:
     # Forty calls of 0.1 s one after the other take longer than the time-out of one (DataDesigner #551).
-    with desk.server(delay=0.1) as server, desk.client(server, concurrency=1, timeout=2.0) as client:
+    with desk.server(delay=0.1) as server, desk.client(server, concurrency=1, timeout=3.5) as client:
         assert right(client.ask(rows(40)))
     assert len(calls(desk.log)) == 40
 
@@ -127,12 +127,6 @@ def test_waiting_for_a_rate_is_no_time_out(desk: Desk) -> None:
         assert time.monotonic() - started >= 1.9  # ten at once, the other twenty at ten a second
 
 
-def test_a_server_that_queues_in_silence_is_not_swamped(desk: Desk) -> None:
-    with desk.server(slots=4, delay=0.02) as server, desk.client(server) as client:
-        assert right(client.ask(rows(600)))
-        assert server.stats()["most_open"] < 128
-
-
 def test_broken_content_gets_one_correction_round_then_an_error(desk: Desk) -> None:
     with desk.server() as server, desk.client(server) as client:
         client.ask(rows(1, Written, sample=1))  # the server is known as one that heeds schemas
@@ -141,7 +135,7 @@ def test_broken_content_gets_one_correction_round_then_an_error(desk: Desk) -> N
         server.change(broken=0.0)
         (again,) = client.ask(rows(1, Written))
     assert reply.error is not None and reply.error.startswith("unreadable: ")
-    assert desk.ledger.totals()["prompts"].calls == 3
+    assert totals(desk.ledger.path)["prompts"].calls == 3
     assert again.cached and again.error == reply.error  # it was paid for: another try is another sample
 
 
@@ -186,7 +180,7 @@ def test_a_request_that_always_fails_does_not_hold_up_the_others(desk: Desk, mon
         ({"rejected": 1.0}, {}, "context length"),
     ],
 )
-def test_what_no_retry_mends_ends_at_once(
+def test_what_no_retry_cures_ends_at_once(
     desk: Desk, faults: dict[str, Any], settings: dict[str, Any], said: str
 ) -> None:
     with desk.server(**faults) as server, desk.client(server, **settings) as client:
@@ -232,15 +226,9 @@ def test_a_server_that_dies_in_between_is_machinery(desk: Desk, monkeypatch: pyt
             client.ask(rows(50))
 
 
-def test_no_credit_ends_at_once_although_it_is_a_429(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    import stub_server
-
-    # The account's end comes as a 429 that no waiting mends.
-    source = Path(stub_server.__file__).read_text().replace('"rate_limit_exceeded"', '"insufficient_quota"')
-    broke = desk.folder / "stub_server.py"
-    broke.write_text(source)
-    monkeypatch.setattr(stub_server, "__file__", str(broke))
-    with desk.server(busy=1.0) as server, desk.client(server) as client:
+def test_no_credit_ends_at_once_although_it_is_a_429(desk: Desk) -> None:
+    # The account's end comes as a 429 that no waiting cures.
+    with desk.server(busy=1.0, busy_code="insufficient_quota") as server, desk.client(server) as client:
         with pytest.raises(EndpointError, match="no credit"):
             client.ask(rows(10))
 
@@ -314,7 +302,7 @@ def test_a_budget_is_never_exceeded_and_its_end_keeps_everything(desk: Desk, mon
     assert desk.ledger.committed() <= 0.2
     # Booked at the stub's own count, so all of it was sent, kept and is free the next time.
     paid = len(calls(desk.log))
-    assert paid == desk.ledger.totals()["prompts"].calls > 5
+    assert paid == totals(desk.ledger.path)["prompts"].calls > 5
     with desk.server() as server, desk.client(server) as client:
         assert sum(reply.cached for reply in client.ask(rows(400, max_tokens=16))) == paid
 
@@ -337,7 +325,10 @@ def test_a_slow_disk_holds_the_calls_back(desk: Desk, monkeypatch: pytest.Monkey
         def slow(batch: Iterable[tuple[str, dict[str, Any]]]) -> None:
             nonlocal saved
             kept = list(batch)
-            time.sleep(0.1)
+            deadline = time.monotonic() + 10.0
+            while server.stats()["ok"] < min(saved + 4, 40) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.05)  # long enough for a fifth, if one were sent
             unsaved.append(server.stats()["ok"] - saved)
             write(kept)
             saved += len(kept)

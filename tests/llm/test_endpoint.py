@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from datagen.errors import EndpointError
-from datagen.llm.endpoint import Endpoint, from_environment
+from datagen.llm.endpoint import Endpoint
+from datagen.llm.environment import from_environment
 
 SECRET = "sk-very-secret"
 
@@ -48,7 +49,7 @@ def test_a_gguf_file_is_its_own_model(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "tiny.gguf").touch()
     given(monkeypatch, DATAGEN_LLM_BASE_URL=f"local:{tmp_path / 'tiny.gguf'}")
     endpoint = from_environment()
-    assert (endpoint.local, endpoint.model) == (tmp_path / "tiny.gguf", "tiny")
+    assert (endpoint.base_url, endpoint.model) == (f"local:{tmp_path / 'tiny.gguf'}", "tiny")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spelling import LOSSLESS, TRICKS
 
+from benchmarks.support.spelling import LOSSLESS, TRICKS
 from datagen import safety
 
-LISTS = Path(__file__).parents[1] / "support" / "floor"
+LISTS = Path(__file__).parents[2] / "benchmarks" / "support" / "floor"
 
 
 def listed(name: str) -> list[str]:

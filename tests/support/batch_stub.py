@@ -5,252 +5,200 @@
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
+import dataclasses
 import json
-import subprocess
-import sys
 import time
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
-KEY = "stub-key"
+from aiohttp import web
+
+from benchmarks.support import stub_server
+from benchmarks.support.stub_server import KEY as KEY
+from benchmarks.support.stub_server import error
+from datagen.llm.providers import mock
+
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 50  # of every line
 
 
-class Books:
-    """Everything the server holds."""
+@dataclasses.dataclass
+class BatchFaults:
+    """What goes wrong; a number says how often, and is counted down."""
 
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.batches: dict[str, dict[str, Any]] = {}
-        self.paid: dict[str, int] = {}  # custom_id → how often it was answered
-        self.hits: dict[str, int] = {}
-        self.faults: dict[str, Any] = {
-            "polls": 1,  # a batch is done at its so-manieth retrieval
-            "fail": 0,  # so many requests of any kind get a 500
-            "lose_create": 0,  # so many submissions arrive, and their answer does not
-            "lines_failing": 0,  # of the next batch, so many lines fail with 500
-            "lines_rejected": 0,  # … with 400
-            "expire_after": 0,  # the next batch expires after so many lines
-            "status": "",  # the next batch ends so, with nothing
-            "content": "",  # of every reply; a JSON object with the line's mark if empty
-            "no_batches": False,
-            "hidden_lists": 0,  # so many lists do not show the newest batch yet
-        }
+    polls: int = 1  # a batch is done at its n-th retrieval
+    fail: int = 0  # so many requests of any kind get a 500
+    lose_create: int = 0  # so many submissions arrive, and their answer does not
+    lines_failing: int = 0  # of the next batch, so many lines fail with 500
+    lines_rejected: int = 0  # … with 400
+    expire_after: int = 0  # the next batch expires after so many lines
+    status: str = ""  # the next batch ends so, with nothing
+    content: str = ""  # of every reply; a JSON object with the line's mark if empty
+    finish: str = "stop"  # finish_reason of a reply with that content
+    corrects: bool = True  # a correction round gets another reply
+    no_batches: bool = False
+    hidden_lists: int = 0  # so many lists do not show the newest batch yet
 
 
-BOOKS = Books()
+class BatchServer(stub_server.Server):
+    """Holds files and batches; a batch is worked on when it is asked for."""
 
+    faults: BatchFaults
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    def __init__(self, faults: BatchFaults) -> None:
+        super().__init__(faults)
+        self._begin()
 
-    def log_message(self, *_: Any) -> None:
-        pass
+    def _begin(self) -> None:
+        self._files: dict[str, bytes] = {}
+        self._batches: dict[str, dict[str, Any]] = {}
+        self._paid: dict[str, int] = {}  # custom_id → how often it was answered
 
-    def reply(self, value: Any, status: int = 200, raw: bytes | None = None) -> None:
-        body = json.dumps(value).encode() if raw is None else raw
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    def app(self) -> web.Application:
+        app = super().app()
+        app.middlewares.append(self._gate)
+        app.router.add_post("/reset", self._reset)
+        app.router.add_post("/v1/files", self._upload)
+        app.router.add_get("/v1/files/{name}/content", self._content)
+        app.router.add_post("/v1/batches", self._create)
+        app.router.add_get("/v1/batches", self._list)
+        app.router.add_get("/v1/batches/{name}", self._retrieve)
+        return app
 
-    def fault(self, name: str) -> int:
+    def stats(self) -> dict[str, Any]:
+        return {
+            "batches": len(self._batches), "files": len(self._files), "paid": self._paid, "hits": dict(self.counts),
+        }  # fmt: skip
+
+    def _use(self, fault: str) -> int:
         """Use one of a fault's times up; 0 if there are none left."""
-        left = int(BOOKS.faults[name])
-        BOOKS.faults[name] = max(0, left - 1)
+        left = int(getattr(self.faults, fault))
+        setattr(self.faults, fault, max(0, left - 1))
         return left
 
-    def refused(self) -> bool:
-        if self.path in ("/stats", "/change"):
-            return False
-        name = f"{self.command} {self.path.partition('?')[0].split('/')[2]}"
-        BOOKS.hits[name] = BOOKS.hits.get(name, 0) + 1
-        if self.headers.get("Authorization") != f"Bearer {KEY}":
-            given = str(self.headers.get("Authorization")).removeprefix("Bearer ")
-            self.reply({"error": {"message": f"Incorrect API key provided: {given}"}}, 401)
-        elif BOOKS.faults["no_batches"]:
-            self.reply({"error": {"message": "Not Found"}}, 404)
-        elif self.fault("fail"):
-            self.reply({"error": {"message": "The server had an error."}}, 500)
-        else:
-            return False
-        return True
+    @web.middleware
+    async def _gate(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path.startswith("/v1/"):
+            self.counts[f"{request.method} {request.path.split('/')[2]}"] += 1
+            if (given := request.headers.get("Authorization", "")) != f"Bearer {KEY}":
+                return error(401, f"Incorrect API key provided: {given.removeprefix('Bearer ')}", "invalid_api_key")
+            if self.faults.no_batches:
+                return error(404, "Not Found", "not_found")
+            if self._use("fail"):
+                return error(500, "The server had an error.", "server_error")
+        answer: web.StreamResponse = await handler(request)
+        return answer
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.refused():
-            return
-        if self.path == "/change":
-            BOOKS.faults |= json.loads(body)
-            self.reply({})
-        elif self.path == "/v1/files":
-            head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-            form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-            content = next(part for part in form.iter_parts() if part.get_filename())
-            assert "batch" in [part.get_content().strip() for part in form.iter_parts() if not part.get_filename()]
-            name = f"file-{len(BOOKS.files)}"
-            BOOKS.files[name] = content.get_payload(decode=True)
-            self.reply(self.file(name))
-        elif self.path == "/v1/batches":
-            self.create(json.loads(body))
+    async def _reset(self, request: web.Request) -> web.Response:
+        self.faults = BatchFaults()
+        self.counts.clear()
+        self._begin()
+        return web.json_response({})
 
-    def file(self, name: str) -> dict[str, Any]:
-        size = len(BOOKS.files[name])
-        return {
-            "id": name,
-            "object": "file",
-            "bytes": size,
-            "created_at": 1,
-            "filename": "f",
-            "purpose": "batch",
-            "status": "processed",
-        }
+    async def _upload(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        file = form["file"]
+        assert isinstance(file, web.FileField) and form["purpose"] == "batch"
+        name = f"file-{len(self._files)}"
+        self._files[name] = file.file.read()
+        shown = {"id": name, "object": "file", "bytes": len(self._files[name]), "created_at": 1, "filename": "f"}
+        return web.json_response({**shown, "purpose": "batch", "status": "processed"})
 
-    def create(self, asked: dict[str, Any]) -> None:
-        name = f"batch_{len(BOOKS.batches)}"
+    async def _content(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._files[request.match_info["name"]])
+
+    async def _create(self, request: web.Request) -> web.Response:
+        asked = await request.json()
         assert asked["endpoint"] == "/v1/chat/completions" and asked["completion_window"] == "24h"
-        lines = [json.loads(line) for line in BOOKS.files[asked["input_file_id"]].splitlines()]
+        lines = [json.loads(line) for line in self._files[asked["input_file_id"]].splitlines()]
         assert len({line["custom_id"] for line in lines}) == len(lines)
+        name = f"batch_{len(self._batches)}"
         batch = {
             "id": name, "object": "batch", "endpoint": asked["endpoint"], "completion_window": "24h", "errors": None,
             "created_at": int(time.time()), "input_file_id": asked["input_file_id"], "status": "validating",
             "metadata": asked["metadata"], "output_file_id": None, "error_file_id": None,
             "request_counts": {"total": len(lines), "completed": 0, "failed": 0}, "polled": 0,
         }  # fmt: skip
-        BOOKS.batches[name] = batch
-        if self.fault("lose_create"):
-            self.close_connection = True
-            self.connection.shutdown(2)
-            return
-        self.reply(batch)
+        self._batches[name] = batch
+        if self._use("lose_create"):
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response(batch)
 
-    def do_GET(self) -> None:
-        if self.refused():
-            return
-        path, _, query = self.path.partition("?")
-        if path == "/stats":
-            self.reply(
-                {"batches": len(BOOKS.batches), "files": len(BOOKS.files), "paid": BOOKS.paid, "hits": BOOKS.hits}
-            )
-        elif path == "/v1/batches":
-            found = sorted(BOOKS.batches.values(), key=lambda batch: -int(batch["id"].split("_")[1]))
-            found = found[1:] if self.fault("hidden_lists") else found
-            start = next((i + 1 for i, batch in enumerate(found) if f"after={batch['id']}" in query), 0)
-            self.reply({"object": "list", "data": found[start : start + 2], "has_more": len(found) > start + 2})
-        elif path.startswith("/v1/batches/"):
-            batch = BOOKS.batches[path.rpartition("/")[2]]
-            batch["polled"] += 1
-            if batch["status"] in ("validating", "in_progress"):
-                self.work(batch)
-            self.reply(batch)
-        elif path.endswith("/content"):
-            self.reply(None, raw=BOOKS.files[path.split("/")[3]])
+    async def _list(self, request: web.Request) -> web.Response:
+        found = sorted(self._batches.values(), key=lambda batch: -int(batch["id"].split("_")[1]))
+        found = found[1:] if self._use("hidden_lists") else found
+        after = request.query.get("after")
+        start = next((i + 1 for i, batch in enumerate(found) if after == batch["id"]), 0)
+        data = found[start : start + 2]
+        return web.json_response({"object": "list", "data": data, "has_more": len(found) > start + 2})
 
-    def work(self, batch: dict[str, Any]) -> None:
+    async def _retrieve(self, request: web.Request) -> web.Response:
+        batch = self._batches[request.match_info["name"]]
+        batch["polled"] += 1
+        if batch["status"] in ("validating", "in_progress"):
+            self._work(batch)
+        return web.json_response(batch)
+
+    def _work(self, batch: dict[str, Any]) -> None:
         """Do a batch whose time has come."""
-        if batch["polled"] < BOOKS.faults["polls"]:
+        if batch["polled"] < self.faults.polls:
             batch["status"] = "in_progress"
             return
-        if BOOKS.faults["status"]:
-            batch["status"], BOOKS.faults["status"] = BOOKS.faults["status"], ""
-            batch["errors"] = {
-                "object": "list",
-                "data": [{"code": "token_limit_exceeded", "message": "Too many tokens."}],
-            }
+        if self.faults.status:
+            batch["status"], self.faults.status = self.faults.status, ""
+            trouble = {"code": "token_limit_exceeded", "message": "Too many tokens."}
+            batch["errors"] = {"object": "list", "data": [trouble]}
             return
-        lines = [json.loads(line) for line in BOOKS.files[batch["input_file_id"]].splitlines()]
+        lines = [json.loads(line) for line in self._files[batch["input_file_id"]].splitlines()]
         done, failed = [], []
-        limit, BOOKS.faults["expire_after"] = BOOKS.faults["expire_after"] or len(lines), 0
+        limit, self.faults.expire_after = self.faults.expire_after or len(lines), 0
         for number, line in enumerate(lines):
-            if number >= limit:
-                failed.append(
-                    {
-                        "id": "x",
-                        "custom_id": line["custom_id"],
-                        "response": None,
-                        "error": {
-                            "code": "batch_expired",
-                            "message": "This request could not be executed before the completion window expired.",
-                        },
-                    }
-                )
-            elif code := 500 * bool(self.fault("lines_failing")) or 400 * bool(self.fault("lines_rejected")):
-                error = {"code": "content_policy_violation" if code == 400 else "server_error", "message": "No."}
-                failed.append(
-                    {
-                        "id": "x",
-                        "custom_id": line["custom_id"],
-                        "response": {"status_code": code, "body": {"error": error}},
-                        "error": None,
-                    }
-                )
+            if problem := self._problem(expired=number >= limit):
+                failed.append({"id": "x", "custom_id": line["custom_id"], **problem})
             else:
-                done.append(self.answer(line))
+                done.append(self._answer(line))
         batch["status"] = "expired" if limit < len(lines) else "completed"
         batch["request_counts"] = {"total": len(lines), "completed": len(done), "failed": len(failed)}
         for field, rows in (("output_file_id", done), ("error_file_id", failed)):
             if rows:
-                batch[field] = f"file-{len(BOOKS.files)}"
-                BOOKS.files[batch[field]] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+                batch[field] = f"file-{len(self._files)}"
+                self._files[batch[field]] = "".join(json.dumps(row) + "\n" for row in rows).encode()
 
-    def answer(self, line: dict[str, Any]) -> dict[str, Any]:
-        BOOKS.paid[line["custom_id"]] = BOOKS.paid.get(line["custom_id"], 0) + 1
-        last = line["body"]["messages"][-1]["content"]
-        said = json.dumps({"text": f"re: {last[:40]}"})
-        if BOOKS.faults["content"] and len(line["body"]["messages"]) < 3:  # a correction round has more
-            said = BOOKS.faults["content"]
-        body = {
-            "id": f"chatcmpl-{line['custom_id'][:8]}", "object": "chat.completion", "created": 1,
-            "model": line["body"]["model"],
-            "choices": [
-                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}},
-            ],
-            "usage": {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS, "total_tokens": 150},
-        }  # fmt: skip
-        return {
-            "id": "x",
-            "custom_id": line["custom_id"],
-            "response": {"status_code": 200, "request_id": "r", "body": body},
-            "error": None,
-        }
+    def _problem(self, *, expired: bool) -> dict[str, Any] | None:
+        """Why the next line gets no answer, None if it gets one."""
+        if expired:
+            words = "This request could not be executed before the completion window expired."
+            return {"response": None, "error": {"code": "batch_expired", "message": words}}
+        if code := 500 * bool(self._use("lines_failing")) or 400 * bool(self._use("lines_rejected")):
+            name = "content_policy_violation" if code == 400 else "server_error"
+            body = {"error": {"code": name, "message": "No."}}
+            return {"response": {"status_code": code, "body": body}, "error": None}
+        return None
+
+    def _answer(self, line: dict[str, Any]) -> dict[str, Any]:
+        name, asked = line["custom_id"], line["body"]
+        self._paid[name] = self._paid.get(name, 0) + 1
+        said, finish = json.dumps({"text": f"re: {asked['messages'][-1]['content'][:40]}"}), "stop"
+        again = len(asked["messages"]) > 2  # a correction round
+        if self.faults.content and not (again and self.faults.corrects):
+            said, finish = self.faults.content, self.faults.finish
+        body = mock.completion(asked, said)
+        body["choices"][0]["finish_reason"] = finish
+        body["usage"] = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
+        response = {"status_code": 200, "request_id": "r", "body": body}
+        return {"id": "x", "custom_id": name, "response": response, "error": None}
 
 
-class BatchStub:
+class BatchStub(stub_server.Stub):
     """The server in a process of its own, which outlives whoever asks it."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.address = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
-        self.base_url = f"{self.address}/v1"
+    program = Path(__file__)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def stats(self) -> dict[str, Any]:
-        """How many batches and files there are, how often each line was paid for, and what was called."""
-        with urllib.request.urlopen(f"{self.address}/stats") as answer:
-            return dict(json.load(answer))
-
-    def change(self, **faults: Any) -> None:
-        """Behave otherwise from now on."""
-        urllib.request.urlopen(f"{self.address}/change", json.dumps(faults).encode()).close()
+    def reset(self) -> None:
+        """Be as one just started: that takes a second, and tests are many."""
+        urllib.request.urlopen(f"{self.address}/reset", b"").close()
 
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    print(server.server_address[1], flush=True)
-    server.serve_forever()
+    stub_server.main(lambda faults, log, seed: BatchServer(BatchFaults(**faults)))

@@ -11,28 +11,12 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel
 
+from benchmarks.support.sentences import DOES, LIGHT, WITH, sentence
 from datagen.llm.messages import Reply, Request, Usage
 from datagen.writers.principles import A_CALL
 from datagen.writers.replies import Context, Control, NewPrinciple, Scenes, Widened, Wordings
 
-WHO = (
-    "a baker|an old fisherman|two nurses|a tired courier|a violinist|a beekeeper|a carpenter|a grey cat|a tall giraffe"
-)
-DOES = "repairing a wooden boat|pouring hot tea|reading a thick atlas|carrying a crate of apples|stacking red bricks|"
-DOES += "feeding three pigeons|painting a long fence|winding a clock|folding white sheets|watering tomato plants"
-WHERE = "beside a quiet lake|in a narrow street|on a train platform|in a busy market hall|under a stone bridge|"
-WHERE += "at a kitchen table|on a rooftop terrace|in a dusty workshop|by a lighthouse|between rows of vines"
-WITH = "a brass lantern|a torn map|a basket of lemons|a folded umbrella|a rusty bicycle|an empty chair|a blue ladder|"
-WITH += "a stack of letters|a wool scarf|a tin bucket|a pair of boots|a clay jug"
-LIGHT = "in early morning light|under an overcast sky|in warm evening sun|in soft window light|while light rain falls"
-
 Twist = Callable[[Request, Reply], Reply]
-
-
-def sentence(rng: random.Random, brief: bool = False) -> str:
-    """A scene in about fifteen words, or in ten."""
-    words = " ".join(rng.choice(part.split("|")) for part in (WHO, DOES, WHERE))
-    return words if brief else f"{words}, with {rng.choice(WITH.split('|'))}"
 
 
 class FakeLlm:
@@ -40,8 +24,8 @@ class FakeLlm:
 
     model = "fake-1"
 
-    def __init__(self, twist: Twist = lambda request, reply: reply, *, brief: bool = False) -> None:
-        self.twist, self.brief = twist, brief
+    def __init__(self, twist: Twist = lambda request, reply: reply) -> None:
+        self.twist = twist
         self.asked: list[Request] = []
         self.cache: dict[Request, Reply] = {}
 
@@ -67,12 +51,10 @@ class FakeLlm:
     def value(self, request: Request, rng: random.Random) -> BaseModel:
         """What a well-behaved model says."""
         text = request.messages[-1].text
-        scene = found[1] if (found := re.search(r"<scene>\n(.*)\n</scene>", text)) else sentence(rng, self.brief)
-        prompt = (
-            scene if self.brief else f"{scene}, {rng.choice(LIGHT.split('|'))}, beside {rng.choice(WITH.split('|'))}"
-        )
+        scene = found[1] if (found := re.search(r"<scene>\n(.*)\n</scene>", text)) else sentence(rng)
+        prompt = f"{scene}, {rng.choice(LIGHT.split('|'))}, beside {rng.choice(WITH.split('|'))}"
         if issubclass(request.reply or BaseModel, Scenes):
-            return Scenes(scenes=[sentence(rng, self.brief) for _ in range(20)])
+            return Scenes(scenes=[sentence(rng) for _ in range(20)])
         if request.reply is Context:
             return Context(prompt=prompt)
         if request.reply is Control:

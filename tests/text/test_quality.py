@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datagen.text import quality
 
-LISTS = Path(__file__).parents[1] / "support"
+LISTS = Path(__file__).parents[2] / "benchmarks" / "support"
 
 
 def listed(name: str) -> list[str]:

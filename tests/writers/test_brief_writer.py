@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_llm import FakeLlm, failing, sentence
+from fake_llm import FakeLlm, failing
 
+from benchmarks.support.sentences import sentence
 from datagen.errors import RecipeError
 from datagen.llm.messages import Reply, Request
 from datagen.recipe import Recipe, load

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from datagen.llm.accounts.database import Damaged, Database, salvage
 from datagen.llm.messages import Request
 from datagen.llm.typed.schemas import schema_of
-from datagen.llm.typed.structured import line
+from datagen.llm.words import line
 
 VERSION = 1
 ZIPPED_FROM = 1024  # bytes; below, compressing costs more than it saves
@@ -90,13 +90,13 @@ class Cache:
         self.path = path
         self._say = say
         self._database = Database(path, _SCHEMA, VERSION)
-        self._mended(self._database.open)
+        self._recovering(self._database.open)
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The completion that was put under a key; None if there is none."""
         digest = bytes.fromhex(key)
         sql = "SELECT zipped, completion FROM replies WHERE key = ?"
-        rows = self._mended(lambda: self._database.read(sql, (digest,)))
+        rows = self._recovering(lambda: self._database.read(sql, (digest,)))
         if not rows:
             return None
         zipped, stored = rows[0]
@@ -115,7 +115,7 @@ class Cache:
         now = time.time()
         packed = [(bytes.fromhex(key), line(str(reply.get("model", ""))), now, *_pack(reply)) for key, reply in rows]
         if packed:
-            self._mended(lambda: self._insert(packed))
+            self._recovering(lambda: self._insert(packed))
 
     def close(self) -> None:
         """Close the file; harmless if done twice."""
@@ -125,7 +125,7 @@ class Cache:
         with self._database.transaction() as database:
             database.executemany(_INSERT, packed)
 
-    def _mended(self, work: Callable[[], Result]) -> Result:
+    def _recovering(self, work: Callable[[], Result]) -> Result:
         """Do work; if the file turns out damaged, put a new one in its place and do it again."""
         try:
             return work()

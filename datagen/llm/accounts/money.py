@@ -154,11 +154,6 @@ class Ledger:
         with self._sound():
             return float(self._database.read(_COMMITTED)[0][0])
 
-    def totals(self) -> dict[str, Spent]:
-        """What each stage spent."""
-        with self._sound():
-            return {stage: Spent(*numbers) for stage, *numbers in self._database.read(_TOTALS)}
-
     def close(self) -> None:
         """Close the file; harmless if done twice."""
         self._database.close()
@@ -222,19 +217,11 @@ class Budget:
         self._open: set[int] = set()  # reservations whose end may leave room for those who wait
         self._waiting: collections.deque[concurrent.futures.Future[None]] = collections.deque()
 
-    def reserve(self, request: Request, key: str = "") -> Reservation:
+    async def reserve(self, request: Request, key: str = "") -> Reservation:
         """Put aside what a request can cost at most; waits while calls in flight may leave room for it.
 
         Raises BudgetSpent if nothing is in flight and there is still no room.
         """
-        again = False
-        while not isinstance(got := self._take(request, key, again), Reservation):
-            got.result()
-            again = True
-        return got
-
-    async def reserve_async(self, request: Request, key: str = "") -> Reservation:
-        """`reserve` for an event loop: other tasks go on while this one waits."""
         again = False
         while not isinstance(got := self._take(request, key, again), Reservation):
             try:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import ipaddress
 import json
 import os
 import re
 import tomllib
-import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datagen.errors import UserError
 from datagen.llm.messages import Request, Usage
+from datagen.llm.providers import is_here
 from datagen.llm.typed.schemas import in_words, schema_of
 from datagen.recipe import PROMPTS
 
@@ -114,17 +113,6 @@ class Prices:
             return None
         price = self.of(model)
         return Usage(tokens[0], tokens[1], price.cost(tokens[0], tokens[1], batch) if price else 0.0)
-
-
-def is_here(base_url: str) -> bool:
-    """Whether a server is on this machine: a loopback address, or a file that we serve ourselves."""
-    host = urllib.parse.urlsplit(base_url).hostname or ""
-    if base_url.startswith("local:") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(path: Path) -> dict[str, Price]:

@@ -8,13 +8,13 @@ returns or raises. One process at a time works in a folder.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.errors import EndpointError, RequestRejected, ServerError
+from datagen.llm import words
 from datagen.llm.accounts.cache import Cache, key
 from datagen.llm.accounts.money import Budget, Call, Ledger, Prices
 from datagen.llm.accounts.prices import FREE
@@ -22,7 +22,9 @@ from datagen.llm.batch import journal as batch_journal
 from datagen.llm.batch.journal import Journal, Line, Note
 from datagen.llm.batch.server import BatchServer
 from datagen.llm.endpoint import Endpoint
+from datagen.llm.finish import Completion, corrected, finish, rejected
 from datagen.llm.messages import Reply, Request, Usage
+from datagen.llm.providers import provider_of
 from datagen.llm.typed import structured
 
 if TYPE_CHECKING:
@@ -41,48 +43,25 @@ def ask(
     folder: Path,
     say: Callable[[str], None],
 ) -> list[Reply]:
-    """The replies in order, from the cache or by batches; unreadable ones are corrected once, in batches too.
+    """The replies in order, from the cache or by batches; the correction rounds are batches too.
 
     Raises EndpointError if the server has no Batch API or refuses us, ServerError if it keeps failing, BudgetSpent;
     in each case everything that came is kept, and a batch on its way is taken up by the next call.
     """
-    if endpoint.local is not None:
-        raise EndpointError("a local model has no Batch API and nothing to save: run without --batch")
+    if not (provider := provider_of(endpoint.base_url)).batches:
+        raise EndpointError(f"{provider.name} has no Batch API and nothing to save: run without --batch")
     with BatchServer(endpoint, say) as server:
         desk = _Desk(endpoint, cache, ledger, budget, Journal(folder, endpoint), server)
-        first = desk.fetch(requests)
-        again = {}
-        for index, (request, got) in enumerate(zip(requests, first, strict=True)):
-            if got.completion is not None and request.reply is not None:
-                outcome = structured.read(got.completion, request)
-                if outcome.error is not None and outcome.error.startswith("unreadable: "):
-                    again[index] = structured.correction(request, outcome.text, outcome.error)
-        second = dict(zip(again, desk.fetch(list(again.values())), strict=True))
-    return [
-        _reply(endpoint, request, got, second.get(index))
-        for index, (request, got) in enumerate(zip(requests, first, strict=True))
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Got:
-    """A completion, or why the server will not give one; `usage` is None if it was in the cache."""
-
-    completion: dict[str, Any] | None
-    usage: Usage | None = None
-    problem: str | None = None
-
-
-def _reply(endpoint: Endpoint, request: Request, first: _Got, second: _Got | None) -> Reply:
-    """A request's reply from its completion and that of its correction round."""
-    if first.completion is None:
-        return Reply(None, "", endpoint.model, error=first.problem)
-    better = second if second is not None and second.completion is not None else first
-    outcome = structured.read(better.completion or {}, request)
-    paid = [got.usage for got in (first, second) if got is not None and got.usage is not None]
-    usage = Usage(*(sum(values) for values in zip(*map(dataclasses.astuple, paid), strict=True))) if paid else Usage()
-    model, request_id = (structured.line(str(first.completion.get(name) or "")) for name in ("model", "id"))
-    return Reply(outcome.value, outcome.text, model or endpoint.model, request_id, usage, not paid, outcome.error)
+        replies = list[Reply]()
+        corrections: dict[int, Request] = {}
+        for request, completion in zip(requests, desk.fetch(requests), strict=True):
+            reply, correction = finish(request, completion, endpoint.model)
+            if correction is not None:
+                corrections[len(replies)] = correction
+            replies.append(reply)
+        for index, completion in zip(corrections, desk.fetch(list(corrections.values())), strict=True):
+            replies[index] = corrected(requests[index], replies[index], completion)
+    return replies
 
 
 class _Desk:
@@ -105,7 +84,7 @@ class _Desk:
         self._refused: dict[str, str] = {}  # requests that the server will not take, and why
         self._trouble = "no reason given"  # why the last unanswered request was not answered
 
-    def fetch(self, requests: Sequence[Request]) -> list[_Got]:
+    def fetch(self, requests: Sequence[Request]) -> list[Completion]:
         """A completion for each request, or the reason why the server will not give one."""
         for note in self._journal.notes():
             self._finish(note)
@@ -119,11 +98,20 @@ class _Desk:
                 for name, request in missing.items()
                 if name not in self._refused and self._cache.get(name) is None
             }
-        got = [_Got(self._cache.get(name), self._bought.pop(name, None), self._refused.get(name)) for name in keys]
-        hits = collections.Counter(r.stage for r, g in zip(requests, got, strict=True) if g.completion and not g.usage)
+        completions = [self._completion(name) for name in keys]
+        hits = collections.Counter(
+            request.stage for request, found in zip(requests, completions, strict=True) if found.cached
+        )
         for stage, count in hits.items():
             self._ledger.count_cached(stage, count)
-        return got
+        return completions
+
+    def _completion(self, name: str) -> Completion:
+        """What there is of a request when nothing of it is on its way any more."""
+        if (body := self._cache.get(name)) is None:
+            return Completion(problem=self._refused.get(name))
+        usage = self._bought.pop(name, None)
+        return Completion(body, usage or Usage(), cached=usage is None)
 
     def _round(self, missing: dict[str, Request], tries: collections.Counter[str]) -> None:
         """Send as many of the missing requests as the budget takes now, and wait for their batches."""
@@ -174,7 +162,7 @@ class _Desk:
         note = self._submit(note)
         batch = self._server.wait(note)
         if batch.errors and batch.errors.data:
-            self._trouble = self._server.clean(str(batch.errors.data[0].message))
+            self._trouble = self._words(str(batch.errors.data[0].message))
         keys, calls = self._journal.keys(note), list[Call]()
         rows: list[tuple[str, dict[str, Any]]] = []
         for name, completion in self._answers(note, batch, keys):
@@ -201,12 +189,13 @@ class _Desk:
                 yield name, body
                 continue
             error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
-            words = self._server.clean(str(error.get("message") or error.get("code") or f"HTTP {status}"))
-            self._trouble = words
+            reason = self._words(str(error.get("message") or error.get("code") or f"HTTP {status}"))
+            self._trouble = reason
             if status in (400, 413, 422):
-                code = str(error.get("code"))
-                refused = "content" in code and ("filter" in code or "policy" in code)
-                self._refused[name] = f"{'refused' if refused else 'unreadable'}: the server rejects it ({words})"
+                self._refused[name] = rejected(str(error.get("code")), f"the server rejects it ({reason})")
+
+    def _words(self, text: str) -> str:
+        return words.line(text, self._endpoint.api_key)
 
     def _settle(self, note: Note, calls: list[Call]) -> None:
         """Book a batch, once, and forget it."""

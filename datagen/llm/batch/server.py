@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from datagen.errors import EndpointError, RequestRejected, ServerError
 from datagen.llm.batch.journal import Journal, Note
 from datagen.llm.endpoint import Endpoint
+from datagen.llm.words import line
 
 if TYPE_CHECKING:
     from openai.types import Batch
@@ -26,7 +27,6 @@ PATIENCE_S = 1800.0  # of a server that does nothing but fail
 START_S = 20.0  # … before it did anything else
 UPLOAD_S = 600.0  # 200 MB take a while
 MARK = "datagen"  # the key of a batch's metadata under which its name stands
-SHOWN = 240  # characters of a server's own words in a message of ours
 _ENDED = ("completed", "failed", "expired", "cancelled")
 
 Result = TypeVar("Result")
@@ -73,9 +73,9 @@ class BatchServer:
         while True:
             batch = self._patiently(lambda: self._client.batches.retrieve(note.batch_id))
             done = batch.request_counts.completed + batch.request_counts.failed if batch.request_counts else 0
-            if (line := f"batch {batch.id}: {batch.status}, {done} of {note.requests} done") != told:
-                self._say(line)
-                told = line
+            if (news := f"batch {batch.id}: {batch.status}, {done} of {note.requests} done") != told:
+                self._say(news)
+                told = news
             if batch.status in _ENDED:
                 return batch
             wait()
@@ -88,16 +88,9 @@ class BatchServer:
                 with path.open("rb") as file:
                     for text in file:
                         with contextlib.suppress(ValueError):
-                            if isinstance(line := json.loads(text), dict):
-                                yield line
+                            if isinstance(row := json.loads(text), dict):
+                                yield row
                 path.unlink()
-
-    def clean(self, text: str) -> str:
-        """A server's words as a short line without control characters and without our key."""
-        if self._endpoint.api_key:
-            text = text.replace(self._endpoint.api_key, "***")
-        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
     def _create(self, note: Note, wait: _Wait) -> Batch | None:
         """Submit once; None if nobody knows whether it arrived."""
@@ -163,7 +156,7 @@ class BatchServer:
         except openai.APIConnectionError as error:
             raise ServerError(f"{where} did not answer ({type(error.__cause__ or error).__name__})") from error
         except openai.APIStatusError as error:
-            status, words = error.status_code, self.clean(error.message)
+            status, words = error.status_code, line(error.message, self._endpoint.api_key)
             if status in (401, 403):
                 raise EndpointError(
                     f"{where} refuses the key (HTTP {status}); check OPENAI_API_KEY or DATAGEN_LLM_API_KEY"

@@ -1,6 +1,6 @@
 """Typed replies: how a request is put to a chat-completions server, and what a completion says in the asked type.
 
-A completion is data from outside: whatever JSON value it is, `read` returns an Outcome and raises nothing. Which of
+A completion is data from outside: whatever JSON value it is, `read` returns an Parsed and raises nothing. Which of
 the three dialects a server speaks is found out by `probe`, because some accept what they then ignore.
 """
 
@@ -24,10 +24,9 @@ from datagen.llm.typed.refusals import refuses, refuses_inside
 from datagen.llm.typed.repair import candidates, sound, spoken
 from datagen.llm.typed.schemas import in_words
 from datagen.llm.typed.schemas import schema_of as schema_of
+from datagen.llm.words import line
 
-SHOWN = 300  # characters of a reason in an error
 RETOLD = 4000  # characters of a bad reply that a correction shows the model again
-MOST_TOKENS = 10**9  # a count above is no count
 
 
 class Dialect(StrEnum):
@@ -39,7 +38,7 @@ class Dialect(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+class Parsed:
     """A completion as read: `value` of the asked type (the text, if none was asked), or `error` and no value."""
 
     value: BaseModel | str | None
@@ -107,7 +106,7 @@ def _response_format(reply: type[BaseModel], bounds: bool) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema_of(reply, bounds)}}
 
 
-def read(completion: Any, request: Request) -> Outcome:
+def read(completion: Any, request: Request) -> Parsed:
     """What a completion says. Errors begin with "refused: ", "cut off: " or "unreadable: "."""
     choice = _first(completion.get("choices")) if isinstance(completion, dict) else {}
     message = choice.get("message")
@@ -123,15 +122,15 @@ def read(completion: Any, request: Request) -> Outcome:
             return _checked(value, content, request.reply)
     text, declined = _texts(message)
     if declined:
-        return Outcome(None, text, f"refused: {line(declined)}")
+        return Parsed(None, text, f"refused: {line(declined)}")
     if finish == "content_filter":
-        return Outcome(None, text, "refused: the server's content filter ended the reply")
+        return Parsed(None, text, "refused: the server's content filter ended the reply")
     said = spoken(text)
     if finish == "length":
-        return Outcome(None, text, f"cut off: the reply did not end within {request.max_tokens} tokens")
+        return Parsed(None, text, f"cut off: the reply did not end within {request.max_tokens} tokens")
     if request.reply is None:
-        return Outcome(said, text) if said else Outcome(None, text, "unreadable: the reply is empty")
-    return _mended(said or _reasoning(message), text, request.reply)
+        return Parsed(said, text) if said else Parsed(None, text, "unreadable: the reply is empty")
+    return _repaired(said or _reasoning(message), text, request.reply)
 
 
 def _first(choices: Any) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def _reasoning(message: dict[str, Any]) -> str:
     return sound(words) if isinstance(words, str) else ""
 
 
-def _mended(said: str, text: str, reply: type[BaseModel]) -> Outcome:
+def _repaired(said: str, text: str, reply: type[BaseModel]) -> Parsed:
     """The outcome of a reply that is not simply the JSON asked for."""
     reason = "no JSON object in the reply" if said else "the reply is empty"
     for candidate in candidates(said):
@@ -163,17 +162,17 @@ def _mended(said: str, text: str, reply: type[BaseModel]) -> Outcome:
         except ValidationError as error:
             reason = _reason(error)
     if refuses(said.partition("{")[0]) or refuses_inside(said):
-        return Outcome(None, text, f"refused: {line(said)}")
-    return Outcome(None, text, f"unreadable: {reason}")
+        return Parsed(None, text, f"refused: {line(said)}")
+    return Parsed(None, text, f"unreadable: {reason}")
 
 
-def _checked(value: BaseModel, text: str, reply: type[BaseModel]) -> Outcome:
+def _checked(value: BaseModel, text: str, reply: type[BaseModel]) -> Parsed:
     """A value of the right type, unless it holds what no JSON has or what a model says that declines."""
     if refuses_inside(text):
-        return Outcome(None, text, f"refused: {line(text)}")
+        return Parsed(None, text, f"refused: {line(text)}")
     if _has_numbers(reply) and not _finite(value.model_dump()):
-        return Outcome(None, text, "unreadable: a number that is infinite or none (NaN)")
-    return Outcome(value, text)
+        return Parsed(None, text, "unreadable: a number that is infinite or none (NaN)")
+    return Parsed(value, text)
 
 
 @functools.lru_cache(maxsize=256)
@@ -198,13 +197,6 @@ def _reason(error: ValidationError) -> str:
     return line("; ".join(said))
 
 
-def line(text: str) -> str:
-    """A text as one short line of printable characters."""
-    text = "".join(c if c.isprintable() else " " for c in text[: 2 * SHOWN])
-    text = " ".join(text.split())
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
 def correction(request: Request, text: str, reason: str) -> Request:
     """The request once more, with the bad reply and what was wrong with it; for the one round of correction."""
     cut = reason.startswith("cut off")
@@ -213,18 +205,6 @@ def correction(request: Request, text: str, reason: str) -> Request:
     given = sound(text)[:RETOLD].strip() or "(no text)"  # some servers refuse an empty message
     more = (Message("assistant", given), Message("user", words))
     return dataclasses.replace(request, messages=(*request.messages, *more))
-
-
-def usage(completion: Any) -> tuple[int, int]:
-    """Input and output tokens of a completion; (0, 0) if it does not say, 0 for a count that is none."""
-    block = completion.get("usage") if isinstance(completion, dict) else None
-    if not isinstance(block, dict):
-        return 0, 0
-    return _count(block.get("prompt_tokens")), _count(block.get("completion_tokens"))
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
 
 
 class Paint(BaseModel):

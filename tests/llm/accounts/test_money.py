@@ -21,8 +21,8 @@ from pydantic import BaseModel
 
 from datagen.errors import BudgetSpent, RunError, UserError
 from datagen.llm.accounts.money import Budget, Call, Ledger, Price, Prices, Reservation, Spent, totals
-from datagen.llm.accounts.prices import is_here
 from datagen.llm.messages import Message, Request, Usage
+from datagen.llm.providers import is_here
 
 PRICE = Price(input=1, output=10, image_tokens=1000)
 PRICES = Prices({"m": PRICE}, {})
@@ -143,13 +143,14 @@ def test_the_ledger_adds_up_by_stage(ledger: Ledger) -> None:
     ledger.record([])
     ledger.count_cached("prompts", 3)
     ledger.count_cached("prompts")
-    assert ledger.totals() == {
+    spent = totals(ledger.path)
+    assert spent == {
         "principles": Spent(1, 0, 0, 3, 4, 1.0),
         "prompts": Spent(2, 4, 0, 11, 6, 0.75),
     }
     assert ledger.committed() == pytest.approx(1.75)
     ledger.close()
-    assert totals(ledger.path) == Ledger(ledger.path).totals()
+    assert totals(ledger.path) == spent
 
 
 def test_no_ledger_is_nothing_spent(tmp_path: Path) -> None:
@@ -203,14 +204,14 @@ def test_a_damaged_ledger_is_not_begun_anew(ledger: Ledger) -> None:
 
 
 WORKER = """
-import sys
+import asyncio, sys
 from pathlib import Path
 from datagen.llm.messages import Message, Request, Usage
 from datagen.llm.accounts.money import Budget, Ledger, Price, Prices
 budget = Budget(Ledger(Path(sys.argv[1])), Prices({"m": Price(input=1, output=10)}, {}), "m", float(sys.argv[2]))
 request = Request((Message("user", "x" * 500),), stage="prompts", max_tokens=1000)
 while True:
-    reservation = budget.reserve(request, "key")
+    reservation = asyncio.run(budget.reserve(request, "key"))
     print("reserved", flush=True)
     budget.settle(reservation, Usage(200, 100, 0.0012))
     print("settled", flush=True)
@@ -257,36 +258,36 @@ def test_a_model_without_a_price_has_no_budget(ledger: Ledger) -> None:
 
 def test_what_is_left_of_a_reservation_is_free_again(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.0)
-    reservation = budget.reserve(REQUEST, "key")
+    reservation = asyncio.run(budget.reserve(REQUEST, "key"))
     assert ledger.committed() == pytest.approx(MOST)
-    assert ledger.totals()["prompts"] == Spent(unsure=1, at_most=pytest.approx(MOST))
+    assert totals(ledger.path)["prompts"] == Spent(unsure=1, at_most=pytest.approx(MOST))
     budget.settle(reservation, USAGE)
     assert ledger.committed() == pytest.approx(USAGE.cost)
-    assert ledger.totals()["prompts"] == Spent(1, 0, 0, 200, 100, pytest.approx(USAGE.cost))
+    assert totals(ledger.path)["prompts"] == Spent(1, 0, 0, 200, 100, pytest.approx(USAGE.cost))
     budget.settle(reservation, USAGE)  # twice is once
     assert ledger.committed() == pytest.approx(USAGE.cost)
 
 
 def test_a_call_that_was_not_billed_costs_nothing_and_one_of_unknown_fate_all(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.0)
-    budget.settle(budget.reserve(REQUEST), Usage())
-    assert ledger.totals() == {} and ledger.committed() == pytest.approx(0)
-    budget.forfeit(budget.reserve(REQUEST))
-    assert ledger.totals()["prompts"] == Spent(unsure=1, at_most=pytest.approx(MOST))
+    budget.settle(asyncio.run(budget.reserve(REQUEST)), Usage())
+    assert totals(ledger.path) == {} and ledger.committed() == pytest.approx(0)
+    budget.forfeit(asyncio.run(budget.reserve(REQUEST)))
+    assert totals(ledger.path)["prompts"] == Spent(unsure=1, at_most=pytest.approx(MOST))
     assert ledger.committed() == pytest.approx(MOST)
 
 
 def test_what_earlier_runs_spent_counts(ledger: Ledger) -> None:
     ledger.record([Call("prompts", "k", "m", Usage(1, 1, 0.99))])
     with pytest.raises(BudgetSpent, match="--max-cost 1 leaves no room: 0.9900 dollars are spent.* up to 0.01.*kept"):
-        Budget(ledger, PRICES, "m", 1.0).reserve(REQUEST)
+        asyncio.run(Budget(ledger, PRICES, "m", 1.0).reserve(REQUEST))
 
 
 def test_it_waits_for_those_in_flight_before_it_gives_up(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.5 * MOST)
-    first = budget.reserve(REQUEST)
+    first = asyncio.run(budget.reserve(REQUEST))
     got = list[Reservation]()
-    waiting = threading.Thread(target=lambda: got.append(budget.reserve(REQUEST)))
+    waiting = threading.Thread(target=lambda: got.append(asyncio.run(budget.reserve(REQUEST))))
     waiting.start()
     waiting.join(0.2)
     assert waiting.is_alive() and not got
@@ -295,15 +296,15 @@ def test_it_waits_for_those_in_flight_before_it_gives_up(ledger: Ledger) -> None
     assert len(got) == 1
     budget.forfeit(got[0])
     with pytest.raises(BudgetSpent):
-        budget.reserve(REQUEST)
+        asyncio.run(budget.reserve(REQUEST))
 
 
 def test_all_who_wait_give_up_when_nothing_is_left(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.5 * MOST)
 
     async def main() -> list[object]:
-        first = await budget.reserve_async(REQUEST)
-        others = [asyncio.create_task(budget.reserve_async(REQUEST)) for _ in range(20)]
+        first = await budget.reserve(REQUEST)
+        others = [asyncio.create_task(budget.reserve(REQUEST)) for _ in range(20)]
         await asyncio.sleep(0.05)
         assert not any(task.done() for task in others)
         budget.forfeit(first)
@@ -316,8 +317,8 @@ def test_a_waiting_task_that_is_cancelled_does_not_hold_up_the_others(ledger: Le
     budget = Budget(ledger, PRICES, "m", 1.5 * MOST)
 
     async def main() -> None:
-        first = await budget.reserve_async(REQUEST)
-        others = [asyncio.create_task(budget.reserve_async(REQUEST)) for _ in range(3)]
+        first = await budget.reserve(REQUEST)
+        others = [asyncio.create_task(budget.reserve(REQUEST)) for _ in range(3)]
         await asyncio.sleep(0.05)
         others[0].cancel()  # before it is woken
         budget.settle(first, USAGE)
@@ -339,7 +340,7 @@ def test_200_tasks_at_once_never_pass_the_limit(tmp_path: Path, seed: int) -> No
         request = Request(
             (Message("user", "x" * rng.randrange(3000)),), stage="prompts", max_tokens=rng.randrange(1, 3000)
         )
-        reservation = await budget.reserve_async(request, str(number))
+        reservation = await budget.reserve(request, str(number))
         most = max(most, ledger.committed())
         await asyncio.sleep(rng.random() * 0.003)
         usage = Usage(100, 50, reservation.cost * rng.random())
@@ -358,7 +359,7 @@ def test_200_tasks_at_once_never_pass_the_limit(tmp_path: Path, seed: int) -> No
     assert {type(error) for error in ended} == {type(None), BudgetSpent}
     assert most <= limit and bill <= limit
     assert ledger.committed() == pytest.approx(bill)
-    spent = ledger.totals()["prompts"]
+    spent = totals(ledger.path)["prompts"]
     assert spent.calls + spent.unsure == ended.count(None)
     assert ledger._database.read("SELECT count(*) FROM reserved") == [(0,)]
 
@@ -370,7 +371,7 @@ def test_200_threads_at_once_never_pass_the_limit(tmp_path: Path) -> None:
 
     def call() -> None:
         try:
-            reservation = budget.reserve(REQUEST)
+            reservation = asyncio.run(budget.reserve(REQUEST))
         except BudgetSpent:
             done.append("spent")
             return
@@ -391,7 +392,7 @@ def test_200_threads_at_once_never_pass_the_limit(tmp_path: Path) -> None:
 def test_what_it_says_holds_no_key(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     budget = Budget(ledger, PRICES, "m", 1.0)
-    budget.settle(budget.reserve(REQUEST, "k"), USAGE)
+    budget.settle(asyncio.run(budget.reserve(REQUEST, "k")), USAGE)
     ledger.close()
     assert b"sk-secret" not in ledger.path.read_bytes()
     assert sqlite3.connect(ledger.path).execute("SELECT count(*) FROM calls").fetchone() == (1,)

@@ -13,6 +13,7 @@ from batch_stub import INPUT_TOKENS, KEY, OUTPUT_TOKENS, BatchStub
 from pydantic import BaseModel
 
 from datagen.errors import BudgetSpent, EndpointError, RunError, ServerError
+from datagen.llm.accounts import money
 from datagen.llm.accounts.cache import Cache
 from datagen.llm.accounts.money import Budget, Ledger, Price, Prices
 from datagen.llm.batch import ask as batch
@@ -36,10 +37,16 @@ def requests(count: int, stage: str = "prompts") -> list[Request]:
     return [Request((Message("user", f"scene {n}"),), Scene, stage, max_tokens=100) for n in range(count)]
 
 
-@pytest.fixture
-def stub() -> Iterator[BatchStub]:
+@pytest.fixture(scope="module")
+def process() -> Iterator[BatchStub]:
     with BatchStub() as server:
         yield server
+
+
+@pytest.fixture
+def stub(process: BatchStub) -> BatchStub:
+    process.reset()
+    return process
 
 
 class Room:
@@ -64,7 +71,7 @@ class Room:
     def spent(self) -> dict[str, Any]:
         ledger = Ledger(self.folder / "ledger.sqlite")
         try:
-            return {"total": ledger.committed(), **ledger.totals()}
+            return {"total": ledger.committed(), **money.totals(ledger.path)}
         finally:
             ledger.close()
 
@@ -309,6 +316,23 @@ def test_unreadable_replies_get_one_correction_round(room: Room, stub: BatchStub
     assert stub.stats()["batches"] == 2
     assert sum(reply.usage.cost for reply in replies) == pytest.approx(4 * A_CALL)
     assert all(reply.cached for reply in room.ask(requests(2)))
+
+
+def test_replies_that_were_cut_off_get_one_correction_round(room: Room, stub: BatchStub) -> None:
+    stub.change(content='{"text": "once upon a', finish="length")
+    replies = room.ask(requests(2))
+    assert texts(replies) == ["re: That reply cannot be used (cut off: the "] * 2
+    assert stub.stats()["batches"] == 2
+    assert sum(reply.usage.cost for reply in replies) == pytest.approx(4 * A_CALL)
+    assert (room.spent()["prompts"].calls, room.spent()["total"]) == (4, pytest.approx(4 * A_CALL))
+    assert all(reply.cached for reply in room.ask(requests(2)))
+
+
+def test_a_second_reply_that_is_cut_off_too_is_an_error_and_not_corrected_again(room: Room, stub: BatchStub) -> None:
+    stub.change(content='{"text": "once upon a', finish="length", corrects=False)
+    replies = room.ask(requests(2))
+    assert texts(replies) == ["cut off: the reply did not end within 100 tokens"] * 2
+    assert stub.stats()["batches"] == 2 and room.spent()["prompts"].calls == 4
 
 
 def test_a_budget_is_kept_and_spent_in_several_batches(room: Room, stub: BatchStub) -> None:

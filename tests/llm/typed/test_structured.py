@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from datagen.errors import InputError, RequestRejected
-from datagen.llm.messages import Message, Request
+from datagen.llm.accounts.prices import Prices
+from datagen.llm.messages import Message, Request, Usage
 from datagen.llm.typed import repair
 from datagen.llm.typed.schemas import in_words
-from datagen.llm.typed.structured import Dialect, Outcome, body, correction, probe, read, schema_of, usage
+from datagen.llm.typed.structured import Dialect, Parsed, body, correction, probe, read, schema_of
 
+NO_PRICES = Prices({}, {})
 PNG, JPEG, WEBP = b"\x89PNG\r\n\x1a\n....", b"\xff\xd8\xff\xe0....", b"RIFF\x04\x00\x00\x00WEBP...."
 TAKEN = {
     "type",
@@ -231,7 +233,7 @@ GOOD = [
 
 @pytest.mark.parametrize("content", GOOD)
 def test_what_was_meant_is_found(content: str) -> None:
-    assert read(completion(content), ASKED) == Outcome(Plain(text="a dog"), content)
+    assert read(completion(content), ASKED) == Parsed(Plain(text="a dog"), content)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,7 @@ def test_the_server_s_own_ways_to_refuse(request_: Request) -> None:
         completion(None, refusal="I can't do\nthat."),
         completion([{"type": "refusal", "refusal": "I can't do\nthat."}]),
     ):
-        assert read(declined, request_) == Outcome(None, "", "refused: I can't do that.")
+        assert read(declined, request_) == Parsed(None, "", "refused: I can't do that.")
     for content in (None, "", '{"text": "a dog"}', "so far"):
         outcome = read(completion(content, "content_filter"), request_)
         assert outcome.error is not None and outcome.error.startswith("refused: ")
@@ -309,7 +311,7 @@ def test_a_reply_that_ends_just_in_time_is_whole() -> None:
 
 
 def test_free_text_is_taken_as_it_is_without_its_thinking() -> None:
-    assert read(completion("I cannot say. {x"), PROSE) == Outcome("I cannot say. {x", "I cannot say. {x")
+    assert read(completion("I cannot say. {x"), PROSE) == Parsed("I cannot say. {x", "I cannot say. {x")
     assert read(completion("<think>hm</think>\nA dog."), PROSE).value == "A dog."
     assert (
         read(completion([{"type": "text", "text": "A "}, {"type": "text", "text": "dog."}]), PROSE).value == "A dog."
@@ -388,7 +390,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-def sane(outcome: Outcome, request: Request) -> None:
+def sane(outcome: Parsed, request: Request) -> None:
     assert (outcome.value is None) == (outcome.error is not None)
     outcome.text.encode()
     if outcome.error is not None:
@@ -404,8 +406,10 @@ def sane(outcome: Outcome, request: Request) -> None:
 def test_any_json_value_is_a_completion_that_can_be_read(anything: Any) -> None:
     for request in (ASKED, PROSE):
         sane(read(anything, request), request)
-    spent = usage(anything)
-    assert all(type(count) is int and count >= 0 for count in spent)
+    spent = NO_PRICES.usage("m", {"usage": anything})
+    assert spent is None or all(
+        type(count) is int and count >= 0 for count in (spent.input_tokens, spent.output_tokens)
+    )
 
 
 @settings(deadline=None)
@@ -454,16 +458,16 @@ def test_a_correction_shows_the_reply_and_what_was_wrong_with_it() -> None:
     [
         ({"prompt_tokens": 12, "completion_tokens": 5}, (12, 5)),
         ({"prompt_tokens": 12}, (12, 0)),
-        ({"prompt_tokens": -1, "completion_tokens": 1e9}, (0, 0)),
-        ({"prompt_tokens": True, "completion_tokens": 10**30}, (0, 0)),
-        ({"prompt_tokens": "12", "completion_tokens": None}, (0, 0)),
-        (None, (0, 0)),
-        ([], (0, 0)),
+        ({"prompt_tokens": -1, "completion_tokens": 1e9}, None),
+        ({"prompt_tokens": True, "completion_tokens": 10**30}, None),
+        ({"prompt_tokens": "12", "completion_tokens": None}, None),
+        (None, None),
+        ([], None),
     ],
 )
-def test_usage(block: Any, tokens: tuple[int, int]) -> None:
-    assert usage({"usage": block}) == tokens
-    assert usage({}) == usage(None) == (0, 0)
+def test_usage(block: Any, tokens: tuple[int, int] | None) -> None:
+    assert NO_PRICES.usage("m", {"usage": block}) == (Usage(*tokens) if tokens else None)
+    assert NO_PRICES.usage("m", {}) is None
 
 
 def answering(*answers: Any) -> tuple[list[dict[str, Any]], Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]:

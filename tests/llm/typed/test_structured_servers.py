@@ -12,11 +12,13 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from datagen.errors import EndpointError, RequestRejected
+from datagen.llm.accounts.prices import Prices
 from datagen.llm.endpoint import Endpoint
-from datagen.llm.messages import Message, Request
-from datagen.llm.transport import Transport
+from datagen.llm.messages import Message, Request, Usage
+from datagen.llm.providers import Transport
+from datagen.llm.providers.http import HttpTransport
 from datagen.llm.typed import structured
-from datagen.llm.typed.structured import Dialect, Outcome
+from datagen.llm.typed.structured import Dialect, Parsed
 
 PNG = b"\x89PNG\r\n\x1a\n...."
 
@@ -220,7 +222,7 @@ def talk(server: Server, model: str, what: Callable[[Transport], Awaitable[Any]]
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        transport = Transport(Endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", model))
+        transport = HttpTransport(Endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", model))
         try:
             return await what(transport)
         finally:
@@ -230,13 +232,13 @@ def talk(server: Server, model: str, what: Callable[[Transport], Awaitable[Any]]
     return asyncio.run(run()), got
 
 
-async def ask(transport: Transport, model: str, request: Request) -> tuple[Dialect, Outcome, tuple[int, int]]:
+async def ask(transport: Transport, model: str, request: Request) -> tuple[Dialect, Parsed, Usage | None]:
     async def send(body: dict[str, Any]) -> dict[str, Any]:
         return await transport.send(json.dumps(body).encode())
 
     dialect = await structured.probe(send, model)
     completion = await send(structured.body(request, model, dialect))
-    return dialect, structured.read(completion, request), structured.usage(completion)
+    return dialect, structured.read(completion, request), Prices({}, {}).usage(model, completion)
 
 
 @pytest.mark.parametrize(("server", "model", "dialect"), SERVERS, ids=lambda value: getattr(value, "__name__", None))
@@ -244,7 +246,7 @@ def test_every_server_is_found_out_and_gives_typed_replies(server: Server, model
     (found, outcome, usage), got = talk(server, model, lambda transport: ask(transport, model, ASKED))
     assert found is dialect
     assert (outcome.value, outcome.error) == (DOG, None)
-    assert usage == (7, 3)
+    assert usage == Usage(7, 3)
     assert len(got) <= 4
 
 

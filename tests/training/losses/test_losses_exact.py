@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from loss_reference import FORMS, Form, samples, worst_errors
 
+from benchmarks.support.loss_reference import FORMS, Form, samples, worst_errors
 from training.losses import LOSSES
 
 BF16_STEP = 2.0**-8

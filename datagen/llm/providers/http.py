@@ -1,7 +1,7 @@
-"""One POST to an OpenAI-compatible server and what its answer means, on aiohttp, at a tenth of the SDK's CPU a call.
+"""Any OpenAI-compatible server, `http(s)://host:port/v1`: one POST and what its answer means.
 
-A completion is returned as the JSON object that came; `Later` is raised for what another try may mend, EndpointError
-for what none can. Only the host that the user named ever sees the key.
+It runs on aiohttp, at a tenth of the CPU a call that the SDK takes. A completion is returned as the JSON object that
+came. Only the host that the user named ever sees the key.
 """
 
 from __future__ import annotations
@@ -9,46 +9,27 @@ from __future__ import annotations
 import asyncio
 import datetime
 import email.utils
+import http.client
+import ipaddress
 import json
-import re
+import urllib.error
 import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from datagen.errors import EndpointError, RequestRejected
 from datagen.llm.endpoint import Endpoint
+from datagen.llm.providers import Provider, RetryableError, accepted
+from datagen.llm.words import line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+STATUS_S = 3.0  # a server that is up lists its models at once
 CONNECT_S = 15.0  # to open a connection; a server that is up accepts it at once, however long it thinks
-SHOWN = 240  # characters of a server's own words in a message of ours
 
 
-class Later(Exception):
-    """The call failed in a way that another try may mend.
-
-    `sent` tells whether the server may have done (and charged for) the work; `busy` that it says so of itself (429);
-    `retry_after` is in seconds; `unreachable` says that no connection could be made at all.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        sent: bool = False,
-        busy: bool = False,
-        retry_after: float | None = None,
-        unreachable: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.sent = sent
-        self.busy = busy
-        self.retry_after = retry_after
-        self.unreachable = unreachable
-
-
-class Transport:
+class HttpTransport:
     """Connections to one server; make and use it in one event loop."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -70,25 +51,27 @@ class Transport:
         """Close all connections."""
         await self._session.close()
 
-    async def send(self, body: bytes) -> dict[str, Any]:
-        """The completion for an encoded body. Raises Later, EndpointError or its RequestRejected."""
+    async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
+        """The completion for an encoded body; a model draws its samples itself."""
         import aiohttp
 
         try:
             async with self._session.post(self._url, data=body, proxy=self._proxy, allow_redirects=False) as answer:
                 content = await answer.read()
         except aiohttp.ConnectionTimeoutError as error:
-            raise Later("no connection within 15 s", unreachable=True) from error
+            raise RetryableError("no connection within 15 s", unreachable=True) from error
         except TimeoutError as error:
-            raise Later(f"no reply within {self._endpoint.timeout:g} s", sent=True) from error
+            raise RetryableError(f"no reply within {self._endpoint.timeout:g} s", sent=True) from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise EndpointError(f"{self._where} has a certificate that is not trusted: {error}") from error
         except aiohttp.ClientConnectorError as error:
-            raise Later(f"no connection ({error.os_error.strerror or error.os_error})", unreachable=True) from error
+            raise RetryableError(
+                f"no connection ({error.os_error.strerror or error.os_error})", unreachable=True
+            ) from error
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise Later(f"the connection dropped ({type(error).__name__})", sent=True) from error
+            raise RetryableError(f"the connection dropped ({type(error).__name__})", sent=True) from error
         except ValueError as error:  # aiohttp's word for a header or a URL that cannot be sent
-            raise EndpointError(f"{self._where} cannot be asked: {self._clean(str(error))}") from error
+            raise EndpointError(f"{self._where} cannot be asked: {self._words(str(error))}") from error
         if answer.status == 200:
             return self._completion(content, answer.content_type)
         self._refused(answer.status, answer.headers, content)
@@ -103,17 +86,17 @@ class Transport:
         except (ValueError, RecursionError) as error:
             if "html" in kind or content.lstrip()[:1] == b"<":
                 raise self._page(200) from error
-            raise Later("a reply that is no JSON", sent=True) from error
+            raise RetryableError("a reply that is no JSON", sent=True) from error
         if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
             message, _ = _said(completion)
             if message:
-                raise Later(f"an error under HTTP 200: {self._clean(message)}", sent=True)
+                raise RetryableError(f"an error under HTTP 200: {self._words(message)}", sent=True)
             raise EndpointError(
                 f"{self._url} answers, but not with a chat completion; check DATAGEN_LLM_BASE_URL (it usually ends "
                 "in /v1)"
             )
         if not completion["choices"] or not isinstance(completion["choices"][0], dict):
-            raise Later("a completion without choices", sent=True)
+            raise RetryableError("a completion without choices", sent=True)
         return completion
 
     def _refused(self, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
@@ -125,13 +108,13 @@ class Transport:
             html = content.lstrip()[:1] == b"<"
         else:
             html = False
-        words = f": {self._clean(message)}" if message else ""
+        words = f": {self._words(message)}" if message else ""
         if status == 429 and code in ("insufficient_quota", "billing_hard_limit_reached"):
             raise EndpointError(f"the account at {self._where} has no credit left{words}")
         if (status in (408, 409, 425, 429) or status >= 500) and "response_format" not in message:
             # These say that no reply was made; a gateway's 502 or 504 hides what the server behind it did.
             sent, asked = status in (502, 504), _retry_after(headers)
-            raise Later(f"HTTP {status}{words}", sent=sent, busy=status == 429, retry_after=asked)
+            raise RetryableError(f"HTTP {status}{words}", sent=sent, busy=status == 429, retry_after=asked)
         if status in (401, 403):
             raise EndpointError(
                 f"{self._where} refuses the key (HTTP {status}{words}); check OPENAI_API_KEY or DATAGEN_LLM_API_KEY"
@@ -147,18 +130,66 @@ class Transport:
             )
         raise RequestRejected(f"{self._where} rejects the request (HTTP {status}{words})", code)
 
+    def _words(self, text: str) -> str:
+        return line(text, self._endpoint.api_key)
+
     def _page(self, status: int) -> EndpointError:
         return EndpointError(
             f"{self._url} answers with a web page or a redirect (HTTP {status}), not with a chat completion; check "
             "DATAGEN_LLM_BASE_URL (it usually ends in /v1)"
         )
 
-    def _clean(self, text: str) -> str:
-        """A server's words as a short line without control characters and without our key."""
-        if self._endpoint.api_key:
-            text = text.replace(self._endpoint.api_key, "***")
-        text = " ".join(re.sub(r"[^\x20-\x7e\xa0-\uffff]", " ", text).split())
-        return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+def _check(address: str) -> str:
+    """The base URL in one spelling."""
+    url = address.rstrip("/").removesuffix("/chat/completions")
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise EndpointError(
+            "DATAGEN_LLM_BASE_URL (or OPENAI_BASE_URL) is not the address of a server, or has a name or password in "
+            f"it; accepted are {accepted()}"
+        )
+    return url
+
+
+def _here(address: str) -> bool:
+    """Whether the host is this machine."""
+    host = urllib.parse.urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: the key is for the host that the user named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _status(endpoint: Endpoint) -> str:
+    return f"{endpoint.model} at {endpoint.base_url}: {_models(endpoint)}"
+
+
+def _models(endpoint: Endpoint) -> str:
+    """What the server says when asked for its models. Its own words are not repeated: they may hold the key."""
+    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
+    request = urllib.request.Request(f"{endpoint.base_url}/models", headers=headers)
+    try:
+        # A proxy of the environment's is not asked for what is on this machine.
+        proxies = urllib.request.ProxyHandler({} if _here(endpoint.base_url) else None)
+        with urllib.request.build_opener(proxies, _StayHere).open(request, timeout=STATUS_S) as answer:
+            listed = json.loads(answer.read(1 << 24))
+        names = {model["id"] for model in listed["data"]}
+    except urllib.error.HTTPError as error:
+        return "refuses the key" if error.code in (401, 403) else f"answers with HTTP {error.code}"
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        return f"does not answer ({getattr(reason, 'strerror', None) or type(reason).__name__})"
+    except (ValueError, KeyError, TypeError):
+        return "answers, but not with a list of models; the address usually ends in /v1"
+    return "answers and has the model" if endpoint.model in names else "answers, but lists no such model"
 
 
 def _said(answer: Any) -> tuple[str, str]:
@@ -195,3 +226,14 @@ def _proxy(url: str) -> str | None:
     if not parts.hostname or urllib.request.proxy_bypass(parts.netloc):
         return None
     return urllib.request.getproxies().get(parts.scheme)
+
+
+PROVIDER = Provider(
+    name="a server",
+    example="http(s)://host:port/v1",
+    check=_check,
+    here=_here,
+    connect=HttpTransport,
+    status=_status,
+    batches=True,
+)

@@ -1,0 +1,69 @@
+"""Which LLM server the environment names, as whom it is asked, and how hard."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from datagen.errors import EndpointError
+from datagen.llm.endpoint import Endpoint
+from datagen.llm.providers import provider_of
+
+
+def from_environment(model: str = "") -> Endpoint:
+    """The endpoint that DATAGEN_LLM_* (or OPENAI_BASE_URL, OPENAI_API_KEY) name.
+
+    `model` takes precedence over the variable. Raises EndpointError, naming the variable, for a missing key or model
+    and for values that are not numbers.
+    """
+    address = _read("DATAGEN_LLM_BASE_URL", "OPENAI_BASE_URL") or _openai_address()
+    provider = provider_of(address)
+    base_url = provider.check(address)
+    name = model or _read("DATAGEN_LLM_MODEL") or provider.model(base_url)
+    key = _read("DATAGEN_LLM_API_KEY", "OPENAI_API_KEY")
+    if not name:
+        raise EndpointError(f"no model is named for {base_url}: set DATAGEN_LLM_MODEL, e.g. to gpt-4.1-mini")
+    if not key and not provider.here(base_url):
+        raise EndpointError(f"{base_url} needs a key: set OPENAI_API_KEY or DATAGEN_LLM_API_KEY")
+    if not key.isascii() or not key.isprintable():
+        raise EndpointError(
+            "the key in DATAGEN_LLM_API_KEY or OPENAI_API_KEY holds characters that no key has: copy it again"
+        )
+    return Endpoint(
+        base_url,
+        name,
+        key,
+        concurrency=max(1, int(_number("DATAGEN_LLM_CONCURRENCY") or Endpoint.concurrency)),
+        requests_per_minute=_number("DATAGEN_LLM_RPM"),
+        tokens_per_minute=_number("DATAGEN_LLM_TPM"),
+        timeout=_number("DATAGEN_LLM_TIMEOUT") or Endpoint.timeout,
+    )
+
+
+def named(model: str = "") -> tuple[str, str]:
+    """The address and the model that `from_environment` would give, "" where none is named; nothing is checked."""
+    address = _read("DATAGEN_LLM_BASE_URL", "OPENAI_BASE_URL")
+    return address, model or _read("DATAGEN_LLM_MODEL") or provider_of(address).model(address)
+
+
+def _read(*names: str) -> str:
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def _number(name: str) -> float | None:
+    text = _read(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise EndpointError(f"{name} is {text!r}: a number above 0 is accepted")
+    return value
+
+
+def _openai_address() -> str:
+    import openai  # takes a second: only where its default is needed
+
+    return str(openai.OpenAI(api_key="none").base_url)

@@ -1,0 +1,95 @@
+"""Whom calls go to. The folder is the registry: one file a kind of server, named as its addresses begin.
+
+Each ends with a `PROVIDER`; `local:model.gguf` is local.py's, and any address that no other file claims is http.py's.
+A provider says in its own file all that is particular to it, so that the rest of this package asks none by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, cast
+
+from datagen.errors import EndpointError
+from datagen.llm.endpoint import Endpoint
+from datagen.registry import Registry
+
+PROVIDERS = Registry(__name__, "LLM provider", EndpointError)
+DEFAULT = "http"
+Say = Callable[[str], None]
+
+
+class RetryableError(Exception):
+    """A call failed in a way that another try may cure.
+
+    `sent` tells whether the server may have done (and charged for) the work; `busy` that it says so of itself (429);
+    `retry_after` is in seconds; `unreachable` says that no connection could be made at all.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        sent: bool = False,
+        busy: bool = False,
+        retry_after: float | None = None,
+        unreachable: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.sent = sent
+        self.busy = busy
+        self.retry_after = retry_after
+        self.unreachable = unreachable
+
+
+class Transport(Protocol):
+    """Carries calls to one server; made, used and closed in one event loop, any number of calls at once."""
+
+    async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
+        """The chat completion, in OpenAI's shape, for the JSON body of a POST to /chat/completions.
+
+        `sample` tells askings of the same body apart, for a provider that has no chance of its own. Raises
+        RetryableError, EndpointError for what no other try cures, RequestRejected if only this body is refused.
+        """
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+def _as_it_is(endpoint: Endpoint, say: Say) -> AbstractContextManager[Endpoint]:
+    """Nothing needs to be started."""
+    return contextlib.nullcontext(endpoint)
+
+
+@dataclasses.dataclass(frozen=True)
+class Provider:
+    """A kind of server. `name` and `example` (of an address) are for messages."""
+
+    name: str
+    example: str
+    check: Callable[[str], str]  # an address in its one spelling; EndpointError if it is not an address
+    here: Callable[[str], bool]  # whether it is on this machine: then it costs nothing and may want no key
+    connect: Callable[[Endpoint], Transport]  # called in the event loop
+    status: Callable[[Endpoint], str]  # a line for `datagen doctor`; asks nothing that costs
+    model: Callable[[str], str] = lambda address: ""  # the model of an address for which none is named
+    serve: Callable[[Endpoint, Say], AbstractContextManager[Endpoint]] = _as_it_is  # the endpoint to ask in the block
+    batches: bool = False  # has OpenAI's Batch API
+
+
+def provider_of(address: str) -> Provider:
+    """The provider that a base URL belongs to."""
+    scheme = address.partition(":")[0]
+    name = scheme if scheme in PROVIDERS.names() else DEFAULT
+    return cast(Provider, PROVIDERS.module(name).PROVIDER)
+
+
+def is_here(address: str) -> bool:
+    """Whether a base URL is on this machine: a loopback address, or something that we serve ourselves."""
+    return provider_of(address).here(address)
+
+
+def accepted() -> str:
+    """The addresses that are accepted, for a message."""
+    return ", ".join(provider_of(f"{name}:").example for name in PROVIDERS.names())
