@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.config import EMBEDDED, resolve_model
 from training.errors import TrainingError
+from training.models.embedded import EMBEDDED, resolve_clip
 
 
 class Clip:
@@ -89,8 +89,7 @@ def load(model: str, device: str) -> Clip:
 def _resolve(model: str) -> tuple[str, str | None, str]:
     """open_clip's name, its pretrained tag, and what figures call the model."""
     if model == EMBEDDED:
-        folder = Path(resolve_model(EMBEDDED)).parent / "clip"
-        return f"local-dir:{folder}", None, EMBEDDED
+        return f"local-dir:{resolve_clip(model)}", None, EMBEDDED
     if Path(model).is_dir():
         return f"local-dir:{model}", None, Path(model).resolve().name
     if model.startswith("hf-hub:"):

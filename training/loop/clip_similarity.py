@@ -13,18 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.config import EMBEDDED, Config, resolve_model
 from training.data import Pairs
 from training.errors import TrainingError
 from training.loop.batches import Draw
 from training.losses import Similarities
 from training.models.diffusion import StableDiffusion, clean_scale
+from training.models.embedded import EMBEDDED, resolve_clip
+from training.settings.training import Settings
 
 
 class Similarity:
     """Similarities of the predicted clean chosen images of a batch to the descriptions of both images of each pair."""
 
-    def __init__(self, model: StableDiffusion, pairs: Pairs, settings: Config) -> None:
+    def __init__(self, model: StableDiffusion, pairs: Pairs, settings: Settings) -> None:
         self.model = model
         self.clip, tokenizer, cfg = load_clip(settings, model.unet.device)
         self.side = cfg["size"] if isinstance(cfg["size"], int) else cfg["size"][0]
@@ -67,13 +68,11 @@ class Similarity:
         return Similarities(*((pictures * texts).sum(-1) for texts in found))
 
 
-def load_clip(settings: Config, device: torch.device) -> tuple[Any, Any, dict[str, Any]]:
+def load_clip(settings: Settings, device: torch.device) -> tuple[Any, Any, dict[str, Any]]:
     """The frozen open_clip model of --clip, its tokenizer, and its preprocessing's numbers. Raises TrainingError."""
     import open_clip
 
-    name = settings.clip
-    if not name and settings.model == EMBEDDED:
-        name = str(Path(resolve_model(EMBEDDED)).parent / "clip")
+    name = resolve_clip(settings.run.clip or (EMBEDDED if settings.run.model == EMBEDDED else ""))
     if not name:
         raise TrainingError(
             "clip_align needs --clip: an open_clip folder, or a hub id such as hf-hub:apple/DFN2B-CLIP-ViT-L-14"
