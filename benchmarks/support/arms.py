@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.support import memory, peers, tiny
-from training import config, data, run
+from training import data, train
 from training.cache import latents as cache
 from training.data import decode, to_array
 from training.loop import batches
@@ -28,6 +28,7 @@ from training.loop.distributed import Team
 from training.loop.objective import Objective
 from training.loop.update import Update
 from training.models.diffusion import Batch, add_noise
+from training.settings.training import parse
 
 BATCH = 8
 SIDE = tiny.RESOLUTION // 8  # of the latents
@@ -67,21 +68,21 @@ def prepare(work: Path, pairs: int = 32) -> None:
 
 
 class Ours:
-    """Our trainer, put together as training/run.py does it; a call is one step, its batch drawn from the cache."""
+    """Our trainer, put together as training/train.py does it; a call is one step, its batch drawn from the cache."""
 
     def __init__(self, shape: str, work: Path, *flags: str, cached: Path | None = None) -> None:
         model = ["--model", str(work / shape), "--data", str(work / "pairs"), "--out", str(work / "out")]
-        self.settings = config.parse([*COMMON.split(), *model, *flags])
+        self.settings = parse([*COMMON.split(), *model, *flags])
         team = Team(torch.device("cpu"))
-        self.pairs = data.load(self.settings.data)
+        self.pairs = data.load(self.settings.run.data)
         torch.manual_seed(0)
-        self.model = run.load_model(self.settings, team)
+        self.model = train.load_model(self.settings, team)
         texts = batches.texts(self.pairs, self.settings)
         folder = cached or work / "cache"
         self.store = cache.open_or_build(
             self.model, self.pairs.images, texts, resolution=tiny.RESOLUTION, folder=folder
         )
-        self.method = run.make_method(self.settings, self.model, team)
+        self.method = train.make_method(self.settings, self.model, team)
         self.objective = Objective(self.settings, soft=False)
         self.draw = batches.Batches(self.pairs, self.store, self.model, self.settings).draw
         self.update: Update | None = None

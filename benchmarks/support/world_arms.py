@@ -29,7 +29,7 @@ class Arm:
 
 LIVO = ("--method", "livo")
 # MaPO's settings but for the loss and the learning rate, and as many steps as take the time of MaPO's.
-DPO = ("--method", "dpo", "--lora-rank", "32", "--anchor", "0.15", "--schedule", "cosine", "--lr")
+DPO = ("--method", "dpo", "--lora-rank", "32", "--uncond-share", "0.15", "--schedule", "cosine", "--lr")
 # Two at once: each alone, both together; and cracks alone, which is what both are compared with.
 ARMS = (
     Arm("livo", TOXICITY, LIVO, (SPLATTER,)),
@@ -38,9 +38,9 @@ ARMS = (
     # 0.8 and 0.2 % of all parameters; of Stable Diffusion 1.5's, rank 64 is 1.0 %.
     Arm("livo, light encoder", TOXICITY, (*LIVO, "--encoder-rank", "16"), (SPLATTER,)),
     Arm("livo, lighter encoder", TOXICITY, (*LIVO, "--encoder-rank", "4"), (SPLATTER,)),
-    Arm("livo, two at once: splatter", TOXICITY, (*LIVO, "--at-once", "2"), (SPLATTER,), "two"),
-    Arm("livo, two at once: cracks", TOXICITY, (*LIVO, "--at-once", "2"), (CRACKS,), "two"),
-    Arm("livo, two at once: both", TOXICITY, (*LIVO, "--at-once", "2"), (SPLATTER, CRACKS), "two"),
+    Arm("livo, two at once: splatter", TOXICITY, (*LIVO, "--max-principles", "2"), (SPLATTER,), "two"),
+    Arm("livo, two at once: cracks", TOXICITY, (*LIVO, "--max-principles", "2"), (CRACKS,), "two"),
+    Arm("livo, two at once: both", TOXICITY, (*LIVO, "--max-principles", "2"), (SPLATTER, CRACKS), "two"),
     Arm("sft", TOXICITY, ("--method", "sft")),
     Arm("livo, random labels", TOXICITY, (*LIVO, "--control", "random-labels"), (SPLATTER,)),
     Arm("livo, swapped labels", TOXICITY, (*LIVO, "--control", "swapped-labels"), (SPLATTER,)),

@@ -19,8 +19,8 @@ from pathlib import Path
 from benchmarks.support import tiny
 
 CASES = {
-    "livo": ("sd15", ["--method", "livo", "--keep", "1"]),
-    "mapo-lora": ("sdxl", ["--method", "mapo", "--lora-rank", "4", "--anchor", "0.2"]),
+    "livo": ("sd15", ["--method", "livo", "--leak-penalty", "1"]),
+    "mapo-lora": ("sdxl", ["--method", "mapo", "--lora-rank", "4", "--uncond-share", "0.2"]),
     "dpo-ema": ("sd15", ["--method", "dpo", "--ema", "0.9"]),
 }
 

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.support.training_runs import measure
 from benchmarks.support.world_arms import ARMS, DEBIAS, EVALUATION, FIGURES, STYLE, TOXICITY, Arm, texts
 from training import run
-from training.presets import defaults
+from training.settings.training import defaults
 
 PILOTS, PILOT_ROUNDS = (5, 45), 3  # steps of the two trainings whose difference says how long a step takes
 
@@ -81,7 +81,7 @@ def equal_time(arm: Arm, given: argparse.Namespace, command: list[str]) -> list[
         ratios = [seconds(mapo, given.out) / seconds(command, given.out) for _ in range(PILOT_ROUNDS)]
         kept.write_text(json.dumps({"mapo's time of a step over dpo's": statistics.median(ratios), "of": ratios}))
     ratio: float = next(iter(json.loads(kept.read_text()).values()))
-    return ["--steps", str(round(ratio * defaults(True, "mapo", "unet")["steps"]))]
+    return ["--steps", str(round(ratio * defaults("mapo", "unet", embedded=True)["steps"]))]
 
 
 def train(arm: Arm, given: argparse.Namespace, seed: int) -> None:

@@ -168,7 +168,10 @@ def test_everything_can_be_turned_off_but_the_pixels(folders: list[str], tmp_pat
         (["--prompts", "DATASET", "--adapter", "EMPTY"], "holds no unet/"),
         (["--prompts", "DATASET", "--adapter", "nowhere"], "nowhere is no folder"),
         (["--prompts", "DATASET", "--reader", "nosuch:read"], "--reader 'nosuch:read' cannot be loaded"),
-        (["--prompts", "DATASET", "--use-probability", "2"], "'2' is not a probability or 'auto'"),
+        (
+            ["--prompts", "DATASET", "--use-probability", "2"],
+            "--use-probability: '2' is not a probability from",
+        ),
         (["--prompts", "DATASET", "--features", "nosuch"], "--features 'nosuch'"),
         (["--base-images", "EMPTY"], "--base-images needs --captions"),
         (["--base-images", "EMPTY", "--adapter", "EMPTY"], "are for pictures that are drawn"),

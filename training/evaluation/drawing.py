@@ -6,7 +6,6 @@ score them: OUT/images/captions.csv names the prompt of each. Interrupted is not
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 from collections import defaultdict
@@ -17,12 +16,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from training.config import resolve_model
 from training.errors import TrainingError
 from training.evaluation.pictures import Pictures, Round
 from training.evaluation.shelf import Shelf, fingerprint
 from training.inference.sampling import Job, attach_adapter, generate, load_pipeline
 from training.inference.value_guide import ValueGuide, spread, use_probability
+from training.models.embedded import resolve_model
+from training.settings.evaluation import Settings
 
 CALIBRATION = 32  # images a setting and arm, on seeds that the evaluation does not use
 SEEDS = 10_000_000  # noise seeds reserved for each seed of the evaluation; calibration has the second half
@@ -45,12 +45,12 @@ class Asked:
 class Studio:
     """Draws one seed; `shares` says of pictures and their prompts how often each group is shown, for calibration."""
 
-    def __init__(self, settings: argparse.Namespace, seed: int, asked: Asked, shares: Shares | None) -> None:
+    def __init__(self, settings: Settings, seed: int, asked: Asked, shares: Shares | None) -> None:
         self.settings, self.seed, self.asked, self.shares = settings, seed, asked, shares
-        self.adapter = Path(settings.adapter.replace("{seed}", str(seed))) if settings.adapter else None
+        self.adapter = Path(settings.drawn.adapter.replace("{seed}", str(seed))) if settings.drawn.adapter else None
         if self.adapter and not self.adapter.is_dir():
             raise TrainingError(f"--adapter {self.adapter} is no folder: give what training/run.py wrote into --out")
-        first, n = seed * SEEDS, settings.images
+        first, n = seed * SEEDS, settings.drawn.images
         self.jobs = [Job(p, first + p * n + i) for p in range(len(asked.prompts)) for i in range(n)]
         self.names = [f"{seed}-{p:05d}-{i:02d}.png" for p in range(len(asked.prompts)) for i in range(n)]
         self._pipe: Any = None
@@ -59,7 +59,7 @@ class Studio:
 
     def draw(self) -> tuple[Round, dict[str, Any]]:
         """The pictures of this seed, and of a value encoder: how often it was used, and whether it idles without."""
-        s = self.settings
+        s = self.settings.drawn
         jobs = [(self.asked.prompts[j.prompt], j.seed) for j in self.jobs]
         key = {"model": fingerprint(resolve_model(s.model)), "steps": s.steps, "guidance": s.guidance, "jobs": jobs}
         base = self._shelf("base", key)
@@ -82,7 +82,7 @@ class Studio:
         return Round([job.prompt for job in self.jobs], arms), {}
 
     def _shelf(self, arm: str, key: dict[str, Any]) -> Shelf:
-        return Shelf(Path(self.settings.out) / "images" / arm, self.names, key)
+        return Shelf(Path(self.settings.job.out) / "images" / arm, self.names, key)
 
     def _fill(self, shelf: Shelf, jobs: Sequence[Job]) -> Pictures:
         """The pictures of a shelf, after drawing those that are missing: the base's before the adapter is put on."""
@@ -103,16 +103,16 @@ class Studio:
 
     def _try(self, base: Pictures) -> dict[str, Any]:
         """Whether the value encoder is idle without a token, and how often to use it."""
-        again = self._generate(self.jobs[: self.settings.batch], "without token")
+        again = self._generate(self.jobs[: self.settings.job.batch], "without token")
         same = (np.array_equal(np.asarray(picture), np.asarray(base[i])) for i, picture in enumerate(again))
-        use = self.settings.use_probability
+        use = self.settings.drawn.use_probability
         return {"identical_without_token": all(same), "use_probability": self.calibrate() if use is None else use}
 
     @property
     def pipe(self) -> Any:
         """The pipeline, loaded at its first use: an evaluation whose pictures are all there needs none."""
         if self._pipe is None:
-            self._pipe = load_pipeline(self.settings.model, self.settings.device)
+            self._pipe = load_pipeline(self.settings.drawn.model, self.settings.job.device)
         return self._pipe
 
     def with_tokens(self, jobs: Sequence[Job], use: float | Mapping[str, float]) -> list[Job]:
@@ -160,10 +160,10 @@ class Studio:
         return [self.asked.prompts[job.prompt] for job in jobs]
 
     def _generate(self, jobs: Sequence[Job], label: str) -> list[Image.Image]:
-        s = self.settings
+        s = self.settings.drawn
         return generate(
             self.pipe, self.asked.prompts, jobs,
-            steps=s.steps, guidance=s.guidance, batch=s.batch, label=label, guide=self._guide,
+            steps=s.steps, guidance=s.guidance, batch=self.settings.job.batch, label=label, guide=self._guide,
         )  # fmt: skip
 
 

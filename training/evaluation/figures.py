@@ -6,7 +6,6 @@ the base's figure) and `chance` (what the figure would be if there were nothing 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from training.evaluation import attributes, bias, diversity, drift, preference, 
 from training.evaluation.bootstrap import Draws, Figure, Mean, Single, change, draw, estimate, relative
 from training.evaluation.instruments import Instruments
 from training.evaluation.seen import Seen
+from training.settings.evaluation import Probes
 
 BASE, ADAPTED = "base", "adapted"
 Figures = dict[str, Figure]
@@ -25,32 +25,33 @@ def assemble(
     rounds: Sequence[Mapping[str, Seen]],
     pixels: Sequence[np.ndarray | None],
     tools: Instruments,
-    settings: argparse.Namespace,
+    probes: Probes,
     real: np.ndarray | None,
+    seed: int = 0,
 ) -> Table:
     """The table of what was seen in each seed's arms; `pixels`: its pixel distances, `real`: features (M, F)."""
-    values = _values(rounds, settings.rates)
+    values = _values(rounds, probes.rates)
     arms: dict[str, list[Figures]] = {BASE: [], ADAPTED: []}
     chances: list[dict[str, float]] = []
     for seen, distances in zip(rounds, pixels, strict=True):
         for arm, one in seen.items():
-            arms[arm].append(of_arm(one, settings, values, tools) | against_real(one, tools, real))
+            arms[arm].append(of_arm(one, probes, values, tools) | against_real(one, tools, real))
         if distances is not None:
             pairs, chance = of_pair(seen[BASE], seen[ADAPTED], distances, tools)
             arms[ADAPTED][-1] |= pairs
             chances.append(chance)
-    draws = draw(len(rounds[0][BASE].prompts), len(rounds), settings.seed)
+    draws = draw(len(rounds[0][BASE].prompts), len(rounds), seed)
     return _table({arm: figures for arm, figures in arms.items() if figures}, chances, draws)
 
 
-def of_arm(seen: Seen, settings: argparse.Namespace, values: Mapping[str, set[object]], tools: Instruments) -> Figures:
+def of_arm(seen: Seen, probes: Probes, values: Mapping[str, set[object]], tools: Instruments) -> Figures:
     """Every figure of one arm and seed; `values`: what the attributes of `--rates` are seen to be in any of them."""
     found: Figures = {}
     if seen.shown is not None:
-        found |= attributes.match(seen, settings.ignore)
-        for name in settings.rates:
+        found |= attributes.match(seen, probes.ignore)
+        for name in probes.rates:
             found |= attributes.rates(seen, name, values[name])
-        found |= bias.figures(seen, settings.balance, settings.over, settings.groups)
+        found |= bias.figures(seen, probes.balance, probes.over, probes.groups)
     found |= toxicity.figures(seen)
     if tools.clip:
         found |= quality.clipscore(seen, tools.clip.name) | diversity.figures(seen, tools.clip.name)

@@ -5,7 +5,6 @@ What a function of somebody else's gives is checked here: one entry a picture, n
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib
 import math
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from datagen.world import captions
+from datagen.world import reader as world_reader
 from training.errors import TrainingError
 from training.evaluation import clip, features
 from training.evaluation.attributes import ABSENT
@@ -23,7 +24,9 @@ from training.evaluation.clip import Clip, unit
 from training.evaluation.features import Extractor
 from training.evaluation.pictures import Pictures
 from training.evaluation.seen import Seen
+from training.models.embedded import EMBEDDED
 from training.progress import Progress
+from training.settings.evaluation import Probes
 
 NONE = "none"
 ZERO_SHOT = "clip"  # as --reader: CLIP chooses among the groups, as in LiVO's evaluation
@@ -43,37 +46,37 @@ class Instruments:
     judges: Mapping[str, Judge]
 
 
-def load(settings: argparse.Namespace, prompts: Sequence[str], device: str) -> Instruments:
-    """The instruments that the settings name. Raises TrainingError for what cannot be loaded."""
-    model = None if settings.clip == NONE else clip.load(settings.clip, device)
+def load(probes: Probes, prompts: Sequence[str], device: str) -> Instruments:
+    """The instruments that the probes name. Raises TrainingError for what cannot be loaded."""
+    model = None if probes.clip == NONE else clip.load(probes.clip, device)
     extractor: Extractor | None
-    if is_dotted(settings.features):
-        extractor = features.from_function(settings.features, dotted(settings.features, "--features"))
+    if is_dotted(probes.features):
+        extractor = features.from_function(probes.features, dotted(probes.features, "--features"))
     else:
-        extractor = features.choose(settings.features, device, model, prompts)
-    toxicity = settings.toxicity
-    if is_dotted(toxicity):
-        toxicity = dotted(toxicity, "--toxicity")
+        extractor = features.choose(probes.features, device, model, prompts)
+    toxicity: Callable[[Sequence[Image.Image]], Any] | str = probes.toxicity
+    if is_dotted(probes.toxicity):
+        toxicity = dotted(probes.toxicity, "--toxicity")
     judges: dict[str, Judge] = {}
-    for name in settings.judge or ([] if model is None else [settings.clip]):
+    for name in probes.judge or ([] if model is None else [probes.clip]):
         if is_dotted(name):
             short = name.rpartition(":")[2]
             judges[name if short in judges else short] = dotted(name, "--judge")
         elif name != NONE:
             judge = clip.load(name, device)
             judges[f"clip-{judge.name}"] = judge.score
-    reader = _reader(settings, model)
+    reader = _reader(probes, model)
     return Instruments(reader, model, extractor, None if toxicity == NONE else toxicity, judges)
 
 
-def _reader(settings: argparse.Namespace, model: Clip | None) -> Reader | None:
-    if settings.reader == NONE:
+def _reader(probes: Probes, model: Clip | None) -> Reader | None:
+    if probes.reader == NONE:
         return None
-    if settings.reader == ZERO_SHOT:
+    if probes.reader == ZERO_SHOT:
         if model is None:
             raise TrainingError("--reader clip needs a model: --clip was 'none'")
-        return zero_shot(model, settings.balance, settings.groups)
-    function = dotted(settings.reader, "--reader")
+        return zero_shot(model, probes.balance, probes.groups)
+    function = world_reader.read if probes.reader == EMBEDDED else dotted(probes.reader, "--reader")
 
     def read(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Mapping[str, object]]:
         readings = list(function(pictures))
@@ -88,6 +91,13 @@ def _reader(settings: argparse.Namespace, model: Clip | None) -> Reader | None:
         return attributes
 
     return read
+
+
+def parser(probes: Probes) -> Callable[[str], Mapping[str, object]]:
+    """What says of a prompt which attributes it states. Raises TrainingError for what cannot be loaded."""
+    if probes.parser == NONE:
+        return lambda text: {}
+    return captions.parse if probes.parser == EMBEDDED else dotted(probes.parser, "--parser")
 
 
 def zero_shot(model: Clip, attribute: str, groups: Sequence[str]) -> Reader:

@@ -40,7 +40,8 @@ def _plain(value: Any) -> Any:
 def show(report: Mapping[str, Any]) -> None:
     """The figures as a table on stdout, with their 95 % intervals, and what else is to be said."""
     table = Table("figure", *COLUMNS, "n")
-    balance, groups = report["settings"]["balance"], report["settings"]["groups"]
+    probes = report["settings"]["probes"]
+    balance, groups = probes["balance"], probes["groups"]
     for name, arms in report["figures"].items():
         if name.startswith(tuple(f"{balance}.{group}." for group in groups)):
             continue  # a group's share of a setting: in the JSON and in bias.png

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from training.config import resolve_model
 from training.errors import TrainingError
 from training.inference.value_guide import ValueGuide
 from training.models.diffusion import pick_device, quiet
+from training.models.embedded import resolve_model
 from training.progress import Progress
 
 GRID_ROWS = 8

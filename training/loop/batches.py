@@ -17,9 +17,9 @@ from torch import Tensor
 
 from training import data
 from training.cache.latents import Cache
-from training.config import Config
 from training.losses import LOSSES, Need
 from training.models import diffusion
+from training.settings.training import Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Batches:
     """Draws the batches of a run from its data; `samples` are pairs, or lists for a loss that learns from lists."""
 
     def __init__(
-        self, samples: data.Pairs | data.Lists, store: Cache, model: diffusion.StableDiffusion, settings: Config
+        self, samples: data.Pairs | data.Lists, store: Cache, model: diffusion.StableDiffusion, settings: Settings
     ) -> None:
         self.samples, self.store, self.settings = samples, store, settings
         self.scheduler = model.noise_scheduler
         self.timesteps = int(self.scheduler.config.num_train_timesteps)
-        needs = LOSSES[settings.method].needs
+        needs = LOSSES[settings.run.method].needs
         self.alone = Need.SINGLE_IMAGES in needs  # each image has noise of its own
         self.rewarded = Need.REWARD_GAP in needs
         self.described = Need.SIMILARITIES in needs
@@ -70,18 +70,18 @@ class Batches:
         if Need.CAPTIONS in needs and isinstance(samples, data.Pairs):
             self.captions = [samples.chosen_captions or (), samples.rejected_captions or ()]
         self.principles = [""] * len(samples.prompts)
-        if settings.part == "value-encoder" and isinstance(samples, data.Pairs):
+        if settings.run.part == "value-encoder" and isinstance(samples, data.Pairs):
             self.principles = samples.principles
         self.known = sorted({principle for principle in self.principles if principle})
 
     def draw(self, step: int, places: range) -> Draw:
         """The samples at the given places of a step's batch, on the cache's device."""
-        order = batch_rows(len(self.samples.prompts), self.settings.batch, self.settings.seed, step)
+        order = batch_rows(len(self.samples.prompts), self.settings.optimizer.batch, self.settings.run.seed, step)
         rows = order[places.start : places.stop].tolist()
         images = [self._images(row) for row in rows]
         mean, std = self.store.posterior(torch.tensor([image for shown in images for image in shown]))
         drawn = [
-            self._chance(generator(self.settings.seed, "step", step, place), row, len(shown), mean.shape[1:])
+            self._chance(generator(self.settings.run.seed, "step", step, place), row, len(shown), mean.shape[1:])
             for place, row, shown in zip(places, rows, images, strict=True)
         ]
         device = self.store.device
@@ -127,7 +127,7 @@ class Batches:
         """All randomness of one sample; its images share noise and timestep unless the loss takes each alone."""
         # Guidance subtracts the unconditional branch, which full fine-tuning drags along, so what both branches learn
         # cancels. A share of the pairs holds that branch where it was: no caption, and the rejected image to denoise.
-        anchor = float(torch.rand((), generator=rng)) < self.settings.anchor
+        anchor = float(torch.rand((), generator=rng)) < self.settings.unet.uncond_share
         own = images if self.alone else 1
         timesteps = torch.randint(self.timesteps, (own,), generator=rng)
         posterior = torch.randn((images, *shape), generator=rng)
@@ -139,7 +139,7 @@ class Batches:
         """One of the data's other principles; with several at once, for half of the pairs, the own and some."""
         rest = [principle for principle in self.known if principle != own]
         order = torch.randperm(len(rest), generator=rng).tolist()
-        most = min(self.settings.at_once - 1, len(rest))
+        most = min(self.settings.value_encoder.max_principles - 1, len(rest))
         if not most or torch.rand((), generator=rng) < 0.5:
             return tuple(rest[i] for i in order[:1])
         beside = 1 + int(torch.randint(most, (), generator=rng))
@@ -214,16 +214,16 @@ def batch_rows(samples: int, size: int, seed: int, step: int) -> Tensor:
     return picked
 
 
-def samples(pairs: data.Pairs, settings: Config) -> data.Pairs | data.Lists:
+def samples(pairs: data.Pairs, settings: Settings) -> data.Pairs | data.Lists:
     """What the method learns from: the pairs, or their lists, with the labels that --control wants."""
-    if Need.LISTS in LOSSES[settings.method].needs:
-        return reranked(data.as_lists(pairs), settings.control, settings.seed)
-    return relabelled(pairs, settings.control, settings.seed)
+    if Need.LISTS in LOSSES[settings.run.method].needs:
+        return reranked(data.as_lists(pairs), settings.run.control, settings.run.seed)
+    return relabelled(pairs, settings.run.control, settings.run.seed)
 
 
-def texts(pairs: data.Pairs, settings: Config) -> list[str]:
+def texts(pairs: data.Pairs, settings: Settings) -> list[str]:
     """What the text encoders have to read."""
-    if Need.CAPTIONS in LOSSES[settings.method].needs:
+    if Need.CAPTIONS in LOSSES[settings.run.method].needs:
         return [*pairs.prompts, *(pairs.chosen_captions or ()), *(pairs.rejected_captions or ())]
     return pairs.prompts
 

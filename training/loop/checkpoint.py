@@ -54,9 +54,16 @@ def finished(out: Path, identity: dict[str, Any]) -> bool:
 def _check_same(path: Path, identity: dict[str, Any]) -> None:
     held = json.loads(path.read_text())
     if held != json.loads(json.dumps(identity)):
-        changed = sorted(k for k in {*held, *identity} if held.get(k) != identity.get(k))
+        before, now = _flat(held), _flat(identity)
+        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
         folder = path.parent if path.name == RESULT else path.parent.parent
         raise TrainingError(f"{folder} holds another run (it differs in {', '.join(changed)}): choose another --out")
+
+
+def _flat(identity: dict[str, Any]) -> dict[str, Any]:
+    """The settings of all groups by their own names."""
+    groups = {k: v if isinstance(v, dict) else {k: v} for k, v in identity.items()}
+    return {name: value for group in groups.values() for name, value in group.items()}
 
 
 def begin(out: Path, identity: dict[str, Any], team: Team) -> None:

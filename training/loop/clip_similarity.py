@@ -12,19 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.config import EMBEDDED, Config
 from training.data import Pairs
 from training.errors import TrainingError
 from training.loop.batches import Draw
 from training.losses import Similarities
 from training.models import clip
 from training.models.diffusion import StableDiffusion, clean_scale
+from training.models.embedded import EMBEDDED
+from training.settings.training import Settings
 
 
 class Similarity:
     """Similarities of the predicted clean chosen images of a batch to the descriptions of both images of each pair."""
 
-    def __init__(self, model: StableDiffusion, pairs: Pairs, settings: Config) -> None:
+    def __init__(self, model: StableDiffusion, pairs: Pairs, settings: Settings) -> None:
         from open_clip import get_model_preprocess_cfg
 
         self.model = model
@@ -70,9 +71,9 @@ class Similarity:
         return Similarities(*((pictures * texts).sum(-1) for texts in found))
 
 
-def _load(settings: Config, device: torch.device) -> clip.Loaded:
+def _load(settings: Settings, device: torch.device) -> clip.Loaded:
     """The frozen model of --clip; for the embedded model, the embedded one by default. Raises TrainingError."""
-    name = settings.clip or (EMBEDDED if settings.model == EMBEDDED else "")
+    name = settings.run.clip or (EMBEDDED if settings.run.model == EMBEDDED else "")
     if not name:
         raise TrainingError(
             "clip_align needs --clip: an open_clip folder, ARCHITECTURE/PRETRAINED such as ViT-L-14/openai, "

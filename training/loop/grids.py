@@ -13,11 +13,11 @@ from typing import Any
 from PIL import Image
 
 from training import data
-from training.config import Config
 from training.inference.sampling import Job, generate, grid
 from training.inference.value_guide import ValueGuide
 from training.loop.distributed import Team
 from training.models.diffusion import StableDiffusion
+from training.settings.training import Settings
 from training.trainables import Method
 
 PROMPTS = 4
@@ -34,11 +34,11 @@ class Grids:
         samples: data.Pairs | data.Lists,
         model: StableDiffusion,
         method: Method,
-        settings: Config,
+        settings: Settings,
         team: Team,
     ) -> None:
         self.folder, self.model, self.method, self.team = out / "grids", model, method, team
-        self.steered = settings.part == "value-encoder"
+        self.steered = settings.run.part == "value-encoder"
         first = {prompt: i for i, prompt in reversed(list(enumerate(samples.prompts)))}
         rows = sorted(first.values())[:PROMPTS]
         self.prompts = [samples.prompts[row] for row in rows]

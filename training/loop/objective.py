@@ -10,10 +10,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from training.config import Config
 from training.loop.batches import Draw
 from training.loop.clip_similarity import Similarity
 from training.losses import LOSSES, Errors, Need, Outcome, Ranked, Unpaired
+from training.settings.training import Settings
 from training.trainables import Step
 
 
@@ -33,12 +33,12 @@ class Scored:
 class Objective:
     """The loss of a run. `soft`: labels are taken as only probably right; `similarity` feeds clip_align."""
 
-    def __init__(self, settings: Config, *, soft: bool, similarity: Similarity | None = None) -> None:
-        self.loss = LOSSES[settings.method]
-        self.options = settings.options
+    def __init__(self, settings: Settings, *, soft: bool, similarity: Similarity | None = None) -> None:
+        self.loss = LOSSES[settings.run.method]
+        self.options = settings.loss
         self.soft = soft
         self.similarity = similarity
-        self.penalised = settings.part == "value-encoder" and settings.keep > 0
+        self.penalised = settings.run.part == "value-encoder" and settings.value_encoder.leak_penalty > 0
 
     @property
     def looks_around(self) -> bool:

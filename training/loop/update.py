@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.config import Config
 from training.loop.batches import Draw
 from training.loop.distributed import Team
 from training.loop.objective import Objective, Scored, gains
+from training.settings.training import Optimizer, Settings
 from training.trainables import Method, Step
 
 CLIP_NORM = 1.0
@@ -31,24 +31,25 @@ class Update:
         method: Method,
         draw: Callable[[int, range], Draw],
         objective: Objective,
-        settings: Config,
+        settings: Settings,
         team: Team,
     ) -> None:
         self.method, self.draw, self.objective, self.settings, self.team = method, draw, objective, settings, team
-        self.precision = pick_precision(settings.precision, team.device)
-        self.places = team.share(settings.batch)
-        self.micro = min(settings.micro_batch or len(self.places), len(self.places))
+        self.precision = pick_precision(settings.run.precision, team.device)
+        self.places = team.share(settings.optimizer.batch)
+        self.micro = min(settings.job.micro_batch or len(self.places), len(self.places))
         self.weights: list[nn.Parameter] = method.parameters()
+        adamw = settings.optimizer
         self.optimizer = torch.optim.AdamW(
-            self.weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=team.device.type in ("cpu", "cuda")
+            self.weights, lr=adamw.lr, weight_decay=adamw.weight_decay, fused=team.device.type in ("cpu", "cuda")
         )
         self.moments = [self._moments(weight) for weight in self.weights]
         self.scaler = torch.amp.GradScaler(team.device.type, enabled=self.precision == "fp16")
-        self.average = [weight.detach().clone() for weight in self.weights] if settings.ema else None
+        self.average = [weight.detach().clone() for weight in self.weights] if settings.optimizer.ema else None
 
     def __call__(self, step: int) -> tuple[list[Scored], Tensor]:
         """Do step number `step`: what was scored in this process, and the gradient's norm before clipping."""
-        self.optimizer.param_groups[0]["lr"] = learning_rate(self.settings, step)
+        self.optimizer.param_groups[0]["lr"] = learning_rate(self.settings.optimizer, step)
         scored = self._gradients(step)
         self.team.sum_gradients(self.weights)
         self.scaler.unscale_(self.optimizer)
@@ -56,7 +57,7 @@ class Update:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
-            decay = min(self.settings.ema, (1 + step) / (10 + step))  # as diffusers' EMAModel begins
+            decay = min(self.settings.optimizer.ema, (1 + step) / (10 + step))  # as diffusers' EMAModel begins
             torch._foreach_lerp_(self.average, [weight.detach() for weight in self.weights], 1 - decay)
         return scored, norm
 
@@ -124,7 +125,7 @@ class Update:
         for part in parts:
             draw = self.draw(step, part)
             made = self.objective(draw, self._step(draw), gain)
-            self.scaler.scale(made.total.sum() / self.settings.batch).backward()
+            self.scaler.scale(made.total.sum() / self.settings.optimizer.batch).backward()
             scored.append(made)
         return scored
 
@@ -159,14 +160,14 @@ def _copy(held: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
         tensor.copy_(value)
 
 
-def learning_rate(settings: Config, step: int) -> float:
+def learning_rate(optimizer: Optimizer, step: int) -> float:
     """The learning rate of a step: a linear warm-up, then held or down a cosine that ends at zero."""
-    if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
-    if settings.schedule == "constant":
-        return settings.lr
-    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return settings.lr * 0.5 * (1.0 + math.cos(math.pi * done))
+    if step < optimizer.warmup:
+        return optimizer.lr * (step + 1) / optimizer.warmup
+    if optimizer.schedule == "constant":
+        return optimizer.lr
+    done = (step - optimizer.warmup) / max(1, optimizer.steps - optimizer.warmup)
+    return optimizer.lr * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def is_memory_error(error: Exception) -> bool:

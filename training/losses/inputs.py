@@ -7,10 +7,12 @@ the same noised image; only the policy's own errors carry gradients.
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import Tensor
+from training.losses.tensors import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,6 @@ def widen(inputs: Inputs) -> Inputs:
     wide = {
         name: value.to(torch.float32 if value.device.type == "mps" else torch.float64)
         for name, value in vars(inputs).items()
-        if isinstance(value, Tensor) and value.is_floating_point()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
     }
     return dataclasses.replace(inputs, **wide)

@@ -6,14 +6,19 @@ trainable part, so that a table of them compares losses and nothing else.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-
 from training.losses.inputs import Errors, Outcome, Similarities
 from training.losses.paired import sft
 from training.losses.registry import Need, loss
+from training.losses.tensors import F
 
 
-@loss(Need.REFERENCE)
+@loss(
+    Need.REFERENCE,
+    part="value-encoder",  # the reference is the model without its token
+    # The embedded model's errors are larger than Stable Diffusion's and so are the margins: gamma1/beta and
+    # gamma2/alpha are in units of mean squared error.
+    embedded={"beta": 100.0, "alpha": 100.0, "gamma1": 1.0, "gamma2": 3.0},
+)
 def livo(
     errors: Errors, *, beta: float = 1000.0, alpha: float = 500.0, gamma1: float = 1.0, gamma2: float = 0.5
 ) -> Outcome:

@@ -9,12 +9,16 @@ p · L(h) + (1 - p) · L(-h) over which of the two images is the better one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
-import torch.nn.functional as F
-from torch import Tensor
+from pydantic import Field
 
 from training.losses.inputs import Errors, Outcome
 from training.losses.registry import Need, loss
+from training.losses.tensors import F
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def expected(of: Callable[[Tensor], Tensor], logit: Tensor, label: Tensor) -> Tensor:
@@ -36,21 +40,19 @@ def sft(errors: Errors) -> Outcome:
     return Outcome(errors.chosen, errors.rejected - errors.chosen)
 
 
-@loss(Need.REFERENCE, soft=True)
-def dpo(errors: Errors, *, beta: float = 5000.0, smoothing: float = 0.0) -> Outcome:
+@loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
+def dpo(errors: Errors, *, beta: float = 5000.0, smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0) -> Outcome:
     """Diffusion-DPO (arXiv 2311.12908, eq. 14) as its released code scales it; with soft labels, conservative DPO.
 
     L = -q log sigmoid(u) - (1 - q) log sigmoid(-u) with q = p (1 - smoothing) + (1 - p) smoothing; smoothing is the
     share of wrong labels. Slope (2q - 1) beta/4; the pull ends where sigmoid(u) = q. The default beta is the published
     one for SDXL (SD 1.5: 2000). diffusers' SD 1.5 script leaves out the 1/2: its 2500 is 5000 here.
     """
-    if not 0 <= smoothing < 0.5:
-        raise ValueError(f"smoothing {smoothing:g} is not a share of wrong labels from 0 to below 0.5")
     margin = errors.margin()
     return Outcome(expected(surprise, 0.5 * beta * margin, errors.label(smoothing)), margin)
 
 
-@loss(Need.REFERENCE, Need.CAPTIONS, soft=True)
+@loss(Need.REFERENCE, Need.CAPTIONS, soft=True, embedded={"beta": 500.0})
 def dcpo(errors: Errors, *, beta: float = 500.0) -> Outcome:
     """DCPO (arXiv 2502.06023): Diffusion-DPO, each image denoised under its own caption by policy and reference.
 
@@ -59,7 +61,7 @@ def dcpo(errors: Errors, *, beta: float = 500.0) -> Outcome:
     return dpo(errors, beta=beta)
 
 
-@loss(Need.REFERENCE, soft=True)
+@loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
 def npo(errors: Errors, *, beta: float = 1000.0) -> Outcome:
     """Diffusion-NPO (arXiv 2505.11245): Diffusion-DPO with the labels swapped, for guidance's unconditional branch.
 
@@ -71,7 +73,7 @@ def npo(errors: Errors, *, beta: float = 1000.0) -> Outcome:
     return dpo(swapped, beta=beta)
 
 
-@loss(Need.REFERENCE, soft=True)
+@loss(Need.REFERENCE, soft=True, embedded={"beta": 250.0})
 def ipo(errors: Errors, *, beta: float = 2500.0) -> Outcome:
     """IPO (arXiv 2310.12036, eq. 17) on the margin: a square that stops at h = 1/(2 beta) instead of running on.
 
@@ -83,7 +85,7 @@ def ipo(errors: Errors, *, beta: float = 2500.0) -> Outcome:
     return Outcome(expected(lambda z: (z - 0.5).square(), beta * margin, errors.label()), margin)
 
 
-@loss(Need.REFERENCE, soft=True)
+@loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
 def hinge(errors: Errors, *, beta: float = 5000.0) -> Outcome:
     """The hinge of SLiC (arXiv 2305.10425) on Diffusion-DPO's logit, as diffusers' script offers it.
 
@@ -93,7 +95,7 @@ def hinge(errors: Errors, *, beta: float = 5000.0) -> Outcome:
     return Outcome(expected(lambda z: F.relu(1 - z), 0.5 * beta * margin, errors.label()), margin)
 
 
-@loss(Need.REFERENCE, Need.PROBABILITY, soft=True)
+@loss(Need.REFERENCE, Need.PROBABILITY, soft=True, embedded={"beta": 50.0})
 def smpo(errors: Errors, *, beta: float = 5000.0, sensitivity: float = 10.0) -> Outcome:
     """SmPO (arXiv 2506.02698, eq. 9): Diffusion-DPO whose logit shrinks with the certainty of the label.
 
@@ -107,16 +109,14 @@ def smpo(errors: Errors, *, beta: float = 5000.0, sensitivity: float = 10.0) -> 
     return Outcome(surprise(sensitivity * (2 * errors.probability - 1) * 0.5 * beta * margin), margin)
 
 
-@loss(Need.REFERENCE, soft=True)
-def dmpo(errors: Errors, *, beta: float = 5000.0, alpha: float = 0.01) -> Outcome:
+@loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
+def dmpo(errors: Errors, *, beta: float = 5000.0, alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01) -> Outcome:
     """DMPO (arXiv 2507.07510): the reverse Kullback-Leibler divergence, where DPO's is the forward one.
 
     L = KL(Bernoulli(sigmoid(u)) ‖ Bernoulli(q)) with q = p (1 - alpha) + (1 - p) alpha; the paper has certain labels,
     q = 1 - alpha. Slope beta/8 · log(q / (1 - q)); the minimum is at sigmoid(u) = q. It flattens where the model is
     confidently wrong, too. The default alpha is ours; the paper asks for a small one.
     """
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha {alpha:g} is not between 0 and 0.5, both left out")
     margin = errors.margin()
     u, q = 0.5 * beta * margin, errors.label(alpha)
     prefers, not_prefers = F.logsigmoid(u), F.logsigmoid(-u)
@@ -125,7 +125,7 @@ def dmpo(errors: Errors, *, beta: float = 5000.0, alpha: float = 0.01) -> Outcom
     return Outcome(divergence, margin)
 
 
-@loss(Need.REFERENCE, Need.REWARD_GAP)
+@loss(Need.REFERENCE, Need.REWARD_GAP, embedded={"beta": 500.0})
 def capo(errors: Errors, *, beta: float = 5000.0) -> Outcome:
     """CaPO (arXiv 2502.02588): the logit regressed on the gap of the two images' calibrated rewards.
 
@@ -139,7 +139,7 @@ def capo(errors: Errors, *, beta: float = 5000.0) -> Outcome:
     return Outcome((errors.reward_gap - 0.5 * beta * margin).square(), margin)
 
 
-@loss(Need.REFERENCE)
+@loss(Need.REFERENCE, embedded={"beta": 250.0})
 def pso(errors: Errors, *, beta: float = 200.0, factor: float = 0.1) -> Outcome:
     """PSO (arXiv 2410.03190) in its offline form, the customisation of distilled models in the released code.
 

@@ -6,12 +6,14 @@ Both losses reduce to dpo on a list of two (RankDPO with a weight), since both s
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from training.losses.inputs import Outcome, Ranked
 from training.losses.registry import Need, loss
+from training.losses.tensors import F, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def better(relevance: Tensor) -> Tensor:
@@ -27,7 +29,7 @@ def advantages(lists: Ranked) -> tuple[Tensor, Tensor]:
     return gaps, gaps.sum((1, 2)) / ordered.sum((1, 2)).clamp(min=1)
 
 
-@loss(Need.REFERENCE, Need.LISTS)
+@loss(Need.REFERENCE, Need.LISTS, embedded={"beta": 500.0})
 def rankdpo(lists: Ranked, *, beta: float = 5000.0) -> Outcome:
     """RankDPO (arXiv 2410.18013, eqs. 5-7): DPO over all ordered pairs of a list, weighted as DCG weights a swap.
 
@@ -46,7 +48,7 @@ def rankdpo(lists: Ranked, *, beta: float = 5000.0) -> Outcome:
     return Outcome(losses.sum((1, 2)), margin)
 
 
-@loss(Need.REFERENCE, Need.LISTS)
+@loss(Need.REFERENCE, Need.LISTS, embedded={"beta": 500.0})
 def lpo(lists: Ranked, *, beta: float = 5000.0) -> Outcome:
     """Diffusion-LPO (arXiv 2510.01540): the likelihood of the labelled order under Plackett and Luce's model.
 

@@ -1,6 +1,7 @@
-"""The table of losses: name → function, what it needs, its options.
+"""The table of losses: name → function, what it needs, its options with their bounds, its default settings.
 
-The trainer asks the table before it starts, so that a loss and data that do not fit are refused in one line.
+The trainer asks the table before it starts, so that a loss and data that do not fit are refused in one line. Whatever
+a loss declares is read here off the function itself and its decorator; nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ import enum
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from training.losses.inputs import Outcome, widen
 
+Part = Literal["unet", "value-encoder"]
+Amount = Annotated[float, Field(ge=0)]
+
 
 class Need(enum.Enum):
-    """What a loss cannot do without, beside the errors of both images of a pair."""
+    """What a loss cannot do without, besides the errors of both images of a pair."""
 
     REFERENCE = "the errors of a frozen reference"
     PROBABILITY = "the probability that each label is right"
@@ -27,43 +34,82 @@ class Need(enum.Enum):
     SIMILARITIES = "CLIP similarities of the predicted image to an aligned and a violating description"
 
 
+class Options(BaseModel):
+    """The options of one loss: a model of its own for each, made from the function's keyword-only arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    together: ClassVar[Callable[..., None] | None] = None
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if check := type(self).together:
+            check(**dict(self))
+        return self
+
+
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """A registered loss: the function, what it needs, and whether it makes use of labels that are not certain."""
+    """A registered loss: the function, its options, what it needs, whether uncertain labels matter to it, defaults.
+
+    `part` is the only part that it can train, None for any. `embedded` and `published` are settings and options by
+    name, for the embedded model and for every other.
+    """
 
     function: Callable[..., Outcome]
+    options: type[Options]
     needs: frozenset[Need]
     soft: bool
+    part: Part | None
+    embedded: Mapping[str, Any]
+    published: Mapping[str, Any]
 
     @property
     def needs_reference(self) -> bool:
         """Whether it reads the reference's errors."""
         return Need.REFERENCE in self.needs
 
-    @property
-    def options(self) -> dict[str, float | str]:
-        """Option name → default value, read from the function's keyword-only arguments."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
-
-    def choices(self, option: str) -> tuple[str, ...]:
-        """The words that an option takes; none for a number."""
-        hint = typing.get_type_hints(self.function)[option]
-        return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
-
 
 LOSSES: dict[str, Loss] = {}
 
 
-def loss(*needs: Need, soft: bool = False) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
-    """Register the decorated function under its own name; it is given its inputs in float64."""
+def loss(
+    *needs: Need,
+    soft: bool = False,
+    part: Part | None = None,
+    check: Callable[..., None] | None = None,
+    embedded: Mapping[str, Any] | None = None,
+    published: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
+    """Register the decorated function under its own name; it is given its inputs in float64.
+
+    Its keyword-only arguments are its options: a plain float is a number of at least 0, other bounds stand in the
+    annotation (`Annotated[float, Field(ge=0, lt=0.5)]`), a choice is a `Literal`. `check` is given all options and
+    raises ValueError for values that do not go together. The registered function refuses bad options with ValueError.
+    """
 
     def register(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
-        @functools.wraps(function)
-        def exact(inputs: typing.Any, **options: float | str) -> Outcome:
-            return function(widen(inputs), **options)
+        options = _options(function, check)
 
-        LOSSES[function.__name__] = Loss(exact, frozenset(needs), soft)
+        @functools.wraps(function)
+        def exact(inputs: Any, **given: float | str) -> Outcome:
+            return function(widen(inputs), **options(**given).model_dump())
+
+        LOSSES[function.__name__] = Loss(
+            exact, options, frozenset(needs), soft, part, dict(embedded or {}), dict(published or {})
+        )
         return exact
 
     return register
+
+
+def _options(function: Callable[..., Outcome], check: Callable[..., None] | None) -> type[Options]:
+    """The pydantic model of a function's keyword-only arguments."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        p.name: (Amount if hints[p.name] is float else hints[p.name], p.default)
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    made = create_model(f"{function.__name__} options", __base__=Options, **fields)
+    made.together = check
+    return made

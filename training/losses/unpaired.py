@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-
 from training.losses.inputs import Outcome, Unpaired
 from training.losses.registry import Need, loss
+from training.losses.tensors import F, torch
 
 
-@loss(Need.REFERENCE, Need.SINGLE_IMAGES)
+@loss(Need.REFERENCE, Need.SINGLE_IMAGES, embedded={"beta": 250.0})
 def kto(
     images: Unpaired, *, beta: float = 1000.0, desirable_weight: float = 1.0, undesirable_weight: float = 1.0
 ) -> Outcome:

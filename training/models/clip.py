@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from datagen import world
-from training.config import EMBEDDED
 from training.errors import TrainingError
+from training.models.embedded import EMBEDDED
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,15 @@ from training.evaluation import drawing
 from training.evaluation.drawing import Asked, Studio
 from training.evaluation.shelf import Shelf, fingerprint
 from training.inference.sampling import Job
+from training.settings import evaluation
 
 ASKED = Asked(["a", "b", "c"], [("no smoke",), (), ("no smoke", "no cracks")], ["x", "x", "y"], [True, True, False])
 
 
 def studio(out: Path, seed: int = 0, images: int = 2, asked: Asked = ASKED, **more: Any) -> Studio:
-    plain = {
-        "model": "none", "adapter": None, "images": images, "out": str(out), "steps": 1, "guidance": 1.0, "batch": 2,
-        "use_probability": 1.0, "device": "cpu",
-    }  # fmt: skip
-    return Studio(argparse.Namespace(**{**plain, **more}), seed, asked, None)
+    drawn = evaluation.Drawn(**{"model": "none", "images": images, "steps": 1, "guidance": 1.0, **more})
+    job = evaluation.Job(out=str(out), batch=2, device="cpu")
+    return Studio(evaluation.Settings(drawn=drawn, job=job), seed, asked, None)
 
 
 def test_seeds_and_calibration_never_share_noise(tmp_path: Path) -> None:

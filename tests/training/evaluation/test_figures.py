@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import pytest
 
@@ -11,12 +9,11 @@ from training.evaluation.features import Extractor
 from training.evaluation.figures import Table, assemble
 from training.evaluation.instruments import Instruments
 from training.evaluation.seen import Seen
+from training.settings.evaluation import Probes
 
 PROMPTS = [f"prompt {p}" for p in range(20)]
 STATED = [{"occupation": "chef" if p % 2 else "doctor"} for p in range(20)]
-SETTINGS = argparse.Namespace(
-    ignore=[], rates=["hazard"], balance="coat", over="occupation", groups=["violet", "amber"], seed=0
-)
+PROBES = Probes(rates=("hazard",))
 NETWORK = Extractor("tiny", lambda pictures: (np.zeros((len(pictures), 1)), None))
 TOOLS = Instruments(None, None, NETWORK, None, {})
 
@@ -40,7 +37,7 @@ def seen(seed: int, violet: float, smoke: float, score: float, only: str = "chef
 
 def table(*rounds: dict[str, Seen], real: np.ndarray | None = None) -> Table:
     pixels = [np.full(100, 0.25) if len(arms) == 2 else None for arms in rounds]
-    return assemble(rounds, pixels, TOOLS, SETTINGS, real)
+    return assemble(rounds, pixels, TOOLS, PROBES, real)
 
 
 def test_both_arms_their_change_and_what_chance_would_give() -> None:

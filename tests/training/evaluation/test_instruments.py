@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 import types
@@ -16,11 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from training.config import EMBEDDED
 from training.errors import TrainingError
 from training.evaluation import clip, features, instruments
 from training.evaluation.pictures import Pictures
 from training.evaluation.seen import Seen
+from training.models.embedded import EMBEDDED
+from training.settings.evaluation import Probes
 
 
 def flat(*greys: int) -> Pictures:
@@ -54,10 +54,10 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 def tools(**given: Any) -> instruments.Instruments:
     plain = {
-        "reader": "none", "clip": "none", "features": "none", "toxicity": "none", "judge": None,
+        "reader": "none", "clip": "none", "features": "none", "toxicity": "none",
         "balance": "coat", "groups": ["light", "dark"],
     }  # fmt: skip
-    return instruments.load(argparse.Namespace(**{**plain, **given}), ["a", "b"], "cpu")
+    return instruments.load(Probes.model_validate({**plain, **given}), ["a", "b"], "cpu")
 
 
 def look(made: instruments.Instruments, *greys: int) -> Seen:

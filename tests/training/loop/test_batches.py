@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 import torch
 
-from training import config, data
+from training import data
 from training.cache import latents
 from training.loop import batches
 from training.loop.batches import Batches, Draw, batch_rows, chosen_first, laid_out, relabelled, reranked
 from training.models import diffusion
+from training.settings.training import parse
 
 
 def drawing(folder: Path, dataset: Path, *more: str, **columns: Any) -> Batches:
     """The batches of a run with these flags, on the pairs of `dataset` with these columns."""
-    settings = config.parse(["--data", str(dataset), "--model", str(folder), "--out", "x", "--batch", "8", *more])
+    settings = parse(["--data", str(dataset), "--model", str(folder), "--out", "x", "--batch", "8", *more])
     pairs = dataclasses.replace(data.load(str(dataset)), **columns)
     model = diffusion.load(str(folder))
     store = latents.open_or_build(
-        model, pairs.images, batches.texts(pairs, settings), resolution=settings.resolution or model.resolution
+        model, pairs.images, batches.texts(pairs, settings), resolution=settings.run.resolution or model.resolution
     )
     return Batches(batches.samples(pairs, settings), store, model, settings)
 
@@ -40,7 +41,9 @@ def test_batches_cover_the_data_pass_by_pass() -> None:
 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
-@pytest.mark.parametrize("line", [["--method", "livo"], ["--method", "mapo", "--anchor", "0.3"], ["--method", "kto"]])
+@pytest.mark.parametrize(
+    "line", [["--method", "livo"], ["--method", "mapo", "--uncond-share", "0.3"], ["--method", "kto"]]
+)
 def test_parts_are_what_the_whole_is_cut_into(
     family: str, line: list[str], dataset: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -63,7 +66,9 @@ def test_images_of_a_pair_share_noise_and_timestep_but_for_kto(sd15_folder: Path
 
 
 def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd15_folder: Path, dataset: Path) -> None:
-    plain, turned = (drawing(sd15_folder, dataset, "--method", "mapo", "--anchor", value) for value in ("0", "0.5"))
+    plain, turned = (
+        drawing(sd15_folder, dataset, "--method", "mapo", "--uncond-share", value) for value in ("0", "0.5")
+    )
     size, before, after = 8, plain.draw(0, range(8)).batch, turned.draw(0, range(8)).batch
     empty = turned.store.contexts(torch.tensor([turned.store.text_row[""]]), torch.tensor([0])).hidden
     lost = (after.context.hidden == empty).flatten(1).all(1)
@@ -79,7 +84,9 @@ def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd1
 
 def test_company_is_another_principle_or_the_own_and_others(sd15_folder: Path, dataset: Path) -> None:
     known = [f"principle {i % 4}" for i in range(12)]
-    made = drawing(sd15_folder, dataset, "--method", "livo", "--keep", "5", "--at-once", "4", principles=known)
+    made = drawing(
+        sd15_folder, dataset, "--method", "livo", "--leak-penalty", "5", "--max-principles", "4", principles=known
+    )
     seen = set()
     for step in range(20):
         batch = made.draw(step, range(8)).batch

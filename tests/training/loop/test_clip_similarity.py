@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import config, data
+from training import data
 from training.cache import latents as cache
 from training.loop import batches
 from training.loop.batches import Batches, Draw
 from training.loop.clip_similarity import Similarity
 from training.models import diffusion
+from training.settings.training import parse
 
 
 @pytest.fixture
 def parts(sd15_folder: Path, clip_folder: Path, dataset: Path) -> tuple[diffusion.StableDiffusion, Similarity, Draw]:
     line = ["--data", str(dataset), "--model", str(sd15_folder), "--out", "x", "--batch", "4"]
-    settings = config.parse([*line, "--method", "clip_align", "--clip", str(clip_folder)])
+    settings = parse([*line, "--method", "clip_align", "--clip", str(clip_folder)])
     captions = {"chosen_captions": [f"c {i}" for i in range(12)], "rejected_captions": [f"r {i}" for i in range(12)]}
     pairs = dataclasses.replace(data.load(str(dataset)), **captions)
     model = diffusion.load(str(sd15_folder))

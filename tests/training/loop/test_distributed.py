@@ -15,10 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.config import parse
 from training.errors import TrainingError
 from training.loop.distributed import Team
-from training.run import check_team, main
+from training.run import main
+from training.settings.training import parse
+from training.train import check_team
 
 ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training import config, data, trainables
+from training import data, trainables
 from training.cache import latents
 from training.loop import batches
 from training.loop.batches import Batches
@@ -20,6 +20,7 @@ from training.loop.update import Update, learning_rate
 from training.losses import LOSSES
 from training.models import diffusion
 from training.run import main
+from training.settings.training import parse
 
 COLUMNS: dict[str, Any] = {
     "probabilities": [0.5 + i / 24 for i in range(12)],
@@ -34,13 +35,13 @@ COLUMNS: dict[str, Any] = {
 def updating(folder: Path, dataset: Path, *more: str) -> Update:
     """The optimizer of a run with these flags, on pairs with every column."""
     line = ["--data", str(dataset), "--model", str(folder), "--out", "x", "--batch", "6", "--precision", "fp32"]
-    settings = config.parse([*line, "--device", "cpu", *more])
+    settings = parse([*line, "--device", "cpu", *more])
     pairs = dataclasses.replace(data.load(str(dataset)), **COLUMNS)
     torch.manual_seed(0)
     model = diffusion.load(str(folder))
     texts = batches.texts(pairs, settings)
     store = latents.open_or_build(model, pairs.images, texts, resolution=model.resolution)
-    loss = LOSSES[settings.method]
+    loss = LOSSES[settings.run.method]
     method = trainables.make(settings, model, reference=loss.needs_reference)
     draw = Batches(batches.samples(pairs, settings), store, model, settings).draw
     return Update(method, draw, Objective(settings, soft=loss.soft), settings, Team(torch.device("cpu")))
@@ -61,10 +62,10 @@ def taken(update: Update) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
 @pytest.mark.parametrize(
     "line",
     [
-        ["--method", "mapo", "--anchor", "0.3", "--timescale", "100"],
-        ["--method", "mapo", "--lora-rank", "2", "--anchor", "0"],
+        ["--method", "mapo", "--uncond-share", "0.3", "--timescale", "100"],
+        ["--method", "mapo", "--lora-rank", "2", "--uncond-share", "0"],
         ["--method", "dpo", "--beta", "50"],
-        ["--method", "livo", "--keep", "5", "--beta", "10", "--alpha", "10"],
+        ["--method", "livo", "--leak-penalty", "5", "--beta", "10", "--alpha", "10"],
         ["--method", "kto", "--beta", "100"],
         ["--method", "dcpo", "--beta", "50"],
         ["--method", "capo", "--beta", "100"],
@@ -125,7 +126,7 @@ def test_memory_for_moments_and_gradients_is_taken_once(sd15_folder: Path, datas
 def test_where_memory_runs_out_the_micro_batch_is_halved_and_the_batch_kept(
     message: str, sd15_folder: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole, short = (updating(sd15_folder, dataset, "--method", "mapo", "--anchor", "0") for _ in range(2))
+    whole, short = (updating(sd15_folder, dataset, "--method", "mapo", "--uncond-share", "0") for _ in range(2))
     step = short.method.step
 
     def limited(batch: diffusion.Batch, *, reference: bool) -> trainables.Step:
@@ -188,7 +189,7 @@ def test_the_average_follows_the_weights_and_is_what_is_kept(sd15_folder: Path, 
 
 
 def test_fp16_scales_its_losses_and_not_its_steps(sd15_folder: Path, dataset: Path) -> None:
-    flags = ["--method", "mapo", "--lora-rank", "2", "--anchor", "0"]
+    flags = ["--method", "mapo", "--lora-rank", "2", "--uncond-share", "0"]
     half, full = (updating(sd15_folder, dataset, *flags, "--precision", name) for name in ("fp16", "fp32"))
     (_, half_norm), (_, full_norm) = half(0), full(0)
     assert half.scaler.is_enabled() and half.scaler.get_scale() > 1
@@ -197,13 +198,13 @@ def test_fp16_scales_its_losses_and_not_its_steps(sd15_folder: Path, dataset: Pa
 
 def test_the_learning_rate_warms_up_and_is_then_held_or_falls_to_zero() -> None:
     line = ["--data", "x", "--out", "x", "--method", "dpo", "--steps", "110", "--warmup", "10", "--lr", "1e-3"]
-    held = [learning_rate(config.parse([*line, "--schedule", "constant"]), step) for step in range(110)]
-    falls = [learning_rate(config.parse([*line, "--schedule", "cosine"]), step) for step in range(110)]
+    held = [learning_rate(parse([*line, "--schedule", "constant"]).optimizer, step) for step in range(110)]
+    falls = [learning_rate(parse([*line, "--schedule", "cosine"]).optimizer, step) for step in range(110)]
     assert held[0] == falls[0] == pytest.approx(1e-4)
     assert held[9:] == [1e-3] * 101
     assert falls[10] == pytest.approx(1e-3)
     assert falls[60] == pytest.approx(5e-4)
     assert 0 < falls[109] < 1e-6
     assert falls[10:] == sorted(falls[10:], reverse=True)
-    no_warmup = config.parse([*line, "--warmup", "0"])
+    no_warmup = parse([*line, "--warmup", "0"]).optimizer
     assert learning_rate(no_warmup, 0) == 1e-3

@@ -13,10 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training import config, data
+from training import data
 from training.errors import TrainingError
 from training.losses import LOSSES
 from training.run import main
+from training.settings.training import Settings
+from training.settings.training import parse as parse_line
 
 Rows = Callable[..., list[dict[str, object]]]
 SERVED = [name for name in LOSSES if name not in ("livo", "clip_align")]
@@ -45,8 +47,8 @@ def train(model: Path, source: Path, out: Path, *more: str) -> dict[str, torch.T
     return load_file(out / "unet" / "diffusion_pytorch_model.safetensors")
 
 
-def parse(*more: str) -> config.Config:
-    return config.parse(["--data", "x", "--out", "y", *more])
+def parse(*more: str) -> Settings:
+    return parse_line(["--data", "x", "--out", "y", *more])
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -72,7 +74,7 @@ def test_clip_align_trains(
 ) -> None:
     source = write(tmp_path, make_rows(4), **COLUMNS)
     line = ["--data", str(source), "--model", str(sd15_folder), "--steps", "2", "--batch", "2", "--precision", "fp32"]
-    line += ["--method", "clip_align", "--part", part, "--keep", "0"]
+    line += ["--method", "clip_align", "--part", part, "--leak-penalty", "0"]
     assert main([*line, "--out", str(tmp_path / "none")]) == 2
     assert "clip_align needs --clip: an open_clip folder" in capsys.readouterr().err
     assert main([*line, "--out", str(tmp_path / "out"), "--clip", str(clip_folder), "--micro-batch", "1"]) == 0
@@ -126,14 +128,14 @@ def test_losses_of_other_data_are_refused(
     [
         (["--method", "smpo", "--hard-labels"], "leaves smpo without its probabilities"),
         (["--method", "mapo", "--hard-labels"], "changes nothing for mapo"),
-        (["--method", "dpo", "--smoothing", "0.5"], "dpo: smoothing 0.5 is not a share"),
-        (["--method", "dmpo", "--alpha", "0.7"], "dmpo: alpha 0.7 is not between 0 and 0.5"),
+        (["--method", "dpo", "--smoothing", "0.5"], "--smoothing is '0.5': it should be less than 0.5"),
+        (["--method", "dmpo", "--alpha", "0.7"], "--alpha is '0.7': it should be less than 0.5"),
         (
             ["--method", "mapo", "--beta", "64"],
             "mapo: beta 64 with form code is on the scale of its paper; see --form",
         ),
         (["--method", "mapo", "--form", "exponent"], "released code: give --beta, 8 to 1024"),
-        (["--method", "mapo", "--form", "odds"], "invalid choice: 'odds'"),
+        (["--method", "mapo", "--form", "odds"], "--form is 'odds': it should be 'code', 'exponent' or 'factor'"),
         (["--method", "dpo", "--form", "code"], "--form is an option of mapo"),
         (["--method", "dpo", "--desirable-weight", "2"], "--desirable-weight is an option of kto"),
     ],
@@ -145,10 +147,10 @@ def test_options_that_do_not_fit_are_refused(more: list[str], says: str) -> None
 
 
 def test_options_come_with_their_kinds() -> None:
-    assert parse("--method", "mapo", "--form", "factor", "--beta", "64").options["form"] == "factor"
-    assert parse("--method", "mapo").options["beta"] == 0.1
-    assert parse("--method", "smpo").options == {"beta": 50.0, "sensitivity": 10.0}
-    assert parse("--method", "smpo", "--model", "elsewhere").options["beta"] == 5000.0
+    assert parse("--method", "mapo", "--form", "factor", "--beta", "64").loss["form"] == "factor"
+    assert parse("--method", "mapo").loss["beta"] == 0.1
+    assert parse("--method", "smpo").loss == {"beta": 50.0, "sensitivity": 10.0}
+    assert parse("--method", "smpo", "--model", "elsewhere").loss["beta"] == 5000.0
 
 
 def test_numbers_are_read_with_both_schemas_and_belong_to_the_digest(make_rows: Rows, tmp_path: Path) -> None:

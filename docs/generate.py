@@ -1,0 +1,105 @@
+"""Writes the generated blocks of docs/*.md: `python docs/generate.py`; with `--check` it says which are out of date.
+
+A block stands between `<!-- generated: NAME -->` and `<!-- end -->`; BLOCKS says what renders it, from the code alone.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from training.losses import LOSSES
+from training.settings import evaluation, sampling, training
+from training.settings.fields import Option, of_group
+
+DOCS = Path(__file__).resolve().parent
+HEAD = ("option", "what it is", "accepted; default")
+MARKED = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.S)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    lines = [list(head), ["---"] * len(list(head)), *map(list, rows)]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def options(offered: Iterable[Option]) -> str:
+    """The options of a program, a table a group."""
+    made = []
+    for group, members in groupby(offered, lambda option: option.group):
+        listed = list(members)
+        rows = [[f"`{spelled(option)}`", option.help, accepted(option)] for option in listed]
+        made.append(f"`[{group}]` {listed[0].heading}:\n\n" + table(HEAD, rows))
+    return "\n".join(made)
+
+
+def spelled(option: Option) -> str:
+    """The flag with its value."""
+    value = f"{option.value} …" if option.is_list else option.value
+    return f"{option.flag} {value}".strip()
+
+
+def accepted(option: Option) -> str:
+    """Bounds and default of an option."""
+    if option.is_switch:
+        return "off"
+    default = f"`{option.default}`" if option.default and option.default != training.UNKNOWN else option.default
+    return "; ".join(part for part in (option.bounds, default) if part)
+
+
+def losses() -> str:
+    """The losses, with their options and what they are trained with."""
+    rows = [
+        [name, listed(of_group("loss", loss.options, "")), pairs(loss.embedded), pairs(loss.published)]
+        for name, loss in LOSSES.items()
+    ]
+    head = ("`--method`", "options, and their defaults", "`--model embedded`", "other models")
+    parts = [
+        [f"`--part {part}`", "", pairs(training.EMBEDDED_DEFAULTS[part]), pairs(training.PUBLISHED_DEFAULTS[part])]
+        for part in training.EMBEDDED_DEFAULTS
+    ]
+    return table(head, [*parts, *rows])
+
+
+def listed(own: Iterable[Option]) -> str:
+    """Options as `flag default`, with those bounds that are not plainly "at least 0"."""
+    bounds = {option: f" ({option.bounds})" if option.bounds not in ("", ">= 0") else "" for option in own}
+    return ", ".join(f"`{option.flag} {option.default}`{bound}" for option, bound in bounds.items())
+
+
+def pairs(values: dict[str, object]) -> str:
+    """Settings as they would be typed."""
+    return ", ".join(f"`--{name.replace('_', '-')} {value}`" for name, value in values.items())
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "options of training/run.py": lambda: options(training.PROGRAM.options),
+    "options of training/evaluate.py": lambda: options(evaluation.PROGRAM.options),
+    "options of training/sample.py": lambda: options(sampling.PROGRAM.options),
+    "losses": losses,
+}
+
+
+def rendered(text: str) -> str:
+    """A page with its blocks as the code has them now."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n{found[3]}", text)
+
+
+def main() -> int:
+    """0, or 1 with --check where a page is out of date."""
+    stale = [page for page in sorted(DOCS.glob("*.md")) if rendered(page.read_text()) != page.read_text()]
+    for page in stale:
+        if "--check" in sys.argv[1:]:
+            print(f"docs/{page.name} differs from the code: run python docs/generate.py")
+        else:
+            page.write_text(rendered(page.read_text()))
+    return int(bool(stale) and "--check" in sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

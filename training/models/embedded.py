@@ -1,0 +1,17 @@
+"""What `embedded` stands for where a model is named: the embedded world's own."""
+
+from __future__ import annotations
+
+from datagen import world
+
+EMBEDDED = "embedded"
+
+
+def resolve_model(model: str) -> str:
+    """The folder of the embedded pipeline, or what was given."""
+    return str(world.PIPELINE) if model == EMBEDDED else model
+
+
+def resolve_clip(model: str) -> str:
+    """The folder of the embedded open_clip model, or what was given."""
+    return str(world.CLIP) if model == EMBEDDED else model

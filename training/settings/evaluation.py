@@ -1,0 +1,139 @@
+"""The settings of an evaluation: pictures that are drawn, or that exist, and what looks at them.
+
+Everything defaults to the embedded world. Raises TrainingError of one line for what cannot be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from training.models.embedded import EMBEDDED
+from training.settings.command_line import Program
+from training.settings.fields import Amount, Count, File, Folder, Group, Natural, Shown, Texts, of_groups
+from training.settings.reading import check
+
+
+def _probability(value: Any) -> float | None:
+    if value in ("auto", None):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError(f"{value!r} is not a probability from 0 to 1, or 'auto'")
+    return number
+
+
+Files = Annotated[tuple[str, ...], Shown("FILE")]
+Seeds = Annotated[tuple[Natural, ...], Shown("N")]
+Probability = Annotated[float | None, BeforeValidator(_probability), Shown("X|auto")]
+
+
+class Drawn(Group):
+    """Pictures that are drawn."""
+
+    prompts: str = Field(default="", description="a text file, one prompt a line, or a dataset (its test split)")
+    model: str = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
+    adapter: Folder = Field(
+        default="",
+        description="what training wrote, {seed} in it standing for each of --seeds; without it the model alone is "
+        "measured",
+    )
+    principle: Texts = Field(
+        default=(), description="value encoder: the principles of every prompt; without it the dataset's own"
+    )
+    limit: Natural = Field(default=0, description="use at most this many prompts; 0: all")
+    images: Count = Field(default=1, description="images a prompt")
+    steps: Count = Field(default=20, description="denoising steps of an image")
+    guidance: Amount = Field(default=4.0, description="scale of classifier-free guidance")
+    seed: Natural = Field(default=0, description="of the noise, and of the intervals' resampling")
+    seeds: Seeds = Field(default=(), description="several: figures are means over them, intervals hold both")
+    use_probability: Probability = Field(
+        default=1.0, description="how often the token is used; 'auto' calibrates it for each value of --over"
+    )
+
+    @property
+    def each_seed(self) -> tuple[int, ...]:
+        """The seeds that pictures are drawn with, each once."""
+        return tuple(dict.fromkeys(self.seeds or (self.seed,)))
+
+
+class Existing(Group):
+    """Pictures that exist."""
+
+    base_images: Folder = Field(default="", description="pictures of the base model")
+    adapted_images: Folder = Field(default="", description="pictures of the adapted model, by the same names")
+    captions: File = Field(default="", description="CSV, JSON lines or Parquet: file_name and prompt of each picture")
+    table: File = Field(default="", description="instead: a Parquet file with the columns prompt, base, adapted")
+
+
+class Probes(Group):
+    """What looks at them."""
+
+    reader: str = Field(
+        default=EMBEDDED,
+        description="pictures → attributes: 'embedded', the world's own; m:f, a function by dotted path that gives "
+        "mappings, or objects with .attributes; 'clip' chooses among --groups; 'none'",
+    )
+    parser: str = Field(
+        default=EMBEDDED,
+        description="prompt → the attributes it states: 'embedded', m:f, or 'none': no prompt states any",
+    )
+    rates: Texts = Field(default=("style", "hazard"), description="attributes to report rates of")
+    ignore: Texts = Field(default=(), description="attributes that do not count in match")
+    balance: str = Field(default="coat", description="attribute whose groups should be even")
+    groups: Texts = Field(default=("violet", "amber"), description="the groups that it has", min_length=1)
+    over: str = Field(
+        default="occupation",
+        description="stated attribute within which balance is measured; 'prompt': each prompt by itself",
+    )
+    toxicity: str = Field(
+        default="hazard",
+        description="pictures → scores from 0 to 1, m:f; or an attribute of the reader's (a number, or anything but "
+        "'none' counts 1); 'none'",
+    )
+    clip: str = Field(
+        default=EMBEDDED,
+        description="CLIPScore, drift, diversity: 'embedded', an open_clip folder, ViT-L-14/openai, hf-hub:…, 'none'",
+    )
+    judge: Texts = Field(
+        default=(), description="who prefers: (pictures, prompts) → scores, m:f, or CLIP models like --clip's; 'none'"
+    )
+    rewards: Files = Field(default=(), description="scores that exist: a table for the base, one for the adapted")
+    features: str = Field(
+        default="auto",
+        description="FID, IS: 'inception', 'clip', pictures → (N, F) array or a pair with class logits (N, K), m:f; "
+        "'none'; 'auto': inception if its weights are here, else clip",
+    )
+    real: Folder = Field(default="", description="real pictures for FID, besides that to the base model")
+
+
+class Job(Group):
+    """Where it runs."""
+
+    out: Folder = Field(description="the folder to write")
+    batch: Count = Field(default=16, description="pictures at a time")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
+
+
+class Settings(Group):
+    """One evaluation."""
+
+    drawn: Drawn = Drawn()
+    existing: Existing = Existing()
+    probes: Probes = Probes()
+    job: Job
+
+
+PROGRAM = Program(
+    "training/evaluate.py", "Measure a model with and without what was trained.", tuple(of_groups(Settings))
+)
+
+
+def parse(arguments: Sequence[str] | None = None) -> Settings:
+    """The command line, and the file it may name, as settings. Raises TrainingError."""
+    return check(Settings, PROGRAM.read(arguments))

@@ -1,0 +1,257 @@
+"""The settings of a training run: groups, defaults by part, model and loss, and what does not go together.
+
+`parse` gives complete settings; whatever a user gives wrongly becomes a TrainingError of one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from training.errors import TrainingError
+from training.losses import LOSSES, Need
+from training.losses.registry import Part
+from training.models.embedded import EMBEDDED
+from training.settings.command_line import Program
+from training.settings.fields import (
+    Amount,
+    Count,
+    Folder,
+    Group,
+    Natural,
+    Option,
+    Share,
+    Shown,
+    of_group,
+    of_groups,
+)
+from training.settings.reading import Given, Values, check, nearest
+
+
+def _known(method: str) -> str:
+    if method not in LOSSES:
+        raise ValueError(f"no loss is called {method!r}; {nearest(method, LOSSES)}")
+    return method
+
+
+Method = Annotated[str, AfterValidator(_known), Shown("LOSS")]
+SOFT = ", ".join(name for name, loss in LOSSES.items() if loss.soft)
+
+
+class Run(Group):
+    """What is trained, on what, by which loss."""
+
+    data: str = Field(description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    method: Method = Field(description=f"the loss: {', '.join(LOSSES)}")
+    part: Literal["auto", "unet", "value-encoder"] = Field(
+        default="auto", description="what is trained; auto: for livo the value encoder, for others the U-Net"
+    )
+    model: str = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
+    revision: str = Field(default="", description="revision of a hub id")
+    limit: Natural = Field(default=0, description="use at most this many pairs; 0: all")
+    hard_labels: bool = Field(default=False, description=f"take every label as certain ({SOFT})")
+    control: Literal["", "random-labels", "swapped-labels"] = Field(
+        default="", description="train on labels that say nothing, or the opposite"
+    )
+    clip: str = Field(
+        default="", description="clip_align: an open_clip folder or hub id; the embedded model has its own"
+    )
+    resolution: Natural = Field(default=0, description="side of the training images; 0: the model's own")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="of the forward pass")
+    seed: Natural = Field(default=0, description="decides initial weights, order, noise and timesteps")
+
+
+class Job(Group):
+    """Where it runs and what it costs there; decides no weights, so a run resumes with other values of these."""
+
+    out: Folder = Field(description="the folder to write")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
+    micro_batch: Natural = Field(default=0, description="pairs at a time in one process; 0: all at once")
+    checkpointing: bool = Field(default=False, description="less memory, a third more time")
+    checkpoint_every: Count = Field(default=500, description="steps between checkpoints")
+    keep_checkpoints: Count = Field(default=2, description="the last so many are kept until the run is done")
+    grid_every: Natural = Field(default=0, description="steps between grids of sample images; 0: none")
+
+
+class Optimizer(Group):
+    """How the weights move."""
+
+    steps: Count = Field(description="optimizer steps")
+    batch: Count = Field(description="pairs (or lists) a step, over all processes")
+    lr: Amount = Field(description="learning rate of AdamW after the warm-up")
+    warmup: Natural = Field(default=10, description="steps of linear warm-up")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="the learning rate after it: held, or down a cosine to zero"
+    )
+    weight_decay: Amount = Field(default=0.01, description="of AdamW")
+    ema: Share = Field(default=0.0, description="decay of an average of the weights, which is saved instead; 0: none")
+
+
+class UNet(Group):
+    """--part unet."""
+
+    lora_rank: Natural = Field(default=0, description="train LoRA adapters of this rank; 0: the whole U-Net")
+    uncond_share: Share = Field(
+        default=0.0,
+        description="share of the pairs that hold the unconditional branch in place: no caption, the rejected image "
+        "is denoised; without it guidance cancels part of what full fine-tuning learns",
+    )
+
+
+class ValueEncoder(Group):
+    """--part value-encoder."""
+
+    encoder_rank: Natural = Field(default=0, description="LoRA rank of the value encoder; 0: a full copy")
+    leak_penalty: Amount = Field(
+        default=0.0, description="weight of the penalty that keeps other principles' tokens from acting"
+    )
+    max_principles: Count = Field(default=1, description="up to so many principles at once (with --leak-penalty)")
+
+
+class Settings(Group):
+    """One training run, complete; `loss` are the options of the loss, by name."""
+
+    run: Run
+    job: Job
+    optimizer: Optimizer
+    unet: UNet = UNet()
+    value_encoder: ValueEncoder = ValueEncoder()
+    loss: dict[str, float | str]
+
+    def result(self) -> dict[str, Any]:
+        """The settings that decide the result: a run is resumed only with the same ones."""
+        return self.model_dump(mode="json", exclude={"job"})
+
+
+# How a part is trained unless the loss says otherwise: tuned for the embedded model, which learns in minutes on two
+# cores; for every other as published: the learning rate of U-Nets is the one that MaPO's authors found for their DPO
+# baseline, a value encoder's settings are LiVO's.
+EMBEDDED_DEFAULTS: dict[Part, dict[str, Any]] = {
+    "unet": {"lr": 1e-4, "steps": 120, "batch": 32},
+    "value-encoder": {"lr": 1e-3, "steps": 1200, "batch": 32, "schedule": "cosine", "leak_penalty": 10.0},
+}
+PUBLISHED_DEFAULTS: dict[Part, dict[str, Any]] = {
+    "unet": {"lr": 1e-6, "steps": 2000, "batch": 16},
+    "value-encoder": {"lr": 1e-6, "steps": 15000, "batch": 8},
+}
+BY_LOSS = tuple(PUBLISHED_DEFAULTS["unet"])
+UNKNOWN = "by loss and model"  # their default, as long as nobody has named these
+
+
+def defaults(method: str, part: Part, *, embedded: bool) -> dict[str, Any]:
+    """Settings and loss options by name, for the embedded model or as published for every other.
+
+    A value encoder is trained alike whatever the loss, so that a comparison of losses is one: of the loss's own
+    defaults only its options count there.
+    """
+    loss = LOSSES[method]
+    own = loss.embedded if embedded else loss.published
+    if part == "value-encoder":
+        own = {name: value for name, value in own.items() if name in loss.options.model_fields}
+    return {**(EMBEDDED_DEFAULTS if embedded else PUBLISHED_DEFAULTS)[part], **own}
+
+
+def loss_options() -> dict[str, list[str]]:
+    """Option name → the losses that have it."""
+    readers: dict[str, list[str]] = {}
+    for method, loss in LOSSES.items():
+        for name in loss.options.model_fields:
+            readers.setdefault(name, []).append(method)
+    return readers
+
+
+def options() -> list[Option]:
+    """What the command line offers: the groups' options and those of all losses, with the losses that read each."""
+    own: dict[str, Option] = {}
+    for loss in LOSSES.values():
+        own |= {option.name: option for option in of_group("loss", loss.options, "The loss's own")}
+    offered = [
+        dataclasses.replace(own[name], help=f"of {', '.join(readers)}", default="", bounds="")
+        for name, readers in loss_options().items()
+    ]
+    groups = [
+        dataclasses.replace(option, default=UNKNOWN if option.name in BY_LOSS else option.default)
+        for option in of_groups(Settings)
+    ]
+    return [*groups, *offered]
+
+
+PROGRAM = Program(
+    "training/run.py",
+    "Train on preference pairs: DIR then holds what diffusers loads, metrics.jsonl and training.json.",
+    tuple(options()),
+)
+
+
+def parse(arguments: Sequence[str] | None = None) -> Settings:
+    """The command line, and the file it may name, as complete settings. Raises TrainingError."""
+    return complete(PROGRAM.read(arguments))
+
+
+def complete(given: Values) -> Settings:
+    """What was given, with the defaults of its loss, part and model. Raises TrainingError for what does not fit."""
+    run = check(Run, given, "run")
+    method, loss = run.method, LOSSES[run.method]
+    _check_options(given, method)
+    part: Part = (loss.part or "unet") if run.part == "auto" else run.part
+    own = defaults(method, part, embedded=run.model == EMBEDDED)
+    filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, value in own.items()}
+    values = {**filled, **given, "run.part": Given(part, "--part")}
+    chosen = check(loss.options, values, "loss").model_dump()
+    others = {key: value for key, value in values.items() if not key.startswith("loss.")}
+    settings = check(Settings, others, loss=chosen)
+    _check_part(settings, given)
+    _check_loss(settings, given)
+    return settings
+
+
+def _place(name: str) -> str:
+    """The key of a setting or loss option."""
+    return next((option.key for option in PROGRAM.options if option.name == name), f"loss.{name}")
+
+
+def _check_options(given: Values, method: str) -> None:
+    """Refuse options of other losses."""
+    own, readers = LOSSES[method].options.model_fields, loss_options()
+    for key, (_, said) in given.items():
+        group, _, name = key.partition(".")
+        if group == "loss" and name not in own:
+            listed = ", ".join(f"--{name.replace('_', '-')}" for name in own) or "no options"
+            raise TrainingError(f"{said} is an option of {', '.join(readers[name])}; {method} has {listed}")
+
+
+def _check_part(settings: Settings, given: Values) -> None:
+    """Refuse settings of the part that is not trained, and a part that the loss cannot train."""
+    method, part = settings.run.method, settings.run.part
+    of_other, other = ("unet", "unet") if part == "value-encoder" else ("value_encoder", "value-encoder")
+    for key, (_, said) in given.items():
+        group, _, name = key.partition(".")
+        held = getattr(settings, group, None) if group == of_other else None
+        if held is not None and getattr(held, name) != type(held).model_fields[name].default:
+            raise TrainingError(f"{said} is for --part {other}; {method} trains the {part} here")
+    if LOSSES[method].part not in (None, part):
+        raise TrainingError(
+            f"{method}'s reference is the model without its token: it trains --part {LOSSES[method].part} only"
+        )
+    encoder = settings.value_encoder
+    if encoder.max_principles > 1 and not encoder.leak_penalty:
+        raise TrainingError(
+            "--max-principles is learned by the penalty that --leak-penalty weighs, which is 0 here: "
+            "give --leak-penalty 10"
+        )
+
+
+def _check_loss(settings: Settings, given: Values) -> None:
+    """Refuse settings that the loss makes nothing of."""
+    method, loss = settings.run.method, LOSSES[settings.run.method]
+    if "run.clip" in given and Need.SIMILARITIES not in loss.needs:
+        raise TrainingError(f"{given['run.clip'].said} is an option of clip_align; {method} reads no similarities")
+    if settings.unet.uncond_share and Need.LISTS in loss.needs:
+        raise TrainingError(f"--uncond-share holds pairs in place; {method} learns from lists")
+    if settings.run.hard_labels and Need.PROBABILITY in loss.needs:
+        raise TrainingError(f"--hard-labels leaves {method} without its probabilities: use dpo")
+    if settings.run.hard_labels and not loss.soft:
+        raise TrainingError(f"--hard-labels changes nothing for {method}: it takes every label as certain")

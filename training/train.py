@@ -1,0 +1,185 @@
+"""The training program, top to bottom: settings, model, samples, cache, method, loop, result.
+
+All randomness is a function of (seed, step, place): the same settings give the same weights on a CPU, interrupted or
+not. A finished folder is left alone; one of other settings is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from training import data, trainables
+from training.cache import latents
+from training.errors import TrainingError
+from training.loop import batches, checkpoint, distributed
+from training.loop.batches import Batches
+from training.loop.checkpoint import Checkpoints
+from training.loop.clip_similarity import Similarity
+from training.loop.distributed import Team
+from training.loop.grids import Grids
+from training.loop.objective import Objective
+from training.loop.tracking import LOG_EVERY, Tracker
+from training.loop.update import Update, is_memory_error, pick_precision
+from training.losses import LOSSES, Need
+from training.models import diffusion
+from training.models.embedded import resolve_model
+from training.progress import Progress
+from training.settings.training import Settings
+from training.trainables import Method
+
+
+def train(settings: Settings, team: Team) -> None:
+    """One run, from settings to saved weights. Raises TrainingError."""
+    out, steps, batch = Path(settings.job.out), settings.optimizer.steps, settings.optimizer.batch
+    pairs = data.load(settings.run.data, limit=settings.run.limit)
+    check_columns(pairs, settings)
+    check_team(settings, team)
+    identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}
+    if checkpoint.finished(out, identity):
+        checkpoint.clear(out, team)
+        say(team, f"{out} already holds this run; nothing to do")
+        return
+    samples = batches.samples(pairs, settings)
+
+    torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
+    model = load_model(settings, team)
+    resolution = settings.run.resolution or model.resolution
+    store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
+    loss = LOSSES[settings.run.method]
+    method = make_method(settings, model, team)
+    soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
+    drawn = Batches(samples, store, model, settings)
+    similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
+    update = Update(method, drawn.draw, Objective(settings, soft=soft, similarity=similarity), settings, team)
+    say(team, described(settings, len(samples.prompts), update, soft))
+
+    checkpoint.begin(out, identity, team)
+    checkpoints = Checkpoints(out / checkpoint.CHECKPOINTS, settings.job.keep_checkpoints, team)
+    state = checkpoints.load(update)
+    after = state["step"]
+    grids = Grids(out, samples, model, method, settings, team) if settings.job.grid_every else None
+    if grids and not after:
+        grids.base()
+    progress = Progress(f"training {settings.run.method}", steps, "steps", done=after, quiet=not team.leads)
+    tracker = Tracker(out, team, timesteps=drawn.timesteps, after=after, state=state.get("tracker"))
+    with checkpoint.stop_signals() as signals, tracker, progress:
+        for step in range(after, steps):
+            tracker.add(*update(step))
+            done = step + 1
+            if done % LOG_EVERY == 0 or done == steps:
+                line = tracker.line(done, lr=update.lr, pairs_per_second=round(progress.rate * batch, 2))
+                progress.note = f"loss {line['loss']:.3f} accuracy {line['accuracy']:.2f}"
+            progress.advance()
+            stopped = team.any(bool(signals))
+            if done < steps and (stopped or done % settings.job.checkpoint_every == 0):
+                checkpoints.save(done, update, {"tracker": tracker.state()})
+            if stopped and done < steps:
+                say(team, f"stopped after step {done} of {steps}; the same command goes on from there")
+                raise SystemExit(128 + signals[0] if signals else 143)
+            if grids and done % settings.job.grid_every == 0:
+                grids.draw(done)
+    update.take_average()
+    with distributed.whole(model.unet, team):
+        if team.leads:
+            checkpoint.finish(method, out, identity)
+    checkpoint.clear(out, team)
+    team.wait()
+    say(team, f"saved to {out}")
+
+
+def check_columns(pairs: data.Pairs, settings: Settings) -> None:
+    """Raise TrainingError if the method reads a column that the data has not."""
+    needs = LOSSES[settings.run.method].needs
+    name = settings.run.method
+    if settings.run.part == "value-encoder" and not all(pairs.principles):
+        raise TrainingError(
+            f"{name} reads a principle for every pair: the data needs a column 'principle' without blanks"
+        )
+    if Need.PROBABILITY in needs and pairs.probabilities is None:
+        raise TrainingError(f"{name} reads how likely each label is right: the data needs a column 'probability'")
+    if needs & {Need.CAPTIONS, Need.SIMILARITIES} and (
+        pairs.chosen_captions is None or pairs.rejected_captions is None
+    ):
+        raise TrainingError(
+            f"{name} reads what each image shows: the data needs columns 'chosen_prompt' and 'rejected_prompt'"
+        )
+    rewards = [*(pairs.chosen_rewards or ()), *(pairs.rejected_rewards or ())]
+    if Need.REWARD_GAP in needs and not (rewards and all(0 <= reward <= 1 for reward in rewards)):
+        raise TrainingError(
+            f"{name} reads calibrated rewards, the chances from 0 to 1 of winning against the base model: the data "
+            "needs columns 'chosen_reward' and 'rejected_reward' of such numbers"
+        )
+
+
+def check_team(settings: Settings, team: Team) -> None:
+    """Raise TrainingError if the processes cannot share out the work as it is."""
+    batch = settings.optimizer.batch
+    if batch < team.count:
+        raise TrainingError(f"--batch {batch} is less than a pair for each of {team.count} processes")
+    if team.plugin is None:
+        return
+    if settings.run.part != "unet" or settings.unet.lora_rank:
+        raise TrainingError("FSDP spreads the U-Net that is trained: it is for full fine-tuning, not for this run")
+    if batch % team.count:
+        raise TrainingError(f"with FSDP --batch must be a multiple of the {team.count} processes")
+    if settings.run.precision == "fp16":
+        raise TrainingError("with FSDP --precision is bf16 or fp32")
+
+
+def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
+    """The model, on this process's device."""
+    model = diffusion.load(resolve_model(settings.run.model), settings.run.revision or None)
+    for part in (model.unet, model.vae, *model.text_encoders):
+        part.to(team.device)
+    return model
+
+
+def make_method(settings: Settings, model: diffusion.StableDiffusion, team: Team) -> Method:
+    """What this run trains, spread over the processes where FSDP is asked for; what nobody reads leaves the device."""
+    method = trainables.make(settings, model, reference=LOSSES[settings.run.method].needs_reference)
+    if not settings.job.grid_every and Need.SIMILARITIES not in LOSSES[settings.run.method].needs:
+        for part in (model.vae, *(model.text_encoders if settings.run.part == "unet" else ())):
+            part.to("cpu")
+    if team.plugin is not None:
+        frozen = getattr(method, "frozen", None)
+        distributed.shard(
+            [model.unet, *([frozen] if frozen is not None else [])],
+            team,
+            pick_precision(settings.run.precision, team.device),
+        )
+    return method
+
+
+def described(settings: Settings, samples: int, update: Update, soft: bool) -> str:
+    """What is about to be done, in one line."""
+    optimizer = settings.optimizer
+    kind = "lists" if Need.LISTS in LOSSES[settings.run.method].needs else "pairs"
+    processes = f" in {update.team.count} processes" if update.team.count > 1 else ""
+    return (
+        f"{settings.run.method} on {samples} {kind}: {sum(w.numel() for w in update.weights):,} weights, "
+        f"{optimizer.steps} steps of {optimizer.batch} {kind}{processes}, lr {optimizer.lr:g}, "
+        f"{'soft' if soft else 'hard'} labels, {update.precision}, {update.team.device}"
+        + (f", control: {settings.run.control}" if settings.run.control else "")
+    )
+
+
+def say(team: Team, words: str) -> None:
+    """One line on stdout, whatever the number of processes."""
+    if team.leads:
+        print(words, flush=True)
+
+
+def run(settings: Settings) -> None:
+    """`train` in as many processes as were started. Raises TrainingError."""
+    with distributed.join(settings.job.device) as team:
+        try:
+            train(settings, team)
+        except RuntimeError as error:
+            if not is_memory_error(error):
+                raise
+            raise TrainingError(
+                "not enough memory for one pair at a time: use --checkpointing, --lora-rank, a smaller --resolution, "
+                "or several devices with FSDP"
+            ) from error
