@@ -10,8 +10,3 @@ EMBEDDED = "embedded"
 def resolve_model(model: str) -> str:
     """The folder of the embedded pipeline, or what was given."""
     return str(world.PIPELINE) if model == EMBEDDED else model
-
-
-def resolve_clip(model: str) -> str:
-    """The folder of the embedded open_clip model, or what was given."""
-    return str(world.CLIP) if model == EMBEDDED else model

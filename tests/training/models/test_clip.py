@@ -8,9 +8,9 @@ from typing import Any
 import open_clip
 import pytest
 
-from training.config import EMBEDDED
 from training.errors import TrainingError
 from training.models import clip
+from training.models.embedded import EMBEDDED
 
 
 def test_a_folder_and_the_embedded_model_load_frozen_in_evaluation_mode(clip_folder: Path) -> None:
