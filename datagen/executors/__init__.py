@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
-from datagen.errors import InputError
+from datagen.errors import DatagenError, InputError
 from datagen.recipe import Profile
 from datagen.registry import Registry
 
+T = TypeVar("T")
 EXECUTORS = Registry(__name__, "executor", InputError)
+ATTEMPTS = 2
 MOST_WORKERS = 8  # by default: each takes about a gigabyte of memory
 
 
@@ -40,6 +43,24 @@ class Executor(Protocol):
 def load(name: str) -> Executor:
     """The executor of a name; InputError with the nearest one if there is none."""
     return cast(Executor, EXECUTORS.module(name).run)
+
+
+def attempt(task: Callable[[int], T], index: int) -> T | Failure:
+    """One attempt at a shard. Anything but a DatagenError becomes a Failure, so that the other shards go on."""
+    try:
+        return task(index)
+    except DatagenError:
+        raise
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def work(task: Callable[[int], T], index: int) -> T | Failure:
+    """A shard done here and now, in as many attempts as it gets."""
+    result = attempt(task, index)
+    for _ in range(ATTEMPTS - 1):
+        result = attempt(task, index) if isinstance(result, Failure) else result
+    return result
 
 
 def default_workers(profile: Profile) -> int:

@@ -12,17 +12,15 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from datagen.errors import DatagenError
-from datagen.executors import Failure
+from datagen.executors import ATTEMPTS, Failure, attempt, work
 
 T = TypeVar("T")
-ATTEMPTS = 2
 
 
 def run(task: Callable[[int], T], indices: Sequence[int], workers: int = 1) -> Iterator[tuple[int, T | Failure]]:
@@ -34,18 +32,7 @@ def run(task: Callable[[int], T], indices: Sequence[int], workers: int = 1) -> I
         yield from _in_processes(task, indices, min(workers, len(indices)))
         return
     for index in indices:
-        result = _attempt(task, index)
-        yield index, _attempt(task, index) if isinstance(result, Failure) else result
-
-
-def _attempt(task: Callable[[int], T], index: int) -> T | Failure:
-    """One try; anything but an error of ours becomes a Failure."""
-    try:
-        return task(index)
-    except DatagenError:
-        raise
-    except Exception as error:  # whatever it is, the other shards go on
-        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+        yield index, work(task, index)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,21 +49,21 @@ def _in_processes(task: Callable[[int], T], indices: Sequence[int], workers: int
     try:
         while todo or busy:
             while todo and idle:
-                worker, (index, attempt) = idle.pop(), todo.popleft()
-                busy[worker.pipe] = (worker, index, attempt)
+                worker, (index, number) = idle.pop(), todo.popleft()
+                busy[worker.pipe] = (worker, index, number)
                 with contextlib.suppress(OSError):  # it died while idle: noticed below, when its pipe ends
                     worker.pipe.send(index)
             ready = wait(list(busy))
             for pipe in [pipe for pipe in busy if pipe in ready]:
-                worker, index, attempt = busy.pop(pipe)
+                worker, index, number = busy.pop(pipe)
                 result = _receive(worker)
                 alive = worker.process.is_alive()
-                if todo or (isinstance(result, Failure) and attempt < ATTEMPTS):
+                if todo or (isinstance(result, Failure) and number < ATTEMPTS):
                     idle.append(worker if alive else _start(task, workers))
                 else:
                     _stop(worker)
-                if isinstance(result, Failure) and attempt < ATTEMPTS:
-                    todo.append((index, attempt + 1))
+                if isinstance(result, Failure) and number < ATTEMPTS:
+                    todo.append((index, number + 1))
                 else:
                     yield index, result
     finally:
@@ -134,7 +121,7 @@ def _work(task: Callable[[int], Any], pipe: Connection, workers: int) -> None:
         except (EOFError, OSError):
             return
         try:
-            pipe.send(_attempt(task, index))
+            pipe.send(attempt(task, index))
         except DatagenError as error:
             pipe.send(error)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datagen import executors, export, store
+from datagen import executors, export, records, store
 from datagen import recipe as recipes
 from datagen.errors import MachineryError, RecipeError, RunError
 from datagen.executors import Failure, local
@@ -72,7 +72,7 @@ def finished(run: store.Run, recipe: recipes.Recipe, profile_name: str) -> expor
     plans = list(plan.of_run(run, recipe.images.shard_size))
     if undone := [stage.stage.name for stage in plans if stage.missing or not stage.shards]:
         raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): run the same datagen run again")
-    pairs = plans[-1]
+    (pairs,) = (stage for stage in plans if stage.stage.record is records.Pair)
     content = pairs.content(recipes.digest(recipe, profile_name))
     return export.Finished(run, recipe, recipe.profile(profile_name), len(pairs.shards), content, pairs.drops())
 

@@ -38,7 +38,7 @@ def datagen(house: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def printed() -> tuple[str, str]:
     """Name and source of the judge that CONTRIBUTING.md shows."""
-    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a judge")[1].split("\n## ")[0]
+    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a judge: one file")[1].split("\n## ")[0]
     (source,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     (name,) = re.findall(r'name = "(\w+)"', source)
     return name, source
