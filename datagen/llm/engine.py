@@ -1,7 +1,7 @@
-"""The life of one request: cache, place, pace, budget, wire, tries again, reading, one correction round, commit.
+"""The life of one request: cache, place, pace, budget, wire, retries, reading, one correction round, commit.
 
-Runs in one event loop, any number of requests at once. A reply is handed out only after its completion is in the cache
-and its bill in the ledger, both on disk; whatever ends a run, what was paid for is kept first.
+Runs in one event loop, any number of requests at once. A reply is handed out only when its completion is in the
+cache and its bill in the ledger, both on disk; whatever ends a run, what was paid for is saved first.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from datagen.llm.typed import structured
 if TYPE_CHECKING:
     from datagen.llm.accounts.money import Budget, Ledger, Prices, Reservation
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 4.0  # before the second try, and before any: how many try is the window's matter
-TRIES = 8  # of one request that fails while the others succeed; a 429 is not its fault and does not count
+FIRST_WAIT_S, LONGEST_WAIT_S = (
+    0.25,
+    4.0,
+)  # before the second attempt, and before any; the window sets how many at once
+TRIES = 8  # for one request that fails while others succeed; a 429 is not its fault and does not count
 REJECTED = 8  # requests refused with HTTP 400 before any was answered, after which it is not the requests' fault
-DRAIN_S = 10.0  # for calls on the wire when the run must end: they are paid for
+DRAIN_S = 10.0  # for the calls on the wire when the run must end: they are paid for
 
 
 class Engine:
@@ -62,20 +65,20 @@ class Engine:
         self._answered = self._rejected = 0
 
     async def close(self) -> None:
-        """Write what is still to be written and close the connections."""
+        """Write what has not been written yet and close the connections."""
         await self._outbox.flush()
         await self._transport.close()
 
     async def work(self, requests: Sequence[Request], emit: Emit) -> None:
         """Answer all requests; `emit` gets (index, reply) as they are committed. Raises what ended it early.
 
-        One call at a time; another waits for its end.
+        One call at a time; another one waits until it is done.
         """
         async with self._working:
             await self._work(requests, emit)
 
     async def idle(self) -> None:
-        """Wait until no `work` goes on, for one that was cancelled still writes what it has."""
+        """Wait until no `work` is running: one that was cancelled still writes what it has."""
         async with self._working:
             return
 
@@ -91,7 +94,7 @@ class Engine:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if self._failed.done():
                 await self._drain(workers)
-        finally:  # Ctrl-C comes as a cancellation: what has arrived is written, nothing more is waited for
+        finally:  # Ctrl-C arrives as a cancellation: what has arrived is written, and nothing more is waited for
             for worker in workers:
                 worker.cancel()
             await done
@@ -102,7 +105,7 @@ class Engine:
             self._failed.result()
 
     async def _drain(self, workers: list[asyncio.Task[None]]) -> None:
-        """Stop all but the calls on the wire, and give those a moment to come home."""
+        """Stop everything but the calls on the wire, and give those a moment to return."""
         for worker in workers:
             if worker not in self._on_wire:
                 worker.cancel()
@@ -115,8 +118,8 @@ class Engine:
                 reply = await self._answer(request)
                 self._outbox.put(index, reply, request.stage)
                 if reply.cached:
-                    await asyncio.sleep(0)  # a cache full of replies never waits, and must not hold up the calls
-            except Exception as error:  # whatever it is, the caller is the one to hear of it
+                    await asyncio.sleep(0)  # replies from the cache never wait, and must not hold up the calls
+            except Exception as error:  # whatever it is, the caller must hear of it
                 self._fail(error)
                 return
 
@@ -126,17 +129,17 @@ class Engine:
             self._failed.set_exception(error)
 
     async def _answer(self, request: Request) -> Reply:
-        """One request to its end: a value, or an error of content after one correction round."""
+        """See one request through: a value, or an error of content after one correction round."""
         reply, correction = finish(request, await self._completion(request), self._endpoint.model)
         if correction is None:
             return reply
         return corrected(request, reply, await self._completion(correction))
 
     async def _completion(self, request: Request) -> Completion:
-        """The completion of a request, from the cache, from a twin that is being asked now, or bought."""
+        """The completion of a request: from the cache, from an identical request in flight, or bought."""
         key = caching.key(request, self._endpoint.model)
-        if (twin := self._flying.get(key)) is not None:
-            return dataclasses.replace(await asyncio.shield(twin), usage=Usage(), cached=True)
+        if (flying := self._flying.get(key)) is not None:
+            return dataclasses.replace(await asyncio.shield(flying), usage=Usage(), cached=True)
         if (stored := self._cache.get(key)) is not None:
             return Completion(stored, cached=True)
         self._flying[key] = flying = asyncio.get_running_loop().create_future()
@@ -145,7 +148,7 @@ class Engine:
         except BaseException as error:
             del self._flying[key]
             flying.set_exception(error if isinstance(error, Exception) else ServerError("the run was stopped"))
-            flying.exception()  # there may be no twin to take it
+            flying.exception()  # there may be nobody waiting for it
             raise
         flying.set_result(completion)
         if completion.problem is not None:
@@ -157,7 +160,7 @@ class Engine:
         self._flying.pop(key, None)
 
     async def _buy(self, request: Request, key: str) -> Completion:
-        """Pay for a completion, trying again while that may help; why this request has none is its `problem`."""
+        """Pay for a completion, with retries; its `problem` says why the server gives none for this request."""
         try:
             dialect, bounds = await self._dialect_for(request), self._endpoint.bounds
             body = structured.body(request, self._endpoint.model, dialect, bounds)
@@ -188,7 +191,7 @@ class Engine:
         raise AssertionError("unreachable")
 
     def _raise_if_down(self, failure: RetryableError) -> None:
-        """Raise if the server is not there at all, or has done nothing but fail for long enough."""
+        """Raise if the server cannot be reached at all, or has done nothing but fail for long enough."""
         address = self._endpoint.base_url
         if failure.unreachable and not self._health.successes:
             raise EndpointError(f"no server answers at {address}: {failure}; start it, or check DATAGEN_LLM_BASE_URL")
@@ -196,7 +199,7 @@ class Engine:
             raise ServerError(f"gave up on {address}: {reason}; replies that came are kept: rerun later to go on")
 
     async def _call(self, request: Request, key: str, body: bytes) -> Completion:
-        """One try. Waiting for a place, for the server's leave and for money does not count as the call's time."""
+        """One attempt. Waiting for a place, for a rate limit and for the budget does not count as the call's time."""
         await self._window.enter()
         seconds, overload = None, False
         try:
@@ -231,7 +234,7 @@ class Engine:
             self._window.abandon() if seconds is None else self._window.leave(seconds, overload)
 
     async def _turn(self, tokens: float) -> None:
-        """Wait until the server's own word and the rates allow one more call."""
+        """Wait until the server's Retry-After and the rate limits allow one more call."""
         while (pause := self._health.pause()) > 0:
             await asyncio.sleep(pause)
         if (wait := max(self._requests.take(1), self._tokens.take(tokens))) > 0:
@@ -240,7 +243,7 @@ class Engine:
             raise asyncio.CancelledError
 
     async def _reserve(self, request: Request, key: str) -> Reservation | None:
-        """Money for a call, if there is a budget, and room for its answer."""
+        """Reserve the money for a call, if there is a budget, and wait for room for its answer."""
         reservation = None if self._budget is None else await self._budget.reserve(request, key)
         try:
             await self._room()
@@ -251,7 +254,7 @@ class Engine:
         return reservation
 
     async def _room(self) -> None:
-        """Wait for the disk while a kill would lose as many calls as may be in flight: it is never more than that."""
+        """Wait for the disk, so that a kill never loses more calls than may be in flight."""
         while len(self._on_wire) + self._outbox.unsaved >= self._endpoint.concurrency:
             await self._outbox.written()
 
@@ -265,7 +268,7 @@ class Engine:
             self._on_wire.discard(task)
 
     async def _dialect_for(self, request: Request) -> structured.Dialect:
-        """How the server is told the shape of a reply; found out at the first request that needs one."""
+        """How the server is told the type of a reply; found out at the first typed request."""
         if request.reply is None:
             return structured.Dialect.TEXT
         if self._dialect is None:
@@ -283,7 +286,7 @@ class Engine:
         return dialect
 
     async def _probe(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Send the prober's body; it is paid for like any call, and never cached, for servers change."""
+        """Send a probe; it is paid for like any call, and never cached, because servers change."""
         texts = tuple(Message("user", json.dumps(message.get("content", ""))) for message in body["messages"])
         allowed = int(body.get("max_tokens") or body.get("max_completion_tokens") or Request.max_tokens)
         request = Request(texts, stage="probe", max_tokens=allowed)

@@ -1,4 +1,4 @@
-"""How hard a server may be asked: calls in flight, requests and tokens a minute, and when to give up.
+"""How hard a server may be pushed: calls in flight, requests and tokens a minute, and when to give up.
 
 All of it lives in one event loop and takes the time as an argument or from the loop's clock; nothing here sends.
 """
@@ -111,7 +111,7 @@ class Window:
         self._quickest = min(self._quickest, mean or self._quickest)
         queued = mean > 2 * self._quickest
         if share > TOLERATED:
-            self._doubling = share > 0.5  # after a storm the places are to be found anew
+            self._doubling = share > 0.5  # after a storm the places must be found again
             self._places = max(1.0, self._places * (1 - share / 2))
             self._knee = (self._places, 0.0)
         elif full and queued and self._began_with >= 1.2 * self._knee[0] and rate < 1.1 * self._knee[1]:

@@ -26,7 +26,7 @@ _REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PER
 
 
 class Damaged(Exception):
-    """The file is no sqlite3 database, or a damaged one. Never leaves this package."""
+    """The file is not an sqlite3 database, or a damaged one. Never leaves this package."""
 
 
 class Database:
@@ -156,7 +156,7 @@ def read_only(path: Path, sql: str) -> list[tuple[Any, ...]]:
     """The rows of a query on a file that may be in use, or lie on a read-only disk; [] if there is no such file."""
     if not path.exists():
         return []
-    # Opening a database in WAL mode makes files beside it, unless `immutable` says that nobody writes: which is so
+    # Opening a database in WAL mode makes files next to it, unless `immutable` says that nobody writes: which is so
     # where its log is not there, and where the disk is read-only.
     modes = ["immutable=1", "mode=ro"]
     if path.with_name(f"{path.name}-wal").exists():

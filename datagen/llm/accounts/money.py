@@ -91,7 +91,7 @@ def totals(path: Path) -> dict[str, Spent]:
 class Ledger:
     """The account of one run: a row a paid call, committed when `record` returns.
 
-    A damaged ledger is refused (RunError) instead of being begun anew: a budget would forget what was spent.
+    A damaged ledger is refused (RunError) instead of started afresh: a budget would forget what was spent.
     """
 
     def __init__(self, path: Path) -> None:
@@ -257,7 +257,7 @@ class Budget:
         )
 
     def _take(self, request: Request, key: str, again: bool) -> Reservation | concurrent.futures.Future[None]:
-        """A reservation, or what to wait for before asking again; who asks again goes before the others."""
+        """A reservation, or what to wait for before asking again; who asks again is served before the others."""
         cost = self.price.most(request)
         with self._lock:
             number = self._ledger.reserve(request.stage, cost, self.max_cost)

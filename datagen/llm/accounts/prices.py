@@ -1,8 +1,8 @@
 """What a token costs, and the most that a request can cost.
 
-Prices come from prompts/prices.toml, each with its source and date; a user's own table ($DATAGEN_PRICES) goes before
-it. Servers on this machine cost nothing unless the user's table says otherwise. A model without a price is None here,
-never a guess.
+Prices come from prompts/prices.toml, each with its source and date; a user's own table ($DATAGEN_PRICES) takes
+precedence. Servers on this machine cost nothing unless the user's table says otherwise. A model without a price is
+None here, never a guess.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HOW_TO_PRICE = 'set DATAGEN_PRICES to a TOML file with [models."NAME"] input = 0
 # and its own words about a schema or an image.
 MESSAGE_TOKENS = 32
 REQUEST_TOKENS = 1024
-MOST_TOKENS = 10**9  # a count above is no count
+MOST_TOKENS = 10**9  # a count above it is an error
 
 
 class Price(BaseModel):

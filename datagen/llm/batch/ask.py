@@ -51,20 +51,20 @@ def ask(
     if not (provider := provider_of(endpoint.base_url)).batches:
         raise EndpointError(f"{provider.name} has no Batch API and nothing to save: run without --batch")
     with BatchServer(endpoint, say) as server:
-        desk = _Desk(endpoint, cache, ledger, budget, Journal(folder, endpoint), server)
+        fetcher = _Fetcher(endpoint, cache, ledger, budget, Journal(folder, endpoint), server)
         replies = list[Reply]()
         corrections: dict[int, Request] = {}
-        for request, completion in zip(requests, desk.fetch(requests), strict=True):
+        for request, completion in zip(requests, fetcher.fetch(requests), strict=True):
             reply, correction = finish(request, completion, endpoint.model)
             if correction is not None:
                 corrections[len(replies)] = correction
             replies.append(reply)
-        for index, completion in zip(corrections, desk.fetch(list(corrections.values())), strict=True):
+        for index, completion in zip(corrections, fetcher.fetch(list(corrections.values())), strict=True):
             replies[index] = corrected(requests[index], replies[index], completion)
     return replies
 
 
-class _Desk:
+class _Fetcher:
     """Sends what is missing in the cache, as batches, until it is there."""
 
     def __init__(

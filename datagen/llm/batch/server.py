@@ -131,7 +131,7 @@ class BatchServer:
             answer.stream_to_file(path)
 
     def _patiently(self, work: Callable[[], Result]) -> Result:
-        """Do what may be done twice until it works, or until there is no hope."""
+        """Retry what may be done twice until it works, or until there is no hope."""
         wait = _Wait()
         while True:
             try:

@@ -100,7 +100,7 @@ def _check(gguf: Path) -> None:
     except OSError as error:  # a folder, no permission
         raise ModelError(f"{gguf} cannot be read: {error.strerror}; name a GGUF file") from error
     if magic != b"GGUF":
-        raise ModelError(f"{gguf} is no GGUF file: it begins with {magic!r}; llama.cpp reads GGUF only")
+        raise ModelError(f"{gguf} is not a GGUF file: it begins with {magic!r}; llama.cpp reads GGUF only")
     size, free = gguf.stat().st_size, _free_memory()
     if free is not None and size > free:
         raise ModelError(

@@ -86,7 +86,7 @@ class HttpTransport:
         except (ValueError, RecursionError) as error:
             if "html" in kind or content.lstrip()[:1] == b"<":
                 raise self._page(200) from error
-            raise RetryableError("a reply that is no JSON", sent=True) from error
+            raise RetryableError("a reply that is not JSON", sent=True) from error
         if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
             message, _ = _said(completion)
             if message:

@@ -13,7 +13,7 @@ START = 240  # characters of a text in which a refusal shows
 _CANNOT = r"(?:can(?:no|['’])t|can not|won['’]t|will not|(?: am|['’]m) (?:unable|not able|not going) to)"
 _HELP = r"(?:assist|help|comply|fulfil+|provide|create|generate|produce|write|do|continue|engage|support|describe)"
 
-# Where JSON was asked for, prose that begins so is no failed attempt at it.
+# Where JSON was asked for, prose that begins like this is not a failed attempt at it.
 _PROSE = re.compile(
     "|".join(
         [

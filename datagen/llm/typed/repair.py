@@ -1,4 +1,4 @@
-"""Finds and mends the JSON in a reply that is not simply JSON: fences, thinking, prose around it, small faults.
+"""Finds and repairs the JSON in a reply that is not plain JSON: fences, thinking, prose around it, small faults.
 
 Whatever text comes in, this ends soon and raises nothing: every candidate it gives is valid JSON text, to be checked
 against the type that was asked for. Nothing is made up but brackets, commas and quotes.
@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import SupportsIndex
 
-LONGEST = 16_384  # characters that are worth mending
-EFFORT = 100_000  # looks at a character while mending one reply; a text that can be mended takes two a character
+LONGEST = 16_384  # characters that are worth repairing
+EFFORT = 100_000  # character reads while repairing one reply; a text that can be repaired takes two a character
 FENCES = 8  # code fences looked into
 
 _LENIENT = json.JSONDecoder(strict=False)  # lets raw line breaks and tabs inside strings pass

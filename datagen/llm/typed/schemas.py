@@ -23,13 +23,13 @@ DEPTH = 5  # how far types within types are described in words; a type may hold 
 def schema_of(reply: type[BaseModel], bounds: bool = False) -> Schema:
     """The strict JSON schema of a type (OpenAI, "Structured Outputs": supported schemas); shared: not to be changed.
 
-    TypeError for what strict mode cannot say: a root that is no object, free-form dicts, tuples, untyped fields.
+    TypeError for what strict mode cannot say: a root that is not an object, free-form dicts, tuples, untyped fields.
     """
     whole = reply.model_json_schema()
     known = whole.get("$defs", {})
     root = _strict(_target(whole, known) if "$ref" in whole else whole, reply.__name__, bounds)
     if root.get("type") != "object":
-        raise TypeError(f"{reply.__name__} is no JSON object: wrap it in a model with a field")
+        raise TypeError(f"{reply.__name__} is not a JSON object: wrap it in a model with a field")
     if known:
         root["$defs"] = {name: _strict(part, f"{reply.__name__}.{name}", bounds) for name, part in known.items()}
     return root
@@ -43,7 +43,7 @@ def _target(part: Schema, known: dict[str, Schema]) -> Schema:
 def _strict(part: Schema, where: str, bounds: bool) -> Schema:
     """A schema with only the keywords that strict mode takes, and lengths if `bounds`; `where` names it in errors."""
     if "$ref" in part:
-        return {"$ref": part["$ref"]}  # which takes no keywords beside it
+        return {"$ref": part["$ref"]}  # which takes no other keywords
     if len(part.get("allOf", ())) == 1:
         return _strict(part["allOf"][0], where, bounds)
     strict: Schema = {name: part[name] for name in _LENGTHS if bounds and name in part}

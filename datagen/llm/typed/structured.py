@@ -50,7 +50,7 @@ def body(request: Request, model: str, dialect: Dialect, bounds: bool = False) -
     """The JSON body of POST /chat/completions; it shares parts with others, so it is not to be changed.
 
     Where the server cannot enforce the type, the last message says it in words; `bounds` puts lengths into the schema.
-    InputError for images that are none.
+    InputError for images of other formats.
     """
     messages = [_message(message) for message in request.messages]
     asked: dict[str, Any] = {"model": model, "messages": messages, "temperature": request.temperature}
@@ -96,7 +96,7 @@ def _data_url(image: bytes) -> str:
     elif image[:4] == b"RIFF" and image[8:12] == b"WEBP":
         kind = "webp"
     else:
-        raise InputError(f"an image of {len(image)} bytes is no PNG, JPEG or WebP file; convert it to one of them")
+        raise InputError(f"an image of {len(image)} bytes is not a PNG, JPEG or WebP file; convert it to one of them")
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 

@@ -260,7 +260,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     assert "cannot be read: Is a directory" in refused(tmp_path)
     text = tmp_path / "text.gguf"
     text.write_text("hello")
-    assert "text.gguf is no GGUF file: it begins with b'hell'" in refused(text)
+    assert "text.gguf is not a GGUF file: it begins with b'hell'" in refused(text)
     cut = tmp_path / "cut.gguf"
     with GGUF.open("rb") as file:
         cut.write_bytes(file.read(5_000_000))
