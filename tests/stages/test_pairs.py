@@ -232,7 +232,7 @@ values = st.tuples(*[st.one_of(st.none(), st.floats(0, 1))] * 3)
 by_judge = st.dictionaries(st.sampled_from(["clip", "world"]), values)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.fixed_dictionaries({"good": by_judge, "bad": by_judge}), st.floats(0, 1), st.floats(0, 1))
 def test_each_two_images_become_one_pair_or_one_reason_and_swapping_them_flips_the_label(
     make_context: Callable[..., Context], decide: Callable[..., Any], given_: Given, least: float, share: float
