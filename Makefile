@@ -32,8 +32,8 @@ dataset: $(READY)  ## build a dataset: RECIPE=pick-style OUT=out/RECIPE PROFILE=
 
 setup: $(READY)  ## make .venv and install what requirements.lock names (PYTHON=python3)
 
-test: $(READY)  ## run every test, the slow ones too
-	$(BIN)/python -m pytest
+test: $(READY)  ## run every test, the slow ones too, on all cores (a thread each)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadscope
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/python -m ruff check .

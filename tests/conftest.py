@@ -7,12 +7,18 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from benchmarks.support.tiny_clip import NOISE, make_tokenizer, text_config
 
 # Whoever starts the tests in the background of a script has Ctrl-C ignored, for them and their children; some send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A property is about values: how long one takes depends on what else the machine does.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 def _vae() -> Any:
