@@ -55,7 +55,7 @@ def _check_same(path: Path, identity: dict[str, Any]) -> None:
     held = json.loads(path.read_text())
     if held != json.loads(json.dumps(identity)):
         before, now = _flat(held), _flat(identity)
-        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         folder = path.parent if path.name == RESULT else path.parent.parent
         raise TrainingError(f"{folder} holds another run (it differs in {', '.join(changed)}): choose another --out")
 

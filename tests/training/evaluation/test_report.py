@@ -31,7 +31,7 @@ FIGURES: dict[str, dict[str, dict[str, float]]] = {
 
 
 def whole() -> dict[str, Any]:
-    return {"settings": {"balance": "coat", "groups": ["violet", "amber"]}, "seeds": 1, "figures": FIGURES}
+    return {"settings": {"probes": {"balance": "coat", "groups": ["violet", "amber"]}}, "seeds": 1, "figures": FIGURES}
 
 
 def test_shares_are_shown_in_per_cent_and_other_figures_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
