@@ -127,8 +127,9 @@ def report(folder: Path, count: int, in_flight: int) -> int:
     twice = len(complete) - len(set(complete))
     print(f"lost {count - len(rows)}, twice {twice}, another row's reply {swapped}; {probes} probes of the server")
     print(f"paid calls {sum(paid.values())}, bought again {again}; in flight at the kills: at most {in_flight}")
+    rates = [f"{share:.0%} {fault}" for fault, share in FAULTS.items() if fault != "delay"]
     measured = [
-        Row("rows asked for", count, "rows"),
+        Row("rows asked for", count, "rows", note=", ".join(rates)),
         Row("rows complete", len(complete), "rows"),
         Row("rows with a content error", sum(errors.values()), "rows"),
         Row("rows lost", count - len(rows), "rows", "= 0"),

@@ -155,10 +155,10 @@ def measure(gguf: Path, prompts: int, out: Path, enough: float) -> int:
     )
     print(f"killed -9 with {had} replies on disk; paid twice of what had arrived: {twice}; server gone: {gone}")
     share = sum(error is None for error in errors) / len(errors)
-    first, repaired = (sum(row[k] for row in rows["all"]) / len(rows["all"]) for k in (0, 1))
+    raw, repaired = (sum(row[k] for row in rows["all"]) / len(rows["all"]) for k in (0, 1))
     measured = [
         Row("requests of the writer", len(errors), "requests", note=f"answered by {gguf.name}"),
-        Row("replies valid as they came", percent(first), "%"),
+        Row("replies valid as they came", percent(raw), "%"),
         Row("replies valid after repair", percent(repaired), "%"),
         Row("replies valid after one correction", percent(share), "%", f"≥ {100 * enough:g}"),
         Row("replies that had arrived before kill -9, paid twice", twice, "replies", "= 0"),
