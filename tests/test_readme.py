@@ -1,7 +1,7 @@
 """The README holds what it says: short, and every command and snippet of it runs, in order, in a copy of the clone.
 
 Commands run as they are printed, with what ADDED appends: fewer prompts and steps, the small model in the place of
-SDXL, and a stub in the place of OpenAI's server. `make dataset` and `make test` would set up an environment first:
+SDXL, and the mock in the place of OpenAI's server. `make dataset` and `make test` would set up an environment first:
 what `make -n` says they would run then is run instead, in the environment of the tests.
 """
 
@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from writing_server import serving
 
 from benchmarks.support import results
 
@@ -30,7 +29,7 @@ ADDED = {
     "make dataset": f"--limit 8 {SMALL}",
     "make test": "--collect-only -q tests/safety",
     "pip install .": "--dry-run --quiet --no-deps --no-build-isolation",
-    "datagen run pick-safety": f"--profile embedded --set profiles.embedded.writer=llm --limit 2 {SMALL}",
+    "datagen run pick-safety": f"--profile embedded --set profiles.embedded.writer=modifier --limit 2 {SMALL}",
     "python training/run.py": "--steps 2",
     "python training/evaluate.py": "--limit 2 --steps 2 --features none --clip none --judge none",
 }
@@ -146,15 +145,14 @@ def test_a_command_within_a_line_runs(command: str, clone: Path) -> None:
 def test_every_block_runs_in_order(clone: Path) -> None:
     (clone / "out").mkdir()
     printed = ""
-    with serving() as (base_url, _):
-        for kind, text in BLOCKS:
-            if kind == "sh":
-                lines = [runnable(line, clone) for line in text.splitlines()]
-                printed = run("\n".join(lines), clone, DATAGEN_LLM_BASE_URL=base_url)
-            elif kind == "python":
-                (clone / "snippet.py").write_text(text, encoding="utf-8")
-                run("python snippet.py", clone)
-            elif kind == "console":  # what the block before it prints, but for the seconds
-                output = iter(map(masked, printed.splitlines()))
-                for line in map(masked, text.splitlines()[1:]):
-                    assert line in output, f"{line!r} does not come, or not in this order:\n{printed}"
+    for kind, text in BLOCKS:
+        if kind == "sh":
+            lines = [runnable(line, clone) for line in text.splitlines()]
+            printed = run("\n".join(lines), clone, DATAGEN_LLM_BASE_URL="mock:")
+        elif kind == "python":
+            (clone / "snippet.py").write_text(text, encoding="utf-8")
+            run("python snippet.py", clone)
+        elif kind == "console":  # what the block before it prints, but for the seconds
+            output = iter(map(masked, printed.splitlines()))
+            for line in map(masked, text.splitlines()[1:]):
+                assert line in output, f"{line!r} does not come, or not in this order:\n{printed}"
