@@ -1,7 +1,9 @@
 """`python -m benchmarks [NAME…] [ARGUMENT…]` runs the named benchmarks, or all of them; each prints its own figures.
 
 Every file of a room (world, data, llm, training) is one benchmark and a program of its own; names are unique over the
-rooms. Arguments go to the one benchmark that is named: `python -m benchmarks llm_budget --help`.
+rooms. Arguments go to the one benchmark that is named: `python -m benchmarks llm_budget --help`. What a benchmark
+prints it also writes to benchmarks/results/NAME.json; `python -m benchmarks.support.page` makes docs/benchmarks.md of
+these files.
 """
 
 from __future__ import annotations
@@ -10,18 +12,12 @@ import itertools
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOMS = ("world", "data", "llm", "training")
+from benchmarks.support.rooms import ROOMS, benchmarks
 
 
 def main() -> None:
-    here = Path(__file__).parent
-    known = {
-        path.stem: f"benchmarks.{room}.{path.stem}"
-        for room in ROOMS
-        for path in sorted((here / room).glob("[!_]*.py"))
-    }
+    known = {name: f"benchmarks.{room}.{name}" for room in ROOMS for name in benchmarks(room)}
     given = sys.argv[1:]
     wanted = list(itertools.takewhile(known.__contains__, given))
     arguments = given[len(wanted) :]

@@ -1,7 +1,7 @@
-"""What the floor refuses and lets pass, on lists of our own making: per language, per spelling trick, benign prompts.
+"""What the safety check refuses and lets pass, on lists of our own: by language, by spelling trick, benign prompts.
 
 `python -m benchmarks floor`; no download. The lists stand in benchmarks/support/floor. They were written with the
-floor, so the first table says that it does what it was made for; the tricks and the composed prompts are nearer to a
+check, so the first table says that it does what it was made for; the tricks and the composed prompts are nearer to a
 test.
 """
 
@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.support.results import Row, percent, record
 from benchmarks.support.spelling import TRICKS
 from datagen import safety
 
@@ -60,33 +61,37 @@ def listed(name: str) -> Iterator[tuple[str, str]]:
             yield heading, line
 
 
-def row(what: str, texts: list[str]) -> float:
-    """Print how many of the texts are refused; the share."""
+def row(side: str, what: str, texts: list[str], goal: str) -> Row:
+    """Print how many of the texts are refused; the per cent."""
     refused = sum(safety.refusal(text) is not None for text in texts)
     print(f"| {what} | {len(texts):,} | {refused:,} | {refused / len(texts):.2%} |", flush=True)
-    return refused / len(texts)
+    return Row(f"{side}: {what}", percent(refused / len(texts)), "% refused", goal, note=f"{len(texts):,} texts")
 
 
 def main() -> int:
     """1 if a list is not met in full, a trick hides over one text in ten, or a benign prompt in 500 is refused."""
     refuse, spare = list(listed("must_refuse")), list(listed("must_pass"))
-    sound = True
+    rows = []
     print("| must be refused | texts | refused | share |\n|---|---|---|---|")
     for heading, group in itertools.groupby(refuse, key=lambda pair: pair[0]):
-        sound &= row(heading, [text for _, text in group]) == 1
+        rows.append(row("must be refused", heading, [text for _, text in group], "= 100"))
     english = [text for heading, text in refuse if heading.startswith("English")]
     for name, trick in TRICKS.items():
         rng = random.Random(0)
-        sound &= row(f"English, {name}", [trick(text, rng) for text in english for _ in range(5)]) >= 0.9
+        tricked = [trick(text, rng) for text in english for _ in range(5)]
+        rows.append(row("must be refused", f"English, {name}", tricked, "≥ 90"))
     print("\n| must pass | texts | refused | share |\n|---|---|---|---|")
     for heading, group in itertools.groupby(spare, key=lambda pair: pair[0]):
-        sound &= row(heading, [text for _, text in group]) == 0
-    started = time.perf_counter()
+        rows.append(row("must pass", heading, [text for _, text in group], "= 0"))
+    started = time.process_time()
     children = [", ".join(parts) for parts in itertools.product(CHILDREN, DOING, WHERE)]
-    sound &= row("composed: children in ordinary scenes", children) <= 0.002
-    sound &= row("composed: adults only", [" ".join(parts) for parts in itertools.product(ADULTS, SETTING)]) <= 0.002
-    print(f"\n{len(children) / (time.perf_counter() - started):,.0f} prompts a second on one core")
-    return 0 if sound else 1
+    rows.append(row("must pass", "composed: children in ordinary scenes", children, "≤ 0.2"))
+    rate = len(children) / (time.process_time() - started)
+    adults = [" ".join(parts) for parts in itertools.product(ADULTS, SETTING)]
+    rows.append(row("must pass", "composed: adults only", adults, "≤ 0.2"))
+    print(f"\n{rate:,.0f} prompts a second on one core")
+    record("floor", [*rows, Row("checked by one core", round(rate), "prompts a CPU second")])
+    return 0 if all(row.reached for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.support.results import Row, record
+
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -96,6 +98,13 @@ def main() -> None:
     print(f"{kills} kills in {rounds} runs: dataset byte-identical each time")
     print(f"finished shards written again: {redone}; half-written files left by kills and cleared: {torn}")
     print(f"work done twice: at most {kills * given.workers} shards, those in flight ({given.workers} a kill)")
+    rows = [
+        Row("kills at random moments", kills, "kills"),
+        Row("dataset files that differ from an undisturbed run's", 0, "files", "= 0", note=f"{len(expected)} files"),
+        Row("finished shards written again", redone, "shards", "= 0"),
+        Row("half-written files left by kills, and cleared", torn, "files"),
+    ]
+    record("kill_and_rerun", rows)
     if redone:
         sys.exit("finished work was done again")
 

@@ -1,4 +1,4 @@
-"""Near-duplicates among 100,000 prompts: found, wrongly merged, seconds, memory; and what datasketch takes for less.
+"""Near-duplicates among 100,000 prompts: found, wrongly merged, seconds and memory; what datasketch takes for less.
 
 `python -m benchmarks near_duplicates [COUNT]`. A fifth of the prompts are edits of others (words swapped, dropped,
 added or replaced by a synonym, clauses reordered, case, punctuation), one to four edits each, so that many lie close
@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 
+from benchmarks.support.results import Row, record
 from datagen.text.near_duplicates import _shape, clusters, duplicates, shingles
 
 THRESHOLD = 0.8
@@ -135,9 +136,8 @@ def main() -> int:
     needless = sum(gone and not any(not dropped[a] for a in twins[index]) for index, gone in enumerate(dropped))
     left = sum(not dropped[a] and not dropped[b] for a, b in pairs)
     sizes = collections.Counter(labels)
-    print(
-        f"{len(texts)} prompts, {len(pairs)} pairs of near-duplicates, {len(texts) - len(set(chain))} texts in excess"
-    )
+    excess = len(texts) - len(set(chain))
+    print(f"{len(texts)} prompts, {len(pairs)} pairs of near-duplicates, {excess} texts in excess")
     print("| | found | wrongly merged | wall s | CPU s (one core) |\n|---|---|---|---|---|")
     print(f"| clusters | {found:.3%} of pairs | {wrong:.3%} of texts | {seconds:.1f} | {cpu:.1f} |")
     print(
@@ -146,8 +146,19 @@ def main() -> int:
     )
     loose = sum(size * (size - 1) // 2 for size in sizes.values()) - sum(labels[a] == labels[b] for a, b in pairs)
     part = texts[: len(texts) // 10]
-    print(f"| datasketch, only proposing, for {len(part)} prompts | | | | {library(part):.1f} |")
+    print(f"| datasketch, only proposing, for {len(part)} prompts | | | | {(peer := library(part)):.1f} |")
     print(f"{memory:.0f} MB over the texts; largest cluster {max(sizes.values())}; {loose} pairs by chain only")
+    rows = [
+        Row("near-duplicate pairs found", 100 * found, "%", "≥ 99", note=f"{len(pairs):,} in {len(texts):,} prompts"),
+        Row("prompts merged wrongly", 100 * wrong, "%", "≤ 0.1"),
+        Row("pairs of which one is dropped", 100 * (1 - left / len(pairs)), "%"),
+        Row("prompts dropped needlessly", 100 * needless / len(texts), "%"),
+        Row("time", seconds, "s", "< 60"),
+        Row("time on one core", cpu, "CPU s"),
+        Row("memory over the texts", memory, "MB"),
+        Row(f"datasketch, proposing pairs of {len(part):,} prompts", peer, "CPU s"),
+    ]
+    record("near_duplicates", rows)
     return 0 if found >= 0.99 and wrong <= 0.001 and seconds < 60 else 1
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.llm.llm_faults import committed
+from benchmarks.support.results import Row, record
 from benchmarks.support.stub_server import Stub
 
 INPUT, OUTPUT = 1.0, 1000.0  # dollars a million tokens
@@ -57,7 +58,7 @@ def billed(log: Path) -> float:
     return spent / 1e6
 
 
-def case(limit: float, rows: int, kills: int, faults: dict[str, Any]) -> bool:
+def case(limit: float, rows: int, kills: int, faults: dict[str, Any]) -> Row:
     with tempfile.TemporaryDirectory() as where, Stub(Path(where, "log"), **faults) as server:
         folder = Path(where)
         prices = folder / "prices.toml"
@@ -77,7 +78,8 @@ def case(limit: float, rows: int, kills: int, faults: dict[str, Any]) -> bool:
         bill, most = billed(folder / "log"), server.stats()["most_open"]
         print(f"limit ${limit:g}: billed ${bill:.4f} ({100 * bill / limit:.0f} %), {committed(folder)} of {rows} rows")
         print(f"  {kills} kills, at most {most} calls at once, exit code {last.returncode}: {last.stderr.strip()}")
-        return bill <= limit
+        note = f"{most} calls at once, {kills} kills" + (", with faults" if "busy" in faults else "")
+        return Row(f"billed with --max-cost {limit:g}", bill, "dollars", f"≤ {limit:g}", note=note)
 
 
 def main() -> int:
@@ -91,7 +93,9 @@ def main() -> int:
     calm = {"delay": 0.5}  # long enough for all 200 to be in flight, as the limit is high enough
     rough = {"busy": 0.1, "error": 0.02, "drop": 0.02, "hang": 0.005, "delay": 0.05}
     cases = [(8.0, 0, calm), (2.0, 0, rough), (5.0, 3, rough), (100.0, 0, rough)]
-    return 0 if all([case(limit, given.rows, kills, faults) for limit, kills, faults in cases]) else 1
+    found = [case(limit, given.rows, kills, faults) for limit, kills, faults in cases]
+    record("llm_budget", found)
+    return 0 if all(row.reached for row in found) else 1
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from benchmarks.support.results import Row, record
 from benchmarks.support.stub_server import Stub, calls, saying
 
 FAULTS: dict[str, Any] = {
@@ -126,6 +127,18 @@ def report(folder: Path, count: int, in_flight: int) -> int:
     twice = len(complete) - len(set(complete))
     print(f"lost {count - len(rows)}, twice {twice}, another row's reply {swapped}; {probes} probes of the server")
     print(f"paid calls {sum(paid.values())}, bought again {again}; in flight at the kills: at most {in_flight}")
+    rates = [f"{share:.0%} {fault}" for fault, share in FAULTS.items() if fault != "delay"]
+    measured = [
+        Row("rows asked for", count, "rows", note=", ".join(rates)),
+        Row("rows complete", len(complete), "rows"),
+        Row("rows with a content error", sum(errors.values()), "rows"),
+        Row("rows lost", count - len(rows), "rows", "= 0"),
+        Row("rows that came twice", twice, "rows", "= 0"),
+        Row("rows with another row's reply", swapped, "rows", "= 0"),
+        Row("paid calls", sum(paid.values()), "calls"),
+        Row("calls bought again", again, "calls", f"≤ {in_flight}", note="goal: those in flight at the kills"),
+    ]
+    record("llm_faults", measured)
     good = len(rows) == count and not twice and not swapped and again <= in_flight
     return 0 if good else 1
 

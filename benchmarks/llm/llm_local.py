@@ -26,6 +26,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from benchmarks.support.results import Row, percent, record
 from datagen import recipe as recipes
 from datagen.llm.accounts import cache as caching
 from datagen.llm.accounts.cache import Cache
@@ -154,6 +155,16 @@ def measure(gguf: Path, prompts: int, out: Path, enough: float) -> int:
     )
     print(f"killed -9 with {had} replies on disk; paid twice of what had arrived: {twice}; server gone: {gone}")
     share = sum(error is None for error in errors) / len(errors)
+    raw, repaired = (sum(row[k] for row in rows["all"]) / len(rows["all"]) for k in (0, 1))
+    measured = [
+        Row("requests of the writer", len(errors), "requests", note=f"answered by {gguf.name}"),
+        Row("replies valid as they came", percent(raw), "%"),
+        Row("replies valid after repair", percent(repaired), "%"),
+        Row("replies valid after one correction", percent(share), "%", f"≥ {100 * enough:g}"),
+        Row("replies that had arrived before kill -9, paid twice", twice, "replies", "= 0"),
+        Row("servers that outlived their killed parent", 0 if gone else 1, "servers", "= 0"),
+    ]
+    record("llm_local", measured)
     return 0 if share >= enough and twice == 0 and gone else 1
 
 

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.llm.llm_faults import committed
+from benchmarks.support.results import Row, record
 from benchmarks.support.stub_server import Stub, calls, saying, serving
 
 CASES = {"no Retry-After": "", "Retry-After: 1": "1", "Retry-After: 20": "20", "Retry-After: 3600": "3600"}
@@ -44,7 +45,7 @@ def client(base_url: str, folder: Path, count: int) -> None:
     (folder / "rows.json").write_text(json.dumps([reply.value for reply in replies]))
 
 
-def case(name: str, retry_after: str, rows: int) -> bool:
+def case(name: str, retry_after: str, rows: int) -> tuple[bool, list[Row]]:
     with tempfile.TemporaryDirectory() as where, Stub(Path(where, "log"), delay=0.05) as server:
         folder = Path(where)
         command = [sys.executable, "-m", "benchmarks.llm.llm_storm", "--rows", str(rows)]
@@ -69,7 +70,12 @@ def case(name: str, retry_after: str, rows: int) -> bool:
     print(f"  bought twice: {paid.total() - len(paid)}")
     once = paid.total() == len(paid) == rows
     stopped = seconds < LIMIT_S and child.returncode == 1 and said.count("\n") == 1
-    return stopped and kept == answered and right and once and not again
+    measured = [
+        Row(f"{name}: stopped after", seconds, "s", f"< {LIMIT_S:g}"),
+        Row(f"{name}: answered rows lost", answered - kept, "rows", "= 0"),
+        Row(f"{name}: calls bought twice by the rerun", paid.total() - len(paid), "calls", "= 0"),
+    ]
+    return stopped and kept == answered and right and once and not again, measured
 
 
 SETTINGS = ("prompts.count=60", "profiles.embedded.writer=llm", "profiles.embedded.steps=2", "labels.min_match=0")
@@ -84,7 +90,7 @@ def program(base_url: str, folder: Path, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
 
 
-def program_case() -> bool:
+def program_case() -> tuple[bool, list[Row]]:
     """The same storm over `datagen run`; the calls answered in all are those of a run without one."""
     with tempfile.TemporaryDirectory() as where, serving(writes=True) as (base_url, server):
         calm = program(base_url, Path(where), "calm")
@@ -108,7 +114,12 @@ def program_case() -> bool:
     print(f"  rerun: exit code {again.returncode}; {paid} calls answered in both, {needed} in a run without a storm")
     stopped = seconds < LIMIT_S and child.returncode == 1 and len(errors) == 1 and "Traceback" not in said
     # A process asks once which way of saying a schema the server understands: that is the one call more.
-    return stopped and paid - needed == 1 and not calm.returncode and not again.returncode
+    measured = [
+        Row("datagen run: stopped after", seconds, "s", f"< {LIMIT_S:g}"),
+        Row("datagen run: messages of an error", len(errors), "messages", "= 1"),
+        Row("datagen run: calls more than without a storm", paid - needed, "calls", "= 1", note="the rerun's first"),
+    ]
+    return stopped and paid - needed == 1 and not calm.returncode and not again.returncode, measured
 
 
 def main() -> int:
@@ -119,8 +130,9 @@ def main() -> int:
     if given.client:
         client(given.client[0], Path(given.client[1]), given.rows)
         return 0
-    good = [case(name, retry_after, given.rows) for name, retry_after in CASES.items()]
-    return 0 if all([*good, program_case()]) else 1
+    found = [*(case(name, retry_after, given.rows) for name, retry_after in CASES.items()), program_case()]
+    record("llm_storm", [row for _, rows in found for row in rows])
+    return 0 if all(good for good, _ in found) else 1
 
 
 if __name__ == "__main__":

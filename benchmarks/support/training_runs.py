@@ -15,10 +15,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.support.results import Row, percent
 from datagen.world.captions import caption
 from datagen.world.grammar import sample_scene
 from training import evaluate, run
 
+# How a change of a figure is said.
+WORDS = {"less": "fell by", "lost": "fell by", "gained": "rose by", "moved": "moved by"}
 SCENE = ("occupation", "thing", "colour", "count", "place")
 
 
@@ -77,9 +80,25 @@ def figure(report: Mapping[str, Any], name: str) -> tuple[float, float]:
     return arms["base"]["value"], arms["adapted"]["value"]
 
 
-def row(what: str, before: float, after: float, goal: str, reached: bool) -> None:
-    """One line of a result table, in per cent."""
-    print(f"| {what} | {100 * before:.1f} | {100 * after:.1f} | {goal} | {'yes' if reached else 'NO'} |")
+def row(what: str, before: float, after: float, **goals: str) -> list[Row]:
+    """Print one line of a result table, in per cent; its figures as rows.
+
+    A goal is of the figure of the `base` model or the `trained` one, or of a change: by how many per cent it is
+    `less`, how many points are `lost` or `gained`, or by how many it `moved`.
+    """
+    changes = {"less": 1 - after / before if before else 0.0, "lost": before - after, "gained": after - before}
+    changes["moved"] = abs(after - before)
+    rows = [
+        Row(f"{what}, base model", percent(before), "%", goals.get("base", "")),
+        Row(f"{what}, after training", percent(after), "%", goals.get("trained", "")),
+    ]
+    for name in (name for name in changes if name in goals):
+        unit = "%" if name == "less" else "points"
+        rows.append(Row(f"{what}: {WORDS[name]}", percent(changes[name]), unit, goals[name]))
+    goal = ", ".join(f"{name} {text}" for name, text in goals.items())
+    missed = any(row.reached is False for row in rows)
+    print(f"| {what} | {100 * before:.1f} | {100 * after:.1f} | {goal} | {'NO' if missed else 'yes'} |")
+    return rows
 
 
 def head(title: str, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What a step keeps from the way there for the way back, at the true shapes of SD1.5 and SDXL: stock, and ours.
+"""Activations that a step saves for the backward pass, at the true shapes of SD1.5 and SDXL: stock, and ours.
 
 Counted on tensors without contents, so that it needs neither weights nor a GPU: one pair of images in float32, the
 bytes that autograd saves beside the U-Net's own weights. `full`: all weights are trained (MaPO, DPO). `frozen`: the
@@ -15,6 +15,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.support.results import Row, record
 from training.models import activations, attention
 
 SD15 = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
@@ -63,6 +64,7 @@ def main() -> None:
         prog="python -m benchmarks kept_activations", description=__doc__.splitlines()[0]
     ).parse_args()
     print("| U-Net | trained | stock diffusers, GiB a pair | ours | less |\n|---|---|---|---|---|")
+    rows = []
     for name, shape in (("SD1.5, 512 px", SD15), ("SDXL, 1024 px", SDXL)):
         for trained in (True, False):
             with FakeTensorMode():
@@ -73,6 +75,12 @@ def main() -> None:
                 ours = kept(unet)
             way = "full" if trained else "frozen"
             print(f"| {name} | {way} | {stock:.2f} | {ours:.2f} | {1 - ours / stock:.0%} |", flush=True)
+            what = f"{name}, U-Net {'trained' if trained else 'frozen (LiVO)'}"
+            rows += [
+                Row(f"{what}, stock diffusers", stock, "GiB a pair"),
+                Row(f"{what}, ours", ours, "GiB a pair", note="float32, counted and not run"),
+            ]
+    record("kept_activations", rows)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.support import tiny
+from benchmarks.support.results import Row, record
 
 CASES = {
     "livo": ("sd15", ["--method", "livo", "--leak-penalty", "1"]),
@@ -73,7 +74,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    rng, failed = random.Random(given.seed), False
+    rng, failed, rows = random.Random(given.seed), False, []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         tiny.pairs(8, work)
@@ -94,6 +95,10 @@ def main() -> int:
                 f"{len(whole)} files of weights {'bit-equal' if equal else 'DIFFER'}",
                 flush=True,
             )
+            unequal = sum(whole[file] != killed.get(file) for file in whole)
+            note = f"{len(held)} kills, {len(whole)} files"
+            rows.append(Row(f"{name}: files of weights that differ", unequal, "files", "= 0", note=note))
+    record("resume", rows)
     return 1 if failed else 0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.support import arms as _arms
 from benchmarks.support.interleaved import abba
+from benchmarks.support.results import Row, record
 
 WAYS: dict[str, tuple[str, ...]] = {f"{micro} at a time": ("--micro-batch", str(micro)) for micro in (8, 4, 3, 2, 1)}
 WAYS |= {f"{micro} at a time, checkpointing": ("--micro-batch", str(micro), "--checkpointing") for micro in (8, 4)}
@@ -28,6 +29,7 @@ class Arm:
     """Our step in one of the WAYS: MiB it grows by, share of the peer's, times the peer's speed."""
 
     way: str
+    spread: str  # of the speed, over the rounds
     grows: float
     share: float
     speed: float
@@ -49,15 +51,15 @@ def measure(name: str, given: argparse.Namespace) -> list[Arm]:
     for way, flags in WAYS.items():
         grows = growth(name, "ours", given.out, given.times, *flags)
         timed = abba(peer, _arms.Ours(case.shape, given.out, *case.flags, *flags), given.rounds)
-        arms.append(Arm(way, grows, grows / theirs, timed.ratio(cpu=True)))
         spread = timed.spread(cpu=True)
+        arms.append(Arm(way, spread, grows, grows / theirs, timed.ratio(cpu=True)))
         print(f"| {name} | {theirs:.0f} | {way} | {grows:.0f} ({grows / theirs:.0%}) | ", end="")
         print(f"{timed.ratio(cpu=True):.2f} [{spread}] |", flush=True)
     return arms
 
 
-def verdict(name: str, arms: list[Arm]) -> list[str]:
-    """Print which arms are fast and lean; the goals that were missed."""
+def verdict(name: str, arms: list[Arm]) -> tuple[list[str], list[Row]]:
+    """Print which arms are fast and lean; the goals that were missed, and the figures."""
     goal, missed = _arms.CASES[name].goal, []
     fits = [arm for arm in arms if arm.share <= 1]
     fast = max(fits or arms, key=lambda arm: arm.speed)
@@ -69,7 +71,17 @@ def verdict(name: str, arms: list[Arm]) -> list[str]:
         missed.append(f"{name}, fast (no more memory at {goal} x the speed)")
     if lean.share > LEAN or lean.speed < LEAN_SPEED:
         missed.append(f"{name}, lean ({LEAN:.0%} of the memory at {LEAN_SPEED} x the speed)")
-    return missed
+    rows = []
+    for kind, arm, most, least in (
+        ("fast", fast, "≤ 100", f"≥ {goal:g}"),
+        ("lean", lean, f"≤ {100 * LEAN:g}", f"≥ {LEAN_SPEED:g}"),
+        ("whole batch", arms[0], "", ""),
+    ):
+        rows += [
+            Row(f"{name}, {kind}: memory of the peer's", 100 * arm.share, "%", most, note=arm.way),
+            Row(f"{name}, {kind}: speed over the peer's", arm.speed, "×", least, arm.spread, arm.way),
+        ]
+    return missed, rows
 
 
 def main() -> int:
@@ -83,7 +95,9 @@ def main() -> int:
     _arms.prepare(given.out)
     print(f"| case | peer, MiB | pairs | ours, MiB | times the peer's speed |\n|{'---|' * 5}")
     found = {name: measure(name, given) for name in given.cases}
-    missed = [line for name, arms in found.items() for line in verdict(name, arms)]
+    verdicts = [verdict(name, arms) for name, arms in found.items()]
+    record("trainer_memory", [row for _, rows in verdicts for row in rows])
+    missed = [line for lines, _ in verdicts for line in lines]
     print(f"missed: {'; '.join(missed)}" if missed else "all goals reached")
     return 1 if missed else 0
 

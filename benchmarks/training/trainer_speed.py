@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.support import arms, peer_checkout
 from benchmarks.support.interleaved import Rounds, abba
+from benchmarks.support.results import Row, record
 
 EPOCHS, EPOCHS_GOAL = 5, 1.7
 EQUAL = 2e-4  # of losses and gradients, relative; float32 sums in another order, and DPO multiplies errors by 5000
@@ -54,7 +55,7 @@ def main() -> int:
     given = parse()
     arms.prepare(given.out)
     pairs = len(arms.rows(given.out))
-    missed = []
+    missed, rows = [], []
     print(
         "| case | loss, gradients differ by | peer s/step | ours s/step | pairs/s peer → ours | ratio by CPU time ",
         end="",
@@ -75,9 +76,17 @@ def main() -> int:
             f"| {epochs:.2f} (cache of {pairs} pairs: {built:.2f} s) |",
             flush=True,
         )
+        spread = timed.spread(cpu=True)
+        rows += [
+            Row(f"{name}: speed over the peer's, warm cache", timed.ratio(cpu=True), "×", f"≥ {case.goal:g}", spread),
+            Row(f"{name}: the same, {EPOCHS} epochs with the cache built", epochs, "×", f"≥ {EPOCHS_GOAL:g}"),
+            Row(f"{name}: losses differ by", loss, "relative", f"≤ {EQUAL:g}"),
+            Row(f"{name}: gradients differ by", gradient, "relative", f"≤ {EQUAL:g}"),
+        ]
         missed += [f"{name}: not equal"] * (max(loss, gradient) > EQUAL)
         missed += [f"{name}: {timed.ratio(cpu=True):.2f}"] * (timed.ratio(cpu=True) < case.goal)
         missed += [f"{name}, five epochs: {epochs:.2f}"] * (epochs < EPOCHS_GOAL)
+    record("trainer_speed", rows)
     for checkout in given.peer_checkout:
         with tempfile.TemporaryDirectory() as folder:
             for name, seconds in peer_checkout.measure(checkout, given.out, Path(folder)):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from benchmarks.support.results import Row, record
 from benchmarks.support.training_runs import arguments, figure, head, measure, prompts, row, train
 from datagen.world.grammar import OCCUPATIONS
 
@@ -22,13 +23,13 @@ def main() -> None:
         "--use-probability", "auto", "--guidance", "3",
     )  # fmt: skip
     head("LiVO on livo-debias", seconds)
-    before, after = figure(report, "coat.D1")
-    row("mean D1 over occupations", before, after, "down ≥ 50 %", after <= 0.5 * before)
-    before, after = figure(report, "match")
-    row("attributes shown", before, after, "down ≤ 3 points", before - after <= 0.03)
+    rows = [Row("training", seconds, "s")]
+    rows += row("mean D1 over occupations", *figure(report, "coat.D1"), less="≥ 50")
+    rows += row("attributes shown", *figure(report, "match"), lost="≤ 3")
     for occupation, probability in report["use_probability"].items():
-        before, after = figure(report, f"coat.D1.{occupation}")
-        row(f"D1 of {occupation}, token used {probability:.2f}", before, after, "", after <= before)
+        print(f"{occupation}: token used with probability {probability:.2f}")
+        rows += row(f"D1 of {occupation}", *figure(report, f"coat.D1.{occupation}"), gained="≤ 0")
+    record("livo_debias", rows)
 
 
 if __name__ == "__main__":

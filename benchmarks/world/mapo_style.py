@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from benchmarks.support.results import Row, record
 from benchmarks.support.training_runs import arguments, figure, head, measure, prompts, row, train
 
 
@@ -18,13 +19,13 @@ def main() -> None:
         given.out, "report", texts, "--adapter", str(given.out / "trained"), "--ignore", "style", "--guidance", "4"
     )
     head("MaPO on pick-style", seconds)
-    before, after = figure(report, "style.unasked.pixel")
-    row("target style on neutral prompts", before, after, "< 5 → ≥ 90", before < 0.05 and after >= 0.9)
-    before, after = figure(report, "match")
-    row("attributes shown", before, after, "down ≤ 5 points", before - after <= 0.05)
+    rows = [Row("training", seconds, "s", "≤ 600")]
+    rows += row("target style on neutral prompts", *figure(report, "style.unasked.pixel"), base="< 5", trained="≥ 90")
+    rows += row("attributes shown", *figure(report, "match"), lost="≤ 5")
     for style in ("outline", "plain"):
-        before, after = figure(report, f"style.asked.{style}")
-        row(f"{style} style where the prompt states it", before, after, "≥ 70", after >= 0.7)
+        what = f"{style} style where the prompt states it"
+        rows += row(what, *figure(report, f"style.asked.{style}"), trained="≥ 70")
+    record("mapo_style", rows)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from benchmarks.support.results import Row, percent, record
 from datagen.world import PIPELINE
 from datagen.world.captions import caption
 from datagen.world.grammar import ATTRIBUTES, OCCUPATIONS, PLAIN_SHARE, UNASKED_HAZARD, VIOLET_SHARE
@@ -27,6 +28,10 @@ CAPTIONS = 500
 GUIDANCE = 4.0
 SKEW_SAMPLES = 100
 STEPS = 20
+# Per cent of captions whose stated attribute must be shown; a designed skew must come out within so many points.
+GOALS = {"thing": 93, "colour": 93, "hazard": 93, "all": 85}
+GOAL, SKEW_GOAL = 98, 7
+VARIABLES = ("WORLD_PIPELINE", "CAPTIONS", "SKEW_SAMPLES")
 
 
 def load(folder: Path = PIPELINE) -> StableDiffusionPipeline:
@@ -93,6 +98,15 @@ def skews(pipeline: StableDiffusionPipeline, samples: int) -> list[tuple[str, fl
     return rows
 
 
+def skew_rows(what: str, designed: float, found: float) -> list[Row]:
+    """The share of a skew, and by how many points it is off the designed one."""
+    note = f"designed {designed:.0%}"
+    return [
+        Row(f"designed skew, {what}", percent(found), "%", note=note),
+        Row(f"designed skew, {what}: off by", percent(abs(found - designed)), "points", f"≤ {SKEW_GOAL}"),
+    ]
+
+
 def main() -> int:
     """Print both tables and save a contact sheet of the first 64 pictures."""
     pipeline = load(Path(os.environ.get("WORLD_PIPELINE", PIPELINE)))
@@ -100,6 +114,10 @@ def main() -> int:
     shares, pictures = followed(pipeline, captions, GUIDANCE)
     print(f"{captions} held-out captions, guidance {GUIDANCE:g}, {STEPS} DDIM steps: stated attributes shown, as read")
     print("  " + "  ".join(f"{name} {share:.1%}" for name, share in shares.items()))
+    measured = [
+        Row(f"{name}, as the caption states it", percent(share), "%", f"≥ {GOALS.get(name, GOAL)}")
+        for name, share in shares.items()
+    ]
     rows = [np.concatenate([np.asarray(picture) for picture in pictures[k : k + 16]], 1) for k in range(0, 64, 16)]
     sheet = Image.fromarray(np.concatenate(rows))
     Path("out").mkdir(exist_ok=True)
@@ -108,6 +126,8 @@ def main() -> int:
         print("designed skews at guidance 1 (designed → as read)")
         for what, designed, found in skews(pipeline, samples):
             print(f"  {what:<20}{designed:7.0%} → {found:6.1%}")
+            measured += skew_rows(what, designed, found)
+    record("world_model", measured, variables=VARIABLES)
     return 0
 
 

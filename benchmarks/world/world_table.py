@@ -7,6 +7,7 @@ stopped and started again. `--only "ARM" …` does some arms, `--seeds 0` one se
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import shutil
@@ -18,8 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.support.results import Row, percent, record
 from benchmarks.support.training_runs import measure
-from benchmarks.support.world_arms import ARMS, DEBIAS, EVALUATION, FIGURES, STYLE, TOXICITY, Arm, texts
+from benchmarks.support.world_arms import ARMS, BASE, DEBIAS, EVALUATION, FIGURES, GOALS, STYLE, TOXICITY, Arm, texts
 from training import run
 from training.settings.training import defaults
 
@@ -129,6 +131,29 @@ def cell(report: dict[str, Any], figure: str, which: str) -> str:
     return f"{100 * value['value']:.1f} [{100 * value['low']:.0f}, {100 * value['high']:.0f}]"
 
 
+def measured(reports: dict[str, tuple[int, dict[str, Any]]]) -> list[Row]:
+    """The figures of all arms; the base model's from the first arm of each recipe."""
+    rows: dict[str, Row] = {}
+    for arm, (seeds, report) in reports.items():
+        recipe, _, name = arm.partition(": ")
+        for figure in FIGURES[recipe]:
+            for who, which in ((BASE, "base"), (name, "adapted")):
+                value = report["figures"][figure][which]
+                spread = f"{100 * value['low']:.0f}–{100 * value['high']:.0f}"
+                what = f"{recipe}, {figure}: {who}"
+                row = Row(what, percent(value["value"]), "%", spread=spread, note=f"{seeds} seeds")
+                rows.setdefault(what, row)
+    return [dataclasses.replace(row, goal=goal(what, rows)) for what, row in rows.items()]
+
+
+def goal(what: str, rows: dict[str, Row]) -> str:
+    """The goal of a figure, which another arm's figure sets; nothing where that one is not there."""
+    group, _, arm = what.partition(": ")
+    if not (asked := GOALS.get((group, arm))) or not (other := rows.get(f"{group}: {asked.other}")):
+        return ""
+    return f"{asked.comparison} {asked.factor * other.figure + asked.points:.1f}"
+
+
 def main() -> None:
     """Train and evaluate what is missing, then print the tables."""
     given = parse()
@@ -141,6 +166,7 @@ def main() -> None:
             reports[key(arm)] = len(seeds), evaluate(arm, given, seeds)
     for recipe in (TOXICITY, DEBIAS, STYLE):
         show(recipe, reports)
+    record("world_table", measured(reports))
 
 
 if __name__ == "__main__":

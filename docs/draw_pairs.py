@@ -1,6 +1,6 @@
 """Draws the README's picture: real pairs of finished datasets, chosen above rejected, the context prompt below.
 
-`python -m benchmarks.support.readme_picture out/pick-style out/livo-toxicity … docs/pairs.png`
+`python docs/draw_pairs.py out/pick-style out/livo-toxicity … docs/pairs.png`
 """
 
 from __future__ import annotations
