@@ -70,8 +70,8 @@ def test_equals_the_stock_pipeline_on_the_same_latents(folder: Path, scheduler: 
     means = ours.means(request())
     assert means.scheduler == type(stock.scheduler).__name__
     rebuilt = getattr(diffusers, means.scheduler).from_config(json.loads(means.scheduler_config))
-    public = [{k: v for k, v in it.config.items() if k[0] != "_"} for it in (rebuilt, stock.scheduler)]
-    assert public[0] == public[1]
+    # What another class of scheduler had in its config, and this one does not read, is not among its settings.
+    assert all(stock.scheduler.config[k] == value for k, value in rebuilt.config.items() if k[0] != "_")
     assert (means.dtype, means.batch_size) == ("float32", 8)
     # Another batch shape may round the last bit of a pixel otherwise.
     assert np.abs(np.asarray(image).astype(int) - np.asarray(expected).astype(int)).max() <= 1
