@@ -94,7 +94,9 @@ class Llm(_Section):
 class Images(_Section):
     """How many images a prompt gets, and how many prompts make a shard."""
 
-    candidates: int = Field(default=1, ge=1, le=1000)
+    candidates: int = Field(default=1, ge=1, le=1000)  # of `rank`; of `contrast` for each of the two wordings
+    aligned: int = Field(default=1, ge=1, le=1000)  # `pool` only: images of the aligned wording of a scene
+    violating: int = Field(default=1, ge=1, le=1000)  # `pool` only: images of its violating wording
     shard_size: int = Field(default=16, ge=1)
 
 
@@ -172,6 +174,10 @@ class Recipe(_Section):
     def _fits_together(self) -> Recipe:
         if self.pairing == "rank" and self.images.candidates < 2:
             raise ValueError("pairing = 'rank' compares images of one prompt: set images.candidates to 2 or more")
+        if self.pairing == "pool" and self.images.candidates > 1:
+            raise ValueError("pairing = 'pool' is of two sets: set images.aligned and images.violating instead")
+        if self.pairing != "pool" and (self.images.aligned, self.images.violating) != (1, 1):
+            raise ValueError("images.aligned and images.violating need pairing = 'pool': set images.candidates")
         if self.prompts.asked_share + self.prompts.control_share > 1:
             raise ValueError(
                 "prompts.asked_share and prompts.control_share are parts of one whole: at most 1 together"
@@ -188,6 +194,16 @@ class Recipe(_Section):
     def writer(self, profile: Profile) -> Writer:
         """Who writes the prompts of a profile."""
         return profile.writer or self.prompts.writer
+
+    def images_each(self) -> dict[str, int]:
+        """Images of one prompt by side: candidates that are ranked, or chosen and rejected ones."""
+        match self.pairing:
+            case "rank":
+                return {"candidate": self.images.candidates}
+            case "pool":
+                return {"chosen": self.images.aligned, "rejected": self.images.violating}
+            case "contrast":
+                return {"chosen": self.images.candidates, "rejected": self.images.candidates}
 
     def license_of(self, profile: Profile) -> str:
         """The licence of the images of a profile."""

@@ -97,6 +97,11 @@ class Image:
     height: int
     image: bytes | None  # PNG
     error: str | None = None
+    scheduler_config: str = "{}"  # JSON: the settings in which the scheduler differs from the defaults of its class
+    adapter: str = ""  # what the generator was changed with, "" for nothing
+    dtype: str = ""  # of the weights, as torch calls it
+    batch_size: int = 1  # images in the batch that it was made in; its last bits follow from that
+    software: str = ""  # libraries and device, e.g. "diffusers 0.42.1, torch 2.9.0 on cpu (AVX2)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +155,20 @@ class Pair:
     role: str = "neutral"  # of the prompt
     rejected_generator: str = ""  # of the rejected image; another one where candidates come from several models
     rejected_generator_revision: str = ""
+    # Both images share size, steps, guidance, dtype, batch size and software: they are of one profile and one shard.
+    chosen_negative_prompt: str = ""
+    rejected_negative_prompt: str = ""
+    width: int = 0
+    height: int = 0
+    scheduler_config: str = "{}"  # of the chosen image, see Image
+    rejected_scheduler: str = ""
+    rejected_scheduler_config: str = "{}"
+    adapter: str = ""  # of the chosen image
+    rejected_adapter: str = ""
+    dtype: str = ""
+    batch_size: int = 1
+    software: str = ""
+    pool: str = ""  # pairing `pool`: the scene whose violating images may stand for one another; "" in other pairings
 
 
 Row = TypeVar("Row")

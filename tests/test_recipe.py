@@ -56,6 +56,7 @@ def test_overrides_are_toml_and_fall_back_to_text() -> None:
         ("profiles.embedded.taxonomy='../x'", "profiles.embedded.taxonomy is '../x': "),
         ("pairing=bets", "pairing is 'bets': it should be 'contrast', 'rank' or 'pool'"),
         ("pairing=rank", "set images.candidates to 2 or more"),
+        ("images.violating=2", "images.aligned and images.violating need pairing = 'pool': set images.candidates"),
         ("prompts.writer=lmm", "prompts.writer is 'lmm': it should be 'offline', 'llm', 'modifier' or 'file'"),
         ("prompts.writer=file", "name their file or data set in prompts.source"),
         ("prompts.principles_each=4", "prompts.principles_each is 4: it should be less than or equal to 3"),
@@ -74,6 +75,12 @@ def test_what_cannot_be_used_is_named_in_one_line(override: str, line: str) -> N
         load("pick-style", [override])
     assert line in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_pool_is_of_two_sets_and_has_no_candidates() -> None:
+    with pytest.raises(RecipeError, match="set images.aligned and images.violating instead"):
+        load("livo-debias", ["images.candidates=2"])
+    assert load("livo-debias", ["images.aligned=3"]).images_each() == {"chosen": 3, "rejected": 2}
 
 
 def renamed(tmp_path: Path, name: str) -> str:

@@ -78,9 +78,9 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
         cost = None if price is None else price.cost(used[0], used[1], batch)
         stages[stage] = Usage(len(counts), used[0], used[1], cost)
 
-    each = recipe.images.candidates
-    images = recipe.prompts.count * each * (1 if recipe.pairing == "rank" else 2)
-    pairs = recipe.prompts.count * (1 if recipe.pairing == "rank" else each)
+    each = recipe.images_each()
+    images = recipe.prompts.count * sum(each.values())
+    pairs = recipe.prompts.count * (1 if recipe.pairing == "rank" else max(each.values()))
     seconds = _seconds(profile, device)
     calls = sum(part.calls for part in stages.values())
     file = round(profile.width * profile.height * PIXEL_BYTES) + FILE_BYTES

@@ -6,6 +6,7 @@ It reads what a trainer would read, image bytes included, one row group at a tim
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 import warnings
@@ -34,6 +35,7 @@ def problems(dataset: Path) -> Iterator[str]:
         )
     prompts: dict[str, dict[str, str]] = {}  # split → prompt → where it was seen first
     pairs: dict[str, str] = {}  # pair_id → where it was seen first
+    pools: dict[str, str] = {}  # pool → its prompt
     counts: dict[str, int] = {}
     for path in files:
         split = path.name.partition("-")[0]
@@ -44,6 +46,8 @@ def problems(dataset: Path) -> Iterator[str]:
                 prompts.setdefault(split, {}).setdefault(row["prompt"], where)
                 if (twin := pairs.setdefault(row["pair_id"], where)) != where:
                     yield f"{where}: pair_id {row['pair_id']} is in {twin} already"
+                if row["pool"] and pools.setdefault(row["pool"], row["prompt"]) != row["prompt"]:
+                    yield f"{where}: pool {row['pool']} has rows of another prompt"
                 yield from (f"{where}: {problem}" for problem in _of_row(row))
         except (pa.ArrowException, OSError) as error:
             yield f"{path} ({path.stat().st_size} bytes) cannot be read as Parquet: {str(error).splitlines()[0]}"
@@ -75,7 +79,7 @@ def _of_row(row: dict[str, Any]) -> Iterator[str]:
     """What is wrong with one row."""
     chosen, rejected = row["chosen"] or {}, row["rejected"] or {}
     for side, picture in (("chosen", chosen), ("rejected", rejected)):
-        if problem := _of_image(picture.get("bytes")):
+        if problem := _of_image(picture.get("bytes"), (row["width"], row["height"])):
             yield f"{side} {problem}"
     if chosen.get("bytes") and chosen.get("bytes") == rejected.get("bytes"):
         yield "chosen and rejected are the same image"
@@ -84,19 +88,32 @@ def _of_row(row: dict[str, Any]) -> Iterator[str]:
         yield f"probability is {probability}, should be from 0 to 1"
     if not row["prompt"]:
         yield "the prompt is empty"
+    for name in ("scheduler_config", "rejected_scheduler_config"):
+        if not _is_json_object(row[name]):
+            yield f"{name} is not a JSON object"
 
 
-def _of_image(data: bytes | None) -> str | None:
-    """Why encoded bytes are no usable image; None if they are."""
+def _is_json_object(text: str | None) -> bool:
+    try:
+        return isinstance(json.loads(text or ""), dict)
+    except ValueError:
+        return False
+
+
+def _of_image(data: bytes | None, stated: tuple[int | None, int | None]) -> str | None:
+    """Why encoded bytes are no usable image of the stated width and height; None if they are."""
     from PIL import Image
 
     if not data:
         return "has no image bytes"
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            Image.open(io.BytesIO(data)).load()
+            image = Image.open(io.BytesIO(data))
+            image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         return f"does not decode: {str(error).splitlines()[0]}"
+    if image.size != stated:
+        return "is {}×{}, its row says {}×{}".format(*image.size, *stated)
     return None
 
 

@@ -42,6 +42,42 @@ SAFETY = """\
 Where `kind` is `avoid`, the rejected images show on purpose what a model should not draw: train away from them, and do
 not publish them unmarked. The labels are automatic: `probability` says how sure the judges are."""
 
+REDRAWING = '''\
+Each image follows from its row. `model` is where its generator lies: a folder, or the hub id that `generator` (for the
+rejected image `rejected_generator`) names; `embedded` is the folder `datagen/world/weights/pipeline` of the package.
+
+```python
+import json, diffusers, torch
+
+def draw(row, side, model):
+    """The image of a side, "chosen" or "rejected"."""
+    own, count = "rejected_" * (side == "rejected"), row["batch_size"]
+    pipe = diffusers.DiffusionPipeline.from_pretrained(
+        model, revision=row[f"{own}generator_revision"], dtype=getattr(torch, row["dtype"]),
+        safety_checker=None, add_watermarker=False,
+    ).to("cpu" if "on cpu" in row["software"] else "cuda")
+    scheduler = getattr(diffusers, row[f"{own}scheduler"])
+    pipe.scheduler = scheduler.from_config(json.loads(row[f"{own}scheduler_config"]))
+    if row["width"] * row["height"] <= 128 * 128:
+        torch.set_num_threads(1)
+    return pipe(
+        [row[f"{side}_prompt"]] * count, negative_prompt=[row[f"{side}_negative_prompt"]] * count,
+        generator=[torch.Generator("cpu").manual_seed(row[f"seed_{side}"]) for _ in range(count)],
+        num_inference_steps=row["steps"], guidance_scale=row["guidance"], width=row["width"], height=row["height"],
+    ).images[0]
+```
+
+The pixels are equal with the libraries and on the device that `software` names; elsewhere the last bit of some may
+differ. They depend on the shape of a batch, not on what else is in it, so the same image `batch_size` times is enough.
+Rows without `scheduler` are of a generator that is not of diffusers. On a CPU, images of up to 128×128 were drawn with
+one thread, larger ones with all. An empty negative prompt is encoded as the empty text, not as zeros.'''
+POOLS = """\
+Rows of one `pool` are of one scene, which is one prompt: {aligned} images of its aligned wording against {violating}
+of its violating one, without those that no judge could read or that do not show their own wording. Row k sets the k-th
+aligned image against the k-th violating one in the order of a hash of (recipe seed, image id); the smaller set begins
+again at its end, so that each image is in a row. `probability` is that of the stated pair. LiVO draws another
+violating image of the pool at every access, and so does `training/run.py --method livo` (docs/training-data.md)."""
+
 COLUMNS = {
     "pair_id": "content hash of the pair",
     "prompt": "the context prompt; what a trainer conditions on",
@@ -61,7 +97,7 @@ COLUMNS = {
     "generator_revision": "its revision, or a hash of its weights",
     "steps": "denoising steps",
     "guidance": "guidance scale",
-    "scheduler": "sampler",
+    "scheduler": "sampler of the chosen image, a class of diffusers",
     "recipe": "name of the recipe",
     "license": "licence of the images",
     "prompt_id": "content hash of the prompt",
@@ -69,6 +105,19 @@ COLUMNS = {
     "`conflict` (its principles cannot all hold; the first goes before)",
     "rejected_generator": "the model that drew the rejected image",
     "rejected_generator_revision": "its revision, or a hash of its weights",
+    "chosen_negative_prompt": "negative prompt of the chosen image",
+    "rejected_negative_prompt": "negative prompt of the rejected image",
+    "width": "of both images, in pixels",
+    "height": "of both images, in pixels",
+    "scheduler_config": "JSON: the settings in which the scheduler differs from the defaults of its class",
+    "rejected_scheduler": "sampler of the rejected image",
+    "rejected_scheduler_config": "its settings, as `scheduler_config`",
+    "adapter": "what the generator of the chosen image was adapted with, empty for nothing",
+    "rejected_adapter": "what that of the rejected image was adapted with",
+    "dtype": "type of the weights, as torch calls it",
+    "batch_size": "images in the batch that each image was drawn in",
+    "software": "libraries and device that drew the images",
+    "pool": "the scene whose violating images may stand for one another; empty where the pair stands for itself",
 }
 
 
@@ -245,12 +294,15 @@ def _text(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]
             f"{LOADING}\n",
             "## How it was made\n",
             *(f"- {what}: {how}" for what, how in made.items()),
+            *([f"\n## Pools\n\n{POOLS.format(**recipe.images.model_dump())}"] if recipe.pairing == "pool" else []),
             "\n## Principles\n",
             "| principle | category | kind | pairs |\n|---|---|---|---|",
             *principles,
             "\n## Columns\n",
             "| column | what it holds |\n|---|---|",
             *(f"| `{name}` | {COLUMNS[name]} |" for name in schema().names),
+            "\n## How to draw a row again\n",
+            REDRAWING,
             "\n## Safety\n",
             SAFETY,
             "",

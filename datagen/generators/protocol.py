@@ -45,12 +45,31 @@ class ContentError(Exception):
     """Why there is no image for a request; it becomes the `error` of the row."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """What an image was made with besides its request: all that it takes to make it again.
+
+    `scheduler` is diffusers' class, `scheduler_config` a JSON object of the settings in which it differs from the
+    defaults of that class, `dtype` the weights' type as torch calls it, `batch_size` the images of the batch (a matrix
+    product's kernels, and so the last bits, follow its shape), `software` the libraries and the device.
+    """
+
+    scheduler: str = ""
+    scheduler_config: str = "{}"
+    adapter: str = ""
+    dtype: str = ""
+    batch_size: int = 1
+    software: str = ""
+
+
 class Generator(Protocol):
-    """A loaded model; `name`, `revision` and `scheduler` go into every row it makes."""
+    """A loaded model; `name`, `revision` and `means` go into every row it makes."""
 
     name: str
     revision: str
-    scheduler: str
+
+    def means(self, request: Request) -> Means:
+        """What the image of a request is made with."""
 
     def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
         """One RGB picture or ContentError a request, in order."""

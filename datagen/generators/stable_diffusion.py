@@ -7,13 +7,17 @@ product are chosen by its shape: so an image is the same alone and in any compan
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import importlib.metadata
+import inspect
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datagen import models, safety
 from datagen.errors import ModelError, nearest
-from datagen.generators.protocol import ContentError, Request
+from datagen.generators.protocol import ContentError, Means, Request
 from datagen.models import Missing, Needs
 from datagen.recipe import SCHEDULERS
 
@@ -28,13 +32,22 @@ ONE_THREAD_PIXELS = 128 * 128
 
 
 class StableDiffusion:
-    """A diffusers pipeline that makes images by request; `name`, `revision` and `scheduler` say what made them."""
+    """A diffusers pipeline that makes images by request; `name`, `revision` and `means` say what made them."""
 
     def __init__(self, pipeline: Any, name: str, revision: str) -> None:
         self.name = name
         self.revision = revision
-        self.scheduler = type(pipeline.scheduler).__name__
         self._pipeline = pipeline
+        self._means = Means(
+            scheduler=type(pipeline.scheduler).__name__,
+            scheduler_config=json.dumps(_settings(pipeline.scheduler), sort_keys=True),
+            dtype=str(pipeline.unet.dtype).removeprefix("torch."),
+            software=_software(pipeline.device),
+        )
+
+    def means(self, request: Request) -> Means:
+        """What the image of a request is made with."""
+        return dataclasses.replace(self._means, batch_size=self.batch_size(request.width, request.height))
 
     def batch_size(self, width: int, height: int) -> int:
         """Images a batch, a function of the kind of device and the image size alone."""
@@ -94,6 +107,20 @@ class StableDiffusion:
         if not image.getbbox():
             return ContentError("the model gave an all black image")
         return image
+
+
+def _settings(scheduler: Any) -> dict[str, Any]:
+    """The settings in which a scheduler differs from the defaults of its class."""
+    defaults = {name: it.default for name, it in inspect.signature(type(scheduler)).parameters.items()}
+    return {name: scheduler.config[name] for name, usual in defaults.items() if scheduler.config[name] != usual}
+
+
+def _software(device: Any) -> str:
+    """Libraries and device, for whoever wants the same bits."""
+    import torch
+
+    on = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"diffusers {importlib.metadata.version('diffusers')}, torch {torch.__version__} on {device.type} ({on})"
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ Every row can be made again alone, from its own fields. A refused prompt keeps i
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from typing import TYPE_CHECKING
@@ -55,8 +56,7 @@ def _make(context: Context, model: Profile, wanted: list[Want]) -> dict[tuple[st
 
 def _sides(context: Context) -> list[tuple[str, int]]:
     """(side, index) of the images of one prompt."""
-    sides = ("candidate",) if context.recipe.pairing == "rank" else ("chosen", "rejected")
-    return [(side, index) for side in sides for index in range(context.recipe.images.candidates)]
+    return [(side, index) for side, count in context.recipe.images_each().items() for index in range(count)]
 
 
 def _request(context: Context, prompt: Prompt, side: str, index: int) -> Request:
@@ -105,13 +105,13 @@ def _row(generator: Generator, want: Want, request: Request, result: Pillow.Imag
         seed=request.seed,
         generator=generator.name,
         generator_revision=generator.revision,
-        scheduler=generator.scheduler,
         steps=request.steps,
         guidance=request.guidance,
         width=request.width,
         height=request.height,
         image=data,
         error=error,
+        **dataclasses.asdict(generator.means(request)),
     )
 
 

@@ -6,6 +6,7 @@ Only pairs that pass the recipe's [labels] become rows; the others are counted b
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -17,17 +18,29 @@ from datagen.stages import Context, Shard, Stage
 
 # judge → axis → score of one image
 Scored = dict[str, dict[str, float | None]]
+# two images, the preferred one first, None for one that failed; or why there is no pair
+Match = tuple[Image | None, Image | None] | str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """A prompt with its principles, the one that takes precedence first, its images, and their scores by id."""
+
+    prompt: Prompt
+    principles: list[Principle]
+    images: list[Image]
+    scored: dict[str, Scored]
 
 
 def run(context: Context, shard: Shard) -> Written[Pair]:
     """The pairs of the shard's prompts that pass, in order, and how many were dropped for which reason."""
-    outcomes = list(_outcomes(context, shard))
+    outcomes = [outcome for judged in _judged(shard) for outcome in _outcomes(context, judged)]
     dropped = collections.Counter(outcome for outcome in outcomes if isinstance(outcome, str))
     return Written([outcome for outcome in outcomes if isinstance(outcome, Pair)], dict(dropped))
 
 
-def _outcomes(context: Context, shard: Shard) -> Iterator[Pair | str]:
-    """For each two images that could be a pair: the pair, or the reason why it is none."""
+def _judged(shard: Shard) -> Iterator[_Judged]:
+    """The shard's rows prompt by prompt."""
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
     scored: dict[tuple[str, str], Scored] = collections.defaultdict(lambda: collections.defaultdict(dict))
     for score in shard.rows(Score):
@@ -36,63 +49,86 @@ def _outcomes(context: Context, shard: Shard) -> Iterator[Pair | str]:
     for image in shard.rows(Image):
         images[image.prompt_id].append(image)
     for prompt in shard.rows(Prompt):
-        of_prompt = {image.image_id: scored[prompt.prompt_id, image.image_id] for image in images[prompt.prompt_id]}
-        for chosen, rejected in _matched(context, images[prompt.prompt_id], of_prompt):
-            yield _decide(context, _of(prompt, principles), prompt, chosen, rejected, of_prompt)
+        own = images[prompt.prompt_id]
+        of_prompt = {image.image_id: scored[prompt.prompt_id, image.image_id] for image in own}
+        yield _Judged(
+            prompt, [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids)], own, of_prompt
+        )
 
 
-def _of(prompt: Prompt, principles: dict[str, Principle]) -> list[Principle]:
-    """The principles of a prompt, the one that takes precedence first."""
-    return [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids)]
+def _outcomes(context: Context, judged: _Judged) -> Iterator[Pair | str]:
+    """For each two images that could be a pair: the pair, or the reason why there is none."""
+    match = {"contrast": _by_index, "rank": _best_and_worst, "pool": _dealt}[context.recipe.pairing]
+    for found in match(context, judged):
+        yield found if isinstance(found, str) else _decide(context, judged, *found)
 
 
-def _matched(
-    context: Context, images: list[Image], scored: dict[str, Scored]
-) -> list[tuple[Image | None, Image | None]]:
-    """Which two images stand against each other, preferred one first; None for one that failed."""
-    if context.recipe.pairing == "rank":
-        return [_best_and_worst(context, images, scored)]
+def _by_index(context: Context, judged: _Judged) -> list[Match]:
+    """`contrast`: the images of the two wordings that have the same index."""
     sides: dict[str, dict[int, Image | None]] = {"chosen": {}, "rejected": {}}
-    for image in images:
+    for image in judged.images:
         sides[image.side][image.index] = image if image.error is None else None
     indices = sorted(sides["chosen"] | sides["rejected"])
     return [(sides["chosen"].get(index), sides["rejected"].get(index)) for index in indices]
 
 
-def _best_and_worst(
-    context: Context, images: list[Image], scored: dict[str, Scored]
-) -> tuple[Image | None, Image | None]:
-    """The candidates that lean most and least towards the principle; of equals the first is best, the last worst."""
-    made = [image for image in images if image.error is None]
+def _best_and_worst(context: Context, judged: _Judged) -> list[Match]:
+    """`rank`: the candidates that lean most and least towards the principle; of equals the first and the last."""
+    made = [image for image in judged.images if image.error is None]
     if len(made) < 2:
-        return None, None
+        return [(None, None)]
 
     def lean(image: Image) -> float | None:
-        leans = {name: aggregate.lean(values) for name, values in scored[image.image_id].items()}
+        leans = {name: aggregate.lean(values) for name, values in judged.scored[image.image_id].items()}
         spoken = [_judge(context, name).scale * value for name, value in leans.items() if value is not None]
         return math.fsum(spoken) if spoken else None
 
     leans = [(value, -image.index, image) for image in made if (value := lean(image)) is not None]
     if len(leans) < 2:  # an image that no judge could read is neither best nor worst
-        return made[0], made[-1]
+        return [(made[0], made[-1])]
     leans.sort(key=lambda entry: entry[:2])
-    return leans[-1][2], leans[0][2]
+    return [(leans[-1][2], leans[0][2])]
 
 
-def _decide(
-    context: Context,
-    principles: list[Principle],
-    prompt: Prompt,
-    chosen: Image | None,
-    rejected: Image | None,
-    scored: dict[str, Scored],
-) -> Pair | str:
+def _dealt(context: Context, judged: _Judged) -> list[Match]:
+    """`pool`: the usable aligned and violating images of one scene, each in a pair and as evenly as it goes.
+
+    Pair k is of the k-th aligned image and the k-th violating one in the order of a hash of (recipe seed, image id);
+    the smaller set begins again at its end. An image that is not usable is a match of its own, with the reason.
+    """
+    usable: dict[str, list[Image]] = {"chosen": [], "rejected": []}
+    lost: list[Match] = []
+    for image in judged.images:
+        reason = _unusable(context, image, judged.scored[image.image_id])
+        if reason is None:
+            usable[image.side].append(image)
+        else:
+            lost.append(reason)
+    aligned, violating = usable["chosen"], usable["rejected"]
+    violating.sort(key=lambda image: content_id("pool", context.recipe.seed, image.image_id))
+    if not aligned or not violating:
+        return [*lost, *("no partner" for _ in (*aligned, *violating))]
+    pairs = range(max(len(aligned), len(violating)))
+    return [*lost, *((aligned[k % len(aligned)], violating[k % len(violating)]) for k in pairs)]
+
+
+def _unusable(context: Context, image: Image, scored: Scored) -> str | None:
+    """Why an image is in no pair of its pool, whatever its partner; None if nothing is wrong with it."""
+    if image.error is not None:
+        return "no image"
+    if all(aggregate.lean(values) is None for values in scored.values()):
+        return "no judge"
+    axis = "aligned" if image.side == "chosen" else "violating"
+    return "low match" if min(_shares(context, scored, axis), default=1.0) < context.recipe.labels.min_match else None
+
+
+def _decide(context: Context, judged: _Judged, chosen: Image | None, rejected: Image | None) -> Pair | str:
     """The pair, or the reason why there is none."""
     if chosen is None or rejected is None or chosen.image is None or rejected.image is None:
         return "no image"
     if chosen.image_id == rejected.image_id:
         return "identical images"
-    for_chosen, for_rejected = scored[chosen.image_id], scored[rejected.image_id]
+    for_chosen, for_rejected = judged.scored[chosen.image_id], judged.scored[rejected.image_id]
     margins = [
         (_judge(context, name).scale, aggregate.margin(for_chosen[name], for_rejected[name]))
         for name in sorted(for_chosen.keys() & for_rejected.keys())
@@ -108,25 +144,29 @@ def _decide(
     shares = _shares(context, for_chosen, axes[0]) + _shares(context, for_rejected, axes[1])
     if min(shares, default=1.0) < limits.min_match:
         return "low match"
+    return _pair(context, judged, chosen, rejected, label)
+
+
+def _pair(context: Context, judged: _Judged, chosen: Image, rejected: Image, label: aggregate.Label) -> Pair:
+    """The row of two images, with all that it takes to draw them again."""
+    assert chosen.image is not None and rejected.image is not None  # those of failed images were dropped
+    prompt, sides = judged.prompt, {"chosen": chosen, "rejected": rejected}
+    by_side = {side: judged.scored[image.image_id] for side, image in sides.items()}
+    both = by_side["chosen"].keys() & by_side["rejected"].keys()
+    scores = {name: {side: scored[name] for side, scored in by_side.items()} for name in both}
     return Pair(
         pair_id=content_id(prompt.prompt_id, chosen.image_id, rejected.image_id),
         prompt=prompt.prompt,
-        principle="; ".join(principle.statement for principle in principles),
+        principle="; ".join(principle.statement for principle in judged.principles),
         category=prompt.category,
-        kind=principles[0].kind,
+        kind=judged.principles[0].kind,
         chosen=Picture(chosen.image, f"{chosen.image_id}.png"),
         rejected=Picture(rejected.image, f"{rejected.image_id}.png"),
         chosen_prompt=chosen.text,
         rejected_prompt=rejected.text,
         probability=label.probability,
         margin=label.margin,
-        scores=json.dumps(
-            {
-                n: {"chosen": for_chosen[n], "rejected": for_rejected[n]}
-                for n in for_chosen.keys() & for_rejected.keys()
-            },
-            sort_keys=True,
-        ),
+        scores=json.dumps(scores, sort_keys=True),
         seed_chosen=chosen.seed,
         seed_rejected=rejected.seed,
         generator=chosen.generator,
@@ -141,6 +181,19 @@ def _decide(
         role=prompt.role,
         rejected_generator=rejected.generator,
         rejected_generator_revision=rejected.generator_revision,
+        chosen_negative_prompt=chosen.negative,
+        rejected_negative_prompt=rejected.negative,
+        width=chosen.width,
+        height=chosen.height,
+        scheduler_config=chosen.scheduler_config,
+        rejected_scheduler=rejected.scheduler,
+        rejected_scheduler_config=rejected.scheduler_config,
+        adapter=chosen.adapter,
+        rejected_adapter=rejected.adapter,
+        dtype=chosen.dtype,
+        batch_size=chosen.batch_size,
+        software=chosen.software,
+        pool=prompt.prompt_id if context.recipe.pairing == "pool" else "",
     )
 
 

@@ -123,6 +123,15 @@ def test_a_folder_takes_what_the_model_does_that_it_is_like(sd15_folder: Path) -
     assert "80 images, no GPU needed (as embedded)" in shown(recipe)
 
 
+def test_images_are_counted_as_the_pairing_makes_them() -> None:
+    def images(name: str, *settings: str) -> int:
+        return estimates.estimate(recipes.load(name, ["prompts.count=10", *settings]), "embedded").images
+
+    assert images("pick-style", "images.candidates=3") == 60
+    assert images("open-preferences") == 40
+    assert images("livo-debias", "images.aligned=2", "images.violating=3") == 50
+
+
 def test_what_is_shown() -> None:
     text = shown(load())
     assert "gpt-4.1-mini, from nothing: replies in the cache cost nothing" in text

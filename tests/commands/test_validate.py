@@ -19,9 +19,9 @@ from datagen.errors import InputError
 from datagen.export import huggingface
 
 
-def png(shade: int) -> bytes:
+def png(shade: int, width: int = 8) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (8, 8), (shade, 0, 0)).save(file, "png")
+    Image.new("RGB", (width, 8), (shade, 0, 0)).save(file, "png")
     return file.getvalue()
 
 
@@ -43,6 +43,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
         side: {"bytes": png(2 * number + k), "path": f"{number}{k}.png"}
         for k, side in enumerate(("chosen", "rejected"))
     }
+    values |= {"width": 8, "height": 8, "scheduler_config": "{}", "rejected_scheduler_config": "{}", "pool": ""}
     return values | sides | {"pair_id": f"id {number}", "prompt": f"scene {number}", "probability": 0.9} | changes
 
 
@@ -80,6 +81,9 @@ def test_a_sound_dataset_has_no_problems_whichever_way_it_is_given(dataset: Path
         ({"probability": 1.5}, "probability is 1.5, should be from 0 to 1"),
         ({"probability": float("nan")}, "probability is nan"),
         ({"prompt": ""}, "the prompt is empty"),
+        ({"rejected": {"bytes": png(7, 16), "path": ""}}, "rejected is 16×8, its row says 8×8"),
+        ({"scheduler_config": "[]"}, "scheduler_config is not a JSON object"),
+        ({"rejected_scheduler_config": ""}, "rejected_scheduler_config is not a JSON object"),
         ({"prompt": "scene 1"}, "its prompt is in train too"),
         ({"pair_id": "id 1"}, "pair_id id 1 is in "),
     ],
@@ -89,6 +93,14 @@ def test_a_bad_row_is_one_line_with_its_place(dataset: Path, changes: dict[str, 
     (found,) = problems(dataset)
     assert f"{path} row 0" in found
     assert line in found
+
+
+def test_a_pool_of_two_prompts_is_named(dataset: Path) -> None:
+    path = write(dataset / "data/train-00000-of-00001.parquet", [row(k, pool="scene") for k in range(3)])
+    found = list(problems(path))
+    assert found == [f"{path} row {k}: pool scene has rows of another prompt" for k in (1, 2)]
+    write(path, [row(k, pool="scene", prompt="one") for k in range(3)])
+    assert list(problems(path)) == []
 
 
 def test_a_missing_column_and_a_wrong_type_are_named(dataset: Path) -> None:

@@ -146,3 +146,13 @@ def test_the_card_says_how_it_was_made_and_trusts_no_text(tmp_path: Path, recipe
         assert said in text
     assert "| pixel art &#124; preferred &lt;b&gt; | style | avoid | 11 |" in text
     assert json.loads(pq.read_schema(run.dataset / "data/test-00000-of-00001.parquet").metadata[b"datagen"])
+
+
+def test_the_card_states_the_sizes_and_the_rule_of_pools_where_there_are_pools(tmp_path: Path) -> None:
+    pools = load("livo-debias", ["images.violating=3"])
+    for name, given, stated in (("a", pools, True), ("b", load("pick-style", []), False)):
+        run = fill(tmp_path / name, [pair(number) for number in range(4)])
+        export(run, given)
+        text = (run.dataset / "README.md").read_text()
+        assert ("2 images of its aligned wording against 3" in text) == ("## Pools" in text) == stated
+        assert "## How to draw a row again" in text

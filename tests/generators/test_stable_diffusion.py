@@ -67,7 +67,12 @@ def test_equals_the_stock_pipeline_on_the_same_latents(folder: Path, scheduler: 
         "a chef in the park", negative_prompt="plain picture", num_inference_steps=2, guidance_scale=4.0,
         width=64, height=64, generator=torch.Generator("cpu").manual_seed(7),
     ).images[0]  # fmt: skip
-    assert ours.scheduler == type(stock.scheduler).__name__
+    means = ours.means(request())
+    assert means.scheduler == type(stock.scheduler).__name__
+    rebuilt = getattr(diffusers, means.scheduler).from_config(json.loads(means.scheduler_config))
+    # What another class of scheduler had in its config, and this one does not read, is not among its settings.
+    assert all(stock.scheduler.config[k] == value for k, value in rebuilt.config.items() if k[0] != "_")
+    assert (means.dtype, means.batch_size) == ("float32", 8)
     # Another batch shape may round the last bit of a pixel otherwise.
     assert np.abs(np.asarray(image).astype(int) - np.asarray(expected).astype(int)).max() <= 1
 

@@ -53,15 +53,23 @@ def make_prompt() -> Callable[..., Prompt]:
 @pytest.fixture
 def make_context() -> Callable[..., Context]:
     def make(
-        pairing: Any = "contrast", candidates: int = 1, same_seed: bool = True, seed: int = 0, **labels: float
+        pairing: Any = "contrast",
+        candidates: int = 1,
+        same_seed: bool = True,
+        seed: int = 0,
+        violating: int = 0,
+        **labels: float,
     ) -> Context:
+        images = Images(candidates=candidates)
+        if pairing == "pool":
+            images = Images(aligned=candidates, violating=violating or candidates)
         recipe = Recipe(
             name="r",
             license="openrail++",
             seed=seed,
             pairing=pairing,
             same_seed=same_seed,
-            images=Images(candidates=candidates),
+            images=images,
             labels=Labels(**labels),
             profiles={"embedded": PROFILE},
         )

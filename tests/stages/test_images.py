@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from datagen import generators, records
-from datagen.generators.protocol import ContentError, ModelChoice, Request
+from datagen.generators.protocol import ContentError, Means, ModelChoice, Request
 from datagen.records import Prompt
 from datagen.stages import Context, Shard, images
 
@@ -15,10 +15,13 @@ from datagen.stages import Context, Shard, images
 class Painter:
     """Paints one colour a seed; fails where a text says so."""
 
-    name, revision, scheduler = "painter", "r1", "Fake"
+    name, revision = "painter", "r1"
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
+
+    def means(self, request: Request) -> Means:
+        return Means("Fake", '{"a": 1}', "lora", "float32", request.width // 8, "brush 1")
 
     def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
         self.asked += requests
@@ -59,6 +62,14 @@ def test_a_side_has_its_own_wording_and_negative_and_noise_as_the_recipe_says(
     }
 
 
+def test_a_pool_has_as_many_images_of_either_wording_as_the_recipe_says(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    rows = images.run(make_context("pool", candidates=1, violating=3), Shard({Prompt: [make_prompt()]})).rows
+    assert [(row.side, row.index) for row in rows] == [("chosen", 0), *(("rejected", k) for k in range(3))]
+    assert len({row.seed for row in rows}) == 3  # the first of either side shares its noise
+
+
 def test_candidates_of_rank_come_from_the_context_prompt_alone(
     painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
 ) -> None:
@@ -75,6 +86,8 @@ def test_a_row_says_what_is_needed_to_make_it_again(
     rows = images.run(make_context(), Shard({Prompt: [make_prompt()]})).rows
     for row in rows:
         assert (row.generator, row.generator_revision, row.scheduler) == ("painter", "r1", "Fake")
+        assert (row.scheduler_config, row.adapter, row.dtype) == ('{"a": 1}', "lora", "float32")
+        assert (row.batch_size, row.software) == (8, "brush 1")
         again = Request(row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height)
         assert again in painter.asked
         assert row.image is not None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datagen.records import Image, Principle, Prompt, Score
+from datagen.records import Image, Pair, Principle, Prompt, Score
 from datagen.stages import Context, Shard, pairs
 
 # image → judge → (match, aligned, violating)
@@ -56,7 +56,12 @@ CLEAR: Given = {"good": {"clip": (0.5, 0.6, 0.1)}, "bad": {"clip": (0.5, 0.2, 0.
 def test_a_pair_has_the_closed_form_label_and_everything_of_its_images(
     make_context: Callable[..., Context], decide: Callable[..., Any]
 ) -> None:
-    other = [image("good"), image("bad", "rejected", generator="h", generator_revision="w")]
+    shared = {"height": 16, "dtype": "float16", "batch_size": 4, "software": "brush 1"}
+    of_another = {
+        "generator": "h", "generator_revision": "w", "negative": "blur", "scheduler": "t",
+        "scheduler_config": '{"a": 1}', "adapter": "lora",
+    }  # fmt: skip
+    other = [image("good", **shared), image("bad", "rejected", **shared, **of_another)]
     (pair,), dropped = decide(make_context(), other, CLEAR, role="control", split="test")
     assert dropped == {}
     assert pair.probability == pytest.approx(sigmoid(20 * 0.6))
@@ -67,6 +72,11 @@ def test_a_pair_has_the_closed_form_label_and_everything_of_its_images(
     assert (pair.principle, pair.category, pair.kind) == ("pixel art preferred", "style", "prefer")
     assert (pair.generator, pair.generator_revision, pair.steps, pair.guidance) == ("g", "v", 3, 2.0)
     assert (pair.rejected_generator, pair.rejected_generator_revision) == ("h", "w")
+    assert (pair.chosen_negative_prompt, pair.rejected_negative_prompt) == ("", "blur")
+    assert (pair.scheduler, pair.rejected_scheduler) == ("s", "t")
+    assert (pair.scheduler_config, pair.rejected_scheduler_config) == ("{}", '{"a": 1}')
+    assert (pair.adapter, pair.rejected_adapter, pair.dtype, pair.software) == ("", "lora", "float16", "brush 1")
+    assert (pair.width, pair.height, pair.batch_size, pair.pool) == (8, 16, 4, "")
     assert (pair.recipe, pair.license, pair.split, pair.role) == ("r", "openrail++", "test", "control")
     assert json.loads(pair.scores)["clip"]["rejected"] == {"match": 0.5, "aligned": 0.2, "violating": 0.3}
 
@@ -119,7 +129,7 @@ def test_one_corrupt_image_costs_its_own_pair_only(
     images = [image(f"good{k}", index=k) for k in range(3)] + [image(f"bad{k}", "rejected", k) for k in range(3)]
     given = {f"{side}{k}": CLEAR[side] for side in ("good", "bad") for k in range(3)}
     given["bad1"] = {"clip": (None, None, None)}  # what the scores of an undecodable image are
-    made, dropped = decide(make_context("pool", candidates=3), images, given)
+    made, dropped = decide(make_context(candidates=3), images, given)
     assert [(pair.chosen.bytes, pair.rejected.bytes) for pair in made] == [(b"good0", b"bad0"), (b"good2", b"bad2")]
     assert dropped == {"no judge": 1}
     assert len({pair.pair_id for pair in made}) == 2
@@ -162,6 +172,67 @@ def test_min_match_of_rank_is_the_share_of_the_context_prompt(
     given: Given = {"good": {"world": (match, 0.5, 0.0)}, "bad": {"world": (0.9, 0.0, 0.5)}}
     made, dropped = decide(make_context("rank", candidates=2, min_match=0.8), images, given)
     assert (len(made), dropped) == ((1, {}) if passes else (0, {"low match": 1}))
+
+
+def pool(aligned: int, violating: int) -> tuple[list[Image], Given]:
+    """Sound images of one scene, all as clear as CLEAR."""
+    images = [image(f"good{k}", index=k) for k in range(aligned)]
+    images += [image(f"bad{k}", "rejected", k) for k in range(violating)]
+    return images, {one.image_id: CLEAR[one.image_id.rstrip("0123456789")] for one in images}
+
+
+def sides(made: list[Pair]) -> list[tuple[bytes, bytes]]:
+    return [(pair.chosen.bytes, pair.rejected.bytes) for pair in made]
+
+
+@pytest.mark.parametrize(("aligned", "violating"), [(1, 1), (2, 2), (4, 3), (2, 5), (3, 1)])
+def test_a_pool_deals_every_image_as_evenly_as_it_goes_and_its_rows_know_it(
+    aligned: int, violating: int, make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    images, given = pool(aligned, violating)
+    made, dropped = decide(make_context("pool", candidates=aligned, violating=violating), images, given)
+    assert dropped == {} and len(made) == len(set(sides(made))) == max(aligned, violating)
+    for side, count in (("good", aligned), ("bad", violating)):
+        times = [sum(f"{side}{k}".encode() in pair for pair in sides(made)) for k in range(count)]
+        assert min(times) >= 1 and max(times) - min(times) <= 1
+    assert {pair.pool for pair in made} == {"p0"}
+    assert len({pair.pair_id for pair in made}) == len(made)
+
+
+def test_who_meets_whom_in_a_pool_follows_from_the_recipes_seed_and_the_images(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    images, given = pool(6, 6)
+    dealt = [sides(decide(make_context("pool", candidates=6, seed=seed), images, given)[0]) for seed in (0, 0, 1, 2)]
+    assert dealt[0] == dealt[1]
+    assert len({tuple(pairs) for pairs in dealt}) == 3
+    assert any(good[4:] != bad[3:] for good, bad in dealt[0])  # not index by index
+
+
+def test_each_image_of_a_pool_is_checked_on_its_own_wording_and_its_loss_costs_no_other(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    images, _ = pool(3, 4)
+    images[0] = image("good0", **NOT_MADE)
+    good, bad = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+    given: Given = {one.image_id: {"world": good if one.side == "chosen" else bad} for one in images}
+    given["good1"] = {"world": (1.0, 0.5, 0.0)}
+    given["bad0"] = {"world": (1.0, 0.0, 0.5)}
+    given["bad3"] = {"world": (None, None, None)}
+    made, dropped = decide(make_context("pool", candidates=3, violating=4, min_match=0.8), images, given)
+    assert sorted(sides(made)) == [(b"good2", b"bad1"), (b"good2", b"bad2")]
+    assert dropped == {"no image": 1, "low match": 2, "no judge": 1}
+
+
+def test_a_pool_of_one_side_alone_has_no_pairs(
+    make_context: Callable[..., Context], decide: Callable[..., Any]
+) -> None:
+    images, given = pool(2, 1)
+    images[-1] = image("bad0", "rejected", **NOT_MADE)
+    assert decide(make_context("pool", candidates=2, violating=1), images, given) == (
+        [],
+        {"no image": 1, "no partner": 2},
+    )
 
 
 def candidates(count: int) -> list[Image]:

@@ -30,12 +30,15 @@ CAPTIONS = ("chosen_prompt", "rejected_prompt")
 
 @dataclasses.dataclass
 class Part:
-    """Pairs of one shelf: texts, the places of their images, and the further columns that it has by name."""
+    """Pairs of one shelf: texts, the places of their images, and the further columns that it has by name.
+
+    Pairs of one of the `pools` may exchange their rejected images; "" is a pair that stands for itself.
+    """
 
     shelf: Shelf
     prompts: list[str]
     principles: list[str]
-    kinds: list[str]
+    pools: list[str]
     chosen: list[int]
     rejected: list[int]
     numbers: dict[str, list[float]] = dataclasses.field(default_factory=dict)
@@ -66,14 +69,14 @@ def read(path: Path) -> Part:
 
 
 def _ours(path: Path, names: list[str]) -> Part:
-    texts = [n for n in ("prompt", "principle", "kind", *CAPTIONS) if n in names]
+    texts = [n for n in ("prompt", "principle", "pool", *CAPTIONS) if n in names]
     table = read_table(path, [*texts, *(n for n in NUMBERS if n in names)])
     rows, empty = range(table.num_rows), [""] * table.num_rows
     return Part(
         shelf=ParquetShelf(path, ("chosen", "rejected")),
         prompts=_texts(table, "prompt", path),
         principles=_texts(table, "principle", path) if "principle" in names else empty,
-        kinds=_texts(table, "kind", path) if "kind" in names else empty,
+        pools=_texts(table, "pool", path) if "pool" in names else empty,
         chosen=[2 * i for i in rows],
         rejected=[2 * i + 1 for i in rows],
         numbers={name: _numbers(table, name, path).tolist() for name in NUMBERS if name in names},
@@ -100,7 +103,7 @@ def _pick_a_pic(path: Path, names: list[str]) -> Part:
         shelf=ParquetShelf(path, ("jpg_0", "jpg_1")),
         prompts=[prompts[i] for i in kept],
         principles=[""] * len(kept),
-        kinds=[""] * len(kept),
+        pools=[""] * len(kept),
         chosen=(2 * kept + won).tolist(),
         rejected=(2 * kept + ~won).tolist(),
         numbers=numbers,

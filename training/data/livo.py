@@ -2,7 +2,8 @@
 
 Each line has `file_name` and `label` (1: aligned); an aligned image's also `prompt` and `value`, its principle. The
 released code draws a violating image of the same scene anew at every access; here they are dealt out beforehand, the
-same way every time. Format: value_encoder/train.py of github.com/achernarwang/LiVO at ce43332.
+same way every time, and a scene is a pool, of which training may draw another one.
+Format: value_encoder/train.py of github.com/achernarwang/LiVO at ce43332.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from training.data.shelves import FolderShelf
 from training.errors import TrainingError
 
 INDEX = "metadata.jsonl"
-BALANCE = ("career", "goodness", "badness")  # its types of bias; the others (nudity, bloody, zombie) are harms
 MOST = 8  # pairs of one aligned image
 
 
@@ -43,17 +43,17 @@ def read(root: Path) -> Iterator[Part]:
 
 def _scene(path: Path, aligned: list[dict[str, Any]], violating: list[dict[str, Any]], times: int) -> Part:
     folder = path.parent
-    kind = "balance" if folder.parent.name.endswith(BALANCE) else "avoid"
     if not aligned or not violating:
         return Part(FolderShelf([]), [], [], [], [], [], dropped=len(aligned) + len(violating))
     order = list(range(len(violating)))
-    random.Random(f"{folder.parent.name}/{folder.name}").shuffle(order)
+    scene = f"{folder.parent.name}/{folder.name}"
+    random.Random(scene).shuffle(order)
     pairs = len(aligned) * times
     return Part(
         shelf=FolderShelf([folder / line["file_name"] for line in (*aligned, *violating)]),
         prompts=[line["prompt"] for line in aligned] * times,
         principles=[line["value"] for line in aligned] * times,
-        kinds=[kind] * pairs,
+        pools=[scene] * pairs,
         chosen=list(range(len(aligned))) * times,
         rejected=[len(aligned) + order[i % len(order)] for i in range(pairs)],
     )

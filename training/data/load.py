@@ -68,13 +68,14 @@ def _joined(parts: list[Part], images: Images, dropped: int) -> Pairs:
     votes = [v for p in parts for v in p.numbers.get("votes", [1.0] * len(p.prompts))]
     if numbers["probability"] is None and min(votes) < 1.0:
         numbers["probability"] = votes
+    rejected = [v for p in parts for v in p.rejected]
     return Pairs(
         prompts=[v for p in parts for v in p.prompts],
         principles=[v for p in parts for v in p.principles],
-        kinds=[v for p in parts for v in p.kinds],
         images=images,
         chosen=[v for p in parts for v in p.chosen],
-        rejected=[v for p in parts for v in p.rejected],
+        rejected=rejected,
+        partners=_partners([v for p in parts for v in p.pools], rejected),
         probabilities=numbers["probability"],
         weights=numbers["weight"],
         chosen_rewards=numbers["chosen_reward"],
@@ -83,6 +84,17 @@ def _joined(parts: list[Part], images: Images, dropped: int) -> Pairs:
         rejected_captions=captions["rejected_prompt"],
         dropped=dropped,
     )
+
+
+def _partners(pools: list[str], rejected: list[int]) -> list[list[int]] | None:
+    """For each pair the distinct rejected images of its pool, or its own; None if no pair is of a pool."""
+    if not any(pools):
+        return None
+    members: dict[str, dict[int, None]] = {}
+    for pool, row in zip(pools, rejected, strict=True):
+        members.setdefault(pool, {})[row] = None
+    shared = {pool: list(rows) for pool, rows in members.items()}
+    return [shared[pool] if pool else [row] for pool, row in zip(pools, rejected, strict=True)]
 
 
 def _all_or_none(name: str, columns: list[list[Value] | None]) -> list[Value] | None:

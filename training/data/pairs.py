@@ -15,17 +15,18 @@ from training.data.images import Images
 class Pairs:
     """N pairs: texts, and the rows of `images` that hold the preferred and the other image.
 
-    `principles` and `kinds` are "" where the data has none; the columns after `rejected` are None without such data:
-    `probabilities` that the labels are right, in [0, 1]; `weights`, from 0; finite `rewards` of each image; the
-    `captions` that each image was drawn from. `dropped` counts the rows that held no preference.
+    `principles` are "" where the data has none; the columns after `rejected` are None without such data: `partners`,
+    the images of which any may stand for the violating one; `probabilities` that the labels are right, in [0, 1];
+    `weights`, from 0; finite `rewards` of each image; the `captions` that each image was drawn from. `dropped` counts
+    the rows that held no preference.
     """
 
     prompts: list[str]
     principles: list[str]
-    kinds: list[str]
     images: Images
     chosen: list[int]
     rejected: list[int]
+    partners: list[list[int]] | None = None
     probabilities: list[float] | None = None
     weights: list[float] | None = None
     chosen_rewards: list[float] | None = None
@@ -44,6 +45,8 @@ class Pairs:
             column = getattr(self, field.name)
             if field.name in ("chosen", "rejected"):
                 column = [self.images.hashes[row] for row in column]
+            elif field.name == "partners" and column is not None:
+                column = [[self.images.hashes[row] for row in rows] for rows in column]
             if isinstance(column, list):
                 state.update(f"{field.name} {column}\n".encode())
         return state.hexdigest()[:16]

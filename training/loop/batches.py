@@ -66,6 +66,10 @@ class Batches:
         self.alone = Need.SINGLE_IMAGES in needs  # each image has noise of its own
         self.rewarded = Need.REWARD_GAP in needs
         self.described = Need.SIMILARITIES in needs
+        # What is said of the one pair would not be true of another partner.
+        of_the_pair = {Need.PROBABILITY, Need.REWARD_GAP, Need.CAPTIONS, Need.SIMILARITIES}
+        fixed = LOSSES[settings.method].soft or needs & of_the_pair
+        self.partners = None if fixed or isinstance(samples, data.Lists) else samples.partners
         self.captions: list[Sequence[str]] = [samples.prompts]
         if Need.CAPTIONS in needs and isinstance(samples, data.Pairs):
             self.captions = [samples.chosen_captions or (), samples.rejected_captions or ()]
@@ -78,7 +82,7 @@ class Batches:
         """The samples at the given places of a step's batch, on the cache's device."""
         order = batch_rows(len(self.samples.prompts), self.settings.optimizer.batch, self.settings.run.seed, step)
         rows = order[places.start : places.stop].tolist()
-        images = [self._images(row) for row in rows]
+        images = [self._images(row, step, place) for place, row in zip(places, rows, strict=True)]
         mean, std = self.store.posterior(torch.tensor([image for shown in images for image in shown]))
         drawn = [
             self._chance(generator(self.settings.run.seed, "step", step, place), row, len(shown), mean.shape[1:])
@@ -116,12 +120,18 @@ class Batches:
             return Draw(batch, clean=latents, descriptions=self._descriptions(rows))
         return Draw(batch, self._reward_gap(rows))
 
-    def _images(self, row: int) -> list[int]:
-        """The images of a sample; a list of odd length gets its last one twice."""
+    def _images(self, row: int, step: int, place: int) -> list[int]:
+        """A sample's images: a list of odd length gets its last one twice, a pair of a pool this step's partner."""
         if isinstance(self.samples, data.Lists):
             shown = self.samples.rows[row]
             return [*shown, *shown[-1:]] if len(shown) % 2 else list(shown)
-        return [self.samples.chosen[row], self.samples.rejected[row]]
+        chosen, rejected = self.samples.chosen[row], self.samples.rejected[row]
+        if self.partners is None:
+            return [chosen, rejected]
+        violating = self.partners[row]
+        rng = generator(self.settings.seed, "partner", step, place)
+        drawn = violating[int(torch.randint(len(violating), (), generator=rng))]
+        return [chosen, drawn] if rejected in violating else [drawn, rejected]  # a control arm turns pairs round
 
     def _chance(self, rng: torch.Generator, row: int, images: int, shape: torch.Size) -> Chance:
         """All randomness of one sample; its images share noise and timestep unless the loss takes each alone."""

@@ -35,10 +35,14 @@ def test_pairs_stay_in_their_scene_and_use_every_image(tmp_path: Path, make_pict
     assert all(a.split("/")[0] == b.split("/")[0] for a, b in zip(*where, strict=True))
     assert len(pairs.images) == 12 and len(set(pairs.chosen)) == 5 and len(set(pairs.rejected)) == 7
     assert set(collections.Counter(pairs.chosen).values()) == {3}  # 3 × 2 aligned chefs: the least that uses 5 others
-    assert set(zip(pairs.kinds, pairs.principles, strict=True)) == {
-        ("balance", "gender equality"),
-        ("avoid", "nudity considered inappropriate"),
-    }
+    assert set(pairs.principles) == {"gender equality", "nudity considered inappropriate"}
+    assert pairs.partners is not None
+    for chosen, rejected, partners in zip(pairs.chosen, pairs.rejected, pairs.partners, strict=True):
+        assert rejected in partners and chosen not in partners
+        assert {pairs.images.where(row).split("/")[0] for row in (chosen, *partners)} == {
+            pairs.images.where(chosen).split("/")[0]
+        }
+        assert len(set(partners)) == len(partners) == (5 if "chef" in pairs.images.where(chosen) else 2)
     assert pairs.prompts[0] == "chef 0"
     assert data.load(str(tmp_path)).digest() == pairs.digest()
 

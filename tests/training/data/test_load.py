@@ -194,3 +194,19 @@ def test_a_broken_memory_is_made_anew(tmp_path: Path, make_rows: Rows, monkeypat
         note.write_bytes(damage)
         assert data.load(str(path)).digest() == first.digest()
     assert len(note.read_bytes()) > 60
+
+
+def test_rows_of_a_pool_share_their_rejected_images_across_files(tmp_path: Path, make_rows: Rows) -> None:
+    rows = [row | {"pool": pool} for row, pool in zip(make_rows(5), ("a", "a", "b", "a", ""), strict=True)]
+    write(tmp_path, rows[:2], "train-0.parquet")
+    pairs = data.load(write(tmp_path, rows[2:], "train-1.parquet"))
+    first, second, third, fourth, fifth = pairs.rejected
+    assert pairs.partners == [[first, second, fourth]] * 2 + [[third], [first, second, fourth], [fifth]]
+    assert pairs.digest() != data.load(write(tmp_path / "b", [row | {"pool": ""} for row in rows])).digest()
+    assert data.load(write(tmp_path / "c", make_rows(5))).partners is None
+
+
+def test_a_column_that_nobody_reads_is_not_in_the_digest(tmp_path: Path, make_rows: Rows) -> None:
+    plain = data.load(write(tmp_path / "a", make_rows(3))).digest()
+    other = [row | {"kind": "prefer", "width": 64} for row in make_rows(3)]
+    assert data.load(write(tmp_path / "b", other)).digest() == plain

@@ -128,6 +128,45 @@ def test_lists_of_any_length_find_their_images(sd15_folder: Path, dataset: Path)
         assert len({int(place) % len(made.batch) for place in held}) == -(-len(held) // 2)
 
 
+def test_a_pool_gives_another_violating_image_at_every_access_as_a_function_of_step_and_place(
+    sd15_folder: Path, dataset: Path
+) -> None:
+    rejected = data.load(str(dataset)).rejected
+    pools = {"partners": [rejected[:6]] * 6 + [rejected[6:]] * 6}
+    made, again = (drawing(sd15_folder, dataset, "--method", "livo", **pools) for _ in range(2))
+    met: dict[int, set[int]] = {}
+    for step in range(30):
+        for place, row in enumerate(batch_rows(12, 8, 0, step).tolist()):
+            chosen, partner = made._images(row, step, place)
+            assert chosen == made.samples.chosen[row] and partner in pools["partners"][row]
+            met.setdefault(row, set()).add(partner)
+            assert again._images(row, step, place) == [chosen, partner]
+    assert all(len(partners) > 3 for partners in met.values())
+    whole, part = made.draw(3, range(8)).batch, again.draw(3, range(2, 5)).batch
+    assert torch.equal(whole.part(slice(2, 5)).latents, part.latents)
+
+
+def test_a_pools_partner_stays_where_the_loss_reads_what_is_said_of_the_one_pair(
+    sd15_folder: Path, dataset: Path
+) -> None:
+    rejected = data.load(str(dataset)).rejected
+    made = drawing(sd15_folder, dataset, "--method", "dpo", partners=[rejected] * 12, probabilities=[0.9] * 12)
+    assert [made._images(row, step, 0)[1] for row in range(12) for step in range(3)] == [
+        row for row in rejected for _ in range(3)
+    ]
+
+
+def test_the_violating_image_is_drawn_on_whichever_side_a_control_arm_puts_it(
+    sd15_folder: Path, dataset: Path
+) -> None:
+    pairs = data.load(str(dataset))
+    control = ("--method", "livo", "--control", "swapped-labels")
+    made = drawing(sd15_folder, dataset, *control, partners=[pairs.rejected] * 12)
+    for step in range(4):
+        violating, aligned = made._images(5, step, 0)
+        assert violating in pairs.rejected and aligned == pairs.chosen[5]
+
+
 def test_controls_turn_labels_round(dataset: Path) -> None:
     pairs = dataclasses.replace(
         data.load(str(dataset)), chosen_captions=["c"] * 12, rejected_captions=["r"] * 12, probabilities=[0.9] * 12

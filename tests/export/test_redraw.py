@@ -1,0 +1,128 @@
+"""Rows of the published Parquet, drawn again by stock diffusers with the card's own lines: the same pixels."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from datagen import recipe
+from datagen.pipeline import build
+from datagen.world import PIPELINE
+
+EASY = ["labels.min_probability=0", "labels.min_match=0", "images.shard_size=3"]
+FOLDER_PROFILE = """
+name = "folders"
+license = "openrail++"
+pairing = "PAIRING"
+same_seed = true
+[prompts]
+count = 3
+[images]
+candidates = 2
+[profiles.sd15]
+model = "MODEL"
+other_models = OTHERS
+taxonomy = "harms"
+principles = ["no-blood"]
+grammar = "people"
+scheduler = "SCHEDULER"
+steps = 3
+guidance = 5.0
+width = 64
+height = 96
+judges = ["clip"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card's lines load the model for each image; here it stays, and each image has its scheduler anew."""
+    import diffusers
+
+    diffusers.utils.logging.disable_progress_bar()
+    load = functools.cache(diffusers.DiffusionPipeline.from_pretrained)
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", load)
+
+
+def published(given: recipe.Recipe, profile: str, out: Path) -> tuple[list[dict[str, Any]], str]:
+    """The rows of a finished run's dataset and its card."""
+    dataset = build.run(given, profile, out).dataset
+    rows = [row for path in sorted(dataset.glob("data/*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return rows, (dataset / "README.md").read_text()
+
+
+def card_draw(card: str) -> Callable[[dict[str, Any], str, str], Image.Image]:
+    """The function that the card prints, executed as it stands."""
+    (code,) = re.findall(r"## How to draw a row again.*?```python\n(.*?)```", card, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    draw: Callable[[dict[str, Any], str, str], Image.Image] = names["draw"]
+    return draw
+
+
+def assert_redrawn(rows: list[dict[str, Any]], card: str, folders: dict[str, Path]) -> None:
+    """Both images of each row are the very pixels that are published."""
+    draw = card_draw(card)
+    threads = torch.get_num_threads()
+    try:
+        for row in rows:
+            for side, generator in (("chosen", "generator"), ("rejected", "rejected_generator")):
+                again = np.asarray(draw(row, side, str(folders[row[generator]])))
+                with Image.open(io.BytesIO(row[side]["bytes"])) as stored:
+                    assert np.array_equal(again, np.asarray(stored)), (side, row["prompt"])
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_recipe_is_drawn_again_from_its_rows(name: str, tmp_path: Path) -> None:
+    given = recipe.load(name, [*EASY, "prompts.count=4", "profiles.embedded.steps=3"])
+    rows, card = published(given, "embedded", tmp_path / "out")
+    assert len(rows) >= 4
+    assert_redrawn(rows[:3], card, {"embedded": PIPELINE})
+
+
+@pytest.mark.parametrize(
+    ("family", "scheduler"), [("sd15", "dpm++"), ("sd15", "model"), ("sdxl", "euler"), ("sdxl", "model")]
+)
+def test_folders_of_both_families_are_drawn_again_with_their_negatives(
+    family: str, scheduler: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(f"{family}_folder")
+    rows, card = published(folders("contrast", folder, [], scheduler, tmp_path), "sd15", tmp_path / "out")
+    assert {(bool(row["chosen_negative_prompt"]), bool(row["rejected_negative_prompt"])) for row in rows} == {
+        (True, False)
+    }
+    assert {(row["width"], row["height"]) for row in rows} == {(64, 96)}
+    assert_redrawn(rows[:2], card, {family: folder})
+
+
+def test_candidates_of_two_models_are_drawn_again_each_by_its_own(
+    sd15_folder: Path, sdxl_folder: Path, tmp_path: Path
+) -> None:
+    given = folders("rank", sd15_folder, [sdxl_folder], "model", tmp_path)
+    rows, card = published(given, "sd15", tmp_path / "out")
+    assert {(row["generator"], row["scheduler"]) for row in rows} | {
+        (row["rejected_generator"], row["rejected_scheduler"]) for row in rows
+    } == {("sd15", "PNDMScheduler"), ("sdxl", "EulerDiscreteScheduler")}
+    assert_redrawn(rows, card, {"sd15": sd15_folder, "sdxl": sdxl_folder})
+
+
+def folders(pairing: str, model: Path, others: list[Path], scheduler: str, folder: Path) -> recipe.Recipe:
+    """A recipe of a few small images by models that lie in folders."""
+    values = {"PAIRING": pairing, "MODEL": str(model), "SCHEDULER": scheduler, "OTHERS": str([str(o) for o in others])}
+    text = FOLDER_PROFILE
+    for name, value in values.items():
+        text = text.replace(name, value)
+    (folder / "folders.toml").write_text(text)
+    return recipe.load(str(folder / "folders.toml"), EASY)
