@@ -68,7 +68,7 @@ class Batches:
         self.described = Need.SIMILARITIES in needs
         # What is said of the one pair would not be true of another partner.
         of_the_pair = {Need.PROBABILITY, Need.REWARD_GAP, Need.CAPTIONS, Need.SIMILARITIES}
-        fixed = LOSSES[settings.method].soft or needs & of_the_pair
+        fixed = LOSSES[settings.run.method].soft or needs & of_the_pair
         self.partners = None if fixed or isinstance(samples, data.Lists) else samples.partners
         self.captions: list[Sequence[str]] = [samples.prompts]
         if Need.CAPTIONS in needs and isinstance(samples, data.Pairs):
@@ -129,7 +129,7 @@ class Batches:
         if self.partners is None:
             return [chosen, rejected]
         violating = self.partners[row]
-        rng = generator(self.settings.seed, "partner", step, place)
+        rng = generator(self.settings.run.seed, "partner", step, place)
         drawn = violating[int(torch.randint(len(violating), (), generator=rng))]
         return [chosen, drawn] if rejected in violating else [drawn, rejected]  # a control arm turns pairs round
 
