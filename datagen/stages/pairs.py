@@ -50,10 +50,9 @@ def _judged(shard: Shard) -> Iterator[_Judged]:
         images[image.prompt_id].append(image)
     for prompt in shard.rows(Prompt):
         own = images[prompt.prompt_id]
-        of_prompt = {image.image_id: scored[prompt.prompt_id, image.image_id] for image in own}
-        yield _Judged(
-            prompt, [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids)], own, of_prompt
-        )
+        first_to_last = [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids)]
+        scores = {image.image_id: scored[prompt.prompt_id, image.image_id] for image in own}
+        yield _Judged(prompt, first_to_last, own, scores)
 
 
 def _outcomes(context: Context, judged: _Judged) -> Iterator[Pair | str]:
