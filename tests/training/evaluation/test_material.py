@@ -74,7 +74,7 @@ def test_a_set_is_never_its_own_reference(folders: Path) -> None:
 def test_what_does_not_fit_together_is_named(folders: Path) -> None:
     base, adapted, captions = (str(folders / name) for name in ("base", "adapted", "captions.csv"))
     refused(lambda: pictures.from_folders(base, adapted, None), "--base-images needs --captions")
-    refused(lambda: pictures.from_folders(f"{base}/nowhere", None, captions), "is no folder")
+    refused(lambda: pictures.from_folders(f"{base}/nowhere", None, captions), "is not a folder")
     (folders / "adapted" / "b.png").unlink()
     refused(lambda: pictures.from_folders(base, adapted, captions), "1 images are in one folder only (b.png)")
     (folders / "captions.csv").write_text("file_name,prompt\na.png,x\n")
