@@ -125,6 +125,6 @@ def test_prompts_are_distinct_and_keep_their_principles(tmp_path: Path, dataset:
     texts, principles = prompts.load(str(dataset), [], 0)
     assert len(texts) == 4 and all(len(own) == 1 for own in principles)
     (tmp_path / "p.txt").write_bytes(b"\xff\xfe\x00")
-    refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "no UTF-8 text")
+    refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "not UTF-8 text")
     (tmp_path / "p.txt").write_text("\n")
     refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "holds no prompts")
