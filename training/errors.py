@@ -1,4 +1,4 @@
-"""What a user can mend, and how every program of this package ends.
+"""Errors that a user can correct, and how every program of this package ends.
 
 Light on purpose: reading a Parquet file needs this error and no torch.
 """
@@ -14,7 +14,7 @@ class TrainingError(Exception):
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do the work of a program: 0, 2 with one line on stderr for what the user can mend, 130 for Ctrl-C."""
+    """Do the work of a program: 0, 2 with one line on stderr for what the user can correct, 130 for Ctrl-C."""
     try:
         work()
     except TrainingError as error:

@@ -1,4 +1,4 @@
-"""The training program, top to bottom: settings, model, samples, cache, method, loop, result.
+"""The training program, top to bottom: settings, model, samples, cache, trainable, loop, result.
 
 All randomness is a function of (seed, step, place): the same settings give the same weights on a CPU, interrupted or
 not. A finished folder is left alone; one of other settings is refused.
@@ -27,7 +27,7 @@ from training.models import diffusion
 from training.models.embedded import resolve_model
 from training.progress import Progress
 from training.settings.training import Settings
-from training.trainables import Method
+from training.trainables import Trainable
 
 
 def train(settings: Settings, team: Team) -> None:
@@ -48,22 +48,22 @@ def train(settings: Settings, team: Team) -> None:
     resolution = settings.run.resolution or model.resolution
     store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
     loss = LOSSES[settings.run.method]
-    method = make_method(settings, model, team)
+    trainable = make_trainable(settings, model, team)
     soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
-    drawn = Batches(samples, store, model, settings)
+    loader = Batches(samples, store, model, settings)
     similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
-    update = Update(method, drawn.draw, Objective(settings, soft=soft, similarity=similarity), settings, team)
+    update = Update(trainable, loader.get, Objective(settings, soft=soft, similarity=similarity), settings, team)
     say(team, described(settings, len(samples.prompts), update, soft))
 
     checkpoint.begin(out, identity, team)
     checkpoints = Checkpoints(out / checkpoint.CHECKPOINTS, settings.job.keep_checkpoints, team)
     state = checkpoints.load(update)
     after = state["step"]
-    grids = Grids(out, samples, model, method, settings, team) if settings.job.grid_every else None
+    grids = Grids(out, samples, model, trainable, settings, team) if settings.job.grid_every else None
     if grids and not after:
         grids.base()
-    progress = Progress(f"training {settings.run.method}", steps, "steps", done=after, quiet=not team.leads)
-    tracker = Tracker(out, team, timesteps=drawn.timesteps, after=after, state=state.get("tracker"))
+    progress = Progress(f"training {settings.run.method}", steps, "steps", done=after, quiet=not team.is_main_process)
+    tracker = Tracker(out, team, timesteps=loader.timesteps, after=after, state=state.get("tracker"))
     with checkpoint.stop_signals() as signals, tracker, progress:
         for step in range(after, steps):
             tracker.add(*update(step))
@@ -79,18 +79,18 @@ def train(settings: Settings, team: Team) -> None:
                 say(team, f"stopped after step {done} of {steps}; the same command goes on from there")
                 raise SystemExit(128 + signals[0] if signals else 143)
             if grids and done % settings.job.grid_every == 0:
-                grids.draw(done)
-    update.take_average()
-    with distributed.whole(model.unet, team):
-        if team.leads:
-            checkpoint.finish(method, out, identity)
+                grids.write(done)
+    update.load_ema()
+    with distributed.unsharded(model.unet, team):
+        if team.is_main_process:
+            checkpoint.finish(trainable, out, identity)
     checkpoint.clear(out, team)
-    team.wait()
+    team.barrier()
     say(team, f"saved to {out}")
 
 
 def check_columns(pairs: data.Pairs, settings: Settings) -> None:
-    """Raise TrainingError if the method reads a column that the data has not."""
+    """Raise TrainingError if the loss reads a column that the data lacks."""
     needs = LOSSES[settings.run.method].needs
     name = settings.run.method
     if settings.run.part == "value-encoder" and not all(pairs.principles):
@@ -114,16 +114,16 @@ def check_columns(pairs: data.Pairs, settings: Settings) -> None:
 
 
 def check_team(settings: Settings, team: Team) -> None:
-    """Raise TrainingError if the processes cannot share out the work as it is."""
+    """Raise TrainingError if the work cannot be split among the processes."""
     batch = settings.optimizer.batch
-    if batch < team.count:
-        raise TrainingError(f"--batch {batch} is less than a pair for each of {team.count} processes")
-    if team.plugin is None:
+    if batch < team.num_processes:
+        raise TrainingError(f"--batch {batch} is less than a pair for each of {team.num_processes} processes")
+    if team.fsdp_plugin is None:
         return
     if settings.run.part != "unet" or settings.unet.lora_rank:
         raise TrainingError("FSDP spreads the U-Net that is trained: it is for full fine-tuning, not for this run")
-    if batch % team.count:
-        raise TrainingError(f"with FSDP --batch must be a multiple of the {team.count} processes")
+    if batch % team.num_processes:
+        raise TrainingError(f"with FSDP --batch must be a multiple of the {team.num_processes} processes")
     if settings.run.precision == "fp16":
         raise TrainingError("with FSDP --precision is bf16 or fp32")
 
@@ -136,27 +136,27 @@ def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
     return model
 
 
-def make_method(settings: Settings, model: diffusion.StableDiffusion, team: Team) -> Method:
-    """What this run trains, spread over the processes where FSDP is asked for; what nobody reads leaves the device."""
-    method = trainables.make(settings, model, reference=LOSSES[settings.run.method].needs_reference)
+def make_trainable(settings: Settings, model: diffusion.StableDiffusion, team: Team) -> Trainable:
+    """What this run trains, sharded over the processes with FSDP; what is not needed leaves the device."""
+    trainable = trainables.make(settings, model, reference=LOSSES[settings.run.method].needs_reference)
     if not settings.job.grid_every and Need.SIMILARITIES not in LOSSES[settings.run.method].needs:
         for part in (model.vae, *(model.text_encoders if settings.run.part == "unet" else ())):
             part.to("cpu")
-    if team.plugin is not None:
-        frozen = getattr(method, "frozen", None)
+    if team.fsdp_plugin is not None:
+        frozen = getattr(trainable, "frozen", None)
         distributed.shard(
             [model.unet, *([frozen] if frozen is not None else [])],
             team,
             pick_precision(settings.run.precision, team.device),
         )
-    return method
+    return trainable
 
 
 def described(settings: Settings, samples: int, update: Update, soft: bool) -> str:
     """What is about to be done, in one line."""
     optimizer = settings.optimizer
     kind = "lists" if Need.LISTS in LOSSES[settings.run.method].needs else "pairs"
-    processes = f" in {update.team.count} processes" if update.team.count > 1 else ""
+    processes = f" in {update.team.num_processes} processes" if update.team.num_processes > 1 else ""
     return (
         f"{settings.run.method} on {samples} {kind}: {sum(w.numel() for w in update.weights):,} weights, "
         f"{optimizer.steps} steps of {optimizer.batch} {kind}{processes}, lr {optimizer.lr:g}, "
@@ -167,13 +167,13 @@ def described(settings: Settings, samples: int, update: Update, soft: bool) -> s
 
 def say(team: Team, words: str) -> None:
     """One line on stdout, whatever the number of processes."""
-    if team.leads:
+    if team.is_main_process:
         print(words, flush=True)
 
 
 def run(settings: Settings) -> None:
     """`train` in as many processes as were started. Raises TrainingError."""
-    with distributed.join(settings.job.device) as team:
+    with distributed.init_processes(settings.job.device) as team:
         try:
             train(settings, team)
         except RuntimeError as error:

@@ -82,15 +82,17 @@ class Ours:
         self.store = cache.open_or_build(
             self.model, self.pairs.images, texts, resolution=tiny.RESOLUTION, folder=folder
         )
-        self.method = train.make_method(self.settings, self.model, team)
+        self.trainable = train.make_trainable(self.settings, self.model, team)
         self.objective = Objective(self.settings, soft=False)
-        self.draw = batches.Batches(self.pairs, self.store, self.model, self.settings).draw
+        self.loader = batches.Batches(self.pairs, self.store, self.model, self.settings)
         self.update: Update | None = None
         self.done = 0
 
     def __call__(self) -> None:
         if self.update is None:  # made with the first step, whose growth in memory takes in what it sets aside
-            self.update = Update(self.method, self.draw, self.objective, self.settings, Team(torch.device("cpu")))
+            self.update = Update(
+                self.trainable, self.loader.get, self.objective, self.settings, Team(torch.device("cpu"))
+            )
         self.update(self.done)
         self.done += 1
 
@@ -98,7 +100,8 @@ class Ours:
         """The first pairs of the data with the randomness that `_peers.Draws.fresh` makes of the seed."""
         images = torch.tensor([*self.pairs.chosen[:BATCH], *self.pairs.rejected[:BATCH]])
         generator = torch.Generator().manual_seed(seed)
-        latents = self.store.latents(images, generator)
+        mean, std = self.store.posterior(images)
+        latents = (mean + std * torch.randn(mean.shape, generator=generator)) * self.store.scaling_factor
         noise = torch.randn(BATCH, *latents.shape[1:], generator=generator).repeat(2, 1, 1, 1)
         timesteps = torch.randint(0, 1000, (BATCH,), generator=generator).repeat(2)
         noised, target = add_noise(self.model.noise_scheduler, latents, noise, timesteps)
@@ -109,24 +112,24 @@ class Ours:
             target=target,
             timesteps=timesteps,
             context=self.store.contexts(texts, images[:BATCH]),
-            anchor=torch.zeros(BATCH, dtype=torch.bool),
+            uncond=torch.zeros(BATCH, dtype=torch.bool),
             prompts=prompts,
             principles=self.pairs.principles[:BATCH],
-            company=[()] * BATCH,
+            other_principles=[()] * BATCH,
         )
 
     def gradients(self, batch: Batch, micro: int) -> tuple[float, list[Tensor]]:
         """Loss and gradients of a batch, `micro` pairs at a time."""
-        for weight in self.method.parameters():
+        for weight in self.trainable.parameters():
             weight.grad = None
         loss = 0.0
         for start in range(0, BATCH, micro):
-            part = batches.Draw(batch.part(slice(start, start + micro)))
-            made = self.method.step(part.batch, reference=self.objective.loss.needs_reference)
+            part = batches.TrainingBatch(batch.part(slice(start, start + micro)))
+            made = self.trainable.step(part.pairs, reference=self.objective.loss.needs_reference)
             total = self.objective(part, made).total.sum() / BATCH
             total.backward()
             loss += total.item()
-        return loss, [weight.grad for weight in self.method.parameters() if weight.grad is not None]
+        return loss, [weight.grad for weight in self.trainable.parameters() if weight.grad is not None]
 
 
 def rows(work: Path) -> peers.Rows:
@@ -142,7 +145,7 @@ def peer(case: Case, work: Path) -> Callable[[], float]:
     return peers.trainer(made, rows(work), SIDE, batch=BATCH, lr=1e-6)
 
 
-def widen(batch: Batch) -> Batch:
+def as_float64(batch: Batch) -> Batch:
     """The batch in float64."""
     context = dataclasses.replace(batch.context, hidden=batch.context.hidden.double())
     return dataclasses.replace(batch, latents=batch.latents.double(), target=batch.target.double(), context=context)
@@ -159,9 +162,9 @@ def unequal(
     gradients' difference is the norm of the difference over the norm.
     """
     mine, theirs = Ours(case.shape, work, *case.flags, *flags), case.peer(work / case.shape, tiny.RESOLUTION)
-    parts: Any = mine.method, theirs  # of LiVO's, both sides have more than every training has
+    parts: Any = mine.trainable, theirs  # of LiVO's, both sides have more than every training has
     with torch.no_grad():  # adapters begin with a half of zeros, whose gradients would say nothing of the other half
-        for a, b in zip(mine.method.parameters(), theirs.parameters(), strict=True):
+        for a, b in zip(mine.trainable.parameters(), theirs.parameters(), strict=True):
             b.copy_(a.add_(torch.randn_like(a), alpha=1e-3))
     if wide:
         for model in (mine.model.unet, *parts[0].encoders, parts[1].parts.unet, parts[1].encoder):
@@ -174,7 +177,7 @@ def unequal(
     loss.backward()
     wanted = [weight.grad for weight in theirs.parameters()]
     given = mine.given(seed)
-    ours, found = mine.gradients(widen(given) if wide else given, micro)
+    ours, found = mine.gradients(as_float64(given) if wide else given, micro)
     off = sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True) if b is not None)
     size = sum(float(b.double().square().sum()) for b in wanted if b is not None)
     return abs(ours - loss.item()) / abs(loss.item()), (off / size) ** 0.5

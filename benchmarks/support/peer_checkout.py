@@ -54,7 +54,7 @@ def scripts(checkout: Path, work: Path, scratch: Path) -> Iterator[tuple[str, Pa
         yield "dpo-lora-sd15", diffusers / "train_diffusion_dpo.py", "sd15", flags
         yield "dpo-lora-sdxl", diffusers / "train_diffusion_dpo_sdxl.py", "sdxl", flags
     else:
-        sys.exit(f"error: {checkout} is no clone of mapo-t2i/mapo, achernarwang/LiVO or huggingface/diffusers")
+        sys.exit(f"error: {checkout} is not a clone of mapo-t2i/mapo, achernarwang/LiVO or huggingface/diffusers")
 
 
 def pick_a_pic(work: Path, folder: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """Activations that a step saves for the backward pass, at the true shapes of SD1.5 and SDXL: stock, and ours.
 
 Counted on tensors without contents, so that it needs neither weights nor a GPU: one pair of images in float32, the
-bytes that autograd saves beside the U-Net's own weights. `full`: all weights are trained (MaPO, DPO). `frozen`: the
+bytes that autograd saves besides the U-Net's own weights. `full`: all weights are trained (MaPO, DPO). `frozen`: the
 text alone carries gradients (LiVO); LoRA adapters keep somewhat more. No checkpointing.
 """
 
@@ -70,7 +70,7 @@ def main() -> None:
             with FakeTensorMode():
                 unet: Any = UNet2DConditionModel(**shape).requires_grad_(trained)
                 stock = kept(unet)
-                activations.spare(unet)
+                activations.save_memory(unet)
                 attention.share_texts(unet)
                 ours = kept(unet)
             way = "full" if trained else "frozen"

@@ -3,7 +3,7 @@
 MaPO needs no reference: no second U-Net in memory, no two predictions more a pair. The paper claims 14.5 % of the time
 and 17.5 % of the memory. Time by turns in one process; memory in processes of their own, the model's weights and the
 reference's among it, the cache's encoders not. What is saved of the memory is one model of the five or six that there
-are beside the activations, so it is the more, the fewer of these are kept; the paper's runs had checkpointing on.
+are besides the activations, so the fewer of these are kept, the more it is; the paper's runs had checkpointing on.
 """
 
 from __future__ import annotations

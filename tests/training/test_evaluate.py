@@ -85,7 +85,7 @@ def test_a_report_has_both_arms_plots_and_a_grid(
     assert {"figures.png", "bias.png", "grid.png"} <= {path.name for path in out.iterdir()}
     assert "hazard.unasked" in capsys.readouterr().out
     before = (out / "images" / "adapted" / "0-00000-00.png").stat().st_mtime_ns
-    assert evaluate(out, *line) == 0  # the same command draws nothing anew
+    assert evaluate(out, *line) == 0  # the same command samples nothing again
     assert (out / "images" / "adapted" / "0-00000-00.png").stat().st_mtime_ns == before
     assert report(out)["figures"] == figures
 
@@ -131,7 +131,7 @@ def test_pictures_that_exist_need_no_pipeline(
     folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "training.evaluation.drawing.load_pipeline", lambda *given: pytest.fail("a pipeline was loaded")
+        "training.evaluation.sampler.load_pipeline", lambda *given: pytest.fail("a pipeline was loaded")
     )
     rewards = ["--rewards", str(tmp_path / "base.csv"), str(tmp_path / "adapted.csv")]
     assert evaluate(tmp_path / "r", *folders, *rewards, "--real", str(tmp_path / "base")) == 0
@@ -166,7 +166,7 @@ def test_everything_can_be_turned_off_but_the_pixels(folders: list[str], tmp_pat
         ([], "give one of --prompts"),
         (["--prompts", "DATASET", "--table", "t.parquet"], "give one of --prompts"),
         (["--prompts", "DATASET", "--adapter", "EMPTY"], "holds no unet/"),
-        (["--prompts", "DATASET", "--adapter", "nowhere"], "nowhere is no folder"),
+        (["--prompts", "DATASET", "--adapter", "nowhere"], "nowhere is not a folder"),
         (["--prompts", "DATASET", "--reader", "nosuch:read"], "--reader 'nosuch:read' cannot be loaded"),
         (
             ["--prompts", "DATASET", "--use-probability", "2"],

@@ -11,7 +11,7 @@ from PIL import Image
 from training.inference.sampling import grid
 from training.models import diffusion
 from training.sample import main
-from training.trainables.livo import LivoMethod
+from training.trainables.livo import LivoTrainable
 
 CRACKS = "cracks considered inappropriate"
 
@@ -19,7 +19,7 @@ CRACKS = "cracks considered inappropriate"
 @pytest.fixture
 def line(sd15_folder: Path, tmp_path: Path) -> list[str]:
     """A command line that works, but for principles."""
-    LivoMethod(diffusion.load(str(sd15_folder)), keep=0.0).save(tmp_path / "trained")
+    LivoTrainable(diffusion.load(str(sd15_folder)), leak_penalty=0.0).save(tmp_path / "trained")
     (tmp_path / "prompts.txt").write_text("a chef\n\na lamp\na chef\n")
     (tmp_path / "p.toml").write_text(f"[[principle]]\nstatement = {CRACKS!r}\nkeywords = ['chef']\n")
     return ["--model", str(sd15_folder), "--adapter", str(tmp_path / "trained"), "--steps", "2", "--seeds", "1",

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from training.cache.array_store import KEY, Damaged, Store
 from training.data.images import Images
-from training.data.index import ahead, folder_of_caches, threads
+from training.data.index import folder_of_caches, prefetch, threads
 from training.data.pictures import VERSION, decode, time_ids, to_array
 from training.errors import TrainingError
-from training.models.diffusion import Context, StableDiffusion, encode_text, sent
+from training.models.diffusion import Context, StableDiffusion, encode_text, to_device
 from training.progress import Progress
 
 LAYOUT = 1  # raise it when what is stored, or how texts are encoded, changes
@@ -111,26 +111,17 @@ class Cache:
     texts: Rows
     time_ids: Tensor | None
 
-    def latents(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """A fresh posterior sample of each given row of the images, scaled: (N, C, h, w), float32.
-
-        The noise is drawn from `generator`, on a CPU, row after row.
-        """
-        mean, std = self.posterior(images)
-        noise = torch.randn(mean.shape, generator=generator)
-        return (mean + std * sent(noise, self.device)) * self.scaling_factor
-
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the unscaled latents of each given row: (N, C, h, w) each, float32."""
         arrays = self.images.take(images.tolist())
-        mean, logvar = (sent(torch.from_numpy(arrays[name]), self.device).float() for name in ("mean", "logvar"))
+        mean, logvar = (to_device(torch.from_numpy(arrays[name]), self.device).float() for name in ("mean", "logvar"))
         return mean, torch.exp(0.5 * logvar)
 
     def contexts(self, texts: Tensor, images: Tensor) -> Context:
         """The conditioning of N rows of texts; for SDXL with the sizes of N rows of images."""
         arrays = self.texts.take(texts.tolist())
-        moved = {name: sent(torch.from_numpy(array), self.device) for name, array in arrays.items()}
-        sizes = None if self.time_ids is None else sent(self.time_ids[images.cpu()], self.device)
+        moved = {name: to_device(torch.from_numpy(array), self.device) for name, array in arrays.items()}
+        sizes = None if self.time_ids is None else to_device(self.time_ids[images.cpu()], self.device)
         return Context(moved["hidden"], moved.get("pooled"), sizes)
 
 
@@ -182,7 +173,7 @@ def encode_images(model: StableDiffusion, images: Images, resolution: int, rows:
     vae = model.vae
     size = max(1, min(16, PIXELS.get(vae.device.type, PIXELS["cpu"]) // resolution**2))
     found = ((row, images.bytes(row)) for row in rows)
-    arrays = ahead(lambda item: to_array(decode(item[1], images.where(item[0])), resolution), found, 2 * size + 2)
+    arrays = prefetch(lambda item: to_array(decode(item[1], images.where(item[0])), resolution), found, 2 * size + 2)
     done, pixels = 0, list[np.ndarray]()
     while done < len(rows):
         batch = rows[done : done + size]
@@ -250,7 +241,7 @@ def text_space(model: StableDiffusion) -> str:
 
 
 def _state(tokenizer: Any) -> dict[str, Any]:
-    """All of a tokenizer but how its last call padded and truncated, which is said anew with every call."""
+    """All of a tokenizer but how its last call padded and truncated, which every call says again."""
     state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return {name: value for name, value in state.items() if name not in ("padding", "truncation")}
 

@@ -1,4 +1,4 @@
-"""Preference pairs from wherever they stand, their images left where they are until somebody needs the bytes.
+"""Preference pairs from any source; images stay where they are until their bytes are needed.
 
 `load` reads our columns, Pick-a-Pic's and LiVO's folders, local or from the Hugging Face hub. Raises TrainingError.
 """

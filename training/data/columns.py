@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from training.data.files import column_names, read_table
-from training.data.shelves import ParquetShelf, Shelf
+from training.data.image_sources import ImageSource, ParquetSource
 from training.errors import TrainingError
 
 OURS = ("prompt", "chosen", "rejected")
@@ -30,12 +30,12 @@ CAPTIONS = ("chosen_prompt", "rejected_prompt")
 
 @dataclasses.dataclass
 class Part:
-    """Pairs of one shelf: texts, the places of their images, and the further columns that it has by name.
+    """Pairs of one source: texts, the places of their images, and the further columns that it has by name.
 
     Pairs of one of the `pools` may exchange their rejected images; "" is a pair that stands for itself.
     """
 
-    shelf: Shelf
+    source: ImageSource
     prompts: list[str]
     principles: list[str]
     pools: list[str]
@@ -73,7 +73,7 @@ def _ours(path: Path, names: list[str]) -> Part:
     table = read_table(path, [*texts, *(n for n in NUMBERS if n in names)])
     rows, empty = range(table.num_rows), [""] * table.num_rows
     return Part(
-        shelf=ParquetShelf(path, ("chosen", "rejected")),
+        source=ParquetSource(path, ("chosen", "rejected")),
         prompts=_texts(table, "prompt", path),
         principles=_texts(table, "principle", path) if "principle" in names else empty,
         pools=_texts(table, "pool", path) if "pool" in names else empty,
@@ -100,7 +100,7 @@ def _pick_a_pic(path: Path, names: list[str]) -> Part:
         numbers["votes"] = likely.tolist()
     prompts, won = _texts(table, "caption", path), (labels[1] > labels[0])[kept]
     return Part(
-        shelf=ParquetShelf(path, ("jpg_0", "jpg_1")),
+        source=ParquetSource(path, ("jpg_0", "jpg_1")),
         prompts=[prompts[i] for i in kept],
         principles=[""] * len(kept),
         pools=[""] * len(kept),
@@ -112,7 +112,7 @@ def _pick_a_pic(path: Path, names: list[str]) -> Part:
 
 
 def _numbers(table: pa.Table, name: str, path: Path) -> np.ndarray:
-    """A column as float64 (N,). Raises TrainingError for what is no number or out of its range."""
+    """A column as float64 (N,). Raises TrainingError for what is not a number or out of its range."""
     least, most, accepted = NUMBERS.get(name, (-math.inf, math.inf, "a number"))
     column = table[name]
     try:

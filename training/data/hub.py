@@ -19,7 +19,7 @@ CONVERTED = "refs/convert/parquet"
 
 
 def is_id(source: str) -> bool:
-    """Whether a source that is no local path can be the id of a data set: "owner/name"."""
+    """Whether a source that is not a local path can be the id of a data set: "owner/name"."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) is not None
 
 

@@ -10,9 +10,9 @@ import threading
 from array import array
 from collections.abc import Iterable
 
-from training.data.shelves import Reader, Shelf
+from training.data.image_sources import ImageSource, Reader
 
-Fact = tuple[str, int, int]  # content hash (32 hex digits), height, width
+ImageInfo = tuple[str, int, int]  # content hash (32 hex digits), height, width
 
 
 class Images:
@@ -22,36 +22,36 @@ class Images:
         self.hashes: list[str] = []
         self.sizes: list[tuple[int, int]] = []
         self._rows: dict[str, int] = {}
-        self._shelves: list[Shelf] = []
-        self._shelf, self._place = array("i"), array("q")
+        self._sources: list[ImageSource] = []
+        self._source, self._place = array("i"), array("q")
         self._open: tuple[int, Reader] | None = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def add(self, shelf: Shelf, found: Iterable[tuple[int, Fact]]) -> list[int]:
-        """The rows of images at (place, fact) of a shelf; those not seen before become new rows."""
-        self._shelves.append(shelf)
+    def add(self, source: ImageSource, found: Iterable[tuple[int, ImageInfo]]) -> list[int]:
+        """The rows of images at (place, info) of a source; those not seen before become new rows."""
+        self._sources.append(source)
         rows = []
         for place, (name, height, width) in found:
             row = self._rows.setdefault(name, len(self.hashes))
             if row == len(self.hashes):
                 self.hashes.append(name)
                 self.sizes.append((height, width))
-                self._shelf.append(len(self._shelves) - 1)
+                self._source.append(len(self._sources) - 1)
                 self._place.append(place)
             rows.append(row)
         return rows
 
     def where(self, row: int) -> str:
-        """In words, where the image of a row stands."""
-        return self._shelves[self._shelf[row]].where(self._place[row])
+        """In words, where the image of a row is."""
+        return self._sources[self._source[row]].where(self._place[row])
 
     def bytes(self, row: int) -> builtins.bytes:
         """The encoded image, read from its file now; any thread may ask. Raises TrainingError."""
         with self._lock:
-            shelf = self._shelf[row]
-            if self._open is None or self._open[0] != shelf:
-                self._open = shelf, self._shelves[shelf].open()
+            source = self._source[row]
+            if self._open is None or self._open[0] != source:
+                self._open = source, self._sources[source].open()
             return self._open[1](self._place[row])

@@ -1,6 +1,6 @@
-"""Hash and size of every image of a shelf, remembered between runs, so that a large set is read through once.
+"""Hash and size of every image of a source, cached between runs, so that a large set is read through once.
 
-What is remembered belongs to the files' path, size, inode and times of change: a file that was touched is read again.
+A cache file belongs to the files' path, size, inode and times of change: a file that was touched is read again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TypeVar
 import numpy as np
 
 from training.data import pictures
-from training.data.images import Fact
-from training.data.shelves import Shelf
+from training.data.image_sources import ImageSource
+from training.data.images import ImageInfo
 
-VERSION = 1  # of what is remembered
-WORTH = 32  # MB of files from which on it pays to remember them
+VERSION = 1  # of the cache files
+WORTH = 32  # MB of files from which on caching pays off
 SETTLED = 2.0  # seconds: a file changed later than that ago may change again within one tick of its clock
 
 Item = TypeVar("Item")
@@ -37,7 +37,7 @@ def folder_of_caches() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "datagen" / "training"
 
 
-def ahead(work: Callable[[Item], Made], items: Iterable[Item], depth: int) -> Iterator[Made]:
+def prefetch(work: Callable[[Item], Made], items: Iterable[Item], depth: int) -> Iterator[Made]:
     """`work` of every item in order, done by threads up to `depth` items before the result is asked for."""
     source = iter(items)
     with ThreadPoolExecutor(min(depth, threads())) as pool:
@@ -57,42 +57,44 @@ def threads() -> int:
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def facts(shelf: Shelf, places: Sequence[int]) -> list[Fact]:
+def image_infos(source: ImageSource, places: Sequence[int]) -> list[ImageInfo]:
     """Hash, height and width of the images at `places`, in that order. Raises TrainingError for a bad one."""
-    note = _note(shelf, places)
-    known = None if note is None else _read(note, len(places))
+    cached = _cache_file(source, places)
+    known = None if cached is None else _read(cached, len(places))
     if known is not None:
         return known
-    read = shelf.open()
-    found = list(ahead(lambda at: _fact(at[1], shelf, at[0]), ((place, read(place)) for place in places), 32))
-    if note is not None:
-        _write(note, found)
+    read = source.open()
+    found = list(
+        prefetch(lambda at: _image_info(at[1], source, at[0]), ((place, read(place)) for place in places), 32)
+    )
+    if cached is not None:
+        _write(cached, found)
     return found
 
 
-def _fact(data: bytes, shelf: Shelf, place: int) -> Fact:
-    return hashlib.sha256(data).hexdigest()[:32], *pictures.size_of(data, shelf.where(place))
+def _image_info(data: bytes, source: ImageSource, place: int) -> ImageInfo:
+    return hashlib.sha256(data).hexdigest()[:32], *pictures.size_of(data, source.where(place))
 
 
-def _note(shelf: Shelf, places: Sequence[int]) -> Path | None:
-    """The file that remembers these places; None if the shelf is small or was changed just now."""
+def _cache_file(source: ImageSource, places: Sequence[int]) -> Path | None:
+    """The file that caches these places; None if the source is small or was changed just now."""
     try:
-        states = [path.stat() for path in shelf.files()]
+        states = [path.stat() for path in source.files()]
     except OSError:
         return None  # reading says which file it is
     if sum(s.st_size for s in states) < WORTH << 20 or max(s.st_mtime for s in states) > time.time() - SETTLED:
         return None
     state = hashlib.sha256(f"{VERSION} {pictures.MAX_PIXELS}".encode())
-    for path, s in zip(shelf.files(), states, strict=True):
+    for path, s in zip(source.files(), states, strict=True):
         state.update(f"{path.resolve()} {s.st_size} {s.st_ino} {s.st_mtime_ns} {s.st_ctime_ns}\n".encode())
     state.update(np.asarray(places, dtype=np.int64).tobytes())
     return folder_of_caches() / "facts" / f"{state.hexdigest()[:32]}.npy"
 
 
-def _read(note: Path, count: int) -> list[Fact] | None:
-    """What a note says, None if there is none or it is not whole."""
+def _read(cached: Path, count: int) -> list[ImageInfo] | None:
+    """What a cache file says, None if there is none or it is not whole."""
     try:
-        rows = np.load(note, allow_pickle=False)
+        rows = np.load(cached, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     if rows.dtype != np.uint8 or rows.shape != (count, 24):
@@ -101,15 +103,15 @@ def _read(note: Path, count: int) -> list[Fact] | None:
     return [(row[:16].tobytes().hex(), height, width) for row, (height, width) in zip(rows, sizes, strict=True)]
 
 
-def _write(note: Path, found: list[Fact]) -> None:
-    """Leave a note for the next run; where that cannot be done the next run reads the files again."""
+def _write(cached: Path, found: list[ImageInfo]) -> None:
+    """Write a cache file for the next run; where that fails the next run reads the files again."""
     hashes = np.frombuffer(bytes.fromhex("".join(name for name, _, _ in found)), np.uint8).reshape(-1, 16)
     sizes = np.array([size for _, *size in found], dtype="<u4").view(np.uint8).reshape(-1, 8)
-    staging = note.with_suffix(f".{os.getpid()}")
+    staging = cached.with_suffix(f".{os.getpid()}")
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
+        cached.parent.mkdir(parents=True, exist_ok=True)
         with open(staging, "wb") as file:
             np.save(file, np.concatenate([hashes, sizes], axis=1))
-        os.replace(staging, note)
+        os.replace(staging, cached)
     except OSError:
         staging.unlink(missing_ok=True)

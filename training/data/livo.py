@@ -1,8 +1,8 @@
 """The folders of LiVO's release: <type>/<scene>/metadata.jsonl, one line an image, beside the image files.
 
 Each line has `file_name` and `label` (1: aligned); an aligned image's also `prompt` and `value`, its principle. The
-released code draws a violating image of the same scene anew at every access; here they are dealt out beforehand, the
-same way every time, and a scene is a pool, of which training may draw another one.
+released code samples a violating image of the same scene at every access; here they are assigned beforehand, the
+same way every time, and a scene is a pool, of which training may sample another one.
 Format: value_encoder/train.py of github.com/achernarwang/LiVO at ce43332.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.columns import Part
-from training.data.shelves import FolderShelf
+from training.data.image_sources import FolderSource
 from training.errors import TrainingError
 
 INDEX = "metadata.jsonl"
@@ -44,13 +44,13 @@ def read(root: Path) -> Iterator[Part]:
 def _scene(path: Path, aligned: list[dict[str, Any]], violating: list[dict[str, Any]], times: int) -> Part:
     folder = path.parent
     if not aligned or not violating:
-        return Part(FolderShelf([]), [], [], [], [], [], dropped=len(aligned) + len(violating))
+        return Part(FolderSource([]), [], [], [], [], [], dropped=len(aligned) + len(violating))
     order = list(range(len(violating)))
     scene = f"{folder.parent.name}/{folder.name}"
     random.Random(scene).shuffle(order)
     pairs = len(aligned) * times
     return Part(
-        shelf=FolderShelf([folder / line["file_name"] for line in (*aligned, *violating)]),
+        source=FolderSource([folder / line["file_name"] for line in (*aligned, *violating)]),
         prompts=[line["prompt"] for line in aligned] * times,
         principles=[line["value"] for line in aligned] * times,
         pools=[scene] * pairs,

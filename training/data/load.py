@@ -13,7 +13,7 @@ from typing import TypeVar
 from training.data import columns, files, hub, livo
 from training.data.columns import CAPTIONS, NUMBERS, Part
 from training.data.images import Images
-from training.data.index import facts
+from training.data.index import image_infos
 from training.data.pairs import Pairs
 from training.errors import TrainingError
 
@@ -55,9 +55,9 @@ def _parts(source: str, split: str, revision: str | None) -> Iterator[Part]:
 
 
 def _place(part: Part, images: Images) -> None:
-    """Turn the part's places on its shelf into rows of `images`."""
+    """Turn the part's places in its source into rows of `images`."""
     places = [place for pair in zip(part.chosen, part.rejected, strict=True) for place in pair]
-    rows = images.add(part.shelf, zip(places, facts(part.shelf, places), strict=True))
+    rows = images.add(part.source, zip(places, image_infos(part.source, places), strict=True))
     part.chosen, part.rejected = rows[0::2], rows[1::2]
 
 

@@ -1,6 +1,6 @@
 """What training learns from: pairs of images of one prompt, one of them preferred.
 
-Columns of equal length; the images stand beside them once each, however many pairs they are in.
+Columns of equal length; each image is held once, however many pairs they are in.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Pairs:
 
     `principles` are "" where the data has none; the columns after `rejected` are None without such data: `partners`,
     the images of which any may stand for the violating one; `probabilities` that the labels are right, in [0, 1];
-    `weights`, from 0; finite `rewards` of each image; the `captions` that each image was drawn from. `dropped` counts
-    the rows that held no preference.
+    `weights`, from 0; finite `rewards` of each image; the `captions` that each image was generated from. `dropped`
+    counts the rows that held no preference.
     """
 
     prompts: list[str]

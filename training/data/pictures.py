@@ -1,6 +1,6 @@
 """From encoded bytes to what the VAE reads: size, RGB picture, array of one side length.
 
-Every function is told what it looks at, so that its TrainingError can name it.
+Every function gets a name for its input, so that its TrainingError can name it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from PIL import Image
 from training.errors import TrainingError
 
 MAX_PIXELS = 64_000_000
-VERSION = 1  # of to_array: raise it with any change of the pixels, and cached latents are made anew
+VERSION = 1  # of to_array: raise it with any change of the pixels, and cached latents are computed again
 
 
 def size_of(data: bytes, what: str) -> tuple[int, int]:
@@ -22,7 +22,7 @@ def size_of(data: bytes, what: str) -> tuple[int, int]:
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
     except Exception as error:  # PIL raises many kinds for broken files
-        raise TrainingError(f"{what}: not a readable image ({type(error).__name__}); mend or remove it") from error
+        raise TrainingError(f"{what}: not a readable image ({type(error).__name__}); repair or remove it") from error
     if width * height > MAX_PIXELS:
         raise TrainingError(f"{what}: {width}×{height} pixels; at most 64 million are accepted")
     return height, width
@@ -37,7 +37,7 @@ def decode(data: bytes, what: str) -> Image.Image:
                 return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
             return image.convert("RGB")
     except Exception as error:  # PIL raises many kinds for broken files
-        raise TrainingError(f"{what}: not a readable image ({type(error).__name__}); mend or remove it") from error
+        raise TrainingError(f"{what}: not a readable image ({type(error).__name__}); repair or remove it") from error
 
 
 def to_array(image: Image.Image, resolution: int) -> np.ndarray:

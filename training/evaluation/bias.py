@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from training.evaluation.bootstrap import Figure, Mean, mean
-from training.evaluation.seen import Seen
+from training.evaluation.observations import Observations
 
 PROMPT = "prompt"  # as `over`: every prompt is a setting of its own, as in the released code
 SIMULATED = 2000  # even models drawn for the level of chance
@@ -75,13 +75,13 @@ class DistanceByPrompt:
         return mean(np.arange(len(self.shown)), _distances(self.shown, self.measure), len(self.shown))(counts)
 
 
-def figures(seen: Seen, attribute: str, over: str, groups: Sequence[str]) -> dict[str, Figure]:
+def figures(observed: Observations, attribute: str, over: str, groups: Sequence[str]) -> dict[str, Figure]:
     """`<attribute>.D1`, `.D2` (means over settings), `.D1.<setting>` and `.<group>.<setting>` (the group's share).
 
     From images of prompts that state `over` and leave `attribute` open; `<attribute>.known`: the share of them in
     which one of the groups is seen. {} where no prompt qualifies, no distance where no group is seen.
     """
-    settings, counts, known = tally(seen, attribute, over, groups)
+    settings, counts, known = tally(observed, attribute, over, groups)
     found: dict[str, Figure] = {f"{attribute}.known": known} if settings else {}
     if not counts.any():
         return found
@@ -98,23 +98,25 @@ def figures(seen: Seen, attribute: str, over: str, groups: Sequence[str]) -> dic
     return found
 
 
-def tally(seen: Seen, attribute: str, over: str, groups: Sequence[str]) -> tuple[list[str], np.ndarray, Mean]:
+def tally(
+    observed: Observations, attribute: str, over: str, groups: Sequence[str]
+) -> tuple[list[str], np.ndarray, Mean]:
     """The settings, counts (P, settings, groups) of what is shown in them, and the share of images with a group."""
     by_prompt = {
         p: PROMPT if over == PROMPT else str(stated[over])
-        for p, stated in enumerate(seen.stated)
+        for p, stated in enumerate(observed.stated)
         if attribute not in stated and (over == PROMPT or over in stated)
     }
     settings = sorted(set(by_prompt.values()))
-    counts = np.zeros((len(seen.prompts), len(settings), len(groups)))
-    known = np.full(len(seen.prompt_of), np.nan)
-    for row, (p, shown) in enumerate(zip(seen.prompt_of.tolist(), seen.shown or [], strict=True)):
+    counts = np.zeros((len(observed.prompts), len(settings), len(groups)))
+    known = np.full(len(observed.prompt_of), np.nan)
+    for row, (p, shown) in enumerate(zip(observed.prompt_of.tolist(), observed.shown or [], strict=True)):
         if p in by_prompt:
             group = shown.get(attribute)
             known[row] = group in groups
             if group in groups:
                 counts[p, settings.index(by_prompt[p]), groups.index(str(group))] += 1
-    return settings, counts, mean(seen.prompt_of, known, len(seen.prompts))
+    return settings, counts, mean(observed.prompt_of, known, len(observed.prompts))
 
 
 def chance(figure: Figure, seed: int = 0) -> float | None:
@@ -127,8 +129,8 @@ def chance(figure: Figure, seed: int = 0) -> float | None:
     groups = (figure.counts if isinstance(figure, Distance) else figure.shown).shape[-1]
     rng = np.random.default_rng(seed)
     sizes, settings = np.unique(figure.sizes[figure.sizes > 0].astype(int), return_counts=True)
-    drawn = [figure.measure(rng.multinomial(n, [1 / groups] * groups, SIMULATED) / n).mean() for n in sizes]
-    return float(np.average(drawn, weights=settings))
+    simulated = [figure.measure(rng.multinomial(n, [1 / groups] * groups, SIMULATED) / n).mean() for n in sizes]
+    return float(np.average(simulated, weights=settings))
 
 
 def _distances(counts: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

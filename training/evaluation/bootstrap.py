@@ -1,7 +1,7 @@
 """Figures and their 95 % intervals: a percentile bootstrap over prompts and, where there are several, over seeds.
 
 A figure is a function of how often each prompt counts, so a resample is a matrix product and every figure, also one
-that is no mean, is resampled alike. The change between two arms is resampled in pairs: same prompts, same seeds.
+that is not a mean, is resampled alike. The change between two arms is resampled in pairs: same prompts, same seeds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-DRAWS = 1000
+RESAMPLES = 1000
 
 
 class Figure(Protocol):
@@ -73,57 +73,60 @@ def mean(prompt_of: np.ndarray | Sequence[int], values: Any, prompts: int) -> Me
 
 
 @dataclasses.dataclass(frozen=True)
-class Draws:
-    """How often each prompt (DRAWS, P) and each seed (DRAWS, S) is drawn; one set serves all figures and arms."""
+class Resamples:
+    """How often each resample has each prompt, (RESAMPLES, P), and each seed, (RESAMPLES, S); one for all figures."""
 
     prompts: np.ndarray
     seeds: np.ndarray
 
 
-def draw(prompts: int, seeds: int = 1, seed: int = 0) -> Draws:
+def resample(prompts: int, seeds: int = 1, seed: int = 0) -> Resamples:
     """Resamples with replacement, of prompts and of seeds independently: each seed saw the same prompts."""
     rng = np.random.default_rng(seed)
-    return Draws(*(rng.multinomial(n, [1 / n] * n, DRAWS).astype(np.float32) for n in (prompts, seeds)))
+    return Resamples(*(rng.multinomial(n, [1 / n] * n, RESAMPLES).astype(np.float32) for n in (prompts, seeds)))
 
 
-def estimate(figures: Sequence[Figure], draws: Draws) -> dict[str, float]:
+def estimate(figures: Sequence[Figure], resamples: Resamples) -> dict[str, float]:
     """Value (the mean over the seeds' figures), low, high and images of one arm; no low and high for a `Single`."""
-    return {**_summary(_value(figures, draws), _drawn(figures, draws), figures), "images": _images(figures)}
+    return {
+        **_summary(_value(figures, resamples), _of_resamples(figures, resamples), figures),
+        "images": _images(figures),
+    }
 
 
-def change(base: Sequence[Figure], adapted: Sequence[Figure], draws: Draws) -> dict[str, float]:
+def change(base: Sequence[Figure], adapted: Sequence[Figure], resamples: Resamples) -> dict[str, float]:
     """The adapted figure minus the base's, resampled together."""
-    value = _value(adapted, draws) - _value(base, draws)
-    drawn = _drawn(adapted, draws) - _drawn(base, draws)
-    return {**_summary(value, drawn, adapted), "images": _images(adapted)}
+    value = _value(adapted, resamples) - _value(base, resamples)
+    resampled = _of_resamples(adapted, resamples) - _of_resamples(base, resamples)
+    return {**_summary(value, resampled, adapted), "images": _images(adapted)}
 
 
-def relative(base: Sequence[Figure], adapted: Sequence[Figure], draws: Draws) -> dict[str, float]:
+def relative(base: Sequence[Figure], adapted: Sequence[Figure], resamples: Resamples) -> dict[str, float]:
     """The change as a share of the base's figure, resampled together: −0.9 is a tenth of it left."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = _value(adapted, draws) / np.float64(_value(base, draws)) - 1
-        drawn = _drawn(adapted, draws) / _drawn(base, draws) - 1
-    return {**_summary(float(value), drawn, adapted), "images": _images(adapted)}
+        value = _value(adapted, resamples) / np.float64(_value(base, resamples)) - 1
+        resampled = _of_resamples(adapted, resamples) / _of_resamples(base, resamples) - 1
+    return {**_summary(float(value), resampled, adapted), "images": _images(adapted)}
 
 
-def _summary(value: float, drawn: np.ndarray, figures: Sequence[Figure]) -> dict[str, float]:
+def _summary(value: float, resampled: np.ndarray, figures: Sequence[Figure]) -> dict[str, float]:
     if isinstance(figures[0], Single):
         return {"value": value}
-    finite = drawn[np.isfinite(drawn)]
+    finite = resampled[np.isfinite(resampled)]
     low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (np.nan, np.nan)
     return {"value": value, "low": float(low), "high": float(high)}
 
 
-def _value(figures: Sequence[Figure], draws: Draws) -> float:
-    once = np.ones((1, draws.prompts.shape[1]))
+def _value(figures: Sequence[Figure], resamples: Resamples) -> float:
+    once = np.ones((1, resamples.prompts.shape[1]))
     return float(_over_seeds(np.stack([figure(once) for figure in figures]), np.ones((1, len(figures))))[0])
 
 
-def _drawn(figures: Sequence[Figure], draws: Draws) -> np.ndarray:
-    return _over_seeds(np.stack([_resampled(figure, draws.prompts) for figure in figures]), draws.seeds)
+def _of_resamples(figures: Sequence[Figure], resamples: Resamples) -> np.ndarray:
+    return _over_seeds(np.stack([_resampled_figure(figure, resamples.prompts) for figure in figures]), resamples.seeds)
 
 
-def _resampled(figure: Figure, counts: np.ndarray) -> np.ndarray:
+def _resampled_figure(figure: Figure, counts: np.ndarray) -> np.ndarray:
     """(D,) values. A distance's are moved by what they are too large on average: else its interval lay above it."""
     values = figure(counts)
     if not figure.biased or np.isnan(values).all():

@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from training.evaluation.bootstrap import Mean, mean
-from training.evaluation.seen import Seen
+from training.evaluation.observations import Observations
 
 
-def figures(seen: Seen, model: str) -> dict[str, Mean]:
+def figures(observed: Observations, model: str) -> dict[str, Mean]:
     """`diversity.clip-<model>`: mean 1 − cos of a prompt's images; `vendi.clip-<model>`: their effective number."""
-    if seen.embeddings is None:
+    if observed.embeddings is None:
         return {}
-    own = [(p, seen.embeddings[seen.prompt_of == p]) for p in np.unique(seen.prompt_of)]
+    own = [(p, observed.embeddings[observed.prompt_of == p]) for p in np.unique(observed.prompt_of)]
     several = [(p, rows) for p, rows in own if len(rows) > 1]
     if not several:
         return {}
@@ -24,7 +24,7 @@ def figures(seen: Seen, model: str) -> dict[str, Mean]:
         f"diversity.clip-{model}": [pairwise_distance(rows) for _, rows in several],
         f"vendi.clip-{model}": [vendi(rows) for _, rows in several],
     }
-    return {name: mean(where, values, len(seen.prompts)) for name, values in made.items()}
+    return {name: mean(where, values, len(observed.prompts)) for name, values in made.items()}
 
 
 def pairwise_distance(rows: np.ndarray) -> float:

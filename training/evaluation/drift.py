@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from training.evaluation.bootstrap import Mean, mean
+from training.evaluation.observations import Observations
 from training.evaluation.pictures import Pictures
-from training.evaluation.seen import Seen
 
 
-def figures(base: Seen, adapted: Seen, model: str, pixels: np.ndarray) -> dict[str, Mean]:
+def figures(base: Observations, adapted: Observations, model: str, pixels: np.ndarray) -> dict[str, Mean]:
     """`drift.clip-<model>`: 1 − cos of the pair's CLIP embeddings; `drift.pixels`: from `pixel_distances` (N,)."""
     found = {"drift.pixels": mean(base.prompt_of, pixels, len(base.prompts))}
     if base.embeddings is not None and adapted.embeddings is not None:

@@ -57,7 +57,7 @@ def folder(source: str, option: str) -> dict[str, Path]:
     """The images under a folder by their name in it, in order."""
     root = Path(source)
     if not root.is_dir():
-        raise TrainingError(f"{option} {source} is no folder: give a folder of {', '.join(SUFFIXES)} files")
+        raise TrainingError(f"{option} {source} is not a folder: give a folder of {', '.join(SUFFIXES)} files")
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise TrainingError(f"{option} {source} holds no images ({', '.join(SUFFIXES)})")
@@ -139,7 +139,7 @@ def read_rows(source: str) -> list[Mapping[str, Any]]:
     if path.suffix == ".parquet":
         return list(read_table(path).to_pylist())
     if path.suffix not in (".csv", ".jsonl") or not path.is_file():
-        raise TrainingError(f"{source} is no table: give a .csv, .jsonl or .parquet file")
+        raise TrainingError(f"{source} is not a table: give a .csv, .jsonl or .parquet file")
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             if path.suffix == ".csv":

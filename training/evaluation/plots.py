@@ -1,6 +1,6 @@
 """The plots of a report: figures.png, base against adapted with intervals, and bias.png, the groups in each setting.
 
-Drawn without a display; what has no interval is drawn as a bare mark.
+Plotted without a display; what has no interval is a bare mark.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NARROWEST = 0.04  # an axis of its own spans at least this share of its figure, 
 Table = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
-def draw(table: Table, balance: str, groups: Sequence[str], out: Path) -> None:
+def write(table: Table, balance: str, groups: Sequence[str], out: Path) -> None:
     """Write the plots of a report's figures into `out`."""
     by_setting = [name for name in table if name.startswith(tuple(f"{balance}.{part}." for part in ["D1", *groups]))]
     whole = {name: arms for name, arms in table.items() if name not in by_setting}
@@ -67,8 +67,8 @@ def by_group(table: Table, balance: str, groups: Sequence[str]) -> Figure:
             start = 0.0
             for k, group in enumerate(groups):
                 value = table[f"{balance}.{group}.{setting}"].get(arm, {}).get("value", math.nan)
-                look: dict[str, Any] = {"color": GROUPS[k % len(GROUPS)], "alpha": 0.45 if arm == "base" else 1}
-                right.barh(row + offset, 100 * value, 0.3, start, label=group if arm == "adapted" else None, **look)
+                style: dict[str, Any] = {"color": GROUPS[k % len(GROUPS)], "alpha": 0.45 if arm == "base" else 1}
+                right.barh(row + offset, 100 * value, 0.3, start, label=group if arm == "adapted" else None, **style)
                 start += 100 * value
     right.axvline(100 / len(groups), color="white", linewidth=1.5)
     right.set_xlabel("share of each group, per cent: base (pale) above adapted", fontsize=9)

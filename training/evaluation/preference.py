@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from training.evaluation.bootstrap import Mean, mean
-from training.evaluation.seen import Seen
+from training.evaluation.observations import Observations
 
 
-def figures(base: Seen, adapted: Seen) -> dict[str, Mean]:
+def figures(base: Observations, adapted: Observations) -> dict[str, Mean]:
     """`win.<judge>`: wins plus half the ties over the pairs that both sides have a score for."""
     return {
         f"win.{judge}": mean(base.prompt_of, wins(base.scores[judge], adapted.scores[judge]), len(base.prompts))

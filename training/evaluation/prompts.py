@@ -23,18 +23,18 @@ def load(source: str, principles: Sequence[str], limit: int) -> tuple[list[str],
     else:
         rows = [row for file in find_files(source, "test") for row in _rows(file)]
     given = tuple(principles)
-    made = list(dict.fromkeys((prompt, given or ((own,) if own else ())) for prompt, own in rows))
-    made = made[:limit] if limit else made
-    if not made:
+    found = list(dict.fromkeys((prompt, given or ((own,) if own else ())) for prompt, own in rows))
+    found = found[:limit] if limit else found
+    if not found:
         raise TrainingError(f"{source} holds no prompts")
-    return [prompt for prompt, _ in made], [own for _, own in made]
+    return [prompt for prompt, _ in found], [own for _, own in found]
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise TrainingError(f"{path} is no UTF-8 text: give one prompt a line, or a Parquet file") from error
+        raise TrainingError(f"{path} is not UTF-8 text: give one prompt a line, or a Parquet file") from error
 
 
 def _rows(file: Path) -> list[tuple[str, str]]:

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from training.evaluation.bootstrap import Mean, Single, mean
-from training.evaluation.seen import Seen
+from training.evaluation.observations import Observations
 
 SPLITS, FULL = 10, 5000  # the mean over ten splits of Salimans et al. 2016 (arXiv 1606.03498), who have 50,000 images
 
 
-def clipscore(seen: Seen, model: str) -> dict[str, Mean]:
+def clipscore(observed: Observations, model: str) -> dict[str, Mean]:
     """100 max(cos(image, prompt), 0), as torchmetrics and LiVO have it; Hessel et al., arXiv 2104.08718, has 2.5."""
-    if seen.cosines is None:
+    if observed.cosines is None:
         return {}
-    scores = 100 * np.maximum(seen.cosines, 0)
-    return {f"clipscore.{model}": mean(seen.prompt_of, scores, len(seen.prompts))}
+    scores = 100 * np.maximum(observed.cosines, 0)
+    return {f"clipscore.{model}": mean(observed.prompt_of, scores, len(observed.prompts))}
 
 
 def fid(one: np.ndarray, other: np.ndarray) -> float:

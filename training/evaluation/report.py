@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PLAIN = ("clipscore", "fid", "inception_score", "vendi")  # families that are no shares
+PLAIN = ("clipscore", "fid", "inception_score", "vendi")  # families that are not shares
 COLUMNS = ("base", "adapted", "change", "chance")
 
 

@@ -20,7 +20,7 @@ VALUE_COLUMNS = ("value", "score", "reward")
 def scores(source: str, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Judge ("reward" where no column names one) → (N,) values in the order of `names`; NaN where a value is empty.
 
-    Raises TrainingError for an image without a row, two rows of one image, or a value that is no number.
+    Raises TrainingError for an image without a row, two rows of one image, or a value that is not a number.
     """
     rows = read_rows(source)
     columns = list(rows[0]) if rows else []

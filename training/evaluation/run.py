@@ -1,6 +1,6 @@
-"""One evaluation, from settings to report: the pictures of every seed, a look at each, the figures, what is written.
+"""One evaluation, from settings to report: the pictures of every seed, measured; the figures; what is written.
 
-Writes report.json, figures.png, bias.png where groups were counted, grid.png and the drawn pictures into OUT.
+Writes report.json, figures.png, bias.png where groups were counted, grid.png and the sampled pictures into OUT.
 """
 
 from __future__ import annotations
@@ -14,55 +14,57 @@ import numpy as np
 from PIL import Image
 
 from training.errors import TrainingError
-from training.evaluation import bias, instruments, plots, prompts, report, rewards
-from training.evaluation.drawing import Asked, Studio, write_captions
+from training.evaluation import bias, plots, prompts, report, rewards
+from training.evaluation.contact_sheet import contact_sheet
 from training.evaluation.drift import pixel_distances
 from training.evaluation.figures import ADAPTED, BASE, assemble
-from training.evaluation.instruments import Instruments
+from training.evaluation.observations import Observations
 from training.evaluation.pictures import Round, folder, from_files, from_folders, from_table
-from training.evaluation.seen import Seen
-from training.evaluation.sheet import sheet
+from training.evaluation.probes import Probes, load_probes, load_prompt_parser, measure
+from training.evaluation.sampler import PromptSet, Sampler, write_captions
 from training.models.diffusion import pick_device
-from training.settings.evaluation import Probes, Settings
+from training.settings.evaluation import ProbeOptions, Settings
 
 Stated = list[dict[str, object]]
-Arms = dict[str, Seen]
+Arms = dict[str, Observations]
 
 
 def evaluate(settings: Settings) -> dict[str, Any]:
     """The whole evaluation; returns the report. Raises TrainingError."""
     texts, principles, existing = _material(settings)
     arms = len(existing.arms) if existing else 1 + bool(settings.drawn.adapter)
-    probes = settings.probes
-    if probes.rewards and len(probes.rewards) != arms:
+    options = settings.probes
+    if options.rewards and len(options.rewards) != arms:
         raise TrainingError(f"--rewards takes one table an arm, the base's first: {arms} here")
-    parse = instruments.parser(probes)
+    parse = load_prompt_parser(options)
     stated: Stated = [dict(parse(text)) for text in texts]
-    tools = instruments.load(probes, texts, str(pick_device(settings.job.device)))
+    probes = load_probes(options, texts, str(pick_device(settings.job.device)))
     out = Path(settings.job.out)
     out.mkdir(parents=True, exist_ok=True)
-    real = _real(tools, settings)
+    real = _real(probes, settings)
     notes: list[dict[str, Any]] = []
-    rounds = [existing] if existing else _draw(settings, _asked(texts, principles, stated, probes), tools, notes)
-    made = {
+    rounds = (
+        [existing] if existing else _sample(settings, _prompt_set(texts, principles, stated, options), probes, notes)
+    )
+    result = {
         "settings": settings.model_dump(mode="json"),
         "prompts": len(texts),
         "images": sum(len(one.prompt_of) for one in rounds),
         "seeds": len(rounds),
         **_said(notes),
         "figures": assemble(
-            [_look(tools, one, texts, stated, settings) for one in rounds],
+            [_measure(probes, one, texts, stated, settings) for one in rounds],
             [_pixels(one) for one in rounds],
-            tools,
             probes,
+            options,
             real,
             settings.drawn.seed,
         ),
     }
-    report.write(made, out)
-    sheet(rounds[0], texts).save(out / "grid.png")
-    plots.draw(made["figures"], probes.balance, probes.groups, out)
-    return made
+    report.write(result, out)
+    contact_sheet(rounds[0], texts).save(out / "grid.png")
+    plots.write(result["figures"], options.balance, options.groups, out)
+    return result
 
 
 def _material(settings: Settings) -> tuple[list[str], list[tuple[str, ...]], Round | None]:
@@ -82,58 +84,60 @@ def _material(settings: Settings) -> tuple[list[str], list[tuple[str, ...]], Rou
     return texts, [()] * len(texts), pictures
 
 
-def _asked(texts: list[str], principles: list[tuple[str, ...]], stated: Stated, probes: Probes) -> Asked:
-    over = probes.over
+def _prompt_set(
+    texts: list[str], principles: list[tuple[str, ...]], stated: Stated, options: ProbeOptions
+) -> PromptSet:
+    over = options.over
     places = list(texts) if over == bias.PROMPT else [str(s.get(over, "")) for s in stated]
-    unstated = [probes.balance not in s and bool(place) for s, place in zip(stated, places, strict=True)]
-    return Asked(texts, principles, places, unstated)
+    unstated = [options.balance not in s and bool(place) for s, place in zip(stated, places, strict=True)]
+    return PromptSet(texts, principles, places, unstated)
 
 
-def _draw(settings: Settings, asked: Asked, tools: Instruments, notes: list[dict[str, Any]]) -> list[Round]:
+def _sample(settings: Settings, prompt_set: PromptSet, probes: Probes, notes: list[dict[str, Any]]) -> list[Round]:
     """The pictures of every seed; what is to be said of them is added to `notes`."""
-    probes = settings.probes
+    options = settings.probes
     shares: Callable[[Sequence[Image.Image], Sequence[str]], list[float]] | None = None
-    if tools.reader:
-        read = tools.reader
+    if probes.reader:
+        read = probes.reader
 
         def shares(pictures: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
-            shown = [reading.get(probes.balance) for reading in read(pictures, texts)]
-            return [shown.count(group) / len(shown) for group in probes.groups]
+            shown = [reading.get(options.balance) for reading in read(pictures, texts)]
+            return [shown.count(group) / len(shown) for group in options.groups]
 
     rounds = []
     for seed in settings.drawn.each_seed:
-        drawn, said = Studio(settings, seed, asked, shares).draw()
-        rounds.append(drawn)
+        sampled, said = Sampler(settings, seed, prompt_set, shares).sample()
+        rounds.append(sampled)
         notes.append(said)
-    write_captions(Path(settings.job.out), asked, rounds)
+    write_captions(Path(settings.job.out), prompt_set, rounds)
     return rounds
 
 
-def _look(tools: Instruments, drawn: Round, texts: list[str], stated: Stated, settings: Settings) -> Arms:
-    """What is seen in each arm of a round, with the rewards that were given."""
-    blank = Seen(texts, stated, np.array(drawn.prompt_of))
-    files = settings.probes.rewards or [None] * len(drawn.arms)
+def _measure(probes: Probes, one: Round, texts: list[str], stated: Stated, settings: Settings) -> Arms:
+    """The observations of each arm of a round, with the rewards that were given."""
+    blank = Observations(texts, stated, np.array(one.prompt_of))
+    files = settings.probes.rewards or [None] * len(one.arms)
     arms = {}
-    for (arm, pictures), file in zip(drawn.arms.items(), files, strict=True):
-        seen = instruments.look(tools, pictures, blank, settings.job.batch, arm)
+    for (arm, pictures), file in zip(one.arms.items(), files, strict=True):
+        observed = measure(probes, pictures, blank, settings.job.batch, arm)
         known = rewards.scores(file, pictures.names) if file else {}
-        arms[arm] = dataclasses.replace(seen, scores={**seen.scores, **known})
+        arms[arm] = dataclasses.replace(observed, scores={**observed.scores, **known})
     return arms
 
 
-def _pixels(drawn: Round) -> np.ndarray | None:
+def _pixels(one: Round) -> np.ndarray | None:
     """The pixel distances of the pairs; None where there is one arm."""
-    return pixel_distances(drawn.arms[BASE], drawn.arms[ADAPTED]) if ADAPTED in drawn.arms else None
+    return pixel_distances(one.arms[BASE], one.arms[ADAPTED]) if ADAPTED in one.arms else None
 
 
-def _real(tools: Instruments, settings: Settings) -> np.ndarray | None:
+def _real(probes: Probes, settings: Settings) -> np.ndarray | None:
     """Features (M, F) of the pictures of --real."""
     if not settings.probes.real:
         return None
-    if tools.extractor is None:
+    if probes.extractor is None:
         raise TrainingError("--real is what FID compares with: it needs --features")
     pictures = from_files(list(folder(settings.probes.real, "--real").values()))
-    return np.concatenate([tools.extractor.extract(batch)[0] for batch in pictures.batches(settings.job.batch)])
+    return np.concatenate([probes.extractor.extract(batch)[0] for batch in pictures.batches(settings.job.batch)])
 
 
 def _said(notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

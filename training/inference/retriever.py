@@ -187,7 +187,7 @@ is. The user's message is the prompt, as a JSON string; it is not addressed to y
 class LanguageModel:
     """A model behind any OpenAI-compatible server names principles by their number. The score is the model's own.
 
-    A refusal, a reply that is no such JSON, and numbers that are not in the list mean that none is at stake. The key
+    A refusal, a reply that is not such JSON, and numbers that are not in the list mean that none is at stake. The key
     is read from OPENAI_API_KEY. Raises TrainingError if the server does not answer.
     """
 

@@ -1,4 +1,4 @@
-"""The batch of a step: which pairs, which noise, which principles; each draw a function of (seed, step, place).
+"""The batch of a step: which pairs, which noise, which principles; each a function of (seed, step, place).
 
 So a run that was resumed, cut into micro-batches or spread over processes learns from the very batches of one that
 was not. A place is a sample's index in the batch of all processes; a sample is a pair, or a ranked list.
@@ -23,15 +23,15 @@ from training.settings.training import Settings
 
 
 @dataclasses.dataclass(frozen=True)
-class Draw:
-    """S samples as a batch of B pairs for a method: S = B for pairs; a list of K images takes K/2 places, rounded up.
+class TrainingBatch:
+    """S samples as B noised pairs for a trainable: S = B for pairs; a list of K images takes K/2 places, rounded up.
 
     What the loss does not read is None: of pairs `reward_gap` (S,) and, without noise, the latents `clean` (2B, …)
     with `descriptions` of both images; of lists `relevance` (S, K), NaN in empty places, and `members` (S, K), where
     each image stands among the 2B.
     """
 
-    batch: diffusion.Batch
+    pairs: diffusion.Batch
     reward_gap: Tensor | None = None
     clean: Tensor | None = None
     descriptions: tuple[list[str], list[str]] | None = None
@@ -40,21 +40,21 @@ class Draw:
 
 
 @dataclasses.dataclass(frozen=True)
-class Chance:
-    """The draws of one sample of n images: noise for its latents and on them, (n, C, h, w) each, and steps (n,).
+class SampleNoise:
+    """All randomness of one sample of n images: noise of the posterior and of diffusion, (n, C, h, w); timesteps (n,).
 
-    `anchor`: it holds the unconditional branch; `company` are principles, see diffusion.Batch.
+    `uncond`: it holds the unconditional branch. `other_principles`: see diffusion.Batch.
     """
 
     posterior: Tensor
     noise: Tensor
     timesteps: Tensor
-    anchor: bool
-    company: tuple[str, ...]
+    uncond: bool
+    other_principles: tuple[str, ...]
 
 
 class Batches:
-    """Draws the batches of a run from its data; `samples` are pairs, or lists for a loss that learns from lists."""
+    """The batches of a run; `samples` are pairs, or lists for a loss that learns from lists."""
 
     def __init__(
         self, samples: data.Pairs | data.Lists, store: Cache, model: diffusion.StableDiffusion, settings: Settings
@@ -78,47 +78,49 @@ class Batches:
             self.principles = samples.principles
         self.known = sorted({principle for principle in self.principles if principle})
 
-    def draw(self, step: int, places: range) -> Draw:
+    def get(self, step: int, places: range) -> TrainingBatch:
         """The samples at the given places of a step's batch, on the cache's device."""
         order = batch_rows(len(self.samples.prompts), self.settings.optimizer.batch, self.settings.run.seed, step)
         rows = order[places.start : places.stop].tolist()
         images = [self._images(row, step, place) for place, row in zip(places, rows, strict=True)]
         mean, std = self.store.posterior(torch.tensor([image for shown in images for image in shown]))
-        drawn = [
-            self._chance(generator(self.settings.run.seed, "step", step, place), row, len(shown), mean.shape[1:])
+        noises = [
+            self._sample_noise(generator(self.settings.run.seed, "step", step, place), row, len(shown), mean.shape[1:])
             for place, row, shown in zip(places, rows, images, strict=True)
         ]
         device = self.store.device
         posterior, noise, timesteps = (
-            diffusion.sent(torch.cat([getattr(chance, name) for chance in drawn]), device)
+            diffusion.to_device(torch.cat([getattr(sample, name) for sample in noises]), device)
             for name in ("posterior", "noise", "timesteps")
         )
         latents = (mean + std * posterior) * self.store.scaling_factor
-        anchor = torch.tensor([chance.anchor for chance in drawn for _ in range(len(chance.timesteps) // 2)])
+        uncond = torch.tensor([sample.uncond for sample in noises for _ in range(len(sample.timesteps) // 2)])
         latents, noise, timesteps = (chosen_first(values) for values in (latents, noise, timesteps))
-        anchor = diffusion.sent(anchor, device)
-        latents = torch.where(anchor.repeat(2)[:, None, None, None], latents.roll(len(anchor), 0), latents)
+        uncond = diffusion.to_device(uncond, device)
+        latents = torch.where(uncond.repeat(2)[:, None, None, None], latents.roll(len(uncond), 0), latents)
         noised, target = diffusion.add_noise(self.scheduler, latents, noise, timesteps)
         # Where a list takes several places, each of them has its prompt.
         owners = [i for i, shown in enumerate(images) for _ in range(len(shown) // 2)]
-        batch = diffusion.Batch(
+        pairs = diffusion.Batch(
             latents=noised,
             target=target,
             timesteps=timesteps,
-            context=self._context(rows, images, drawn),
-            anchor=anchor,
+            context=self._context(rows, images, noises),
+            uncond=uncond,
             prompts=[self.samples.prompts[rows[i]] for i in owners],
             principles=[self.principles[rows[i]] for i in owners],
-            company=[drawn[i].company for i in owners],
+            other_principles=[noises[i].other_principles for i in owners],
             probability=self._numbers("probabilities", rows),
             weight=self._numbers("weights", rows),
         )
         if isinstance(self.samples, data.Lists):
             relevance, members = laid_out([self.samples.relevance[row] for row in rows])
-            return Draw(batch, relevance=diffusion.sent(relevance, device), members=diffusion.sent(members, device))
+            return TrainingBatch(
+                pairs, relevance=diffusion.to_device(relevance, device), members=diffusion.to_device(members, device)
+            )
         if self.described:
-            return Draw(batch, clean=latents, descriptions=self._descriptions(rows))
-        return Draw(batch, self._reward_gap(rows))
+            return TrainingBatch(pairs, clean=latents, descriptions=self._descriptions(rows))
+        return TrainingBatch(pairs, self._reward_gap(rows))
 
     def _images(self, row: int, step: int, place: int) -> list[int]:
         """A sample's images: a list of odd length gets its last one twice, a pair of a pool this step's partner."""
@@ -130,37 +132,37 @@ class Batches:
             return [chosen, rejected]
         violating = self.partners[row]
         rng = generator(self.settings.run.seed, "partner", step, place)
-        drawn = violating[int(torch.randint(len(violating), (), generator=rng))]
-        return [chosen, drawn] if rejected in violating else [drawn, rejected]  # a control arm turns pairs round
+        partner = violating[int(torch.randint(len(violating), (), generator=rng))]
+        return [chosen, partner] if rejected in violating else [partner, rejected]  # a control arm swaps pairs
 
-    def _chance(self, rng: torch.Generator, row: int, images: int, shape: torch.Size) -> Chance:
-        """All randomness of one sample; its images share noise and timestep unless the loss takes each alone."""
+    def _sample_noise(self, rng: torch.Generator, row: int, images: int, shape: torch.Size) -> SampleNoise:
+        """The images of a sample share noise and timestep unless the loss takes each alone."""
         # Guidance subtracts the unconditional branch, which full fine-tuning drags along, so what both branches learn
         # cancels. A share of the pairs holds that branch where it was: no caption, and the rejected image to denoise.
-        anchor = float(torch.rand((), generator=rng)) < self.settings.unet.uncond_share
+        uncond = float(torch.rand((), generator=rng)) < self.settings.unet.uncond_share
         own = images if self.alone else 1
         timesteps = torch.randint(self.timesteps, (own,), generator=rng)
         posterior = torch.randn((images, *shape), generator=rng)
         noise = torch.randn((own, *shape), generator=rng)
-        company = self._company(self.principles[row], rng)
-        return Chance(posterior, noise.expand(images, *shape), timesteps.expand(images), anchor, company)
+        other_principles = self._other_principles(self.principles[row], rng)
+        return SampleNoise(posterior, noise.expand(images, *shape), timesteps.expand(images), uncond, other_principles)
 
-    def _company(self, own: str, rng: torch.Generator) -> tuple[str, ...]:
-        """One of the data's other principles; with several at once, for half of the pairs, the own and some."""
+    def _other_principles(self, own: str, rng: torch.Generator) -> tuple[str, ...]:
+        """One of the data's other principles; with several at once, for half of the pairs its own and some others."""
         rest = [principle for principle in self.known if principle != own]
         order = torch.randperm(len(rest), generator=rng).tolist()
         most = min(self.settings.value_encoder.max_principles - 1, len(rest))
         if not most or torch.rand((), generator=rng) < 0.5:
             return tuple(rest[i] for i in order[:1])
-        beside = 1 + int(torch.randint(most, (), generator=rng))
-        return (own, *(rest[i] for i in order[:beside]))
+        more = 1 + int(torch.randint(most, (), generator=rng))
+        return (own, *(rest[i] for i in order[:more]))
 
-    def _context(self, rows: list[int], images: list[list[int]], drawn: list[Chance]) -> diffusion.Context:
+    def _context(self, rows: list[int], images: list[list[int]], noises: list[SampleNoise]) -> diffusion.Context:
         """One row a pair, the first image's sizes with it; with a caption for each image, one row an image."""
         texts, shown = [], []
-        for row, pictures, sample in zip(rows, images, drawn, strict=True):
+        for row, pictures, sample in zip(rows, images, noises, strict=True):
             for first in range(0, len(pictures), 2):
-                texts.append(["" if sample.anchor else column[row] for column in self.captions])
+                texts.append(["" if sample.uncond else column[row] for column in self.captions])
                 shown.append(pictures[first : first + len(self.captions)])
         found = torch.tensor([[self.store.text_row[text] for text in side] for side in zip(*texts, strict=True)])
         return self.store.contexts(found.flatten(), torch.tensor(list(zip(*shown, strict=True))).flatten())
@@ -168,7 +170,9 @@ class Batches:
     def _numbers(self, column: str, rows: list[int]) -> Tensor | None:
         values = getattr(self.samples, column, None)
         return (
-            None if values is None else diffusion.sent(torch.tensor([values[row] for row in rows]), self.store.device)
+            None
+            if values is None
+            else diffusion.to_device(torch.tensor([values[row] for row in rows]), self.store.device)
         )
 
     def _reward_gap(self, rows: list[int]) -> Tensor | None:
@@ -179,7 +183,7 @@ class Batches:
         return None if chosen is None or rejected is None else chosen - rejected
 
     def _descriptions(self, rows: list[int]) -> tuple[list[str], list[str]]:
-        """What the chosen and the rejected images were drawn from."""
+        """What the chosen and the rejected images were generated from."""
         chosen, rejected = (getattr(self.samples, f"{side}_captions") for side in ("chosen", "rejected"))
         return [chosen[row] for row in rows], [rejected[row] for row in rows]
 
@@ -216,7 +220,7 @@ def _shuffled(samples: int, seed: int, turn: int) -> Tensor:
 
 
 def batch_rows(samples: int, size: int, seed: int, step: int) -> Tensor:
-    """Which samples a step sees: an endless row of shuffled passes over the data, cut into batches."""
+    """Which samples a step sees: an endless sequence of shuffled passes over the data, cut into batches."""
     first = step * size
     passes = range(first // samples, (first + size - 1) // samples + 1)
     order = torch.cat([_shuffled(samples, seed, turn) for turn in passes])
@@ -225,7 +229,7 @@ def batch_rows(samples: int, size: int, seed: int, step: int) -> Tensor:
 
 
 def samples(pairs: data.Pairs, settings: Settings) -> data.Pairs | data.Lists:
-    """What the method learns from: the pairs, or their lists, with the labels that --control wants."""
+    """What the loss learns from: the pairs, or their lists, with the labels that --control wants."""
     if Need.LISTS in LOSSES[settings.run.method].needs:
         return reranked(data.as_lists(pairs), settings.run.control, settings.run.seed)
     return relabelled(pairs, settings.run.control, settings.run.seed)
@@ -239,7 +243,7 @@ def texts(pairs: data.Pairs, settings: Settings) -> list[str]:
 
 
 def relabelled(pairs: data.Pairs, control: str, seed: int) -> data.Pairs:
-    """The pairs with the labels of a control arm: turned round for all, or for a half of them drawn once.
+    """The pairs with the labels of a control arm: swapped for all, or for a random half of them.
 
     An image keeps its caption; what the label is said to be worth (probability, weight, rewards) stays with the label.
     """
@@ -258,7 +262,7 @@ def relabelled(pairs: data.Pairs, control: str, seed: int) -> data.Pairs:
 
 
 def reranked(lists: data.Lists, control: str, seed: int) -> data.Lists:
-    """The lists with the relevance of a control arm: shuffled within each list, or the other way round."""
+    """The lists with the relevance of a control arm: shuffled within each list, or reversed."""
     if not control:
         return lists
     relevance = []

@@ -22,9 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.errors import TrainingError
-from training.loop.distributed import Team, gathered, spread_like
+from training.loop.distributed import Team, full_tensor, shard_like
 from training.loop.update import Update
-from training.trainables import Method
+from training.trainables import Trainable
 
 RESULT = "training.json"
 METRICS = "metrics.jsonl"
@@ -68,9 +68,9 @@ def _flat(identity: dict[str, Any]) -> dict[str, Any]:
 
 def begin(out: Path, identity: dict[str, Any], team: Team) -> None:
     """Mark `out` as this run's, and clear away what a kill left half written."""
-    if team.leads:
+    if team.is_main_process:
         _begin(out / CHECKPOINTS, identity)
-    team.wait()
+    team.barrier()
 
 
 def _begin(folder: Path, identity: dict[str, Any]) -> None:
@@ -96,17 +96,17 @@ class Checkpoints:
         if target.is_dir():
             return
         staging = self.folder / f".{target.name}"
-        if self.team.leads:
+        if self.team.is_main_process:
             staging.mkdir()
         for name, tensors in update.state():
             whole = {}
             for i, tensor in enumerate(tensors):
-                piece = gathered(tensor)
-                if self.team.leads:
+                piece = full_tensor(tensor)
+                if self.team.is_main_process:
                     whole[f"{i:05d}"] = piece.cpu().contiguous()
-            if self.team.leads:
+            if self.team.is_main_process:
                 _write_tensors(staging / f"{name}.safetensors", whole)
-        if self.team.leads:
+        if self.team.is_main_process:
             _write(staging / STATE, json.dumps({"step": step, **update.numbers(), **extra}))
             _flush(staging)
             os.replace(staging, target)
@@ -130,18 +130,18 @@ class Checkpoints:
 
     def _tensors(self, folder: Path, name: str, weights: list[Any]) -> list[Tensor]:
         held = load_file(folder / f"{name}.safetensors")
-        return [spread_like(held[f"{i:05d}"], weight) for i, weight in enumerate(weights)]
+        return [shard_like(held[f"{i:05d}"], weight) for i, weight in enumerate(weights)]
 
     def _held(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"))
 
 
-def finish(method: Method, out: Path, identity: dict[str, Any]) -> None:
+def finish(trainable: Trainable, out: Path, identity: dict[str, Any]) -> None:
     """Write the weights, then `training.json`, whose existence says that the run is finished."""
     staging = out / ".saving"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
-    method.save(staging)
+    trainable.save(staging)
     _write(staging / RESULT, json.dumps(identity, indent=2) + "\n")
     for path in (p for p in staging.rglob("*") if p.is_file()):
         _flush(path)
@@ -155,7 +155,7 @@ def finish(method: Method, out: Path, identity: dict[str, Any]) -> None:
 def clear(out: Path, team: Team) -> None:
     """Drop the checkpoints of a finished run."""
     for folder in (out / f".{CHECKPOINTS}", out / CHECKPOINTS):
-        if team.leads and folder.is_dir():
+        if team.is_main_process and folder.is_dir():
             _remove(folder)
 
 

@@ -1,7 +1,7 @@
 """What clip_align is fed: how well CLIP finds two descriptions in the clean image that a prediction amounts to.
 
-The prediction is caught on its way out of the U-Net, so methods need not know of it; gradients go back through CLIP,
-the VAE's decoder and the U-Net to what is trained.
+A hook catches the prediction, so trainables need not know of it; gradients flow back through CLIP, the VAE's decoder
+and the U-Net to what is trained.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.data import Pairs
 from training.errors import TrainingError
-from training.loop.batches import Draw
+from training.loop.batches import TrainingBatch
 from training.losses import Similarities
 from training.models import clip
 from training.models.diffusion import StableDiffusion, clean_scale
@@ -51,23 +51,23 @@ class Similarity:
         if torch.is_grad_enabled():
             self.caught = output[0]
 
-    def __call__(self, draw: Draw) -> Similarities:
-        """(B,) each, for the draw that the method has just made its step on."""
+    def __call__(self, batch: TrainingBatch) -> Similarities:
+        """(B,) each, for the batch of the step just made."""
         if self.caught is None:
             raise ValueError("no prediction was made since the last batch")
-        if draw.descriptions is None or draw.clean is None:
+        if batch.descriptions is None or batch.clean is None:
             raise ValueError("no descriptions of the images")
-        batch, size = draw.batch, len(draw.batch)
-        missed, self.caught = self.caught[:size].float() - batch.target[:size], None
+        pairs, size = batch.pairs, len(batch.pairs)
+        missed, self.caught = self.caught[:size].float() - pairs.target[:size], None
         # In every parameterisation the predicted clean latents lie from the true ones as the prediction from its
         # target, times a factor and the other way round.
-        factor = clean_scale(self.model.noise_scheduler, batch.timesteps[:size]).sqrt().view(-1, 1, 1, 1)
-        clean = draw.clean[:size] - factor * missed
+        factor = clean_scale(self.model.noise_scheduler, pairs.timesteps[:size]).sqrt().view(-1, 1, 1, 1)
+        clean = batch.clean[:size] - factor * missed
         decoded = self.model.vae.decode(clean / self.model.vae.config.scaling_factor).sample
         pixels = F.interpolate(decoded.float(), (self.side, self.side), mode="bicubic", antialias=True)
         seen = (((pixels + 1) / 2).clamp(0, 1) - self.mean) / self.std
         pictures = F.normalize(self.clip.encode_image(seen), dim=-1)
-        found = (self.texts[[self.rows[text] for text in side]] for side in draw.descriptions)
+        found = (self.texts[[self.rows[text] for text in side]] for side in batch.descriptions)
         return Similarities(*((pictures * texts).sum(-1) for texts in found))
 
 

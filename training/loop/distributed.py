@@ -1,4 +1,4 @@
-"""One process or several (accelerate): who am I, what is my share of a batch, what do all of us have together.
+"""One process or several (accelerate): which one this is, its slice of a batch, sums over all.
 
 With one process nothing here does anything. Losses and gradients are sums over the batch of all processes, so the
 number of processes changes nothing but rounding.
@@ -19,54 +19,56 @@ from torch import Tensor, nn
 from training.errors import TrainingError
 from training.models.diffusion import pick_device
 
-BUCKET = 64 * 2**20  # bytes of gradients that are sent at once
+BUCKET = 64 * 2**20  # bytes of gradients sent at once
 
 
 @dataclasses.dataclass(frozen=True)
 class Team:
-    """`count` processes, of which this is number `index`; `plugin` is accelerate's, where it was asked for FSDP."""
+    """Process `process_index` of `num_processes`; `fsdp_plugin` is accelerate's, where it was asked for FSDP."""
 
     device: torch.device
-    index: int = 0
-    count: int = 1
-    plugin: Any = None
+    process_index: int = 0
+    num_processes: int = 1
+    fsdp_plugin: Any = None
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this is the process that writes and speaks."""
-        return self.index == 0
+        return self.process_index == 0
 
-    def share(self, batch: int) -> range:
-        """Places of the batch that are this process's."""
-        return range(batch * self.index // self.count, batch * (self.index + 1) // self.count)
+    def local_slice(self, batch: int) -> range:
+        """This process's places of the batch."""
+        return range(
+            batch * self.process_index // self.num_processes, batch * (self.process_index + 1) // self.num_processes
+        )
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place."""
-        if self.count > 1:
+        if self.num_processes > 1:
             dist.all_reduce(values)
         return values
 
     def any(self, mine: bool) -> bool:
-        """Whether it is so in any process. A message between processors, not accelerators."""
-        if self.count == 1:
+        """Whether it is true in any process. Sent between CPUs, not accelerators."""
+        if self.num_processes == 1:
             return mine
         flag = torch.tensor(int(mine))
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=_processors())
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=_cpu_group())
         return bool(flag)
 
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.count > 1:
-            dist.barrier(group=_processors())
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        if self.num_processes > 1:
+            dist.barrier(group=_cpu_group())
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up the gradients of all processes; those of sharded weights were added up on the way back."""
-        if self.count == 1:
+        """Add up the gradients of all processes; those of sharded weights were added up in the backward pass."""
+        if self.num_processes == 1:
             return
         bucket: list[Tensor] = []
         size = 0
         for parameter in parameters:
-            if is_spread(parameter):
+            if is_sharded(parameter):
                 continue
             if parameter.grad is None:  # all processes must send the same
                 parameter.grad = torch.zeros_like(parameter)
@@ -88,8 +90,8 @@ class Team:
 _groups: dict[int, Any] = {}
 
 
-def _processors() -> Any:
-    """The group that messages between processors go through; a backend of accelerators would wait for them."""
+def _cpu_group() -> Any:
+    """The group for messages between CPUs; a backend of accelerators would wait for these."""
     default = dist.distributed_c10d._get_default_group()
     if dist.get_backend() == "gloo":
         return default
@@ -99,7 +101,7 @@ def _processors() -> Any:
 
 
 @contextlib.contextmanager
-def join(device: str) -> Iterator[Team]:
+def init_processes(device: str) -> Iterator[Team]:
     """This process's place among those that `accelerate launch` or `torchrun` started; alone without them."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Team(pick_device(device))
@@ -118,38 +120,38 @@ def join(device: str) -> Iterator[Team]:
 
 
 def shard(modules: Sequence[nn.Module], team: Team, precision: str) -> None:
-    """Spread the weights of U-Nets over all processes, in place (torch's FSDP 2), block by block.
+    """Shard the weights of U-Nets over all processes, in place (torch's FSDP 2), block by block.
 
-    Gradients then come back summed over the processes and spread as the weights are.
+    Gradients are then summed over the processes and sharded as the weights are.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     half = torch.bfloat16 if precision == "bf16" else None
     settings: dict[str, Any] = {
-        "reshard_after_forward": bool(team.plugin.reshard_after_forward),
+        "reshard_after_forward": bool(team.fsdp_plugin.reshard_after_forward),
         "mp_policy": MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32),
-        "offload_policy": team.plugin.cpu_offload,
-        "mesh": init_device_mesh(team.device.type, (team.count,)),
+        "offload_policy": team.fsdp_plugin.cpu_offload,
+        "mesh": init_device_mesh(team.device.type, (team.num_processes,)),
     }
     for module in modules:
         blocks: list[Any] = [*module.get_submodule("down_blocks").children(), module.get_submodule("mid_block")]
         for part in [*blocks, *module.get_submodule("up_blocks").children(), module]:
-            spread = fully_shard(part, **settings)
-            spread.set_gradient_divide_factor(1.0)  # sums, as everywhere here
-            spread.set_force_sum_reduction_for_comms(True)
+            sharded = fully_shard(part, **settings)
+            sharded.set_gradient_divide_factor(1.0)  # sums, as everywhere here
+            sharded.set_force_sum_reduction_for_comms(True)
 
 
 @contextlib.contextmanager
-def whole(module: Any, team: Team) -> Iterator[None]:
-    """Let the leading process save a module as if it had never been spread; all processes come here."""
+def unsharded(module: Any, team: Team) -> Iterator[None]:
+    """Let the main process save a module as if it had never been sharded; all processes must call this."""
     if not hasattr(module, "unshard"):
         yield
         return
     state: dict[str, Tensor] = {}
     for name, value in module.state_dict().items():
-        piece = gathered(value)
-        if team.leads:
+        piece = full_tensor(value)
+        if team.is_main_process:
             state[name] = piece.cpu()
     kind = type(module)
     module.__class__ = kind.__bases__[1]  # its name is saved with it
@@ -161,22 +163,22 @@ def whole(module: Any, team: Team) -> Iterator[None]:
         module.__class__ = kind
 
 
-def is_spread(values: Tensor) -> bool:
+def is_sharded(values: Tensor) -> bool:
     """Whether this is torch's DTensor; asked without its import, which takes seconds."""
     return hasattr(values, "full_tensor")
 
 
-def gathered(values: Tensor) -> Tensor:
-    """A tensor in one piece, spread or not."""
-    spread: Any = values
-    whole: Tensor = spread.full_tensor() if is_spread(values) else values
-    return whole
+def full_tensor(values: Tensor) -> Tensor:
+    """A tensor in one piece, sharded or not."""
+    sharded: Any = values
+    full: Tensor = sharded.full_tensor() if is_sharded(values) else values
+    return full
 
 
-def spread_like(values: Tensor, example: Tensor) -> Tensor:
-    """A tensor in one piece, on the device of `example` and spread over the processes as that is."""
+def shard_like(values: Tensor, example: Tensor) -> Tensor:
+    """A tensor in one piece, on the device of `example` and sharded over the processes as that is."""
     values = values.to(example.device)
-    if not is_spread(example):
+    if not is_sharded(example):
         return values
     from torch.distributed.tensor import DTensor, distribute_tensor
 

@@ -1,4 +1,4 @@
-"""Pictures of what a run has learnt so far: base model against the weights of now, same prompts and seeds.
+"""Pictures of what a run has learnt so far: base model against the current weights, same prompts and seeds.
 
 Nothing here touches what is trained or any random state but its own: a run with grids ends with the weights of one
 without.
@@ -18,7 +18,7 @@ from training.inference.value_guide import ValueGuide
 from training.loop.distributed import Team
 from training.models.diffusion import StableDiffusion
 from training.settings.training import Settings
-from training.trainables import Method
+from training.trainables import Trainable
 
 PROMPTS = 4
 SAMPLER_STEPS = 20
@@ -26,18 +26,18 @@ GUIDANCE = 5.0
 
 
 class Grids:
-    """Draws `grids/step-N.png` into the folder of a run; the base model's pictures are made when it begins."""
+    """Writes `grids/step-N.png` into the folder of a run; the base model's pictures are made when it begins."""
 
     def __init__(
         self,
         out: Path,
         samples: data.Pairs | data.Lists,
         model: StableDiffusion,
-        method: Method,
+        trainable: Trainable,
         settings: Settings,
         team: Team,
     ) -> None:
-        self.folder, self.model, self.method, self.team = out / "grids", model, method, team
+        self.folder, self.model, self.trainable, self.team = out / "grids", model, trainable, team
         self.steered = settings.run.part == "value-encoder"
         first = {prompt: i for i, prompt in reversed(list(enumerate(samples.prompts)))}
         rows = sorted(first.values())[:PROMPTS]
@@ -48,26 +48,26 @@ class Grids:
 
     @property
     def takes_part(self) -> bool:
-        """The leading process draws; with FSDP all of them have to call the U-Net together."""
-        return self.team.leads or self.team.plugin is not None
+        """The main process samples; with FSDP all of them have to call the U-Net together."""
+        return self.team.is_main_process or self.team.fsdp_plugin is not None
 
     def base(self) -> None:
         """Make the base model's pictures, before the first step: full fine-tuning leaves no base to ask later."""
         pictures = self._pictures(None) if self.takes_part else []
-        if self.team.leads:
+        if self.team.is_main_process:
             self.folder.mkdir(exist_ok=True)
             for i, picture in enumerate(pictures):
                 picture.save(self.folder / f"base-{i}.png")
 
-    def draw(self, step: int) -> None:
+    def write(self, step: int) -> None:
         """Write the grid of the weights after `step` steps."""
         if not self.takes_part:
             return
         with tempfile.TemporaryDirectory() as folder:
             if self.steered:
-                self.method.save(Path(folder))
+                self.trainable.save(Path(folder))
             pictures = self._pictures(Path(folder) if self.steered else None)
-        if self.team.leads:
+        if self.team.is_main_process:
             self.folder.mkdir(exist_ok=True)
             files = [self.folder / f"base-{i}.png" for i in range(len(self.prompts))]
             base = [[Image.open(file) for file in files]] if all(file.is_file() for file in files) else []

@@ -1,4 +1,4 @@
-"""From a method's errors to what is minimised and what is logged: each loss gets the inputs that it reads.
+"""From a trainable's errors to what is minimised and what is logged: each loss gets the inputs that it reads.
 
 Everything is per sample, so that micro-batches and processes can add up sums; nothing here waits for the device.
 """
@@ -10,7 +10,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from training.loop.batches import Draw
+from training.loop.batches import TrainingBatch
 from training.loop.clip_similarity import Similarity
 from training.losses import LOSSES, Errors, Need, Outcome, Ranked, Unpaired
 from training.settings.training import Settings
@@ -41,37 +41,37 @@ class Objective:
         self.penalised = settings.run.part == "value-encoder" and settings.value_encoder.leak_penalty > 0
 
     @property
-    def looks_around(self) -> bool:
+    def needs_gain(self) -> bool:
         """Whether a sample's loss depends on the others in the batch, by `gain` (kto)."""
         return Need.SINGLE_IMAGES in self.loss.needs
 
-    def __call__(self, draw: Draw, made: Step, gain: Tensor | None = None) -> Scored:
-        """`gain` is the mean of `gains` over the batch of all processes, where `draw` is a part of it."""
-        if draw.members is not None and draw.relevance is not None:
-            return self._lists(draw.batch.timesteps, made.errors, draw.members, draw.relevance)
-        batch = draw.batch
-        probability = batch.probability if self.soft else None
-        errors = dataclasses.replace(made.errors, probability=probability, reward_gap=draw.reward_gap)
+    def __call__(self, batch: TrainingBatch, output: Step, gain: Tensor | None = None) -> Scored:
+        """`gain` is the mean of `gains` over the batch of all processes, where `batch` is a part of it."""
+        if batch.members is not None and batch.relevance is not None:
+            return self._lists(batch.pairs.timesteps, output.errors, batch.members, batch.relevance)
+        pairs = batch.pairs
+        probability = pairs.probability if self.soft else None
+        errors = dataclasses.replace(output.errors, probability=probability, reward_gap=batch.reward_gap)
         if self.similarity is not None:
-            outcome = self.loss.function(self.similarity(draw), **self.options)
-        elif self.looks_around:
-            outcome = self._singles(draw, made, gain)
+            outcome = self.loss.function(self.similarity(batch), **self.options)
+        elif self.needs_gain:
+            outcome = self._singles(batch, output, gain)
         else:
             outcome = self.loss.function(errors, **self.options)
-        total = outcome.loss if batch.weight is None else outcome.loss * batch.weight
-        total = torch.where(batch.anchor, errors.chosen.to(total), total)
-        penalty = made.penalty
+        total = outcome.loss if pairs.weight is None else outcome.loss * pairs.weight
+        total = torch.where(pairs.uncond, errors.chosen.to(total), total)
+        penalty = output.penalty
         if penalty is None and self.penalised:  # a part of the batch that has no bystander
             penalty = torch.zeros_like(errors.chosen)
         total = total if penalty is None else total + penalty
-        return Scored(total, measure(outcome, errors, penalty), ~batch.anchor, batch.timesteps[: len(batch)])
+        return Scored(total, measure(outcome, errors, penalty), ~pairs.uncond, pairs.timesteps[: len(pairs)])
 
-    def _singles(self, draw: Draw, made: Step, gain: Tensor | None) -> Outcome:
+    def _singles(self, batch: TrainingBatch, output: Step, gain: Tensor | None) -> Outcome:
         """A pair's loss is the mean of its two images', so that the mean over pairs is that over images."""
         if gain is None:
-            total, count = gains(draw, made)
+            total, count = gains(batch, output)
             gain = total / count.clamp(min=1)
-        outcome = self.loss.function(singles(made.errors, gain), **self.options)
+        outcome = self.loss.function(singles(output.errors, gain), **self.options)
         return Outcome(outcome.loss.view(2, -1).mean(0), outcome.margin.view(2, -1).mean(0))
 
     def _lists(self, timesteps: Tensor, errors: Errors, members: Tensor, relevance: Tensor) -> Scored:
@@ -101,11 +101,11 @@ def singles(errors: Errors, gain: Tensor) -> Unpaired:
 
 
 @torch.no_grad()
-def gains(draw: Draw, made: Step) -> tuple[Tensor, Tensor]:
-    """Sum of r - m over the images of a draw's pairs, and their number; pairs that hold the branch left out."""
-    ref_chosen, ref_rejected = made.errors.reference()
-    both = (ref_chosen - made.errors.chosen) + (ref_rejected - made.errors.rejected)
-    counted = ~draw.batch.anchor
+def gains(batch: TrainingBatch, output: Step) -> tuple[Tensor, Tensor]:
+    """Sum of r - m over the images of a batch's pairs, and their number; pairs that hold the branch left out."""
+    ref_chosen, ref_rejected = output.errors.reference()
+    both = (ref_chosen - output.errors.chosen) + (ref_rejected - output.errors.rejected)
+    counted = ~batch.pairs.uncond
     return (both * counted).sum(), 2.0 * counted.sum()
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.errors import TrainingError
-from training.loop.distributed import Team, gathered
+from training.loop.distributed import Team, full_tensor
 from training.loop.objective import Scored
 
 LOG_EVERY = 10  # steps; the metrics in between are averaged
@@ -29,7 +29,7 @@ RISE = 0.1  # of the chosen error: above this share the run warns
 
 
 class Tracker:
-    """Collects what steps measured and writes a line now and then; every process has one, the leader's writes.
+    """Collects what steps measured and writes a line now and then; every process has one, the main process's writes.
 
     `after` is the step that the run goes on from, `state` what `state()` gave there.
     """
@@ -40,14 +40,16 @@ class Tracker:
         self.sums: Tensor | None = None
         self.norms: Tensor | None = None
         if state and state["sums"] is not None:
-            # The sums of all processes: one of them takes these over, the others begin anew.
-            self.sums = torch.tensor(state["sums"], dtype=_wide(team.device), device=team.device) * team.leads
+            # The sums of all processes: one of them takes these over, the others start from zero.
+            self.sums = (
+                torch.tensor(state["sums"], dtype=_wide(team.device), device=team.device) * team.is_main_process
+            )
             self.norms = torch.tensor(state["norms"], dtype=_wide(team.device), device=team.device)
         self.start: list[list[list[float]]] = (state or {}).get("start", [])
         self.recent: list[list[list[float]]] = (state or {}).get("recent", [])
         self.warned: bool = (state or {}).get("warned", False)
         self.log: Any = None
-        if team.leads:
+        if team.is_main_process:
             from torch.utils.tensorboard import SummaryWriter
 
             writer: Any = SummaryWriter
@@ -73,7 +75,7 @@ class Tracker:
             rows = [value.to(weights) for value in part.measured.values()]
             summed = torch.stack([*rows, torch.ones_like(rows[0])]) @ weights
             self.sums = summed if self.sums is None else self.sums + summed
-        norm, usable = gathered(norm), gathered(norm).isfinite()  # fp16 skips a step that overflowed
+        norm, usable = full_tensor(norm), full_tensor(norm).isfinite()  # fp16 skips a step that overflowed
         norms = torch.stack([torch.where(usable, norm, 0), usable.to(norm)]).to(_wide(self.team.device))
         self.norms = norms if self.norms is None else self.norms + norms
 
@@ -96,7 +98,7 @@ class Tracker:
         self.sums = self.norms = None
         if self.log is not None:
             print(json.dumps(line), file=self.log, flush=True)
-            self._draw(step, line)
+            self._plot(step, line)
             if line["chosen_rise"] is not None and line["chosen_rise"] > RISE and not self.warned:
                 self.warned = True
                 print(
@@ -144,7 +146,7 @@ class Tracker:
         ratios = [(a / n) / (b / m) for a, n, b, m in zip(*now, *then, strict=True) if n and m and b]
         return sum(ratios) / len(ratios) - 1 if ratios else None
 
-    def _draw(self, step: int, line: dict[str, Any]) -> None:
+    def _plot(self, step: int, line: dict[str, Any]) -> None:
         """The numbers of a line as TensorBoard's curves."""
         for name, value in line.items():
             if isinstance(value, float):

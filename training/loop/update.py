@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.loop.batches import Draw
+from training.loop.batches import TrainingBatch
 from training.loop.distributed import Team
 from training.loop.objective import Objective, Scored, gains
 from training.settings.training import Optimizer, Settings
-from training.trainables import Method, Step
+from training.trainables import Step, Trainable
 
 CLIP_NORM = 1.0
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, of every weight
@@ -24,28 +24,29 @@ AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Update:
-    """AdamW on a method's weights. `draw` makes the samples of a step at given places of the batch."""
+    """AdamW on the weights of a trainable. `get_batch` makes the samples of a step at given places of the batch."""
 
     def __init__(
         self,
-        method: Method,
-        draw: Callable[[int, range], Draw],
+        trainable: Trainable,
+        get_batch: Callable[[int, range], TrainingBatch],
         objective: Objective,
         settings: Settings,
         team: Team,
     ) -> None:
-        self.method, self.draw, self.objective, self.settings, self.team = method, draw, objective, settings, team
+        self.trainable, self.get_batch, self.objective = trainable, get_batch, objective
+        self.settings, self.team = settings, team
         self.precision = pick_precision(settings.run.precision, team.device)
-        self.places = team.share(settings.optimizer.batch)
+        self.places = team.local_slice(settings.optimizer.batch)
         self.micro = min(settings.job.micro_batch or len(self.places), len(self.places))
-        self.weights: list[nn.Parameter] = method.parameters()
+        self.weights: list[nn.Parameter] = trainable.parameters()
         adamw = settings.optimizer
         self.optimizer = torch.optim.AdamW(
             self.weights, lr=adamw.lr, weight_decay=adamw.weight_decay, fused=team.device.type in ("cpu", "cuda")
         )
         self.moments = [self._moments(weight) for weight in self.weights]
         self.scaler = torch.amp.GradScaler(team.device.type, enabled=self.precision == "fp16")
-        self.average = [weight.detach().clone() for weight in self.weights] if settings.optimizer.ema else None
+        self.ema_weights = [weight.detach().clone() for weight in self.weights] if settings.optimizer.ema else None
 
     def __call__(self, step: int) -> tuple[list[Scored], Tensor]:
         """Do step number `step`: what was scored in this process, and the gradient's norm before clipping."""
@@ -56,9 +57,9 @@ class Update:
         norm = nn.utils.clip_grad_norm_(self.weights, CLIP_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.average is not None:
+        if self.ema_weights is not None:
             decay = min(self.settings.optimizer.ema, (1 + step) / (10 + step))  # as diffusers' EMAModel begins
-            torch._foreach_lerp_(self.average, [weight.detach() for weight in self.weights], 1 - decay)
+            torch._foreach_lerp_(self.ema_weights, [weight.detach() for weight in self.weights], 1 - decay)
         return scored, norm
 
     @property
@@ -66,10 +67,10 @@ class Update:
         """The learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def take_average(self) -> None:
-        """Make the average of the weights the weights."""
-        if self.average is not None:
-            _copy(self.weights, self.average)
+    def load_ema(self) -> None:
+        """Replace the weights by their exponential moving average."""
+        if self.ema_weights is not None:
+            _copy(self.weights, self.ema_weights)
 
     def _moments(self, weight: nn.Parameter) -> dict[str, Tensor]:
         """AdamW's state of a weight, set aside before the first step.
@@ -88,8 +89,8 @@ class Update:
         yield "weights", [weight.detach() for weight in self.weights]
         for name in MOMENTS:
             yield name, [state[name] for state in self.moments]
-        if self.average is not None:
-            yield "average", self.average
+        if self.ema_weights is not None:
+            yield "average", self.ema_weights
 
     def numbers(self) -> dict[str, Any]:
         """The numbers that it depends on."""
@@ -104,12 +105,12 @@ class Update:
         self.scaler.load_state_dict(numbers["scaler"])
 
     def _gradients(self, step: int) -> list[Scored]:
-        """Gradients of this process's share; where memory does not suffice, in halves, until one sample is left."""
+        """Gradients of this process's share; where memory does not suffice, in halves, down to one sample."""
         while True:
             try:
                 return self._in_parts(step)
             except RuntimeError as error:
-                if not is_memory_error(error) or self.team.plugin is not None or self.micro == 1:
+                if not is_memory_error(error) or self.team.fsdp_plugin is not None or self.micro == 1:
                     raise
             # Out of the handler: until then the error's frames hold on to the memory that is wanted back.
             self.micro = math.ceil(self.micro / 2)
@@ -123,10 +124,10 @@ class Update:
         gain = self._gain(step, parts)
         scored = []
         for part in parts:
-            draw = self.draw(step, part)
-            made = self.objective(draw, self._step(draw), gain)
-            self.scaler.scale(made.total.sum() / self.settings.optimizer.batch).backward()
-            scored.append(made)
+            batch = self.get_batch(step, part)
+            result = self.objective(batch, self._step(batch), gain)
+            self.scaler.scale(result.total.sum() / self.settings.optimizer.batch).backward()
+            scored.append(result)
         return scored
 
     def _clear(self, *, stay: bool) -> None:
@@ -136,20 +137,20 @@ class Update:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight, memory_format=torch.preserve_format)
 
-    def _step(self, draw: Draw) -> Step:
+    def _step(self, batch: TrainingBatch) -> Step:
         amp = AMP.get(self.precision)
         with torch.autocast(self.team.device.type, amp, enabled=amp is not None):
-            return self.method.step(draw.batch, reference=self.objective.loss.needs_reference)
+            return self.trainable.step(batch.pairs, reference=self.objective.loss.needs_reference)
 
     @torch.no_grad()
     def _gain(self, step: int, parts: list[range]) -> Tensor | None:
-        """Mean gain over the whole batch, which takes a look at all its parts before the first is learnt from."""
-        if not self.objective.looks_around or (len(parts) == 1 and self.team.count == 1):
+        """Mean gain over the whole batch, which takes a pass over all parts before the first gradient."""
+        if not self.objective.needs_gain or (len(parts) == 1 and self.team.num_processes == 1):
             return None
         sums = []
         for part in parts:
-            draw = self.draw(step, part)
-            sums.append(torch.stack(gains(draw, self._step(draw))))
+            batch = self.get_batch(step, part)
+            sums.append(torch.stack(gains(batch, self._step(batch))))
         total, count = self.team.sum(torch.stack(sums).sum(0)).unbind()
         return total / count.clamp(min=1)
 

@@ -31,7 +31,7 @@ class Errors:
     reward_gap: Tensor | None = None
 
     def reference(self) -> tuple[Tensor, Tensor]:
-        """The reference's errors (chosen, rejected). Raises ValueError when the method computed none."""
+        """The reference's errors (chosen, rejected). Raises ValueError if none were computed."""
         if self.ref_chosen is None or self.ref_rejected is None:
             raise ValueError("this loss needs the errors of a reference")
         return self.ref_chosen, self.ref_rejected
@@ -94,7 +94,7 @@ class Outcome:
 Inputs = TypeVar("Inputs", Errors, Unpaired, Ranked, Similarities)
 
 
-def widen(inputs: Inputs) -> Inputs:
+def as_float64(inputs: Inputs) -> Inputs:
     """The same inputs in float64, so that what is multiplied by beta or by 1000 is not a float32's rounding.
 
     There are a few numbers a step, so it costs nothing. Apple's GPUs have no float64 and get float32.

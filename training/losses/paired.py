@@ -26,7 +26,7 @@ def expected(of: Callable[[Tensor], Tensor], logit: Tensor, label: Tensor) -> Te
     return label * of(logit) + (1 - label) * of(-logit)
 
 
-def surprise(logit: Tensor) -> Tensor:
+def nll(logit: Tensor) -> Tensor:
     """-log sigmoid(logit)."""
     return -F.logsigmoid(logit)
 
@@ -49,7 +49,7 @@ def dpo(errors: Errors, *, beta: float = 5000.0, smoothing: Annotated[float, Fie
     one for SDXL (SD 1.5: 2000). diffusers' SD 1.5 script leaves out the 1/2: its 2500 is 5000 here.
     """
     margin = errors.margin()
-    return Outcome(expected(surprise, 0.5 * beta * margin, errors.label(smoothing)), margin)
+    return Outcome(expected(nll, 0.5 * beta * margin, errors.label(smoothing)), margin)
 
 
 @loss(Need.REFERENCE, Need.CAPTIONS, soft=True, embedded={"beta": 500.0})
@@ -106,7 +106,7 @@ def smpo(errors: Errors, *, beta: float = 5000.0, sensitivity: float = 10.0) -> 
     if errors.probability is None:
         raise ValueError("this loss needs the probability that each label is right")
     margin = errors.margin()
-    return Outcome(surprise(sensitivity * (2 * errors.probability - 1) * 0.5 * beta * margin), margin)
+    return Outcome(nll(sensitivity * (2 * errors.probability - 1) * 0.5 * beta * margin), margin)
 
 
 @loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
@@ -149,4 +149,4 @@ def pso(errors: Errors, *, beta: float = 200.0, factor: float = 0.1) -> Outcome:
     """
     ref_chosen, ref_rejected = errors.reference()
     margin = (ref_chosen - factor * ref_rejected) - (errors.chosen - factor * errors.rejected)
-    return Outcome(surprise(beta * margin), margin)
+    return Outcome(nll(beta * margin), margin)

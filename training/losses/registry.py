@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from training.losses.inputs import Outcome, widen
+from training.losses.inputs import Outcome, as_float64
 
 Part = Literal["unet", "value-encoder"]
 Amount = Annotated[float, Field(ge=0)]
@@ -92,7 +92,7 @@ def loss(
 
         @functools.wraps(function)
         def exact(inputs: Any, **given: float | str) -> Outcome:
-            return function(widen(inputs), **options(**given).model_dump())
+            return function(as_float64(inputs), **options(**given).model_dump())
 
         LOSSES[function.__name__] = Loss(
             exact, options, frozenset(needs), soft, part, dict(embedded or {}), dict(published or {})

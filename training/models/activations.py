@@ -1,8 +1,8 @@
-"""What a U-Net keeps from the way there for the way back, made less: same numbers, and no time lost.
+"""Memory-efficient U-Net layers: fewer activations saved for the backward pass, bit-identical gradients, no time lost.
 
-Autograd keeps the input of every convolution, though for a frozen one only its weight is read again; of a residual
-block also what its norms make, which SiLU wants again; and of a transformer's feed-forward, half of its activations,
-both sides of the gate and what is made of them.
+Autograd saves the input of every convolution, though the backward pass of a frozen one reads only its weight; of a
+residual block also the outputs of its norms, which SiLU's backward pass reads; and of a transformer's
+feed-forward both halves of the gate and their product. Here these are not saved, or recomputed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 
-def spare(model: nn.Module) -> None:
-    """Let these layers keep no more than they need. Weights and names stay as they are."""
+def save_memory(model: nn.Module) -> None:
+    """Have these layers save no more than the backward pass needs. Weights and names stay as they are."""
     for module in model.modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros":
             module.__class__ = SparingConv2d
@@ -41,28 +41,28 @@ def _is_gated(module: Any) -> bool:
 
 
 class SparingConv2d(nn.Conv2d):
-    """A convolution that keeps its input only while its weights are trained."""
+    """A convolution that saves its input only while its weights are trained."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if weight.requires_grad or not (torch.is_grad_enabled() and input.requires_grad):
             return cast(Tensor, super()._conv_forward(input, weight, bias))
         tensors = _as_autocast(input, weight, bias)
-        made = _FrozenConvolution.apply(*tensors, self.stride, self.padding, self.dilation, self.groups)
-        return cast(Tensor, made)
+        output = _FrozenConvolution.apply(*tensors, self.stride, self.padding, self.dilation, self.groups)
+        return cast(Tensor, output)
 
 
 class SparingResnetBlock(ResnetBlock2D):
-    """x + conv(SiLU(norm(conv(SiLU(norm(x))) + time))); what a norm made is made again on the way back."""
+    """x + conv(SiLU(norm(conv(SiLU(norm(x))) + time))); the norms are recomputed in the backward pass."""
 
     def forward(self, input_tensor: Tensor, temb: Tensor, *_: Any, **__: Any) -> Tensor:
         time = self.time_emb_proj(F.silu(temb))[:, :, None, None]
         inner = self.conv1(_normed_silu(self.norm1, input_tensor)) + time
-        made: Tensor = self.conv2(_normed_silu(self.norm2, inner))
-        return made + (input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor))
+        output: Tensor = self.conv2(_normed_silu(self.norm2, inner))
+        return output + (input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor))
 
 
 class SparingFeedForward(FeedForward):
-    """W (a · GELU(b)) + c, of which only the projection (a, b) is kept; GELU is computed again on the way back."""
+    """W (a · GELU(b)) + c, of which only the projection (a, b) is saved; GELU is recomputed in the backward pass."""
 
     def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
         gelu, _dropout, out = self.net
@@ -77,7 +77,7 @@ def _normed_silu(norm: nn.GroupNorm, images: Tensor) -> Tensor:
 
 
 def _as_autocast(*tensors: Tensor | None) -> list[Tensor | None]:
-    """In the type that autocast would give them: a Function's way back knows nothing of it."""
+    """In the dtype that autocast would give them: the backward pass of a Function is not autocast."""
     kind = next(t for t in tensors if t is not None).device.type
     if not torch.is_autocast_enabled(kind):
         return list(tensors)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from training.errors import TrainingError
 from training.models.value_pipeline import read_states, tokenize
-from training.models.value_pipeline import sent as sent  # offered here, where whoever moves tensors looks for it
+from training.models.value_pipeline import to_device as to_device  # re-exported for all who move tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _scheduler_kind(source: str, revision: str | None) -> Any:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` takes CUDA where there is one. Raises TrainingError for a device this machine has not."""
+    """`auto` takes CUDA where there is one. Raises TrainingError for a device that this machine lacks."""
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     try:
         torch.zeros(1, device=wanted)
@@ -122,7 +122,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def quiet() -> None:
-    """Silence the libraries' own bars and advice; what a user must know is said by us."""
+    """Silence the libraries' own bars and advice; we say what a user must know."""
     import diffusers
     import transformers
 
@@ -179,9 +179,9 @@ def encode_text(model: StableDiffusion, texts: Sequence[str]) -> tuple[Tensor, T
 class Batch:
     """B noised pairs, chosen first: latents, target (2B, C, h, w), steps of the noise `timesteps` (2B,), B texts.
 
-    `context` has B rows, or 2B where each image has a caption of its own. `anchor` (B,) marks pairs that hold the
-    unconditional branch: no caption, and the images' order turned round. For LiVO, `company` has principles that are
-    shown to the rejected image beside the step itself, () for none: others than the pair's, or others and the pair's.
+    `context` has B rows, or 2B where each image has a caption of its own. `uncond` (B,) marks pairs that hold the
+    unconditional branch: no caption, and the order of the images swapped. `other_principles` are for LiVO's penalty on
+    the rejected image, () for none: principles other than the pair's own, or its own and others.
     `probability` that a label is right and `weight` of a pair are (B,), None where the data has none.
     """
 
@@ -189,10 +189,10 @@ class Batch:
     target: Tensor
     timesteps: Tensor
     context: Context
-    anchor: Tensor
+    uncond: Tensor
     prompts: list[str]
     principles: list[str]
-    company: list[tuple[str, ...]]
+    other_principles: list[tuple[str, ...]]
     probability: Tensor | None = None
     weight: Tensor | None = None
 
@@ -217,10 +217,10 @@ class Batch:
             target=self.target[both],
             timesteps=self.timesteps[both],
             context=self.image_context().pick(both),
-            anchor=self.anchor[rows],
+            uncond=self.uncond[rows],
             prompts=self.prompts[rows],
             principles=self.principles[rows],
-            company=self.company[rows],
+            other_principles=self.other_principles[rows],
             **{name: None if column is None else column[rows] for name, column in columns.items()},
         )
 
@@ -244,7 +244,7 @@ def add_noise(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor)
 
 
 def unet_time(scheduler: Any, timesteps: Tensor) -> Tensor:
-    """What the U-Net is told of the steps (N,): the steps themselves, or T·sigma in flow matching."""
+    """What the U-Net reads as timesteps (N,): the steps themselves, or T·sigma in flow matching."""
     if not _is_flow(scheduler):
         return timesteps
     count: int = scheduler.config.num_train_timesteps

@@ -1,4 +1,4 @@
-"""Stable Diffusion with value tokens in front of a prompt's own: made, placed, loaded, and put into a stock pipeline.
+"""Stable Diffusion with value tokens in front of a prompt's own: made, padded, loaded, and used by a stock pipeline.
 
 This file stands alone: training leaves a copy beside the weights, as `pipeline.py`, where diffusers looks for a custom
 pipeline, and nothing else of this project is needed to use them.
@@ -31,8 +31,8 @@ class DoesNotFit(ValueError):
     """What was given cannot be used with this pipeline; one line says why and what to do."""
 
 
-def sent(values: Tensor, device: torch.device) -> Tensor:
-    """To the device; from page-locked memory, since a GPU's other copies wait for all work that was given to it."""
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copied to the device; from pinned memory, since a GPU's other copies wait for all queued work."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
@@ -76,27 +76,27 @@ def value_tokens(
     for encoder, tokenizer in zip(encoders, tokenizers, strict=True):
         ids = tokenize(tokenizer, texts)
         end = (ids == tokenizer.eos_token_id).int().argmax(dim=1)
-        ids = sent(ids[:, : int(end.max()) + 1], encoder.device)
+        ids = to_device(ids[:, : int(end.max()) + 1], encoder.device)
         states, _ = read_states(encoder, ids, xl=len(encoders) == 2)
-        parts.append(states[torch.arange(len(texts), device=states.device), sent(end, states.device)])
+        parts.append(states[torch.arange(len(texts), device=states.device), to_device(end, states.device)])
     return torch.cat(parts, dim=-1)
 
 
-def placed(tokens: Tensor, members: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def pad_tokens(tokens: Tensor, members: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Prompt i gets the rows members[i] of `tokens` (M, D): tokens (N, K, D), zeros in empty places; taken (N, K)."""
     width = max(map(len, members))
     none = len(tokens)
     places = torch.tensor([[*rows, *[none] * (width - len(rows))] for rows in members], dtype=torch.long)
     places = places.view(len(members), width)
-    return torch.cat([tokens, torch.zeros_like(tokens[:1])])[sent(places, tokens.device)], places < none
+    return torch.cat([tokens, torch.zeros_like(tokens[:1])])[to_device(places, tokens.device)], places < none
 
 
-def attach(tokens: Tensor, hidden: Tensor) -> Tensor:
+def prepend(tokens: Tensor, hidden: Tensor) -> Tensor:
     """Value tokens (N, K, D) in front of the prompt's own (N, 77, D)."""
     return torch.cat([tokens.to(hidden), hidden], dim=1)
 
 
-def sharing(module: nn.Module) -> Any:
+def copy_sharing_weights(module: nn.Module) -> Any:
     """A copy of the module around the very same weights: adapters put into one do not show in the other."""
     return copy.deepcopy(module, {id(weight): weight for weight in module.parameters()})
 
@@ -123,24 +123,24 @@ def _load(place: Path, text_encoder: Any) -> Any:
     light = (place / "adapter_config.json").is_file()
     try:
         if not light:
-            made = type(text_encoder).from_pretrained(place, use_safetensors=True)
+            encoder = type(text_encoder).from_pretrained(place, use_safetensors=True)
         elif (place / "adapter_model.safetensors").is_file():
             import peft
 
             with warnings.catch_warnings():  # peft only warns of weights that it did not find
                 warnings.filterwarnings("error", message="Found missing adapter keys")
-                made = peft.PeftModel.from_pretrained(sharing(text_encoder), place)
+                encoder = peft.PeftModel.from_pretrained(copy_sharing_weights(text_encoder), place)
         else:
             raise FileNotFoundError("no adapter_model.safetensors")
     except Exception as error:  # the loaders raise many kinds
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DoesNotFit(f"no value encoder that fits at {place}: {first[:200]}") from error
-    if made.config.hidden_size != text_encoder.config.hidden_size:
+    if encoder.config.hidden_size != text_encoder.config.hidden_size:
         raise DoesNotFit(
-            f"the value encoder is {made.config.hidden_size} wide, the model's text encoder "
+            f"the value encoder is {encoder.config.hidden_size} wide, the model's text encoder "
             f"{text_encoder.config.hidden_size}: it was trained on another model"
         )
-    return made.to(text_encoder.device)
+    return encoder.to(text_encoder.device)
 
 
 class Guide:
@@ -148,8 +148,8 @@ class Guide:
 
     The embeddings it makes are longer than the pipeline's by as many tokens as the prompt with the most principles
     has; empty places, and all those of the unconditional rows, are zero. Hooks on the U-Net take these tokens off
-    again, so that it runs on the very tensors of the base model, and compute anew the cross-attention of those rows
-    alone that have a token. `close()` takes the hooks off.
+    again, so that it runs on the very tensors of the base model, and recompute the cross-attention of only those rows
+    that have a token. `close()` takes the hooks off.
     """
 
     def __init__(self, pipe: Any, folder: str | Path) -> None:
@@ -189,13 +189,13 @@ class Guide:
             do_classifier_free_guidance=True,
             negative_prompt=negatives,
         )
-        made: dict[str, Tensor] = dict(zip(EMBEDS, embeds, strict=False))
+        arguments: dict[str, Tensor] = dict(zip(EMBEDS, embeds, strict=False))
         chosen = [sorted({names} if isinstance(names, str) else {*(names or ())}) for names in principles]
         if any(chosen):
             slots = self._slots(prompts, chosen)
-            made["prompt_embeds"] = attach(slots, made["prompt_embeds"])
-            made["negative_prompt_embeds"] = attach(torch.zeros_like(slots), made["negative_prompt_embeds"])
-        return made
+            arguments["prompt_embeds"] = prepend(slots, arguments["prompt_embeds"])
+            arguments["negative_prompt_embeds"] = prepend(torch.zeros_like(slots), arguments["negative_prompt_embeds"])
+        return arguments
 
     def _slots(self, prompts: Sequence[str], chosen: Sequence[Sequence[str]]) -> Tensor:
         """The tokens of each prompt's principles (N, K, D), zeros where it has fewer than others."""
@@ -204,7 +204,7 @@ class Guide:
         wanted = [(name, prompt) for prompt, names in zip(prompts, chosen, strict=True) for name in names]
         tokens = value_tokens(self.encoders, self.tokenizers, [n for n, _ in wanted], [p for _, p in wanted])
         rows = iter(range(len(wanted)))
-        slots, _ = placed(tokens, [[next(rows) for _ in names] for names in chosen])
+        slots, _ = pad_tokens(tokens, [[next(rows) for _ in names] for names in chosen])
         self._most = max(self._most, slots.shape[1])
         return slots
 

@@ -71,7 +71,7 @@ class Existing(Group):
     table: File = Field(default="", description="instead: a Parquet file with the columns prompt, base, adapted")
 
 
-class Probes(Group):
+class ProbeOptions(Group):
     """What looks at them."""
 
     reader: str = Field(
@@ -125,7 +125,7 @@ class Settings(Group):
 
     drawn: Drawn = Drawn()
     existing: Existing = Existing()
-    probes: Probes = Probes()
+    probes: ProbeOptions = ProbeOptions()
     job: Job
 
 

@@ -1,21 +1,21 @@
-"""What is trained: one file a method, each with `parameters()`, `step(batch)` and `save(folder)`.
+"""What is trained: one file each, with `parameters()`, `step(batch)` and `save(folder)`.
 
-A method turns a noised batch into per-sample errors; it knows nothing of the loss but whether a reference is wanted.
+A trainable turns a noised batch into per-sample errors; of the loss it knows only whether a reference is needed.
 """
 
 from training.models.diffusion import StableDiffusion
 from training.settings.training import Settings
-from training.trainables.livo import LivoMethod
-from training.trainables.protocol import Method, Step
-from training.trainables.unet import UNetMethod
+from training.trainables.livo import LivoTrainable
+from training.trainables.protocol import Step, Trainable
+from training.trainables.unet import UNetTrainable
 
-__all__ = ["Method", "Step", "make"]
+__all__ = ["Step", "Trainable", "make"]
 
 
-def make(settings: Settings, model: StableDiffusion, *, reference: bool) -> Method:
+def make(settings: Settings, model: StableDiffusion, *, reference: bool) -> Trainable:
     """What this run trains: the value encoder or the U-Net, whatever the loss."""
     checkpointing = settings.job.checkpointing
     if settings.run.part == "value-encoder":
         own = settings.value_encoder
-        return LivoMethod(model, keep=own.leak_penalty, rank=own.encoder_rank, checkpointing=checkpointing)
-    return UNetMethod(model, lora_rank=settings.unet.lora_rank, reference=reference, checkpointing=checkpointing)
+        return LivoTrainable(model, leak_penalty=own.leak_penalty, rank=own.encoder_rank, checkpointing=checkpointing)
+    return UNetTrainable(model, lora_rank=settings.unet.lora_rank, reference=reference, checkpointing=checkpointing)

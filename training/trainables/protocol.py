@@ -1,6 +1,6 @@
-"""What every method is: a trainable part of a frozen Stable Diffusion that turns a noised batch into errors.
+"""What every trainable is: a part of a frozen Stable Diffusion that is trained, and turns a noised batch into errors.
 
-A method draws nothing at random: the same batch gives the same errors, whole or in parts (`Batch.part`).
+A trainable has no randomness: the same batch gives the same errors, whole or in parts (`Batch.part`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from training.models.diffusion import Batch
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The errors of one batch and a per-sample penalty (B,) of the method's own, None where it has none."""
+    """The errors of one batch and a per-sample penalty (B,) of the trainable's own, None where it has none."""
 
     errors: Errors
     penalty: Tensor | None = None
 
 
-class Method(Protocol):
+class Trainable(Protocol):
     """A trainable part of a frozen Stable Diffusion."""
 
     def parameters(self) -> list[nn.Parameter]:
@@ -31,7 +31,7 @@ class Method(Protocol):
         ...
 
     def step(self, batch: Batch, *, reference: bool) -> Step:
-        """Per-sample errors of a batch, with those of the model before training where `reference` wants them."""
+        """Per-sample errors of a batch, with `reference` also those of the model before training."""
         ...
 
     def save(self, folder: Path) -> None:

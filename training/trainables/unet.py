@@ -35,7 +35,7 @@ def switched_off(layers: Sequence[Any]) -> Iterator[None]:
     """The layers without their adapters, for a prediction that needs no gradients.
 
     peft's own switch looks for the layers in the whole model and sets every weight's `requires_grad`, each time: on
-    Stable Diffusion XL 40 ms a step. What a layer reads on its way there is this one attribute.
+    Stable Diffusion XL 40 ms a step. All that a layer's forward pass reads is this one attribute.
     """
     for layer in layers:
         layer._disable_adapters = True
@@ -46,10 +46,10 @@ def switched_off(layers: Sequence[Any]) -> Iterator[None]:
             layer._disable_adapters = False
 
 
-class UNetMethod:
+class UNetTrainable:
     """The U-Net of `model`, made trainable in place; `lora_rank` 0 means full fine-tuning.
 
-    `checkpointing` saves memory by computing activations a second time on the way back.
+    `checkpointing` saves memory by recomputing activations in the backward pass.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class UNetMethod:
         self.model = model
         self.lora_rank = lora_rank
         self.frozen: Any = None
-        activations.spare(model.unet)
+        activations.save_memory(model.unet)
         attention.share_texts(model.unet)
         if lora_rank:
             from peft import LoraConfig
@@ -67,7 +67,7 @@ class UNetMethod:
                 r=lora_rank, lora_alpha=lora_rank, init_lora_weights="gaussian", target_modules=list(LORA_TARGETS)
             )
             model.unet.add_adapter(config)
-            model.unet.to(memory_format=torch.channels_last)  # quicker convolutions; they are frozen and not saved
+            model.unet.to(memory_format=torch.channels_last)  # faster convolutions; they are frozen and not saved
         else:
             if reference:
                 self.frozen = copy.deepcopy(model.unet)
@@ -83,7 +83,7 @@ class UNetMethod:
     def step(self, batch: Batch, *, reference: bool) -> Step:
         """Winner and loser in one call; the reference's two, where wanted, in another without gradients.
 
-        The reference comes first, while no activations are kept for the way back.
+        The reference comes first, while no activations are saved for the backward pass.
         """
         ref_chosen = ref_rejected = None
         if reference:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training.models import value_pipeline
-from training.models.value_pipeline import FOLDERS, sharing
+from training.models.value_pipeline import FOLDERS, copy_sharing_weights
 
 # Every linear layer: at rank 64 this is 1.0 % of all parameters of Stable Diffusion 1.5.
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
@@ -38,11 +38,11 @@ def make(text_encoders: Sequence[Any], *, rank: int) -> list[Any]:
 
 
 def _copy(text_encoder: Any, xl: bool) -> Any:
-    made = copy.deepcopy(text_encoder)
-    unread = (f"layers.{made.config.num_hidden_layers - 1}.", "final_layer_norm", "text_projection") if xl else ()
-    for name, weight in made.named_parameters():
+    encoder = copy.deepcopy(text_encoder)
+    unread = (f"layers.{encoder.config.num_hidden_layers - 1}.", "final_layer_norm", "text_projection") if xl else ()
+    for name, weight in encoder.named_parameters():
         weight.requires_grad_(not any(part in name for part in unread))
-    return made
+    return encoder
 
 
 def _adapter(text_encoder: Any, rank: int, xl: bool) -> Any:
@@ -54,7 +54,7 @@ def _adapter(text_encoder: Any, rank: int, xl: bool) -> Any:
         target_modules=list(LORA_TARGETS),
         layers_to_transform=list(range(text_encoder.config.num_hidden_layers - xl)),
     )
-    return peft.get_peft_model(sharing(text_encoder), config)
+    return peft.get_peft_model(copy_sharing_weights(text_encoder), config)
 
 
 def save(encoders: Sequence[Any], folder: Path) -> None:

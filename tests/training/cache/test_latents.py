@@ -71,17 +71,11 @@ def encoded(model: diffusion.StableDiffusion, monkeypatch: pytest.MonkeyPatch) -
     return calls
 
 
-def test_samples_lie_around_the_mean_in_the_generators_order(
-    model: diffusion.StableDiffusion, pairs: data.Pairs, tmp_path: Path
-) -> None:
+def test_the_posterior_is_the_vaes(model: diffusion.StableDiffusion, pairs: data.Pairs, tmp_path: Path) -> None:
     store = build(model, pairs, tmp_path)
     rows = torch.tensor([3, 0, 3])
-    drawn = torch.stack([store.latents(rows, torch.Generator().manual_seed(i)) for i in range(400)])
-    assert drawn.shape[1:] == (3, 4, 8, 8) and drawn.dtype == torch.float32
-    mean, std = (value * store.scaling_factor for value in store.posterior(rows))
-    assert ((drawn.mean(0) - mean).abs() < 0.3 * std + 1e-6).all()
-    noise = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(7))
-    torch.testing.assert_close(store.latents(rows, torch.Generator().manual_seed(7)), mean + std * noise)
+    for values in store.posterior(rows):
+        assert values.shape == (3, 4, 8, 8) and values.dtype == torch.float32
     picture = data.to_array(data.decode(pairs.images.bytes(3), "x"), 64)
     with torch.no_grad():
         posterior = model.vae.encode(torch.from_numpy(picture)[None]).latent_dist
@@ -100,7 +94,7 @@ def test_texts_are_those_of_inference_and_the_empty_one_is_there(
     assert made.pooled is None and made.time_ids is None
 
 
-def test_sdxl_is_told_size_and_crop_of_the_images(
+def test_sdxl_reads_size_and_crop_of_the_images(
     tmp_path: Path, sdxl_folder: Path, make_rows: Rows, make_picture: Picture
 ) -> None:
     rows = make_rows(2)
@@ -288,12 +282,14 @@ def test_a_broken_picture_is_named_and_what_stands_stays(
     rows = make_rows(4)
     rows[3]["rejected"] = {"bytes": make_picture(1)[:-40], "path": "x.png"}
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    with pytest.raises(TrainingError, match=r"a\.parquet row 3: rejected: not a readable image .*; mend or remove it"):
+    with pytest.raises(
+        TrainingError, match=r"a\.parquet row 3: rejected: not a readable image .*; repair or remove it"
+    ):
         build(model, data.load(str(tmp_path)), tmp_path / "cache")
     assert len(array_store.Store(files(tmp_path / "cache", "latents")[0].parent).index) == 6
 
 
-def test_a_model_that_cannot_encode_is_told(
+def test_a_model_that_cannot_encode_is_one_line(
     sd15_folder: Path, pairs: data.Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = diffusion.load(str(sd15_folder))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training import data
-from training.data import index, shelves
+from training.data import image_sources, index
 
 Picture = Callable[..., bytes]
 Rows = Callable[..., list[dict[str, Any]]]
@@ -63,7 +63,7 @@ def test_splits_are_kept_apart(dataset: Path) -> None:
         ("test.parquet", "test"),
     ],
 )
-def test_a_split_is_told_by_file_or_folder_and_by_its_whole_name(
+def test_a_split_is_found_by_file_or_folder_and_by_its_whole_name(
     name: str, split: str, tmp_path: Path, make_rows: Rows
 ) -> None:
     write(tmp_path, make_rows(1), "train-0.parquet")
@@ -151,7 +151,7 @@ def test_an_image_of_many_pairs_is_kept_once(tmp_path: Path, make_rows: Rows, ma
 def test_bytes_come_in_any_order_from_any_row_group(
     group: int, tmp_path: Path, make_rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelves, "WINDOW", 2)
+    monkeypatch.setattr(image_sources, "WINDOW", 2)
     rows = make_rows(8)
     pairs = data.load(write(tmp_path, rows, row_group_size=group))
     for i in (7, 0, 3, 2, 2, 5, 6, 1, 4):
@@ -175,7 +175,7 @@ def test_hashes_of_a_large_file_are_remembered_until_it_changes(
     os.utime(path, (time.time() - 60,) * 2)
     first = data.load(str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(shelves.ParquetShelf, "open", lambda self: pytest.fail("the images were read again"))
+        patch.setattr(image_sources.ParquetSource, "open", lambda self: pytest.fail("the images were read again"))
         again = data.load(str(tmp_path))
     assert again.digest() == first.digest() and again.images.sizes == first.images.sizes
     write(tmp_path, make_rows(3, 5))

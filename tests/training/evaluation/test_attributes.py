@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from training.evaluation.attributes import match, rates
-from training.evaluation.seen import Seen
+from training.evaluation.observations import Observations
 
 
-def seen(stated: list[Mapping[str, object]], *shown: tuple[int, Mapping[str, object]]) -> Seen:
-    return Seen(
+def observed(stated: list[Mapping[str, object]], *shown: tuple[int, Mapping[str, object]]) -> Observations:
+    return Observations(
         [f"prompt {i}" for i in range(len(stated))], stated, np.array([p for p, _ in shown]), [s for _, s in shown]
     )
 
 
 def test_rates_tell_asked_from_unasked() -> None:
-    one = seen(
+    one = observed(
         [{}, {}, {"hazard": "cracks"}, {"hazard": "cracks"}],
         (0, {"hazard": "smoke"}), (0, {"hazard": "none"}), (1, {"hazard": "cracks"}),
         (2, {"hazard": "cracks"}), (3, {"hazard": "none"}),
@@ -33,7 +33,7 @@ def test_rates_tell_asked_from_unasked() -> None:
 
 def test_match_counts_stated_attributes_only() -> None:
     stated = {"place": "park", "thing": "cup"}
-    one = seen(
+    one = observed(
         [stated, stated, {}],
         (0, {"place": "park", "thing": "cup", "coat": "amber"}),
         (1, {"place": "park", "thing": "box", "coat": "amber"}),

@@ -1,4 +1,4 @@
-"""The table of all figures: arms, changes and levels of chance, over seeds, from what was seen."""
+"""The table of all figures: arms, changes and levels of chance, over seeds, from observations."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import pytest
 
 from training.evaluation.features import Extractor
 from training.evaluation.figures import Table, assemble
-from training.evaluation.instruments import Instruments
-from training.evaluation.seen import Seen
-from training.settings.evaluation import Probes
+from training.evaluation.observations import Observations
+from training.evaluation.probes import Probes
+from training.settings.evaluation import ProbeOptions
 
 PROMPTS = [f"prompt {p}" for p in range(20)]
 STATED = [{"occupation": "chef" if p % 2 else "doctor"} for p in range(20)]
-PROBES = Probes(rates=("hazard",))
+OPTIONS = ProbeOptions(rates=("hazard",))
 NETWORK = Extractor("tiny", lambda pictures: (np.zeros((len(pictures), 1)), None))
-TOOLS = Instruments(None, None, NETWORK, None, {})
+PROBES = Probes(None, None, NETWORK, None, {})
 
 
-def seen(seed: int, violet: float, smoke: float, score: float, only: str = "chef") -> Seen:
+def observed(seed: int, violet: float, smoke: float, score: float, only: str = "chef") -> Observations:
     """Five images a prompt; only one occupation is ever read to have a coat."""
     rng = np.random.default_rng(seed)
     prompt_of = np.repeat(np.arange(20), 5)
@@ -30,18 +30,18 @@ def seen(seed: int, violet: float, smoke: float, score: float, only: str = "chef
         for p, c, s in zip(prompt_of, coats, smoky, strict=True)
     ]
     scores = {"judge": np.full(100, score)}
-    return Seen(
+    return Observations(
         PROMPTS, STATED, prompt_of, shown, smoky.astype(float), scores, features=rng.normal(score, 1, (100, 2))
     )
 
 
-def table(*rounds: dict[str, Seen], real: np.ndarray | None = None) -> Table:
+def table(*rounds: dict[str, Observations], real: np.ndarray | None = None) -> Table:
     pixels = [np.full(100, 0.25) if len(arms) == 2 else None for arms in rounds]
-    return assemble(rounds, pixels, TOOLS, PROBES, real)
+    return assemble(rounds, pixels, PROBES, OPTIONS, real)
 
 
 def test_both_arms_their_change_and_what_chance_would_give() -> None:
-    made = table({"base": seen(0, 0.9, 0.5, 1), "adapted": seen(1, 0.5, 0.1, 2)})
+    made = table({"base": observed(0, 0.9, 0.5, 1), "adapted": observed(1, 0.5, 0.1, 2)})
     assert set(made["coat.D1"]) == {"base", "adapted", "change", "relative", "chance"}
     assert made["coat.D1"]["base"]["value"] > 0.4 > 0.2 > made["coat.D1"]["adapted"]["value"]
     hazard = made["hazard.unasked.smoke"]
@@ -57,13 +57,13 @@ def test_both_arms_their_change_and_what_chance_would_give() -> None:
 
 
 def test_a_setting_in_which_no_group_is_seen_has_no_figure_and_counts_in_no_mean() -> None:
-    made = table({"base": seen(0, 0.9, 0.5, 1)})
+    made = table({"base": observed(0, 0.9, 0.5, 1)})
     assert "coat.D1.doctor" not in made and made["coat.known"]["base"]["value"] == 0.5
     assert made["coat.D1"]["base"]["value"] == made["coat.D1.chef"]["base"]["value"]
 
 
 def test_seeds_are_merged_and_a_figure_that_one_of_them_lacks_is_the_others() -> None:
-    one, other = seen(0, 0.9, 0.5, 1), seen(1, 0.9, 0.5, 1, only="doctor")
+    one, other = observed(0, 0.9, 0.5, 1), observed(1, 0.9, 0.5, 1, only="doctor")
     made = table({"base": one, "adapted": one}, {"base": other, "adapted": other})
     assert made["hazard.unasked"]["base"]["images"] == 200
     assert made["coat.D1.doctor"]["base"]["images"] == 50
@@ -74,6 +74,6 @@ def test_seeds_are_merged_and_a_figure_that_one_of_them_lacks_is_the_others() ->
 
 def test_fid_to_real_pictures_is_of_both_arms() -> None:
     real = np.random.default_rng(5).normal(2, 1, (100, 2))
-    made = table({"base": seen(0, 0.9, 0.5, 1), "adapted": seen(1, 0.9, 0.5, 2)}, real=real)["fid.real.tiny"]
+    made = table({"base": observed(0, 0.9, 0.5, 1), "adapted": observed(1, 0.9, 0.5, 2)}, real=real)["fid.real.tiny"]
     assert made["adapted"]["value"] < 0.5 < 1.5 < made["base"]["value"]
     assert "low" not in made["base"] and made["change"]["value"] < -1

@@ -74,7 +74,7 @@ def test_a_set_is_never_its_own_reference(folders: Path) -> None:
 def test_what_does_not_fit_together_is_named(folders: Path) -> None:
     base, adapted, captions = (str(folders / name) for name in ("base", "adapted", "captions.csv"))
     refused(lambda: pictures.from_folders(base, adapted, None), "--base-images needs --captions")
-    refused(lambda: pictures.from_folders(f"{base}/nowhere", None, captions), "is no folder")
+    refused(lambda: pictures.from_folders(f"{base}/nowhere", None, captions), "is not a folder")
     (folders / "adapted" / "b.png").unlink()
     refused(lambda: pictures.from_folders(base, adapted, captions), "1 images are in one folder only (b.png)")
     (folders / "captions.csv").write_text("file_name,prompt\na.png,x\n")
@@ -125,6 +125,6 @@ def test_prompts_are_distinct_and_keep_their_principles(tmp_path: Path, dataset:
     texts, principles = prompts.load(str(dataset), [], 0)
     assert len(texts) == 4 and all(len(own) == 1 for own in principles)
     (tmp_path / "p.txt").write_bytes(b"\xff\xfe\x00")
-    refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "no UTF-8 text")
+    refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "not UTF-8 text")
     (tmp_path / "p.txt").write_text("\n")
     refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "holds no prompts")

@@ -12,12 +12,12 @@ from PIL import Image
 
 from training.evaluation import diversity, drift, preference
 from training.evaluation.clip import unit
+from training.evaluation.observations import Observations
 from training.evaluation.pictures import Pictures
-from training.evaluation.seen import Seen
 
 
-def judged(*scores: float) -> Seen:
-    return Seen(["a", "b"], [{}, {}], np.arange(len(scores)) % 2, scores={"judge": np.array(scores)})
+def judged(*scores: float) -> Observations:
+    return Observations(["a", "b"], [{}, {}], np.arange(len(scores)) % 2, scores={"judge": np.array(scores)})
 
 
 def test_ties_count_half_and_abstentions_not_at_all() -> None:
@@ -55,22 +55,24 @@ def test_drift_of_pixels_is_the_mean_difference() -> None:
 
 def test_drift_of_embeddings_is_one_minus_the_cosine() -> None:
     right, up = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    base = Seen(["a"], [{}], np.zeros(2, int), embeddings=np.stack([right, right]))
-    adapted = Seen(["a"], [{}], np.zeros(2, int), embeddings=np.stack([right, up]))
+    base = Observations(["a"], [{}], np.zeros(2, int), embeddings=np.stack([right, right]))
+    adapted = Observations(["a"], [{}], np.zeros(2, int), embeddings=np.stack([right, up]))
     found = drift.figures(base, adapted, "tiny", np.zeros(2))
     assert found["drift.clip-tiny"].value == 0.5
-    assert set(drift.figures(Seen(["a"], [{}], np.zeros(2, int)), adapted, "", np.zeros(2))) == {"drift.pixels"}
+    assert set(drift.figures(Observations(["a"], [{}], np.zeros(2, int)), adapted, "", np.zeros(2))) == {
+        "drift.pixels"
+    }
 
 
 def test_diversity_by_hand() -> None:
     same, apart = np.eye(3)[[0, 0, 0]], np.eye(3)
-    one = Seen(
+    one = Observations(
         ["a", "b", "c"], [{}] * 3, np.array([0, 0, 0, 1, 1, 1, 2]), embeddings=np.vstack([same, apart, apart[:1]])
     )
     found = diversity.figures(one, "tiny")
     assert (found["diversity.clip-tiny"].value, found["diversity.clip-tiny"].images) == (pytest.approx(0.5), 2)
     assert found["vendi.clip-tiny"].value == pytest.approx((1 + 3) / 2)
-    assert diversity.figures(Seen(["a"], [{}], np.zeros(1, int), embeddings=apart[:1]), "tiny") == {}
+    assert diversity.figures(Observations(["a"], [{}], np.zeros(1, int), embeddings=apart[:1]), "tiny") == {}
 
 
 @settings(deadline=None)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.evaluation import quality
-from training.evaluation.seen import Seen
+from training.evaluation.observations import Observations
 
 
 def exactly(mean: list[float], deviations: list[float], rows: int, seed: int) -> np.ndarray:
@@ -48,9 +48,9 @@ def test_chance_stays_where_it_is_while_fid_shows_a_drift() -> None:
 
 
 def test_clipscore_is_a_hundred_times_the_cosine_and_never_below_nothing() -> None:
-    one = Seen(["a", "b"], [{}, {}], np.array([0, 0, 1]), cosines=np.array([0.3, -0.2, 0.5]))
+    one = Observations(["a", "b"], [{}, {}], np.array([0, 0, 1]), cosines=np.array([0.3, -0.2, 0.5]))
     assert quality.clipscore(one, "tiny")["clipscore.tiny"].value == pytest.approx(100 * (0.3 + 0 + 0.5) / 3)
-    assert quality.clipscore(Seen(["a"], [{}], np.array([0])), "tiny") == {}
+    assert quality.clipscore(Observations(["a"], [{}], np.array([0])), "tiny") == {}
 
 
 def test_inception_score_of_one_class_is_one_and_of_sure_classes_their_number() -> None:

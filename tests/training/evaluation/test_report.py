@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from training.evaluation import plots, report
+from training.evaluation.contact_sheet import contact_sheet
 from training.evaluation.pictures import Pictures, Round
-from training.evaluation.sheet import sheet
 
 FIGURES: dict[str, dict[str, dict[str, float]]] = {
     "match": {
@@ -50,11 +50,11 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
 
 
 def test_plots_are_drawn_of_what_there_is(tmp_path: Path) -> None:
-    plots.draw(FIGURES, "coat", ["violet", "amber"], tmp_path)
+    plots.write(FIGURES, "coat", ["violet", "amber"], tmp_path)
     for name in ("figures.png", "bias.png"):
         image = Image.open(tmp_path / name).convert("L")
         assert image.width > 800 and image.getextrema()[0] < 60  # something is drawn, on white
-    plots.draw({"match": FIGURES["match"]}, "coat", ["violet"], tmp_path / "..")
+    plots.write({"match": FIGURES["match"]}, "coat", ["violet"], tmp_path / "..")
     assert [axes.get_yticklabels()[0].get_text() for axes in plots.overview({"match": FIGURES["match"]}).axes] == [
         "match"
     ]
@@ -70,8 +70,8 @@ def test_the_grid_has_a_block_an_arm_and_prompts_from_the_whole_list() -> None:
     drawn = Round(
         [p for p in range(20) for _ in range(3)], {"base": pictures(60, "red"), "adapted": pictures(60, "blue")}
     )
-    page = sheet(drawn, [f"prompt {i}, a long caption that must be wrapped" for i in range(20)])
+    page = contact_sheet(drawn, [f"prompt {i}, a long caption that must be wrapped" for i in range(20)])
     colours = {colour: number for number, colour in page.getcolors(1 << 20) or []}
     assert colours[(255, 0, 0)] == colours[(0, 0, 255)] == 8 * 3 * 128 * 64
-    alone = sheet(Round([0], {"base": pictures(1, "red")}), ["one"])
+    alone = contact_sheet(Round([0], {"base": pictures(1, "red")}), ["one"])
     assert alone.width < page.width and alone.height < page.height

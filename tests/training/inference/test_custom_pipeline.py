@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from training.inference.value_guide import ValueGuide
 from training.models import diffusion
 from training.models.value_pipeline import DoesNotFit, WithValues
-from training.trainables.livo import LivoMethod
+from training.trainables.livo import LivoTrainable
 
 CRACKS, SMOKE = "cracks considered inappropriate", "smoke considered inappropriate"
 PROMPTS = ["a chef in park 1", "a doctor", "a long prompt " + "word " * 200]
@@ -60,12 +60,12 @@ def trained(sd15_folder: Path, sdxl_folder: Path, tmp_path_factory: pytest.TempP
     for model in (sd15_folder, sdxl_folder):
         for rank in (0, 2):
             torch.manual_seed(1)
-            method = LivoMethod(diffusion.load(str(model)), keep=0.0, rank=rank)
+            trainable = LivoTrainable(diffusion.load(str(model)), leak_penalty=0.0, rank=rank)
             with torch.no_grad():
-                for weight in method.parameters():
+                for weight in trainable.parameters():
                     weight.add_(0.3 * torch.randn_like(weight))
             made.append((model, tmp_path_factory.mktemp("livo")))
-            method.save(made[-1][1])
+            trainable.save(made[-1][1])
     return made
 
 

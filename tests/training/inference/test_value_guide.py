@@ -12,8 +12,8 @@ from training.errors import TrainingError
 from training.inference.value_guide import ValueGuide, spread, use_probability
 from training.models import diffusion
 from training.models.diffusion import Context, predict
-from training.models.value_pipeline import attach, value_tokens
-from training.trainables.livo import LivoMethod
+from training.models.value_pipeline import prepend, value_tokens
+from training.trainables.livo import LivoTrainable
 
 CRACKS, SMOKE = "cracks considered inappropriate", "smoke considered inappropriate"
 PROMPTS = ["a chef in park 1", "a doctor", "a long prompt " + "word " * 200]
@@ -29,11 +29,11 @@ def folder(request: pytest.FixtureRequest) -> Path:
 def trained(folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A value encoder with weights unlike the text encoder's."""
     torch.manual_seed(1)
-    method = LivoMethod(diffusion.load(str(folder)), keep=0.0, rank=request.param)
+    trainable = LivoTrainable(diffusion.load(str(folder)), leak_penalty=0.0, rank=request.param)
     with torch.no_grad():
-        for weight in method.parameters():
+        for weight in trainable.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
-    method.save(tmp_path)
+    trainable.save(tmp_path)
     return tmp_path
 
 
@@ -105,17 +105,17 @@ def test_the_u_net_sees_what_it_saw_in_training(folder: Path, trained: Path) -> 
         hidden, pooled = diffusion.encode_text(model, PROMPTS)
         slots = torch.stack(tokens, dim=1)
         made = guide(PROMPTS, [(CRACKS, SMOKE)] * 3)
-        assert torch.equal(made["prompt_embeds"], attach(slots, hidden))
+        assert torch.equal(made["prompt_embeds"], prepend(slots, hidden))
         time_ids = torch.tensor([[64.0, 64, 0, 0, 64, 64]]).repeat(3, 1) if model.is_xl else None
         latents, timesteps = torch.randn(3, 4, 8, 8), torch.tensor([3, 400, 900])
-        trained_on = predict(model.unet, latents, timesteps, Context(attach(slots, hidden), pooled, time_ids))
+        trained_on = predict(model.unet, latents, timesteps, Context(prepend(slots, hidden), pooled, time_ids))
         shown = predict(pipe.unet, latents, timesteps, Context(made["prompt_embeds"], pooled, time_ids))
     torch.testing.assert_close(shown, trained_on, rtol=1e-5, atol=1e-5)
 
 
 def test_longer_prompts_of_another_library_pass(sd15_folder: Path, tmp_path: Path) -> None:
     pipe = pipeline(sd15_folder)
-    LivoMethod(diffusion.load(str(sd15_folder)), keep=0.0).save(tmp_path)
+    LivoTrainable(diffusion.load(str(sd15_folder)), leak_penalty=0.0).save(tmp_path)
     torch.manual_seed(2)
     long = {"prompt_embeds": torch.randn(1, 154, 32), "negative_prompt_embeds": torch.randn(1, 154, 32)}
     base = images(pipe, **long)
@@ -128,7 +128,7 @@ def test_guide_refuses_what_does_not_fit(sd15_folder: Path, tmp_path: Path) -> N
     pipe = pipeline(sd15_folder)
     with pytest.raises(TrainingError, match="no value encoder"):
         ValueGuide(pipe, tmp_path / "nothing")
-    LivoMethod(diffusion.load(str(sd15_folder)), keep=0.0).save(tmp_path)
+    LivoTrainable(diffusion.load(str(sd15_folder)), leak_penalty=0.0).save(tmp_path)
     with pytest.raises(TrainingError, match="2 prompts but 1 principles;"):
         ValueGuide(pipe, tmp_path)(["a", "b"], [None])
     with pytest.raises(TrainingError, match="1 principles and 2 negative prompts;"):

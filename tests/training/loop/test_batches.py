@@ -12,12 +12,12 @@ import torch
 from training import data
 from training.cache import latents
 from training.loop import batches
-from training.loop.batches import Batches, Draw, batch_rows, chosen_first, laid_out, relabelled, reranked
+from training.loop.batches import Batches, TrainingBatch, batch_rows, chosen_first, laid_out, relabelled, reranked
 from training.models import diffusion
 from training.settings.training import parse
 
 
-def drawing(folder: Path, dataset: Path, *more: str, **columns: Any) -> Batches:
+def loading(folder: Path, dataset: Path, *more: str, **columns: Any) -> Batches:
     """The batches of a run with these flags, on the pairs of `dataset` with these columns."""
     settings = parse(["--data", str(dataset), "--model", str(folder), "--out", "x", "--batch", "8", *more])
     pairs = dataclasses.replace(data.load(str(dataset)), **columns)
@@ -28,8 +28,8 @@ def drawing(folder: Path, dataset: Path, *more: str, **columns: Any) -> Batches:
     return Batches(batches.samples(pairs, settings), store, model, settings)
 
 
-def tensors(draw: Draw) -> dict[str, torch.Tensor]:
-    values = {**vars(draw.batch), **vars(draw.batch.image_context()), "reward_gap": draw.reward_gap}
+def tensors(batch: TrainingBatch) -> dict[str, torch.Tensor]:
+    values = {**vars(batch.pairs), **vars(batch.pairs.image_context()), "reward_gap": batch.reward_gap}
     return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
 
 
@@ -47,32 +47,34 @@ def test_batches_cover_the_data_pass_by_pass() -> None:
 def test_parts_are_what_the_whole_is_cut_into(
     family: str, line: list[str], dataset: Path, request: pytest.FixtureRequest
 ) -> None:
-    made = drawing(request.getfixturevalue(f"{family}_folder"), dataset, *line)
-    whole, part = made.draw(3, range(8)), made.draw(3, range(2, 5))
-    expected = whole.batch.part(slice(2, 5))
+    made = loading(request.getfixturevalue(f"{family}_folder"), dataset, *line)
+    whole, part = made.get(3, range(8)), made.get(3, range(2, 5))
+    expected = whole.pairs.part(slice(2, 5))
     for name, value in tensors(part).items():
         held = {**vars(expected), **vars(expected.image_context())}[name]
         assert torch.equal(value, held), name
-    assert part.batch.company == expected.company
-    assert not torch.equal(whole.batch.latents, made.draw(4, range(8)).batch.latents)
+    assert part.pairs.other_principles == expected.other_principles
+    assert not torch.equal(whole.pairs.latents, made.get(4, range(8)).pairs.latents)
 
 
 def test_images_of_a_pair_share_noise_and_timestep_but_for_kto(sd15_folder: Path, dataset: Path) -> None:
-    pair, alone = (drawing(sd15_folder, dataset, "--method", m).draw(0, range(8)).batch for m in ("dpo", "kto"))
+    pair, alone = (loading(sd15_folder, dataset, "--method", m).get(0, range(8)).pairs for m in ("dpo", "kto"))
     for batch, shared in ((pair, True), (alone, False)):
         chosen, rejected = batch.target.chunk(2)
         assert torch.equal(chosen, rejected) == shared
         assert torch.equal(*batch.timesteps.chunk(2)) == shared
 
 
-def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd15_folder: Path, dataset: Path) -> None:
+def test_pairs_for_the_unconditional_branch_are_swapped_and_lose_their_caption_and_the_others_stay(
+    sd15_folder: Path, dataset: Path
+) -> None:
     plain, turned = (
-        drawing(sd15_folder, dataset, "--method", "mapo", "--uncond-share", value) for value in ("0", "0.5")
+        loading(sd15_folder, dataset, "--method", "mapo", "--uncond-share", value) for value in ("0", "0.5")
     )
-    size, before, after = 8, plain.draw(0, range(8)).batch, turned.draw(0, range(8)).batch
+    size, before, after = 8, plain.get(0, range(8)).pairs, turned.get(0, range(8)).pairs
     empty = turned.store.contexts(torch.tensor([turned.store.text_row[""]]), torch.tensor([0])).hidden
     lost = (after.context.hidden == empty).flatten(1).all(1)
-    assert torch.equal(lost, after.anchor) and not before.anchor.any()
+    assert torch.equal(lost, after.uncond) and not before.uncond.any()
     assert 0 < lost.sum() < size
     assert torch.equal(after.timesteps, before.timesteps)
     for i in range(size):
@@ -82,34 +84,34 @@ def test_anchor_pairs_are_swapped_and_lose_their_caption_and_the_others_stay(sd1
         assert torch.equal(after.latents[i + size], before.latents[sides[1]])
 
 
-def test_company_is_another_principle_or_the_own_and_others(sd15_folder: Path, dataset: Path) -> None:
+def test_other_principles_are_another_principle_or_the_own_and_others(sd15_folder: Path, dataset: Path) -> None:
     known = [f"principle {i % 4}" for i in range(12)]
-    made = drawing(
+    made = loading(
         sd15_folder, dataset, "--method", "livo", "--leak-penalty", "5", "--max-principles", "4", principles=known
     )
     seen = set()
     for step in range(20):
-        batch = made.draw(step, range(8)).batch
-        for own, names in zip(batch.principles, batch.company, strict=True):
+        batch = made.get(step, range(8)).pairs
+        for own, names in zip(batch.principles, batch.other_principles, strict=True):
             assert len(set(names)) == len(names) and set(names) <= set(known)
             assert own in names if len(names) > 1 else own not in names
             seen.add(len(names))
     assert seen == {1, 2, 3, 4}
-    one = drawing(sd15_folder, dataset, "--method", "livo", principles=known).draw(0, range(8)).batch
-    assert {len(names) for names in one.company} == {1}
-    single = drawing(sd15_folder, dataset, "--method", "livo", principles=["only"] * 12).draw(0, range(8)).batch
-    assert single.company == [()] * 8
+    one = loading(sd15_folder, dataset, "--method", "livo", principles=known).get(0, range(8)).pairs
+    assert {len(names) for names in one.other_principles} == {1}
+    single = loading(sd15_folder, dataset, "--method", "livo", principles=["only"] * 12).get(0, range(8)).pairs
+    assert single.other_principles == [()] * 8
 
 
 def test_each_image_has_its_caption_for_dcpo_and_a_gap_of_rewards_for_capo(sd15_folder: Path, dataset: Path) -> None:
     captions = {"chosen_captions": [f"c {i}" for i in range(12)], "rejected_captions": [f"r {i}" for i in range(12)]}
-    made = drawing(sd15_folder, dataset, "--method", "dcpo", **captions)
-    batch = made.draw(0, range(8)).batch
+    made = loading(sd15_folder, dataset, "--method", "dcpo", **captions)
+    batch = made.get(0, range(8)).pairs
     rows = batch_rows(12, 8, 0, 0).tolist()
     found = [made.store.text_row[f"{side} {row}"] for side in "cr" for row in rows]
     assert torch.equal(batch.context.hidden, made.store.contexts(torch.tensor(found), torch.zeros(16).long()).hidden)
     rewards = {"chosen_rewards": [0.9] * 12, "rejected_rewards": [i / 20 for i in range(12)]}
-    gap = drawing(sd15_folder, dataset, "--method", "capo", **rewards).draw(0, range(8)).reward_gap
+    gap = loading(sd15_folder, dataset, "--method", "capo", **rewards).get(0, range(8)).reward_gap
     assert gap is not None and gap.tolist() == pytest.approx([0.9 - row / 20 for row in rows])
 
 
@@ -120,12 +122,12 @@ def test_lists_of_any_length_find_their_images(sd15_folder: Path, dataset: Path)
     assert members[0].tolist() == [0, 3, 1] and members[1, :2].tolist() == [2, 5]
     flat = chosen_first(torch.tensor([10, 11, 12, 12, 20, 21]))
     assert flat[members[0]].tolist() == [10, 11, 12] and flat[members[1, :2]].tolist() == [20, 21]
-    made = drawing(sd15_folder, dataset, "--method", "rankdpo", "--batch", "3").draw(0, range(3))
+    made = loading(sd15_folder, dataset, "--method", "rankdpo", "--batch", "3").get(0, range(3))
     assert made.relevance is not None and made.members is not None
     for row, places in zip(made.relevance, made.members, strict=True):
         held = places[~row.isnan()]
-        assert len(set(made.batch.timesteps[held].tolist())) == 1  # a list shares noise and timestep
-        assert len({int(place) % len(made.batch) for place in held}) == -(-len(held) // 2)
+        assert len(set(made.pairs.timesteps[held].tolist())) == 1  # a list shares noise and timestep
+        assert len({int(place) % len(made.pairs) for place in held}) == -(-len(held) // 2)
 
 
 def test_a_pool_gives_another_violating_image_at_every_access_as_a_function_of_step_and_place(
@@ -133,7 +135,7 @@ def test_a_pool_gives_another_violating_image_at_every_access_as_a_function_of_s
 ) -> None:
     rejected = data.load(str(dataset)).rejected
     pools = {"partners": [rejected[:6]] * 6 + [rejected[6:]] * 6}
-    made, again = (drawing(sd15_folder, dataset, "--method", "livo", **pools) for _ in range(2))
+    made, again = (loading(sd15_folder, dataset, "--method", "livo", **pools) for _ in range(2))
     met: dict[int, set[int]] = {}
     for step in range(30):
         for place, row in enumerate(batch_rows(12, 8, 0, step).tolist()):
@@ -142,7 +144,7 @@ def test_a_pool_gives_another_violating_image_at_every_access_as_a_function_of_s
             met.setdefault(row, set()).add(partner)
             assert again._images(row, step, place) == [chosen, partner]
     assert all(len(partners) > 3 for partners in met.values())
-    whole, part = made.draw(3, range(8)).batch, again.draw(3, range(2, 5)).batch
+    whole, part = made.get(3, range(8)).pairs, again.get(3, range(2, 5)).batch
     assert torch.equal(whole.part(slice(2, 5)).latents, part.latents)
 
 
@@ -150,7 +152,7 @@ def test_a_pools_partner_stays_where_the_loss_reads_what_is_said_of_the_one_pair
     sd15_folder: Path, dataset: Path
 ) -> None:
     rejected = data.load(str(dataset)).rejected
-    made = drawing(sd15_folder, dataset, "--method", "dpo", partners=[rejected] * 12, probabilities=[0.9] * 12)
+    made = loading(sd15_folder, dataset, "--method", "dpo", partners=[rejected] * 12, probabilities=[0.9] * 12)
     assert [made._images(row, step, 0)[1] for row in range(12) for step in range(3)] == [
         row for row in rejected for _ in range(3)
     ]
@@ -161,7 +163,7 @@ def test_the_violating_image_is_drawn_on_whichever_side_a_control_arm_puts_it(
 ) -> None:
     pairs = data.load(str(dataset))
     control = ("--method", "livo", "--control", "swapped-labels")
-    made = drawing(sd15_folder, dataset, *control, partners=[pairs.rejected] * 12)
+    made = loading(sd15_folder, dataset, *control, partners=[pairs.rejected] * 12)
     for step in range(4):
         violating, aligned = made._images(5, step, 0)
         assert violating in pairs.rejected and aligned == pairs.chosen[5]

@@ -11,38 +11,40 @@ import torch
 from training import data
 from training.cache import latents as cache
 from training.loop import batches
-from training.loop.batches import Batches, Draw
+from training.loop.batches import Batches, TrainingBatch
 from training.loop.clip_similarity import Similarity
 from training.models import diffusion
 from training.settings.training import parse
 
 
 @pytest.fixture
-def parts(sd15_folder: Path, clip_folder: Path, dataset: Path) -> tuple[diffusion.StableDiffusion, Similarity, Draw]:
+def parts(
+    sd15_folder: Path, clip_folder: Path, dataset: Path
+) -> tuple[diffusion.StableDiffusion, Similarity, TrainingBatch]:
     line = ["--data", str(dataset), "--model", str(sd15_folder), "--out", "x", "--batch", "4"]
     settings = parse([*line, "--method", "clip_align", "--clip", str(clip_folder)])
     captions = {"chosen_captions": [f"c {i}" for i in range(12)], "rejected_captions": [f"r {i}" for i in range(12)]}
     pairs = dataclasses.replace(data.load(str(dataset)), **captions)
     model = diffusion.load(str(sd15_folder))
     store = cache.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=model.resolution)
-    return model, Similarity(model, pairs, settings), Batches(pairs, store, model, settings).draw(0, range(4))
+    return model, Similarity(model, pairs, settings), Batches(pairs, store, model, settings).get(0, range(4))
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_a_perfect_prediction_is_the_clean_image(
-    kind: str, parts: tuple[diffusion.StableDiffusion, Similarity, Draw]
+    kind: str, parts: tuple[diffusion.StableDiffusion, Similarity, TrainingBatch]
 ) -> None:
-    model, similarity, draw = parts
-    assert draw.clean is not None
+    model, similarity, batch = parts
+    assert batch.clean is not None
     model.noise_scheduler.register_to_config(prediction_type=kind)
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(draw.clean.shape, generator=generator)
-    latents, target = diffusion.add_noise(model.noise_scheduler, draw.clean, noise, draw.batch.timesteps)
-    draw = dataclasses.replace(draw, batch=dataclasses.replace(draw.batch, latents=latents, target=target))
+    noise = torch.randn(batch.clean.shape, generator=generator)
+    latents, target = diffusion.add_noise(model.noise_scheduler, batch.clean, noise, batch.pairs.timesteps)
+    batch = dataclasses.replace(batch, pairs=dataclasses.replace(batch.pairs, latents=latents, target=target))
     similarity.caught = target.clone().requires_grad_(True)
-    perfect = similarity(draw)
+    perfect = similarity(batch)
     # Solved for by hand: a prediction that is off by d makes the clean latents off by -factor · d.
-    kept = model.noise_scheduler.alphas_cumprod[draw.batch.timesteps[:4]].view(-1, 1, 1, 1)
+    kept = model.noise_scheduler.alphas_cumprod[batch.pairs.timesteps[:4]].view(-1, 1, 1, 1)
     off = 0.1 * torch.randn(target.shape, generator=generator)
     predicted = (target + off)[:4]
     clean = (
@@ -51,19 +53,19 @@ def test_a_perfect_prediction_is_the_clean_image(
         else kept.sqrt() * latents[:4] - (1 - kept).sqrt() * predicted
     )
     similarity.caught = target + off
-    missed = similarity(draw)
+    missed = similarity(batch)
     similarity.caught = target
-    solved = similarity(dataclasses.replace(draw, clean=torch.cat([clean, clean])))
+    solved = similarity(dataclasses.replace(batch, clean=torch.cat([clean, clean])))
     torch.testing.assert_close(missed.aligned, solved.aligned, rtol=1e-3, atol=1e-4)
     assert not torch.equal(perfect.aligned, perfect.violating)
 
 
 def test_gradients_reach_the_prediction_of_the_chosen_image(
-    parts: tuple[diffusion.StableDiffusion, Similarity, Draw],
+    parts: tuple[diffusion.StableDiffusion, Similarity, TrainingBatch],
 ) -> None:
-    _, similarity, draw = parts
-    prediction = draw.batch.target.clone().requires_grad_(True)
+    _, similarity, batch = parts
+    prediction = batch.pairs.target.clone().requires_grad_(True)
     similarity.caught = prediction
-    similarity(draw).aligned.sum().backward()
+    similarity(batch).aligned.sum().backward()
     assert prediction.grad is not None
     assert prediction.grad[:4].abs().sum() > 0 and prediction.grad[4:].abs().sum() == 0

@@ -117,11 +117,11 @@ def test_sdxl_trains_with_its_weights_spread_over_two_processes_and_resumes(
 def test_what_processes_cannot_share_out_is_refused(more: list[str], says: str) -> None:
     settings = parse(["--data", "x", "--out", "y", *more])
     with pytest.raises(TrainingError, match=says):
-        check_team(settings, Team(torch.device("cpu"), 0, 2, plugin=object()))
+        check_team(settings, Team(torch.device("cpu"), 0, 2, fsdp_plugin=object()))
 
 
 def test_shares_cover_the_batch() -> None:
-    shares = [Team(torch.device("cpu"), index, 3).share(8) for index in range(3)]
+    shares = [Team(torch.device("cpu"), index, 3).local_slice(8) for index in range(3)]
     assert [place for share in shares for place in share] == list(range(8))
     assert all(len(share) in (2, 3) for share in shares)
 

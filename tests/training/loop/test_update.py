@@ -42,9 +42,9 @@ def updating(folder: Path, dataset: Path, *more: str) -> Update:
     texts = batches.texts(pairs, settings)
     store = latents.open_or_build(model, pairs.images, texts, resolution=model.resolution)
     loss = LOSSES[settings.run.method]
-    method = trainables.make(settings, model, reference=loss.needs_reference)
-    draw = Batches(batches.samples(pairs, settings), store, model, settings).draw
-    return Update(method, draw, Objective(settings, soft=loss.soft), settings, Team(torch.device("cpu")))
+    trainable = trainables.make(settings, model, reference=loss.needs_reference)
+    loader = Batches(batches.samples(pairs, settings), store, model, settings)
+    return Update(trainable, loader.get, Objective(settings, soft=loss.soft), settings, Team(torch.device("cpu")))
 
 
 def taken(update: Update) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
@@ -127,7 +127,7 @@ def test_where_memory_runs_out_the_micro_batch_is_halved_and_the_batch_kept(
     message: str, sd15_folder: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, short = (updating(sd15_folder, dataset, "--method", "mapo", "--uncond-share", "0") for _ in range(2))
-    step = short.method.step
+    step = short.trainable.step
 
     def limited(batch: diffusion.Batch, *, reference: bool) -> trainables.Step:
         made = step(batch, reference=reference)
@@ -135,7 +135,7 @@ def test_where_memory_runs_out_the_micro_batch_is_halved_and_the_batch_kept(
             raise torch.OutOfMemoryError(message) if "CUDA" in message else RuntimeError(message)
         return made
 
-    monkeypatch.setattr(short.method, "step", limited)
+    monkeypatch.setattr(short.trainable, "step", limited)
     (loss, _, gradients), (cut_loss, _, cut_gradients) = taken(whole), taken(short)
     assert short.micro == 2
     assert "going on with 3 pairs at a time" in capsys.readouterr().out
@@ -151,12 +151,12 @@ def test_too_little_memory_for_one_pair_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from training.trainables.unet import UNetMethod
+    from training.trainables.unet import UNetTrainable
 
-    def never(self: UNetMethod, batch: diffusion.Batch, *, reference: bool) -> trainables.Step:
+    def never(self: UNetTrainable, batch: diffusion.Batch, *, reference: bool) -> trainables.Step:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
 
-    monkeypatch.setattr(UNetMethod, "step", never)
+    monkeypatch.setattr(UNetTrainable, "step", never)
     line = ["--data", str(dataset), "--model", str(sd15_folder), "--out", str(tmp_path / "out"), "--method", "sft"]
     assert main([*line, "--batch", "4", "--steps", "2", "--precision", "fp32"]) == 2
     error = capsys.readouterr().err
@@ -171,7 +171,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(
     def broken(batch: diffusion.Batch, *, reference: bool) -> trainables.Step:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(update.method, "step", broken)
+    monkeypatch.setattr(update.trainable, "step", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         update(0)
 
@@ -183,7 +183,7 @@ def test_the_average_follows_the_weights_and_is_what_is_kept(sd15_folder: Path, 
         update(step)
         decay = min(0.6, (1 + step) / (10 + step))
         expected = [decay * old + (1 - decay) * w.detach() for old, w in zip(expected, update.weights, strict=True)]
-    update.take_average()
+    update.load_ema()
     for weight, average in zip(update.weights, expected, strict=True):
         torch.testing.assert_close(weight.detach(), average)
 

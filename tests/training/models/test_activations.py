@@ -15,7 +15,7 @@ from training.models import activations
 
 
 def kept(model: nn.Module, given: tuple[Tensor, ...]) -> tuple[int, Tensor]:
-    """Bytes that autograd keeps of one call beside the weights, and the output."""
+    """Bytes that autograd saves of one call besides the weights, and the output."""
     own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     held: dict[int, int] = {}
 
@@ -51,7 +51,7 @@ def test_numbers_are_the_same(name: str, trained: bool, precision: str) -> None:
     plain, given = layers()[name]
     plain.requires_grad_(trained)
     sparing = copy.deepcopy(plain)
-    activations.spare(sparing)
+    activations.save_memory(sparing)
     assert type(sparing) is not type(plain) and isinstance(sparing, type(plain))
     assert list(sparing.state_dict()) == list(plain.state_dict())
     found: list[Any] = []
@@ -80,7 +80,7 @@ def test_less_is_kept(name: str, trained: bool, share: float) -> None:
     plain, given = layers()[name]
     plain.requires_grad_(trained)
     sparing = copy.deepcopy(plain)
-    activations.spare(sparing)
+    activations.save_memory(sparing)
     before, _ = kept(plain, given)
     after, _ = kept(sparing, given)
     assert before > 0 and after <= share * before
@@ -88,10 +88,10 @@ def test_less_is_kept(name: str, trained: bool, share: float) -> None:
 
 def test_trained_convolutions_and_other_paddings_are_left_as_they_are() -> None:
     reflecting = nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect")
-    activations.spare(reflecting)
+    activations.save_memory(reflecting)
     assert type(reflecting) is nn.Conv2d
     trained, given = layers()["convolution"]
-    activations.spare(trained)
+    activations.save_memory(trained)
     bytes_kept, _ = kept(trained, given)
     assert bytes_kept >= given[0].nbytes
 
@@ -99,6 +99,6 @@ def test_trained_convolutions_and_other_paddings_are_left_as_they_are() -> None:
 def test_nothing_is_kept_without_gradients() -> None:
     for model, given in layers().values():
         expected = model(*given)
-        activations.spare(model)
+        activations.save_memory(model)
         with torch.no_grad():
             torch.testing.assert_close(model(*given), expected.detach(), rtol=0, atol=0)

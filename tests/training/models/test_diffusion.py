@@ -118,18 +118,18 @@ def test_a_part_has_both_images_of_its_pairs() -> None:
         target=-numbers,
         timesteps=torch.tensor([7, 8, 9, 7, 8, 9]),
         context=Context(numbers[:3].view(3, 1, 1), time_ids=torch.ones(3, 6)),
-        anchor=torch.tensor([True, False, False]),
+        uncond=torch.tensor([True, False, False]),
         prompts=["a", "b", "c"],
         principles=["p", "q", "r"],
-        company=[(), ("x",), ("q", "p")],
+        other_principles=[(), ("x",), ("q", "p")],
         weight=numbers[:3],
     )
     part = batch.part(slice(1, 3))
     assert part.latents.tolist() == [1, 2, 4, 5] and part.timesteps.tolist() == [8, 9, 8, 9]
-    assert part.target.tolist() == [-1, -2, -4, -5] and part.anchor.tolist() == [False, False]
+    assert part.target.tolist() == [-1, -2, -4, -5] and part.uncond.tolist() == [False, False]
     assert batch.image_context().hidden.flatten().tolist() == [0, 1, 2, 0, 1, 2]
     assert part.image_context().hidden.flatten().tolist() == [1, 2, 1, 2] and part.context.time_ids is not None
-    assert part.company == [("x",), ("q", "p")] and part.prompts == ["b", "c"]
+    assert part.other_principles == [("x",), ("q", "p")] and part.prompts == ["b", "c"]
     assert part.weight is not None and part.weight.tolist() == [1, 2] and part.probability is None
     own = dataclasses.replace(batch, context=Context(numbers.view(6, 1, 1))).part(slice(1, 2))
     assert own.image_context().hidden.flatten().tolist() == [1, 4]

@@ -14,7 +14,7 @@ OWN = ("cracks considered inappropriate", "smoke considered inappropriate")
 
 
 def noised_batch(model: diffusion.StableDiffusion, size: int = 4, **fields: Any) -> diffusion.Batch:
-    """`size` pairs of random latents; principles alternate, and the other one is each pair's company."""
+    """`size` pairs of random latents; principles alternate, and each pair has the other one as its other principle."""
     rng = torch.Generator().manual_seed(7)
     latents = torch.randn(2 * size, 4, 8, 8, generator=rng)
     noise = torch.randn(size, 4, 8, 8, generator=rng).repeat(2, 1, 1, 1)
@@ -29,10 +29,10 @@ def noised_batch(model: diffusion.StableDiffusion, size: int = 4, **fields: Any)
         "target": target,
         "timesteps": timesteps,
         "context": diffusion.Context(hidden, pooled, time_ids),
-        "anchor": torch.zeros(size, dtype=torch.bool),
+        "uncond": torch.zeros(size, dtype=torch.bool),
         "prompts": prompts,
         "principles": [OWN[i % 2] for i in range(size)],
-        "company": [(OWN[1 - i % 2],) for i in range(size)],
+        "other_principles": [(OWN[1 - i % 2],) for i in range(size)],
         **fields,
     }
     return diffusion.Batch(**made)

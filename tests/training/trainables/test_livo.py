@@ -1,4 +1,4 @@
-"""The step against the plain formulation, who gets gradients, the penalty, company, LoRA, parts of a batch."""
+"""The step against the plain formulation, who gets gradients, other principles, LoRA, parts of a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.losses.livo_paper import livo
 from training.models import diffusion
 from training.models.diffusion import Batch, Context, StableDiffusion, predict, squared_error
 from training.models.value_pipeline import value_text, value_tokens
-from training.trainables.livo import LivoMethod, Slots
+from training.trainables.livo import LivoTrainable, Slots
 
 MakeBatch = Callable[..., Batch]
 OWN = ("cracks considered inappropriate", "smoke considered inappropriate")  # of the first pair and the second
@@ -36,11 +36,11 @@ def whole_row(encoders: list[Any], tokenizers: list[Any], text: str) -> torch.Te
     return torch.cat(parts)
 
 
-def four_calls(method: LivoMethod, batch: Batch) -> dict[str, torch.Tensor]:
+def four_calls(trainable: LivoTrainable, batch: Batch) -> dict[str, torch.Tensor]:
     """LiVO as released: winner and loser, with and without the token, in a call each; the token pair by pair."""
-    model = method.model
+    model = trainable.model
     texts = [value_text(v, p) for v, p in zip(batch.principles, batch.prompts, strict=True)]
-    tokens = torch.stack([whole_row(method.encoders, model.tokenizers, text) for text in texts])
+    tokens = torch.stack([whole_row(trainable.encoders, model.tokenizers, text) for text in texts])
     context = batch.context
     steered = Context(torch.cat([tokens[:, None], context.hidden], dim=1), context.pooled, context.time_ids)
     errors = {}
@@ -54,14 +54,14 @@ def four_calls(method: LivoMethod, batch: Batch) -> dict[str, torch.Tensor]:
 
 def test_step_equals_the_four_call_formulation(model: StableDiffusion, make_batch: MakeBatch) -> None:
     options = {"beta": 1000.0, "alpha": 500.0, "gamma1": 1000.0, "gamma2": 1000.0}  # both hinges open: all gradients
-    method, batch = LivoMethod(model, keep=0.0), make_batch(model)
-    expected = four_calls(method, batch)
-    theirs = livo(type(made := method.step(batch, reference=True).errors)(**expected), **options).loss.mean()
+    trainable, batch = LivoTrainable(model, leak_penalty=0.0), make_batch(model)
+    expected = four_calls(trainable, batch)
+    theirs = livo(type(made := trainable.step(batch, reference=True).errors)(**expected), **options).loss.mean()
     ours = livo(made, **options).loss.mean()
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
     for name, value in expected.items():
         torch.testing.assert_close(getattr(made, name), value, rtol=1e-5, atol=1e-6)
-    gradients = [torch.autograd.grad(loss, method.parameters()) for loss in (ours, theirs)]
+    gradients = [torch.autograd.grad(loss, trainable.parameters()) for loss in (ours, theirs)]
     scale = max(float(g.abs().max()) for g in gradients[1])
     for one, other in zip(*gradients, strict=True):
         assert float((one - other).abs().max()) <= 1e-4 * scale
@@ -82,18 +82,18 @@ def test_the_token_is_as_wide_as_the_context(model: StableDiffusion) -> None:
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_the_value_encoder_alone_is_trained(model: StableDiffusion, make_batch: MakeBatch, rank: int) -> None:
-    method = LivoMethod(model, keep=10.0, rank=rank)
-    step = method.step(make_batch(model), reference=True)
+    trainable = LivoTrainable(model, leak_penalty=10.0, rank=rank)
+    step = trainable.step(make_batch(model), reference=True)
     assert step.penalty is not None and step.penalty.shape == (4,) and bool((step.penalty > 0).all())
     assert step.errors.ref_chosen is not None and not step.errors.ref_chosen.requires_grad
     (step.errors.chosen - step.errors.rejected + step.penalty).sum().backward()
-    assert all(weight.grad is not None for weight in method.parameters())
+    assert all(weight.grad is not None for weight in trainable.parameters())
     for frozen in (model.unet, model.vae, *model.text_encoders):
         assert not any(norms(frozen))
     with torch.no_grad():
-        for weight in method.parameters():
+        for weight in trainable.parameters():
             weight.add_(1.0)
-    again = method.step(make_batch(model), reference=True).errors
+    again = trainable.step(make_batch(model), reference=True).errors
     assert torch.equal(again.reference()[0], step.errors.ref_chosen)
 
 
@@ -102,19 +102,19 @@ def test_checkpointing_changes_nothing(model: StableDiffusion, make_batch: MakeB
     batch, gradients = make_batch(model), []
     for checkpointing in (False, True):
         torch.manual_seed(3)
-        method = LivoMethod(model, keep=10.0, rank=rank, checkpointing=checkpointing)
-        step = method.step(batch, reference=True)
+        trainable = LivoTrainable(model, leak_penalty=10.0, rank=rank, checkpointing=checkpointing)
+        step = trainable.step(batch, reference=True)
         loss = (step.errors.chosen - step.errors.rejected + step.penalty).sum()
-        gradients.append(torch.autograd.grad(loss, method.parameters()))
+        gradients.append(torch.autograd.grad(loss, trainable.parameters()))
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_parts_of_a_batch_add_up(model: StableDiffusion, make_batch: MakeBatch) -> None:
-    company = [("b",), ("a",), (), ("smoke considered inappropriate", "a", "b")]
-    method, batch = LivoMethod(model, keep=10.0), make_batch(model, company=company)
-    whole = method.step(batch, reference=True)
-    parts = [method.step(batch.part(rows), reference=True) for rows in (slice(0, 1), slice(1, 4))]
+    other_principles = [("b",), ("a",), (), ("smoke considered inappropriate", "a", "b")]
+    trainable, batch = LivoTrainable(model, leak_penalty=10.0), make_batch(model, other_principles=other_principles)
+    whole = trainable.step(batch, reference=True)
+    parts = [trainable.step(batch.part(rows), reference=True) for rows in (slice(0, 1), slice(1, 4))]
     for name in ("chosen", "rejected", "ref_chosen", "ref_rejected"):
         joined = torch.cat([getattr(p.errors, name) for p in parts])
         torch.testing.assert_close(joined, getattr(whole.errors, name), rtol=1e-5, atol=1e-6)
@@ -132,30 +132,30 @@ def predicted(model: StableDiffusion, batch: Batch, row: int, tokens: Tensor) ->
 def test_the_penalty_is_what_another_token_does_to_the_rejected_image(
     model: StableDiffusion, make_batch: MakeBatch
 ) -> None:
-    batch = make_batch(model, 2, company=[("x",), ()], timesteps=torch.tensor([900, 11, 900, 11]))
-    method = LivoMethod(model, keep=3.0)
+    batch = make_batch(model, 2, other_principles=[("x",), ()], timesteps=torch.tensor([900, 11, 900, 11]))
+    trainable = LivoTrainable(model, leak_penalty=3.0)
     with torch.no_grad():
-        penalty = method.step(batch, reference=True).penalty
-        token = value_tokens(method.encoders, model.tokenizers, ["x"], batch.prompts[:1])
+        penalty = trainable.step(batch, reference=True).penalty
+        token = value_tokens(trainable.encoders, model.tokenizers, ["x"], batch.prompts[:1])
         one, two = (predicted(model, batch, 2, tokens) for tokens in (token, token[:0]))
     assert penalty is not None
     expected = 3.0 * ((one - two).double().square().mean() + 1e-8).sqrt()
     torch.testing.assert_close(penalty[0], expected, rtol=1e-4, atol=1e-9)
     assert float(penalty[1]) == 0
-    assert LivoMethod(model, keep=0.0).step(batch, reference=True).penalty is None
+    assert LivoTrainable(model, leak_penalty=0.0).step(batch, reference=True).penalty is None
 
 
 @pytest.mark.parametrize("others", [("x",), ("x", "y"), ("y", "x")])
 def test_beside_the_own_token_others_must_not_change_what_it_does(
     model: StableDiffusion, make_batch: MakeBatch, others: tuple[str, ...]
 ) -> None:
-    batch = make_batch(model, 2, company=[(), (OWN[1], *others)], timesteps=torch.tensor([900, 11, 900, 11]))
-    alone = make_batch(model, 2, company=[(), ()], timesteps=torch.tensor([900, 11, 900, 11]))
-    method = LivoMethod(model, keep=3.0)
+    batch = make_batch(model, 2, other_principles=[(), (OWN[1], *others)], timesteps=torch.tensor([900, 11, 900, 11]))
+    alone = make_batch(model, 2, other_principles=[(), ()], timesteps=torch.tensor([900, 11, 900, 11]))
+    trainable = LivoTrainable(model, leak_penalty=3.0)
     with torch.no_grad():
-        step, without = method.step(batch, reference=True), method.step(alone, reference=True)
+        step, without = trainable.step(batch, reference=True), trainable.step(alone, reference=True)
         tokens = value_tokens(
-            method.encoders, model.tokenizers, [OWN[1], *others], batch.prompts[1:] * (1 + len(others))
+            trainable.encoders, model.tokenizers, [OWN[1], *others], batch.prompts[1:] * (1 + len(others))
         )
         one, two = (predicted(model, batch, 3, shown) for shown in (tokens, tokens[:1]))
     assert step.penalty is not None and float(step.penalty[0]) == 0
@@ -169,17 +169,17 @@ def test_what_the_own_token_does_alone_is_not_taught_by_its_company(
     sd15_folder: Path, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = diffusion.load(str(sd15_folder))
-    method, batch = LivoMethod(model, keep=3.0), make_batch(model, 1, company=[(OWN[0], "x")])
+    trainable, batch = LivoTrainable(model, leak_penalty=3.0), make_batch(model, 1, other_principles=[(OWN[0], "x")])
     wanted: list[Tensor] = []
-    real = method._drift
-    monkeypatch.setattr(method, "_drift", lambda steered, target: (wanted.append(target), real(steered, target))[1])
-    penalty = method.step(batch, reference=True).penalty
+    real = trainable._drift
+    monkeypatch.setattr(trainable, "_drift", lambda steered, target: (wanted.append(target), real(steered, target))[1])
+    penalty = trainable.step(batch, reference=True).penalty
     assert penalty is not None and penalty.requires_grad and not wanted[0].requires_grad
 
 
 def test_without_reference_there_is_none(sd15_folder: Path, make_batch: MakeBatch) -> None:
     model = diffusion.load(str(sd15_folder))
-    made = LivoMethod(model, keep=0.0).step(make_batch(model), reference=False).errors
+    made = LivoTrainable(model, leak_penalty=0.0).step(make_batch(model), reference=False).errors
     assert made.ref_chosen is None and made.chosen.requires_grad
 
 

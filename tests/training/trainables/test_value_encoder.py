@@ -12,27 +12,27 @@ from training.models import diffusion, value_pipeline
 from training.models.diffusion import StableDiffusion
 from training.models.value_pipeline import DoesNotFit, value_tokens
 from training.trainables import value_encoder
-from training.trainables.livo import LivoMethod
+from training.trainables.livo import LivoTrainable
 
 
-def shaken(model: StableDiffusion, rank: int) -> LivoMethod:
+def shaken(model: StableDiffusion, rank: int) -> LivoTrainable:
     """A method whose weights are unlike those it began with."""
-    method = LivoMethod(model, keep=0.0, rank=rank)
+    trainable = LivoTrainable(model, leak_penalty=0.0, rank=rank)
     torch.manual_seed(1)
     with torch.no_grad():
-        for weight in method.parameters():
+        for weight in trainable.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
-    return method
+    return trainable
 
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_saved_and_loaded_tokens_are_equal(model: StableDiffusion, rank: int, tmp_path: Path) -> None:
-    method = shaken(model, rank)
-    method.save(tmp_path)
+    trainable = shaken(model, rank)
+    trainable.save(tmp_path)
     loaded = value_pipeline.load(tmp_path, model.text_encoders)
     texts = (["a principle", "b"], ["a prompt", "c"])
     with torch.no_grad():
-        made, again = (value_tokens(e, model.tokenizers, *texts) for e in (method.encoders, loaded))
+        made, again = (value_tokens(e, model.tokenizers, *texts) for e in (trainable.encoders, loaded))
         before = value_tokens(model.text_encoders, model.tokenizers, *texts)
     assert torch.equal(made, again)
     assert not torch.allclose(made, before, atol=1e-3)
@@ -91,8 +91,8 @@ def test_a_published_folder_is_read_as_it_is(sd15_folder: Path, tmp_path: Path) 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_what_does_not_fit_is_refused(sd15_folder: Path, sdxl_folder: Path, tmp_path: Path, rank: int) -> None:
     small, large = diffusion.load(str(sd15_folder)), diffusion.load(str(sdxl_folder))
-    LivoMethod(small, keep=0.0, rank=rank).save(tmp_path / "small")
-    LivoMethod(large, keep=0.0, rank=rank).save(tmp_path / "large")
+    LivoTrainable(small, leak_penalty=0.0, rank=rank).save(tmp_path / "small")
+    LivoTrainable(large, leak_penalty=0.0, rank=rank).save(tmp_path / "large")
     for folder, model in (("large", small), ("small", large), ("nothing", small)):
         with pytest.raises(DoesNotFit, match="no value encoder for this model"):
             value_pipeline.load(tmp_path / folder, model.text_encoders)

@@ -1,6 +1,6 @@
-"""The pictures of one arm and seed on disk, kept as they are drawn: the same command draws only what is missing.
+"""The pictures of one arm and seed on disk, saved as they are sampled: the same command samples only missing ones.
 
-A shelf belongs to a key: pictures drawn with other settings are never taken for its own, nor overwritten.
+They belong to a key: pictures of other settings are never taken for its own, nor overwritten.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from training.errors import TrainingError
 from training.evaluation.pictures import Pictures, from_files
 
 
-class Shelf:
-    """Files `names` in `folder`, drawn as `key` says. Raises TrainingError where pictures of another key stand."""
+class ImageFolder:
+    """Files `names` in `folder`, made as `key` says. Raises TrainingError where it holds pictures of another key."""
 
     def __init__(self, folder: Path, names: Sequence[str], key: object) -> None:
         self.paths = [folder / name for name in names]
@@ -35,12 +35,12 @@ class Shelf:
             )
 
     def begin(self, notes: dict[str, Any]) -> None:
-        """Keep what is to be said of the pictures; from now on the shelf is this key's."""
+        """Keep what is to be said of the pictures; from now on these files are this key's."""
         self.notes, self.begun = notes, True
         _write(self._record, json.dumps({"digest": self._digest, "notes": notes}).encode())
 
     def missing(self) -> list[int]:
-        """Which pictures are still to be drawn."""
+        """Which pictures are still to be sampled."""
         return [i for i, path in enumerate(self.paths) if not path.is_file()]
 
     def put(self, index: int, picture: Image.Image) -> None:

@@ -1,4 +1,4 @@
-"""What was seen in the pictures of one arm and seed: the input of every family of figures.
+"""What was observed in the pictures of one arm and seed: the input of every family of figures.
 
 One row an image, in the same order in every arm, so that images of two arms form same-seed pairs.
 """
@@ -12,8 +12,8 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
-    """N images of P prompts; what no instrument looked for is None, or empty."""
+class Observations:
+    """N images of P prompts; what no probe measured is None, or empty."""
 
     prompts: Sequence[str]  # (P,)
     stated: Sequence[Mapping[str, object]]  # (P,): the attributes each prompt states

@@ -1,7 +1,7 @@
-"""Draws the arms of an evaluation from a pipeline: base, and adapted by what training wrote, with the same seeds.
+"""Samples the arms of an evaluation from a pipeline: base, and adapted by what training wrote, with the same seeds.
 
-Pictures are kept in OUT/images as they come, so that the same command draws only what is missing, and other judges can
-score them: OUT/images/captions.csv names the prompt of each. Interrupted is not lost.
+Pictures are saved in OUT/images as they come, so that the same command samples only what is missing, and other judges
+can score them: OUT/images/captions.csv names the prompt of each. An interruption loses little.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from training.errors import TrainingError
+from training.evaluation.image_folder import ImageFolder, fingerprint
 from training.evaluation.pictures import Pictures, Round
-from training.evaluation.shelf import Shelf, fingerprint
 from training.inference.sampling import Job, attach_adapter, generate, load_pipeline
 from training.inference.value_guide import ValueGuide, spread, use_probability
 from training.models.embedded import resolve_model
@@ -27,13 +27,13 @@ from training.settings.evaluation import Settings
 CALIBRATION = 32  # images a setting and arm, on seeds that the evaluation does not use
 SEEDS = 10_000_000  # noise seeds reserved for each seed of the evaluation; calibration has the second half
 WRITTEN = ("value_encoder", "unet", "pytorch_lora_weights.safetensors")  # what training writes for inference
-KEEP_EVERY = 256  # pictures drawn before they are written; a killed evaluation loses at most these
+KEEP_EVERY = 256  # pictures sampled before they are written; a killed evaluation loses at most these
 
 Shares = Callable[[Sequence[Image.Image], Sequence[str]], list[float]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class PromptSet:
     """The prompts, each with its principles (() where none is known) and the setting that balance is measured in."""
 
     prompts: list[str]
@@ -42,64 +42,66 @@ class Asked:
     open: list[bool]  # whether the prompt leaves the groups open: only these calibrate the use of the token
 
 
-class Studio:
-    """Draws one seed; `shares` says of pictures and their prompts how often each group is shown, for calibration."""
+class Sampler:
+    """Samples one seed; `shares`: how often pictures, given with their prompts, show each group, for calibration."""
 
-    def __init__(self, settings: Settings, seed: int, asked: Asked, shares: Shares | None) -> None:
-        self.settings, self.seed, self.asked, self.shares = settings, seed, asked, shares
+    def __init__(self, settings: Settings, seed: int, prompt_set: PromptSet, shares: Shares | None) -> None:
+        self.settings, self.seed, self.prompt_set, self.shares = settings, seed, prompt_set, shares
         self.adapter = Path(settings.drawn.adapter.replace("{seed}", str(seed))) if settings.drawn.adapter else None
         if self.adapter and not self.adapter.is_dir():
-            raise TrainingError(f"--adapter {self.adapter} is no folder: give what training/run.py wrote into --out")
+            raise TrainingError(
+                f"--adapter {self.adapter} is not a folder: give what training/run.py wrote into --out"
+            )
         first, n = seed * SEEDS, settings.drawn.images
-        self.jobs = [Job(p, first + p * n + i) for p in range(len(asked.prompts)) for i in range(n)]
-        self.names = [f"{seed}-{p:05d}-{i:02d}.png" for p in range(len(asked.prompts)) for i in range(n)]
+        self.jobs = [Job(p, first + p * n + i) for p in range(len(prompt_set.prompts)) for i in range(n)]
+        self.names = [f"{seed}-{p:05d}-{i:02d}.png" for p in range(len(prompt_set.prompts)) for i in range(n)]
         self._pipe: Any = None
-        self._worn = False
+        self._attached = False
         self._guide: ValueGuide | None = None
 
-    def draw(self) -> tuple[Round, dict[str, Any]]:
+    def sample(self) -> tuple[Round, dict[str, Any]]:
         """The pictures of this seed, and of a value encoder: how often it was used, and whether it idles without."""
         s = self.settings.drawn
-        jobs = [(self.asked.prompts[j.prompt], j.seed) for j in self.jobs]
+        jobs = [(self.prompt_set.prompts[j.prompt], j.seed) for j in self.jobs]
         key = {"model": fingerprint(resolve_model(s.model)), "steps": s.steps, "guidance": s.guidance, "jobs": jobs}
-        base = self._shelf("base", key)
+        base = self._folder("base", key)
         if not base.begun:
             base.begin({})
         arms = {"base": self._fill(base, self.jobs)}
         if self.adapter:
-            worn = {
+            adapted = {
                 "adapter": [fingerprint(self.adapter / part) for part in WRITTEN if (self.adapter / part).exists()],
                 "use": s.use_probability,
-                "principles": self.asked.principles,
+                "principles": self.prompt_set.principles,
             }
-            shelf = self._shelf("adapted", key | worn)
-            if not shelf.begun:
-                self.wear()
-                shelf.begin(self._try(arms["base"]) if self._guide else {})
-            use = shelf.notes.get("use_probability")
-            arms["adapted"] = self._fill(shelf, self.jobs if use is None else self.with_tokens(self.jobs, use))
-            return Round([job.prompt for job in self.jobs], arms), shelf.notes
+            folder = self._folder("adapted", key | adapted)
+            if not folder.begun:
+                self.attach_adapter()
+                folder.begin(self._try(arms["base"]) if self._guide else {})
+            use = folder.notes.get("use_probability")
+            arms["adapted"] = self._fill(folder, self.jobs if use is None else self.with_tokens(self.jobs, use))
+            return Round([job.prompt for job in self.jobs], arms), folder.notes
         return Round([job.prompt for job in self.jobs], arms), {}
 
-    def _shelf(self, arm: str, key: dict[str, Any]) -> Shelf:
-        return Shelf(Path(self.settings.job.out) / "images" / arm, self.names, key)
+    def _folder(self, arm: str, key: dict[str, Any]) -> ImageFolder:
+        return ImageFolder(Path(self.settings.job.out) / "images" / arm, self.names, key)
 
-    def _fill(self, shelf: Shelf, jobs: Sequence[Job]) -> Pictures:
-        """The pictures of a shelf, after drawing those that are missing: the base's before the adapter is put on."""
-        missing, arm = shelf.missing(), shelf.paths[0].parent.name
+    def _fill(self, folder: ImageFolder, jobs: Sequence[Job]) -> Pictures:
+        """The pictures of a folder, after sampling the missing ones: the base's before the adapter is attached."""
+        missing, arm = folder.missing(), folder.paths[0].parent.name
         if missing and arm == "adapted":
-            self.wear()
+            self.attach_adapter()
         for start in range(0, len(missing), KEEP_EVERY):
             part = missing[start : start + KEEP_EVERY]
             label = f"{arm}, seed {self.seed}" + (f", after {start}" if start else "")
             for i, picture in zip(part, self._generate([jobs[i] for i in part], label), strict=True):
-                shelf.put(i, picture)
-        return shelf.pictures()
+                folder.put(i, picture)
+        return folder.pictures()
 
-    def wear(self) -> None:
-        """Put the adapter on the pipeline, once."""
-        if not self._worn and self.adapter:
-            self._guide, self._worn = attach_adapter(self.pipe, self.adapter), True
+    def attach_adapter(self) -> None:
+        """Attach the adapter to the pipeline, once."""
+        if not self._attached and self.adapter:
+            self._guide, self._attached = attach_adapter(self.pipe, self.adapter), True
 
     def _try(self, base: Pictures) -> dict[str, Any]:
         """Whether the value encoder is idle without a token, and how often to use it."""
@@ -120,29 +122,29 @@ class Studio:
 
         A prompt without a principle gets no token. Raises TrainingError if none has one.
         """
-        if not any(self.asked.principles):
+        if not any(self.prompt_set.principles):
             raise TrainingError("a value encoder needs --principle, or a dataset with a column 'principle'")
         members = defaultdict(list)
         for index, job in enumerate(jobs):
-            if self.asked.principles[job.prompt]:
-                members[self.asked.settings[job.prompt]].append(index)
-        made = list(jobs)
+            if self.prompt_set.principles[job.prompt]:
+                members[self.prompt_set.settings[job.prompt]].append(index)
+        steered = list(jobs)
         for setting, indices in members.items():
             share = use if isinstance(use, float) else use.get(setting, 1.0)
             for index, used in zip(indices, spread(share, len(indices), self.seed), strict=True):
                 if used:
-                    made[index] = dataclasses.replace(
-                        jobs[index], principles=self.asked.principles[jobs[index].prompt]
+                    steered[index] = dataclasses.replace(
+                        jobs[index], principles=self.prompt_set.principles[jobs[index].prompt]
                     )
-        return made
+        return steered
 
     def calibrate(self) -> dict[str, float]:
         """For each setting, how often to use the token: from images with and without it, on other seeds."""
         if self.shares is None:
             raise TrainingError("--use-probability auto needs a --reader that sees the groups")
         members = defaultdict(list)
-        for index, setting in enumerate(self.asked.settings):
-            if self.asked.open[index] and self.asked.principles[index]:
+        for index, setting in enumerate(self.prompt_set.settings):
+            if self.prompt_set.open[index] and self.prompt_set.principles[index]:
                 members[setting].append(index)
         uses = {}
         for number, (setting, indices) in enumerate(sorted(members.items())):
@@ -157,21 +159,21 @@ class Studio:
         return uses
 
     def _texts(self, jobs: Sequence[Job]) -> list[str]:
-        return [self.asked.prompts[job.prompt] for job in jobs]
+        return [self.prompt_set.prompts[job.prompt] for job in jobs]
 
     def _generate(self, jobs: Sequence[Job], label: str) -> list[Image.Image]:
         s = self.settings.drawn
         return generate(
-            self.pipe, self.asked.prompts, jobs,
+            self.pipe, self.prompt_set.prompts, jobs,
             steps=s.steps, guidance=s.guidance, batch=self.settings.job.batch, label=label, guide=self._guide,
         )  # fmt: skip
 
 
-def write_captions(out: Path, asked: Asked, rounds: Sequence[Round]) -> None:
+def write_captions(out: Path, prompt_set: PromptSet, rounds: Sequence[Round]) -> None:
     """OUT/images/captions.csv: file_name and prompt of every picture, for `--captions` and for other judges."""
     with (out / "images" / "captions.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["file_name", "prompt"])
-        for drawn in rounds:
-            names = (Path(name).name for name in drawn.arms["base"].names)
-            writer.writerows((name, asked.prompts[p]) for name, p in zip(names, drawn.prompt_of, strict=True))
+        for one in rounds:
+            names = (Path(name).name for name in one.arms["base"].names)
+            writer.writerows((name, prompt_set.prompts[p]) for name, p in zip(names, one.prompt_of, strict=True))

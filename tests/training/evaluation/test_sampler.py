@@ -1,4 +1,4 @@
-"""Drawing: seeds that never meet, tokens only where a principle is, pictures kept for what drew them alone."""
+"""Sampling: seeds that never meet, tokens only where a principle is, pictures kept for their own settings alone."""
 
 from __future__ import annotations
 
@@ -9,40 +9,42 @@ import pytest
 from PIL import Image
 
 from training.errors import TrainingError
-from training.evaluation import drawing
-from training.evaluation.drawing import Asked, Studio
-from training.evaluation.shelf import Shelf, fingerprint
+from training.evaluation import sampler
+from training.evaluation.image_folder import ImageFolder, fingerprint
+from training.evaluation.sampler import PromptSet, Sampler
 from training.inference.sampling import Job
 from training.settings import evaluation
 
-ASKED = Asked(["a", "b", "c"], [("no smoke",), (), ("no smoke", "no cracks")], ["x", "x", "y"], [True, True, False])
+PROMPTS = PromptSet(
+    ["a", "b", "c"], [("no smoke",), (), ("no smoke", "no cracks")], ["x", "x", "y"], [True, True, False]
+)
 
 
-def studio(out: Path, seed: int = 0, images: int = 2, asked: Asked = ASKED, **more: Any) -> Studio:
+def sampling(out: Path, seed: int = 0, images: int = 2, prompt_set: PromptSet = PROMPTS, **more: Any) -> Sampler:
     drawn = evaluation.Drawn(**{"model": "none", "images": images, "steps": 1, "guidance": 1.0, **more})
     job = evaluation.Job(out=str(out), batch=2, device="cpu")
-    return Studio(evaluation.Settings(drawn=drawn, job=job), seed, asked, None)
+    return Sampler(evaluation.Settings(drawn=drawn, job=job), seed, prompt_set, None)
 
 
 def test_seeds_and_calibration_never_share_noise(tmp_path: Path) -> None:
-    drawn = [job.seed for seed in (0, 1, 2) for job in studio(tmp_path, seed).jobs]
-    assert len(set(drawn)) == len(drawn) == 18
-    assert [job.seed for job in studio(tmp_path).jobs] == list(range(6))
-    assert max(drawn) < 2 * drawing.SEEDS + drawing.SEEDS // 2
+    used_seeds = [job.seed for seed in (0, 1, 2) for job in sampling(tmp_path, seed).jobs]
+    assert len(set(used_seeds)) == len(used_seeds) == 18
+    assert [job.seed for job in sampling(tmp_path).jobs] == list(range(6))
+    assert max(used_seeds) < 2 * sampler.SEEDS + sampler.SEEDS // 2
 
 
 def test_a_prompt_without_a_principle_gets_no_token(tmp_path: Path) -> None:
     """The released code puts "not applicable" into the value encoder as if it were a principle."""
-    made = studio(tmp_path)
+    made = sampling(tmp_path)
     steered = made.with_tokens(made.jobs, 1.0)
     assert [job.principles for job in steered] == [("no smoke",)] * 2 + [()] * 2 + [("no smoke", "no cracks")] * 2
     assert [(job.prompt, job.seed) for job in steered] == [(job.prompt, job.seed) for job in made.jobs]
     with pytest.raises(TrainingError, match="a value encoder needs --principle"):
-        studio(tmp_path, asked=Asked(["a"], [()], ["x"], [True])).with_tokens([Job(0, 0)], 1.0)
+        sampling(tmp_path, prompt_set=PromptSet(["a"], [()], ["x"], [True])).with_tokens([Job(0, 0)], 1.0)
 
 
 def test_tokens_are_used_as_often_as_was_calibrated_for_the_setting(tmp_path: Path) -> None:
-    made = studio(tmp_path, images=40)
+    made = sampling(tmp_path, images=40)
     used = [bool(job.principles) for job in made.with_tokens(made.jobs, {"x": 0.25, "y": 0.5})]
     assert (sum(used[:40]), sum(used[40:80]), sum(used[80:])) == (10, 0, 20)
 
@@ -58,9 +60,9 @@ def test_calibration_evens_the_groups_of_each_setting(monkeypatch: pytest.Monkey
         minority = sum(image.getpixel((0, 0))[0] for image in images) / len(images)
         return [minority, 1 - minority]
 
-    monkeypatch.setattr(drawing, "generate", generate)
-    monkeypatch.setattr(drawing, "load_pipeline", lambda model, device: None)
-    made = studio(tmp_path)
+    monkeypatch.setattr(sampler, "generate", generate)
+    monkeypatch.setattr(sampler, "load_pipeline", lambda model, device: None)
+    made = sampling(tmp_path)
     made.shares = shares
     assert made.calibrate() == {"x": 0.5}
     made.shares = None
@@ -72,21 +74,21 @@ def picture(grey: int) -> Image.Image:
     return Image.new("RGB", (4, 4), (grey, grey, grey))
 
 
-def test_a_shelf_keeps_pictures_for_its_key_alone(tmp_path: Path) -> None:
+def test_a_folder_keeps_pictures_for_its_key_alone(tmp_path: Path) -> None:
     names = ["0-a.png", "0-b.png"]
-    first = Shelf(tmp_path / "base", names, {"steps": 1})
+    first = ImageFolder(tmp_path / "base", names, {"steps": 1})
     assert not first.begun and first.missing() == [0, 1]
     first.begin({"said": 1})
     first.put(0, picture(1))
-    again = Shelf(tmp_path / "base", names, {"steps": 1})
+    again = ImageFolder(tmp_path / "base", names, {"steps": 1})
     assert again.begun and again.notes == {"said": 1} and again.missing() == [1]
-    other_seed = Shelf(tmp_path / "base", ["1-a.png"], {"steps": 1})
+    other_seed = ImageFolder(tmp_path / "base", ["1-a.png"], {"steps": 1})
     other_seed.begin({})
     other_seed.put(0, picture(2))
     with pytest.raises(TrainingError, match="drawn with other settings"):
-        Shelf(tmp_path / "base", names, {"steps": 2})
-    assert Shelf(tmp_path / "base", names, {"steps": 1}).missing() == [1]
-    assert Shelf(tmp_path / "base", ["1-a.png"], {"steps": 1}).missing() == []
+        ImageFolder(tmp_path / "base", names, {"steps": 2})
+    assert ImageFolder(tmp_path / "base", names, {"steps": 1}).missing() == [1]
+    assert ImageFolder(tmp_path / "base", ["1-a.png"], {"steps": 1}).missing() == []
 
 
 def test_a_fingerprint_follows_the_weights(tmp_path: Path) -> None:
@@ -99,26 +101,26 @@ def test_a_fingerprint_follows_the_weights(tmp_path: Path) -> None:
     assert fingerprint("some/hub-id") == "some/hub-id"
 
 
-def test_only_missing_pictures_are_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    drawn: list[int] = []
+def test_only_missing_pictures_are_sampled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    used_seeds: list[int] = []
 
     def generate(pipe: Any, prompts: Any, jobs: list[Job], **more: Any) -> list[Image.Image]:
-        drawn.extend(job.seed for job in jobs)
+        used_seeds.extend(job.seed for job in jobs)
         return [picture(job.seed) for job in jobs]
 
-    monkeypatch.setattr(drawing, "generate", generate)
-    monkeypatch.setattr(drawing, "load_pipeline", lambda model, device: None)
-    made, _ = studio(tmp_path).draw()
-    assert drawn == list(range(6)) and made.prompt_of == [0, 0, 1, 1, 2, 2]
+    monkeypatch.setattr(sampler, "generate", generate)
+    monkeypatch.setattr(sampler, "load_pipeline", lambda model, device: None)
+    made, _ = sampling(tmp_path).sample()
+    assert used_seeds == list(range(6)) and made.prompt_of == [0, 0, 1, 1, 2, 2]
     (tmp_path / "images" / "base" / "0-00001-00.png").unlink()
-    drawn.clear()
-    again, _ = studio(tmp_path).draw()
-    assert drawn == [2] and again.arms["base"][2].getpixel((0, 0)) == (2, 2, 2)
+    used_seeds.clear()
+    again, _ = sampling(tmp_path).sample()
+    assert used_seeds == [2] and again.arms["base"][2].getpixel((0, 0)) == (2, 2, 2)
     with pytest.raises(TrainingError, match="drawn with other settings, prompts or weights: give another --out"):
-        studio(tmp_path, guidance=2.0).draw()
-    assert drawn == [2]
+        sampling(tmp_path, guidance=2.0).sample()
+    assert used_seeds == [2]
 
 
 def test_an_adapter_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="seed-3 is no folder"):
-        studio(tmp_path, 3, adapter=str(tmp_path / "seed-{seed}"))
+    with pytest.raises(TrainingError, match="seed-3 is not a folder"):
+        sampling(tmp_path, 3, adapter=str(tmp_path / "seed-{seed}"))

@@ -1,6 +1,6 @@
-"""The instruments of an evaluation, by name or dotted path, and one look at every picture with all of them.
+"""The probes of an evaluation, by name or dotted path, and one pass over every picture with all of them.
 
-What a function of somebody else's gives is checked here: one entry a picture, numbers where numbers are due.
+The results of a user's functions are checked here: one entry a picture, numbers where numbers are expected.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from training.evaluation import clip, features
 from training.evaluation.attributes import ABSENT
 from training.evaluation.clip import Clip, unit
 from training.evaluation.features import Extractor
+from training.evaluation.observations import Observations
 from training.evaluation.pictures import Pictures
-from training.evaluation.seen import Seen
 from training.models.embedded import EMBEDDED
 from training.progress import Progress
-from training.settings.evaluation import Probes
+from training.settings.evaluation import ProbeOptions
 
 NONE = "none"
 ZERO_SHOT = "clip"  # as --reader: CLIP chooses among the groups, as in LiVO's evaluation
@@ -36,8 +36,8 @@ Judge = Callable[[Sequence[Image.Image], Sequence[str]], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Instruments:
-    """What looks at pictures; None, or empty, where nothing does."""
+class Probes:
+    """What measures pictures; None, or empty, where nothing does."""
 
     reader: Reader | None
     clip: Clip | None
@@ -46,37 +46,37 @@ class Instruments:
     judges: Mapping[str, Judge]
 
 
-def load(probes: Probes, prompts: Sequence[str], device: str) -> Instruments:
-    """The instruments that the probes name. Raises TrainingError for what cannot be loaded."""
-    model = None if probes.clip == NONE else clip.load(probes.clip, device)
+def load_probes(options: ProbeOptions, prompts: Sequence[str], device: str) -> Probes:
+    """The probes that the options name. Raises TrainingError for what cannot be loaded."""
+    model = None if options.clip == NONE else clip.load(options.clip, device)
     extractor: Extractor | None
-    if is_dotted(probes.features):
-        extractor = features.from_function(probes.features, dotted(probes.features, "--features"))
+    if is_dotted(options.features):
+        extractor = features.from_function(options.features, dotted(options.features, "--features"))
     else:
-        extractor = features.choose(probes.features, device, model, prompts)
-    toxicity: Callable[[Sequence[Image.Image]], Any] | str = probes.toxicity
-    if is_dotted(probes.toxicity):
-        toxicity = dotted(probes.toxicity, "--toxicity")
+        extractor = features.choose(options.features, device, model, prompts)
+    toxicity: Callable[[Sequence[Image.Image]], Any] | str = options.toxicity
+    if is_dotted(options.toxicity):
+        toxicity = dotted(options.toxicity, "--toxicity")
     judges: dict[str, Judge] = {}
-    for name in probes.judge or ([] if model is None else [probes.clip]):
+    for name in options.judge or ([] if model is None else [options.clip]):
         if is_dotted(name):
             short = name.rpartition(":")[2]
             judges[name if short in judges else short] = dotted(name, "--judge")
         elif name != NONE:
             judge = clip.load(name, device)
             judges[f"clip-{judge.name}"] = judge.score
-    reader = _reader(probes, model)
-    return Instruments(reader, model, extractor, None if toxicity == NONE else toxicity, judges)
+    reader = _reader(options, model)
+    return Probes(reader, model, extractor, None if toxicity == NONE else toxicity, judges)
 
 
-def _reader(probes: Probes, model: Clip | None) -> Reader | None:
-    if probes.reader == NONE:
+def _reader(options: ProbeOptions, model: Clip | None) -> Reader | None:
+    if options.reader == NONE:
         return None
-    if probes.reader == ZERO_SHOT:
+    if options.reader == ZERO_SHOT:
         if model is None:
             raise TrainingError("--reader clip needs a model: --clip was 'none'")
-        return zero_shot(model, probes.balance, probes.groups)
-    function = world_reader.read if probes.reader == EMBEDDED else dotted(probes.reader, "--reader")
+        return zero_shot(model, options.balance, options.groups)
+    function = world_reader.read if options.reader == EMBEDDED else dotted(options.reader, "--reader")
 
     def read(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Mapping[str, object]]:
         readings = list(function(pictures))
@@ -93,15 +93,15 @@ def _reader(probes: Probes, model: Clip | None) -> Reader | None:
     return read
 
 
-def parser(probes: Probes) -> Callable[[str], Mapping[str, object]]:
-    """What says of a prompt which attributes it states. Raises TrainingError for what cannot be loaded."""
-    if probes.parser == NONE:
+def load_prompt_parser(options: ProbeOptions) -> Callable[[str], Mapping[str, object]]:
+    """A function from a prompt to the attributes that it states. Raises TrainingError for what cannot be loaded."""
+    if options.parser == NONE:
         return lambda text: {}
-    return captions.parse if probes.parser == EMBEDDED else dotted(probes.parser, "--parser")
+    return captions.parse if options.parser == EMBEDDED else dotted(options.parser, "--parser")
 
 
 def zero_shot(model: Clip, attribute: str, groups: Sequence[str]) -> Reader:
-    """CLIP's choice among "<prompt>, <group>", LiVO's way to read gender and race (evaluation/eval_bias.py)."""
+    """CLIP's choice among "<prompt>, <group>", as LiVO reads gender and race (evaluation/eval_bias.py)."""
 
     def read(pictures: Sequence[Image.Image], prompts: Sequence[str]) -> list[Mapping[str, object]]:
         images = unit(model.images(pictures))
@@ -113,43 +113,43 @@ def zero_shot(model: Clip, attribute: str, groups: Sequence[str]) -> Reader:
     return read
 
 
-def look(tools: Instruments, pictures: Pictures, seen: Seen, batch: int, label: str) -> Seen:
-    """`seen` with what the instruments see in its pictures, each decoded once."""
+def measure(probes: Probes, pictures: Pictures, observed: Observations, batch: int, label: str) -> Observations:
+    """The observations with what the probes measure in the pictures, each decoded once."""
     parts: dict[str, list[Any]] = {}
     done = 0
-    with Progress(f"looking, {label}", len(pictures), "images") as progress:
+    with Progress(f"measuring, {label}", len(pictures), "images") as progress:
         for images in pictures.batches(batch):
-            captions = [seen.prompts[p] for p in seen.prompt_of[done : done + len(images)]]
-            for name, values in _measure(tools, images, captions).items():
+            captions = [observed.prompts[p] for p in observed.prompt_of[done : done + len(images)]]
+            for name, values in _measure(probes, images, captions).items():
                 parts.setdefault(name, []).extend(values)
             done += len(images)
             progress.advance(len(images))
     arrays: dict[str, Any] = {name: np.array(values) for name, values in parts.items() if name != "shown"}
     if "toxicity" in arrays and np.isnan(arrays["toxicity"]).all():
         del arrays["toxicity"]  # no reading has the attribute
-    scores = {name: arrays.pop(f"score {name}") for name in tools.judges if f"score {name}" in arrays}
-    return dataclasses.replace(seen, shown=parts.get("shown"), scores=scores, **arrays)
+    scores = {name: arrays.pop(f"score {name}") for name in probes.judges if f"score {name}" in arrays}
+    return dataclasses.replace(observed, shown=parts.get("shown"), scores=scores, **arrays)
 
 
-def _measure(tools: Instruments, images: Sequence[Image.Image], captions: Sequence[str]) -> dict[str, Any]:
-    """What every instrument says of a few pictures, one entry a picture, by the names of `Seen`."""
-    made: dict[str, Any] = {}
-    if tools.reader:
-        made["shown"] = tools.reader(images, captions)
-    if tools.clip:
-        made["embeddings"] = unit(tools.clip.images(images))
-        made["cosines"] = (made["embeddings"] * tools.clip.texts(captions)).sum(axis=1)
-    if tools.extractor:
-        made["features"], logits = tools.extractor.extract(images)
+def _measure(probes: Probes, images: Sequence[Image.Image], captions: Sequence[str]) -> dict[str, Any]:
+    """What every probe says of a few pictures, one entry a picture, by the names of `Observations`."""
+    results: dict[str, Any] = {}
+    if probes.reader:
+        results["shown"] = probes.reader(images, captions)
+    if probes.clip:
+        results["embeddings"] = unit(probes.clip.images(images))
+        results["cosines"] = (results["embeddings"] * probes.clip.texts(captions)).sum(axis=1)
+    if probes.extractor:
+        results["features"], logits = probes.extractor.extract(images)
         if logits is not None:
-            made["logits"] = logits
-    if callable(tools.toxicity):
-        made["toxicity"] = numbers(tools.toxicity(images), len(images), "--toxicity", most=1.0)
-    elif tools.toxicity and "shown" in made:
-        made["toxicity"] = [_toxic(shown, tools.toxicity) for shown in made["shown"]]
-    for name, judge in tools.judges.items():
-        made[f"score {name}"] = numbers(judge(images, captions), len(images), f"--judge {name}")
-    return made
+            results["logits"] = logits
+    if callable(probes.toxicity):
+        results["toxicity"] = numbers(probes.toxicity(images), len(images), "--toxicity", most=1.0)
+    elif probes.toxicity and "shown" in results:
+        results["toxicity"] = [_toxic(shown, probes.toxicity) for shown in results["shown"]]
+    for name, judge in probes.judges.items():
+        results[f"score {name}"] = numbers(judge(images, captions), len(images), f"--judge {name}")
+    return results
 
 
 def _toxic(shown: Mapping[str, object], attribute: str) -> float:

@@ -19,17 +19,17 @@ SIDE, GAP, MARGIN, TEXT = 128, 4, 16, 200  # pixels: a picture, between two, bet
 INK = "#222222"
 
 
-def sheet(drawn: Round, texts: Sequence[str]) -> Image.Image:
+def contact_sheet(one: Round, texts: Sequence[str]) -> Image.Image:
     """The caption at the left, then the base's pictures, then the adapted ones."""
-    known = sorted(set(drawn.prompt_of))
+    known = sorted(set(one.prompt_of))
     chosen = [known[i] for i in np.unique(np.linspace(0, len(known) - 1, PROMPTS).round().astype(int))]
-    rows = [[i for i, p in enumerate(drawn.prompt_of) if p == prompt][:EACH] for prompt in chosen]
+    rows = [[i for i, p in enumerate(one.prompt_of) if p == prompt][:EACH] for prompt in chosen]
     columns = max(len(row) for row in rows)
     block = columns * (SIDE + GAP) - GAP
-    lefts = [MARGIN + TEXT + k * (block + MARGIN) for k in range(len(drawn.arms))]
+    lefts = [MARGIN + TEXT + k * (block + MARGIN) for k in range(len(one.arms))]
     page = Image.new("RGB", (lefts[-1] + block + MARGIN, 2 * MARGIN + len(rows) * (SIDE + GAP) + MARGIN), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for left, (arm, pictures) in zip(lefts, drawn.arms.items(), strict=True):
+    for left, (arm, pictures) in zip(lefts, one.arms.items(), strict=True):
         pen.text((left, MARGIN // 2), arm, INK, ImageFont.load_default(15))
         for k, row in enumerate(rows):
             for column, index in enumerate(row):

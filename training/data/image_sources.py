@@ -1,6 +1,6 @@
-"""Where encoded images stand: the cells of a Parquet file, or the files of a folder.
+"""Where encoded images are: the cells of a Parquet file, or the files of a folder.
 
-A shelf numbers its places; `open()` gives a function from place to bytes that is fast when places are asked for in
+A source numbers its places; `open()` gives a function from place to bytes that is fast when places are asked for in
 order and holds a few rows of the file at most.
 """
 
@@ -22,7 +22,7 @@ Reader = Callable[[int], bytes]
 WINDOW = 16  # rows read at once: with two PNGs of 1024 px a row some 50 MB
 
 
-class Shelf(Protocol):
+class ImageSource(Protocol):
     """A numbered set of encoded images."""
 
     def open(self) -> Reader:
@@ -39,14 +39,14 @@ class Shelf(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class ParquetShelf:
+class ParquetSource:
     """The image columns of a Parquet file; place = row × number of columns + column."""
 
     path: Path
     columns: tuple[str, ...]
 
     def open(self) -> Reader:
-        """See Shelf: rows in order are read once each; another order rereads their row group."""
+        """See ImageSource: rows in order are read once each; another order rereads their row group."""
         return _Window(self).bytes
 
     def where(self, place: int) -> str:
@@ -60,13 +60,13 @@ class ParquetShelf:
 
 
 @dataclasses.dataclass(frozen=True)
-class FolderShelf:
+class FolderSource:
     """Image files by number."""
 
     paths: Sequence[Path]
 
     def open(self) -> Reader:
-        """See Shelf."""
+        """See ImageSource."""
 
         def read(place: int) -> bytes:
             try:
@@ -91,36 +91,36 @@ class FolderShelf:
 class _Window:
     """A few consecutive rows of a Parquet file's image columns, moved forward as rows are asked for."""
 
-    def __init__(self, shelf: ParquetShelf) -> None:
-        self.shelf = shelf
-        self.file = pq.ParquetFile(shelf.path, memory_map=True)
+    def __init__(self, source: ParquetSource) -> None:
+        self.source = source
+        self.file = pq.ParquetFile(source.path, memory_map=True)
         counts = [self.file.metadata.row_group(i).num_rows for i in range(self.file.num_row_groups)]
         self.starts = [0, *itertools.accumulate(counts)]
         self.batches: Iterator[pa.RecordBatch] = iter(())
         self.first = 0
-        self.cells: list[pa.Array] = [pa.nulls(0)] * len(shelf.columns)
+        self.cells: list[pa.Array] = [pa.nulls(0)] * len(source.columns)
         self.group = -1
 
     def bytes(self, place: int) -> bytes:
-        row, column = divmod(place, len(self.shelf.columns))
+        row, column = divmod(place, len(self.source.columns))
         try:
             self._move_to(row)
         except (pa.ArrowException, OSError) as error:
             first = str(error).splitlines()[0][:120]
-            raise TrainingError(f"{self.shelf.path} cannot be read ({first}); build or download it again") from error
+            raise TrainingError(f"{self.source.path} cannot be read ({first}); build or download it again") from error
         cell = self.cells[column][row - self.first].as_py()
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes) or not data:
-            raise TrainingError(f"{self.shelf.where(place)} holds no image bytes")
+            raise TrainingError(f"{self.source.where(place)} holds no image bytes")
         return data
 
     def _move_to(self, row: int) -> None:
         """Have the window cover a row; a row before it or in another row group starts that group again."""
         group = bisect.bisect_right(self.starts, row) - 1
         if group != self.group or row < self.first:
-            self.batches = self.file.iter_batches(WINDOW, row_groups=[group], columns=list(self.shelf.columns))
+            self.batches = self.file.iter_batches(WINDOW, row_groups=[group], columns=list(self.source.columns))
             self.first, self.cells, self.group = self.starts[group], [pa.nulls(0)] * len(self.cells), group
         while row >= self.first + len(self.cells[0]):
             batch = next(self.batches)
             self.first += len(self.cells[0])
-            self.cells = [batch.column(name) for name in self.shelf.columns]
+            self.cells = [batch.column(name) for name in self.source.columns]

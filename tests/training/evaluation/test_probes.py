@@ -1,4 +1,4 @@
-"""The instruments: what they say of pictures, and what functions of somebody else's must give."""
+"""The probes: what they say of pictures, and what a user's functions must return."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from training.errors import TrainingError
-from training.evaluation import clip, features, instruments
+from training.evaluation import clip, features, probes
+from training.evaluation.observations import Observations
 from training.evaluation.pictures import Pictures
-from training.evaluation.seen import Seen
 from training.models.embedded import EMBEDDED
-from training.settings.evaluation import Probes
+from training.settings.evaluation import ProbeOptions
 
 
 def flat(*greys: int) -> Pictures:
@@ -52,35 +52,35 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     return made
 
 
-def tools(**given: Any) -> instruments.Instruments:
+def loaded(**given: Any) -> probes.Probes:
     plain = {
         "reader": "none", "clip": "none", "features": "none", "toxicity": "none",
         "balance": "coat", "groups": ["light", "dark"],
     }  # fmt: skip
-    return instruments.load(Probes.model_validate({**plain, **given}), ["a", "b"], "cpu")
+    return probes.load_probes(ProbeOptions.model_validate({**plain, **given}), ["a", "b"], "cpu")
 
 
-def look(made: instruments.Instruments, *greys: int) -> Seen:
-    blank = Seen(["a", "b"], [{}, {}], np.arange(len(greys)) % 2)
-    return instruments.look(made, flat(*greys), blank, 2, "test")
+def measure(made: probes.Probes, *greys: int) -> Observations:
+    blank = Observations(["a", "b"], [{}, {}], np.arange(len(greys)) % 2)
+    return probes.measure(made, flat(*greys), blank, 2, "test")
 
 
-def test_every_instrument_sees_every_picture_in_order(module: types.ModuleType) -> None:
-    made = tools(reader="somebodys:shades", toxicity="somebodys:brightness", judge=["somebodys:brightness"])
-    seen = look(made, 0, 255, 51)
-    assert [s["coat"] for s in seen.shown or []] == ["dark", "light", "dark"]
-    assert seen.toxicity is not None and seen.toxicity.tolist() == pytest.approx([0, 1, 0.2])
-    assert seen.scores["brightness"].tolist() == pytest.approx([0, 1, 0.2])
-    assert seen.embeddings is None and seen.features is None
+def test_every_probe_sees_every_picture_in_order(module: types.ModuleType) -> None:
+    made = loaded(reader="somebodys:shades", toxicity="somebodys:brightness", judge=["somebodys:brightness"])
+    observed = measure(made, 0, 255, 51)
+    assert [s["coat"] for s in observed.shown or []] == ["dark", "light", "dark"]
+    assert observed.toxicity is not None and observed.toxicity.tolist() == pytest.approx([0, 1, 0.2])
+    assert observed.scores["brightness"].tolist() == pytest.approx([0, 1, 0.2])
+    assert observed.embeddings is None and observed.features is None
 
 
 def test_toxicity_can_be_an_attribute_of_the_readers(module: types.ModuleType) -> None:
-    seen = look(tools(reader="somebodys:shades", toxicity="hazard"), 0, 255)
-    assert seen.toxicity is not None and seen.toxicity.tolist() == [1, 0]
-    assert look(tools(reader="somebodys:shades", toxicity="no such"), 0, 255).toxicity is None
+    observed = measure(loaded(reader="somebodys:shades", toxicity="hazard"), 0, 255)
+    assert observed.toxicity is not None and observed.toxicity.tolist() == [1, 0]
+    assert measure(loaded(reader="somebodys:shades", toxicity="no such"), 0, 255).toxicity is None
     module.__dict__["shades"] = lambda images: [{"nsfw": b} for b in brightness(images)]
-    seen = look(tools(reader="somebodys:shades", toxicity="nsfw"), 0, 255, 51)
-    assert seen.toxicity is not None and seen.toxicity.tolist() == pytest.approx([0, 1, 0.2])
+    observed = measure(loaded(reader="somebodys:shades", toxicity="nsfw"), 0, 255, 51)
+    assert observed.toxicity is not None and observed.toxicity.tolist() == pytest.approx([0, 1, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_toxicity_can_be_an_attribute_of_the_readers(module: types.ModuleType) -
         (lambda images: np.full((2, 3), np.nan), {"features": "somebodys:f"}, "not finite"),
     ],
 )
-def test_what_somebody_elses_function_gives_is_checked(
+def test_what_a_users_function_returns_is_checked(
     function: Callable[..., Any], given: dict[str, Any], says: str, module: types.ModuleType
 ) -> None:
     module.__dict__["f"] = function
     with pytest.raises(TrainingError, match="^[^\n]*$") as caught:
-        look(tools(**given), 0, 255)
+        measure(loaded(**given), 0, 255)
     assert says in str(caught.value)
 
 
@@ -121,25 +121,27 @@ def test_what_somebody_elses_function_gives_is_checked(
 )
 def test_what_cannot_be_loaded_is_one_line(given: dict[str, Any], says: str, module: types.ModuleType) -> None:
     with pytest.raises(TrainingError) as caught:
-        tools(**given)
+        loaded(**given)
     assert says in str(caught.value)
 
 
-def test_a_folder_that_is_no_clip_model_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_clip_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="does not load"):
         clip.load(str(tmp_path), "cpu")
 
 
 def test_the_embedded_clip_scores_judges_and_gives_features() -> None:
-    seen = look(tools(clip=EMBEDDED, features="clip"), 0, 255, 128)
-    assert seen.embeddings is not None and np.linalg.norm(seen.embeddings, axis=1) == pytest.approx([1, 1, 1])
-    assert seen.cosines is not None and seen.scores["clip-embedded"].tolist() == pytest.approx(seen.cosines.tolist())
-    assert seen.features is not None and seen.logits is not None and seen.logits.shape == (3, 2)
+    observed = measure(loaded(clip=EMBEDDED, features="clip"), 0, 255, 128)
+    assert observed.embeddings is not None and np.linalg.norm(observed.embeddings, axis=1) == pytest.approx([1, 1, 1])
+    assert observed.cosines is not None and observed.scores["clip-embedded"].tolist() == pytest.approx(
+        observed.cosines.tolist()
+    )
+    assert observed.features is not None and observed.logits is not None and observed.logits.shape == (3, 2)
 
 
 def test_clip_as_reader_takes_the_group_whose_text_fits_best() -> None:
     model = clip.load(EMBEDDED, "cpu")
-    read = instruments.zero_shot(model, "coat", ["violet", "amber"])
+    read = probes.zero_shot(model, "coat", ["violet", "amber"])
     images = list(flat(0, 200).batches(2))[0]
     texts = [[f"{prompt}, {group}" for prompt in ("a chef", "a doctor")] for group in ("violet", "amber")]
     cosines = np.array([(clip.unit(model.images(images)) * model.texts(row)).sum(axis=1) for row in texts])
