@@ -9,6 +9,7 @@ from datagen import recipe as recipes
 from datagen.errors import RecipeError
 from datagen.records import Prompt
 from datagen.world.captions import parse
+from datagen.writers import offline
 from datagen.writers.offline import OfflineWriter, _scene
 from datagen.writers.taxonomy import grammar
 
@@ -105,9 +106,12 @@ def test_the_chosen_side_of_balance_is_the_group_the_subject_lacks() -> None:
             assert parse(row.chosen_prompt)["coat"] == lacking
 
 
-def test_a_grammar_that_is_used_up_says_how_many_prompts_it_gives() -> None:
-    with pytest.raises(RecipeError, match=r"gives only \d+ distinct prompts, 100000 were asked for"):
-        write("livo-debias", "embedded", "prompts.count=100000")
+def test_a_grammar_that_is_used_up_says_how_many_prompts_it_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = offline.grammar("world")
+    small = whole.model_copy(update={"slots": {name: options[:1] for name, options in whole.slots.items()}})
+    monkeypatch.setattr(offline, "grammar", lambda name: small)
+    with pytest.raises(RecipeError, match=r"gives only \d+ distinct prompts, 1000 were asked for"):
+        write("livo-debias", "embedded", "prompts.count=1000")
 
 
 def test_a_prompt_for_several_principles_needs_another_writer() -> None:
