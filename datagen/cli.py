@@ -43,25 +43,25 @@ class Listing(StrEnum):
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
-    out: Annotated[Path, typer.Option(help="Run directory; give the same one again to go on.")],
+    out: Annotated[Path, typer.Option(help="Run directory; give the same one again to resume.")],
     profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many prompts.")] = None,
-    executor: Annotated[str, typer.Option(help="Where shards are worked (datagen list executors).")] = "local",
+    limit: Annotated[int | None, typer.Option(min=1, help="Make at most this many prompts.")] = None,
+    executor: Annotated[str, typer.Option(help="What runs the shards (datagen list executors).")] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes on this machine; default: a core each for the embedded model.")
+        int | None, typer.Option(min=1, help="Processes here; default: one per core for the embedded model.")
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="DOLLARS", help="Most that LLM calls may ever cost in --out.")
+        float | None, typer.Option(min=0, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost.")
     ] = None,
     batch: Annotated[
         bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
     ] = False,
 ) -> None:
-    """Build a dataset from a recipe; the same command again goes on where it was."""
+    """Build a dataset from a recipe; the same command again resumes it."""
     from datagen import executors, progress
     from datagen import recipe as recipes
     from datagen.pipeline import build
@@ -83,26 +83,26 @@ def run(
             say=display.say,
             progress=display.show,
         )
-    print("\n".join(_told(summary)))
+    print("\n".join(_closing(summary)))
 
 
 def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
-    """The profile to use and why; a run that was begun keeps its own."""
+    """The profile to use and why; a run that was started keeps its own."""
     from datagen import recipe as recipes
     from datagen import store
     from datagen.commands import doctor
 
     begun = store.Run(out).settings()
     if wanted == recipes.AUTO and begun is not None:
-        return begun["recipe"]["profile"]["name"], f"{out} was begun with it"
+        return begun["recipe"]["profile"]["name"], f"{out} was started with it"
     name, why = doctor.choose(recipe, wanted)
-    if begun is None:  # a finished run needs no model any more
+    if begun is None:  # a finished run no longer needs a model
         doctor.check(recipe.profile(name))
     return name, why
 
 
-def _told(summary: Summary) -> list[str]:
-    """What a finished run says at the end."""
+def _closing(summary: Summary) -> list[str]:
+    """The lines that a finished run ends with."""
     counts = f"{summary.rows('prompts')} prompts, {summary.rows('images')} images, {summary.rows('pairs')} pairs"
     if summary.made == 0:
         return [f"nothing to do: {counts} in {summary.dataset}"]
@@ -114,7 +114,7 @@ def _told(summary: Summary) -> list[str]:
     failed = {stage: plan.total("errors") for stage, plan in summary.plans.items() if plan.total("errors")}
     if failed:
         rows = ", ".join(f"{count} {stage}" for stage, count in failed.items())
-        lines.append(f"failed content: {rows}; the same command tries them again")
+        lines.append(f"failed rows: {rows}; the same command retries them")
     return lines
 
 
@@ -128,7 +128,7 @@ def estimate(
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="At the prices of the Batch API.")] = False,
 ) -> None:
-    """Say what a recipe takes before anything is spent: calls, tokens, cost, GPU hours, disk."""
+    """Estimate what a recipe takes before anything is spent: calls, tokens, cost, GPU hours, disk."""
     from rich.console import Console
 
     from datagen import recipe as recipes
@@ -142,7 +142,7 @@ def estimate(
 
 @app.command()
 def status(directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]) -> None:
-    """Show how far a run is: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
+    """Show the progress of a run: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
 
     from datagen.commands import status as report
@@ -153,12 +153,12 @@ def status(directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run 
 @app.command()
 def judge(
     images: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Folder of images with .txt files beside, or Parquet.")
+        Path, typer.Argument(metavar="INPUT", help="Folder of images with .txt files next to them, or Parquet.")
     ],
     judges: Annotated[
         list[str], typer.Option(help="Judges, separated by commas or given several times (datagen list judges).")
     ],
-    out: Annotated[Path, typer.Option(help="Parquet file to write; the same command goes on with it.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write; the same command resumes it.")],
     prompts: Annotated[Path | None, typer.Option(help="CSV or Parquet file with image names and prompts.")] = None,
     image_column: Annotated[str, typer.Option(help="Its column of image names.")] = "image",
     prompt_column: Annotated[str, typer.Option(help="Its column of prompts.")] = "prompt",
@@ -237,7 +237,7 @@ def doctor() -> None:
 def validate(
     dataset: Annotated[Path, typer.Argument(help="A run directory, a dataset directory or a Parquet file.")],
 ) -> None:
-    """Check a dataset: schema, images, probabilities, splits, counts. One line a problem; exit code 2 if any."""
+    """Check a dataset: schema, images, probabilities, splits, counts. One line per problem; exit code 2 if any."""
     from datagen.commands import validate as checks
 
     found = 0
@@ -266,7 +266,7 @@ def main() -> None:
 
 
 def _interrupted() -> None:
-    print("interrupted: what was finished is kept, the same command goes on", file=sys.stderr)
+    print("interrupted: finished work is kept, the same command resumes", file=sys.stderr)
     sys.exit(130)
 
 

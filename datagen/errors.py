@@ -6,13 +6,13 @@ DatagenError
 │   ├── InputError       images, prompts or datasets that cannot be used
 │   ├── ModelError       a model, a judge or a profile that this machine cannot serve
 │   ├── EndpointError    an LLM server, key or model name that cannot be used as given
-│   │   └── RequestRejected  the server will not take this one request (HTTP 400, 413, 422)
+│   │   └── RequestRejected  the server rejects this one request (HTTP 400, 413, 422)
 │   └── RunError         a run directory that is another recipe's, held by another process, or cannot be written
-└── MachineryError       a shard could not be done (a dead worker, a full disk half-way); exit code 1, rerun to go on
+└── MachineryError       a shard could not be done (a dead worker, a full disk half-way); exit code 1, rerun to resume
     ├── ServerError      an LLM server that keeps failing; every reply that was paid for is kept
     └── BudgetSpent      --max-cost leaves no room for the next call; every reply that was paid for is kept
 
-A failure of content (an unreadable reply, a corrupt image) is no exception: it is a row with its `error` filled.
+A failure of content (an unreadable reply, a corrupt image) is not an exception: it is a row with its `error` set.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class EndpointError(UserError):
 
 
 class RequestRejected(EndpointError):
-    """The server will not take this one request (HTTP 400, 413, 422); `code` is the server's own word for why."""
+    """The server rejects this one request (HTTP 400, 413, 422); `code` is the server's own word for why."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -66,11 +66,17 @@ class MachineryError(DatagenError):
 
 
 class ServerError(MachineryError):
-    """An LLM server keeps failing, so that going on makes no sense now; replies that were paid for are kept."""
+    """An LLM server keeps failing, so that it is pointless to continue now; replies that were paid for are kept."""
 
 
 class BudgetSpent(MachineryError):
     """The next call could cost more than --max-cost leaves; replies that were paid for are kept."""
+
+
+def one_line(error: BaseException) -> str:
+    """A library's message as one line of at most 200 characters; the name of its type where it has no message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def nearest(given: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where a model lies, whether it is whole, and what it needs: the embedded one, a folder, or the Hugging Face cache.
+"""Where a model is, whether it is complete, and what it needs: the embedded one, a folder, or the Hugging Face cache.
 
 Only `find` downloads; `missing`, `tokenizer` and `needs` look at what is here. None of them reads weights into memory.
 What models need stands in prompts/models.toml.
@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datagen import world
-from datagen.errors import ModelError, nearest
+from datagen.errors import ModelError, nearest, one_line
 from datagen.recipe import PROMPTS, Scheduler
 
 NOT_CACHED = "not in the Hugging Face cache"
@@ -66,10 +66,10 @@ class Needs(BaseModel):
 
 
 def find(model: str, revision: str = "", pipelines: Collection[str] = ()) -> Source:
-    """Where a model lies; downloads a hub id that is not in the local cache yet.
+    """Where a model is; downloads a hub id that is not in the local cache yet.
 
     `model` is "embedded", a diffusers folder, or a hub id. Raises ModelError, naming what is missing, if it cannot be
-    had whole or is of none of `pipelines` (diffusers classes; () accepts any).
+    obtained whole or is not one of `pipelines` (diffusers classes; () accepts any).
     """
     folder = _local(model)
     if folder is not None:
@@ -88,7 +88,7 @@ def missing(model: str, revision: str = "", pipelines: Collection[str] = ()) -> 
         _, parts = _read_index(folder, pipelines)
         absent = _without_weights(folder, parts)
         if absent and local is None:
-            return Missing(f"only in part in the Hugging Face cache: no {', '.join(absent)}", downloadable=True)
+            return Missing(f"incomplete in the Hugging Face cache: no {', '.join(absent)}", downloadable=True)
         if absent:
             raise _no_weights(folder, absent)
     except ModelError as error:
@@ -144,12 +144,6 @@ def read_table(path: Path) -> dict[str, Needs]:
             known = f"; {nearest(key, Needs.model_fields)}" if first["type"] == "extra_forbidden" else ""
             raise ModelError(f'{path}, [models."{name}"] {key}: {first["msg"]}{known}') from error
     return found
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of a library's message, not too long."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _alike(model: str, revision: str = "") -> str | None:
@@ -289,6 +283,6 @@ def _download(model: str, revision: str, pipelines: Collection[str]) -> Path:
         except Exception as error:  # the hub's client has no common base for what it raises
             problem = one_line(error)
     raise ModelError(
-        f"{model} is neither a folder here nor in the local cache, and the hub did not give it: {problem}; "
+        f"{model} is neither a folder here nor in the local cache, and downloading it failed: {problem}; "
         "download it where there is a network, give its folder, or use the profile embedded"
     )

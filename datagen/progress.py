@@ -16,12 +16,12 @@ PLAIN_EVERY_S = 5.0
 
 
 class Display:
-    """Shows stages as they go on: done of total, rate, time left. Use as a context manager; `show` is a `Progress`."""
+    """Shows the progress of stages: done of total, rate, time left. A context manager; `show` is a `Progress`."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
-        self._started: dict[str, tuple[float, int]] = {}  # stage → when it was first shown, and how far it was
+        self._started: dict[str, tuple[float, int]] = {}  # stage → when it was first shown, and its progress then
         self._printed = 0.0
 
     def __enter__(self) -> Self:
@@ -53,7 +53,7 @@ class Display:
             print(line, file=sys.stderr, flush=True)
 
     def show(self, what: str, done: int, total: int) -> None:
-        """Say how far `what` is."""
+        """Report the progress of `what`."""
         now = time.monotonic()
         begun, before = self._started.setdefault(what, (now, done))
         pace = _pace(done - before, total - done, now - begun)

@@ -1,6 +1,6 @@
 """A recipe: a TOML file that says what a run makes, read into frozen typed values.
 
-Unknown keys are refused with the nearest known name. Whatever can change a row counts in the digest: the recipe, the
+Unknown keys are refused with the nearest known name. Whatever can change a row is part of the digest: the recipe, the
 chosen profile, and the text of the files that the profile's writer reads.
 """
 
@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from datagen.errors import RecipeError, nearest
+from datagen.errors import RecipeError, nearest, one_line
 
 AUTO = "auto"  # as a profile's name: the one that this machine can serve
-# Where scenes play: the LLM is sent to them in turn, for left alone it returns to the same few.
+# Where scenes are set: the LLM is given these in turn, since left alone it returns to the same few.
 ANGLES = (
     "one adult at home",
     "one adult at work",
@@ -40,7 +40,7 @@ ANGLES = (
 
 
 def _prompts_folder() -> Path:
-    """`prompts/` beside the package in a checkout, `datagen/_prompts/` in an installed wheel."""
+    """`prompts/` next to the package in a checkout, `datagen/_prompts/` in an installed wheel."""
     packaged = Path(__file__).parent / "_prompts"
     return packaged if packaged.is_dir() else Path(__file__).parents[1] / "prompts"
 
@@ -73,7 +73,7 @@ class Prompts(_Section):
     test_share: float = Field(default=0.15, ge=0, lt=1)
     asked_share: Share = 0.0  # of prompts that ask for the violation, where the principle says how
     control_share: Share = 0.0  # of prompts near the principle that break nothing
-    principles_each: int = Field(default=1, ge=1, le=3)  # principles a prompt; not with the offline writer
+    principles_each: int = Field(default=1, ge=1, le=3)  # principles per prompt; not with the offline writer
     # Existing prompts: a .csv, .tsv, .parquet, .jsonl or .txt file or a data set. `file` takes them as they are, `llm`
     # and `modifier` rewrite them; without a source those two invent their scenes.
     source: str = ""
@@ -87,7 +87,7 @@ class Llm(_Section):
     temperature: float = Field(default=1.0, ge=0, le=2)
     max_tokens: int = Field(default=2048, ge=64)
     widen: int = Field(default=0, ge=0, le=200)  # principles it adds to the taxonomy, where the writer asks an LLM
-    scenes: int = Field(default=20, ge=1, le=50)  # scenes a call
+    scenes: int = Field(default=20, ge=1, le=50)  # scenes per call
     angles: Annotated[Texts, Field(min_length=1)] = ANGLES
 
 
@@ -167,7 +167,7 @@ class Recipe(_Section):
     @classmethod
     def _none_is_auto(cls, value: dict[str, Profile]) -> dict[str, Profile]:
         if AUTO in value:
-            raise ValueError(f"{AUTO!r} stands for the profile that a machine can serve: call the profile otherwise")
+            raise ValueError(f"{AUTO!r} stands for what a machine can serve: give the profile another name")
         return value
 
     @model_validator(mode="after")
@@ -179,12 +179,12 @@ class Recipe(_Section):
         if self.pairing != "pool" and (self.images.aligned, self.images.violating) != (1, 1):
             raise ValueError("images.aligned and images.violating need pairing = 'pool': set images.candidates")
         if self.prompts.asked_share + self.prompts.control_share > 1:
-            raise ValueError(
-                "prompts.asked_share and prompts.control_share are parts of one whole: at most 1 together"
-            )
+            raise ValueError("prompts.asked_share and prompts.control_share together must be at most 1")
         for name, profile in self.profiles.items():
             if profile.other_models and self.pairing != "rank":
-                raise ValueError(f"profiles.{name}.other_models needs pairing = 'rank': a contrast is of one model")
+                raise ValueError(
+                    f"profiles.{name}.other_models needs pairing = 'rank': a contrast compares images of one model"
+                )
             if self.writer(profile) == "file" and not self.prompts.source:
                 raise ValueError(
                     "writer = 'file' takes existing prompts: name their file or data set in prompts.source"
@@ -275,8 +275,7 @@ def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
         name = profile.pop("name")
         return Recipe.model_validate({**values, "profiles": {name: profile}}), name
     except (KeyError, TypeError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise RecipeError(f"recipe.json does not hold the recipe of a run: {why}") from error
+        raise RecipeError(f"recipe.json does not hold the recipe of a run: {one_line(error)}") from error
 
 
 def _files(recipe: Recipe, profile: Profile) -> Iterator[tuple[str, Path]]:

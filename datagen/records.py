@@ -1,7 +1,7 @@
 """The rows of the five tables, one frozen dataclass each; their Arrow schemas are derived from the field types.
 
 Ids are content hashes and seeds are hashes of (recipe seed, prompt id, index), so any row can be rebuilt alone, on any
-worker, in any order. A row that failed keeps its place with `error` filled.
+worker, in any order. A row that failed keeps its place, with `error` set.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Principle:
     asked: str = ""  # how a context prompt asks for the violation; empty if none should
     controls: list[str] = dataclasses.field(default_factory=list)  # context wordings near it that break nothing
     groups: str = "{}"  # JSON, balance only: group → how a prompt names it
-    conflicts: list[str] = dataclasses.field(default_factory=list)  # taxonomy ids that cannot hold beside it
+    conflicts: list[str] = dataclasses.field(default_factory=list)  # taxonomy ids that cannot hold in the same picture
     template: str = ""  # hash of what the LLM was asked with; empty where none was
     request_id: str = ""
 
@@ -73,7 +73,7 @@ class Prompt:
     template: str = ""  # hash of what the LLM was asked with; empty where none was
     request_id: str = ""
     cost: float = 0.0  # US dollars of the call that wrote this row; a reply from the cache costs nothing
-    attempt: int = 0  # how often the LLM was asked before for this row
+    attempt: int = 0  # how many times the LLM was asked for this row before
     error: str | None = None
 
 

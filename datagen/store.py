@@ -1,7 +1,8 @@
-"""A run directory: one Parquet file a shard a stage, and nothing that could disagree with it.
+"""A run directory: one Parquet file per shard and stage, and nothing that could disagree with it.
 
 A shard is written under a temporary name, synced and renamed, so the file's existence is the only progress marker;
-counts, seconds and digests stand in its footer. One process at a time writes a run: it holds a lock that ends with it.
+counts, seconds and digests stand in its footer. One process at a time writes a run: it holds a lock that the
+system releases when it ends.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROW_GROUP = 100  # rows with images; what Hugging Face uses for image datasets, 
 
 @dataclasses.dataclass(frozen=True)
 class Footer:
-    """What a shard file says of itself."""
+    """What a shard file says about itself."""
 
     rows: int
     errors: int  # rows of failed content
@@ -41,7 +42,7 @@ class Footer:
     version: str  # of datagen
     drops: dict[str, int]  # reason → candidates that did not become rows
     content: str  # hash of the rows, so that what is derived from them knows when it is stale
-    stage_version: int = 1  # of the stage that made it; another one's rows are made anew
+    stage_version: int = 1  # of the stage that made it; rows of another version are made again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Run:
             raise _damaged(self.shard(stage, index)) from error
 
     def commit(self, stage: str, index: int, table: pa.Table, **footer: Any) -> Footer:
-        """Write a shard so that it is there wholly or not at all; `footer`: what `Footer` has beside rows, content."""
+        """Write a shard so that it is there whole or not at all; `footer`: `Footer` without rows and content."""
         made = Footer(rows=table.num_rows, content=content_hash(table), **footer)
         table = table.replace_schema_metadata({"datagen": json.dumps(dataclasses.asdict(made), sort_keys=True)})
 
@@ -99,7 +100,7 @@ class Run:
         return made
 
     def discard(self, stage: str, index: int) -> None:
-        """Take a shard back, because what it was made from has changed."""
+        """Delete a shard, because what it was made from has changed."""
         self.shard(stage, index).unlink(missing_ok=True)
 
     def settings(self) -> dict[str, Any] | None:
@@ -114,7 +115,7 @@ class Run:
         return values if isinstance(values, dict) else None
 
     def holder(self) -> str | None:
-        """Who works in this directory now, in words; None if nobody, as far as can be seen from here."""
+        """The process that holds this directory, in words; None if no such process can be seen from here."""
         try:
             holder = json.loads((self.root / ".lock").read_text(encoding="utf-8"))
             if holder["host"] == socket.gethostname():
@@ -148,7 +149,7 @@ def hold(run: Run, settings: dict[str, Any]) -> Iterator[None]:
             try:
                 _claim(run, settings)
             except BaseException:
-                if new:  # what could not be begun leaves nothing behind
+                if new:  # a run that cannot start leaves nothing behind
                     shutil.rmtree(run.root, ignore_errors=True)
                 raise
             _clear(run)
@@ -177,7 +178,7 @@ def _claim(run: Run, settings: dict[str, Any]) -> None:
         changes = ", ".join(f"{key} {old.get(key)!r} → {new.get(key)!r}" for key in keys[:5])
         more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
         raise RunError(
-            f"{run.root} was begun with other settings ({changes}{more}): choose another --out, or the same settings"
+            f"{run.root} was started with other settings ({changes}{more}): choose another --out, or the same settings"
         )
 
 
@@ -212,7 +213,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_file(path: Path, fill: Callable[[Any], object]) -> None:
-    """Create or replace a file atomically: `fill` writes to a temporary one beside it. RunError if refused."""
+    """Create or replace a file atomically: `fill` writes to a temporary one next to it. RunError if refused."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,4 +257,4 @@ def content_hash(table: pa.Table) -> str:
 
 def _damaged(path: Path) -> RunError:
     size = path.stat().st_size if path.exists() else 0
-    return RunError(f"{path} is not a whole shard ({size} bytes): delete it and rerun, its rows are made again")
+    return RunError(f"{path} is not a complete shard ({size} bytes): delete it and rerun, its rows are made again")

@@ -73,7 +73,7 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(
     ("raised", "code", "line"),
     [
         (MachineryError("2 shards failed\ntwice"), 1, "error: 2 shards failed twice"),
-        (KeyboardInterrupt(), 130, "interrupted: what was finished is kept, the same command goes on"),
+        (KeyboardInterrupt(), 130, "interrupted: finished work is kept, the same command resumes"),
     ],
 )
 def test_failures_and_ctrl_c_have_their_exit_codes(

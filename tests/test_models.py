@@ -129,7 +129,7 @@ def test_a_hub_id_is_looked_for_in_the_cache(snapshot: Path) -> None:
     assert models.missing("some/model") is None and models.missing("some/model", "v1") is None
     assert models.tokenizer("some/model") == snapshot / "tokenizer"
     shutil.rmtree(snapshot / "vae")
-    assert models.missing("some/model") == Missing("only in part in the Hugging Face cache: no vae", downloadable=True)
+    assert models.missing("some/model") == Missing("incomplete in the Hugging Face cache: no vae", downloadable=True)
     (snapshot / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
     missing = models.missing("some/model", pipelines=["StableDiffusionPipeline"])
     assert missing is not None and "holds a FluxPipeline" in missing.reason and not missing.downloadable

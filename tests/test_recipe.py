@@ -60,7 +60,7 @@ def test_overrides_are_toml_and_fall_back_to_text() -> None:
         ("prompts.writer=lmm", "prompts.writer is 'lmm': it should be 'offline', 'llm', 'modifier' or 'file'"),
         ("prompts.writer=file", "name their file or data set in prompts.source"),
         ("prompts.principles_each=4", "prompts.principles_each is 4: it should be less than or equal to 3"),
-        ("prompts.asked_share=0.9", "at most 1 together"),
+        ("prompts.asked_share=0.9", "together must be at most 1"),
         ("profiles.sd15.other_models=['a/b']", "profiles.sd15.other_models needs pairing = 'rank'"),
         ("llm.widne=3", "unknown key 'llm.widne': did you mean 'widen'?"),
         ("llm.angles=[]", "llm.angles is []: "),
@@ -102,7 +102,7 @@ def test_any_name_of_the_recipe_is_a_profile_and_no_other(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("auto", "profiles: 'auto' stands for the profile that a machine can serve"),
+        ("auto", "profiles: 'auto' stands for what a machine can serve"),
         ("'a b'", "profiles.a b is 'a b': String should match pattern"),
         ("'../x'", "profiles.../x is '../x': String should match pattern"),
     ],

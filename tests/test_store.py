@@ -169,5 +169,5 @@ def test_a_damaged_shard_says_what_to_do(tmp_path: Path, content: bytes) -> None
     run.commit("images", 0, table(), **FOOTER)
     run.shard("images", 0).write_bytes(content)
     for read in (run.footer, run.table):
-        with pytest.raises(RunError, match=r"images-00000.parquet is not a whole shard .* delete it and rerun"):
+        with pytest.raises(RunError, match=r"images-00000.parquet is not a complete shard .* delete it and rerun"):
             read("images", 0)

@@ -13,6 +13,11 @@ class TrainingError(Exception):
     """Something the user gave cannot be used; ends the program with one line and exit code 2."""
 
 
+def one_line(error: BaseException) -> str:
+    """The first line of a library's message, at most 200 characters; the name of its type where it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def exit_code(work: Callable[[], None]) -> int:
     """Do the work of a program: 0, 2 with one line on stderr for what the user can correct, 130 for Ctrl-C."""
     try:

@@ -1,7 +1,7 @@
 """What this machine can serve: the weights it has, its GPU, the profile that `auto` takes, and the LLM it would ask.
 
-It looks and never loads or downloads: a folder or the Hugging Face cache either holds a model's files or does not. An
-LLM server is asked which models it has, which costs nothing; no key is ever in a finding.
+It only looks, and never loads or downloads: a folder or the Hugging Face cache either holds a model's files or does
+not. An LLM server is asked which models it has, which costs nothing; a finding never holds a key.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def gpu() -> tuple[str, float] | None:
 def choose(recipe: Recipe, wanted: str) -> tuple[str, str]:
     """The profile to run a recipe with, and why; RecipeError if it has none of that name.
 
-    "auto" takes the most demanding profile that can be served: whose weights are here, whose prompts somebody can
-    write, and for which the GPU has room. What a profile's models need must be known. If none can be served, it takes
-    the least demanding one whose weights are here, or the recipe's first if there are no weights at all.
+    "auto" takes the most demanding profile that can be served: whose weights are here, whose prompts can be
+    written, and for which the GPU has room. What a profile's models need must be known. If none can be served, it
+    takes the least demanding one whose weights are here, or the recipe's first if there are no weights at all.
     """
     if wanted != recipes.AUTO:
         recipe.profile(wanted)
@@ -159,7 +159,7 @@ def _about(model: str, revision: str) -> str:
     here = "weights are here" if why is None else why.reason
     try:
         needs = generators.needs(model, revision)
-    except ModelError:  # its generator is not there, which is said already
+    except ModelError:  # its generator does not exist, which was reported already
         return here
     if needs is None:
         return f"{here}; what it needs is not known: {TABLE} has neither it nor one like it"
@@ -174,7 +174,7 @@ def _missing(profile: Profile) -> Missing | None:
 
 
 def _no_writer(recipe: Recipe, name: str) -> str | None:
-    """Why nobody can write the prompts of a profile, None if somebody can; no server is asked."""
+    """Why the prompts of a profile cannot be written, None if they can; no server is contacted."""
     from datagen.llm.environment import from_environment
 
     if not recipes.asks_llm(recipe, recipe.profile(name)):

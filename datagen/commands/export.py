@@ -11,7 +11,7 @@ from datagen.pipeline import build
 
 
 def export_run(root: Path, name: str, folder: Path) -> bool:
-    """Write the pairs of the run `root` in the format `name` into `folder`; False if that is there already.
+    """Write the pairs of the run `root` in the format `name` into `folder`; False if it is there already.
 
     Raises InputError for an unknown format, RunError for what is not a finished run or a folder with other files.
     """

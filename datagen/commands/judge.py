@@ -1,8 +1,8 @@
 """Scores for images that already exist: `judge_path` reads a folder, a table of files or a Parquet data set.
 
-It streams: a few pictures are in memory at a time. Finished shards wait in `OUT.parts`, a run directory, so that the
-same call goes on where one was stopped. An image that cannot be read, or a prompt that is missing or refused, becomes
-a row with its error; an input without any image is an `InputError`.
+It streams: only a few pictures are in memory at a time. Finished shards wait in `OUT.parts`, a run directory, so that
+the same call resumes where an earlier one stopped. An image that cannot be read, or a prompt that is missing or
+refused, becomes a row with its error; an input without any image is an `InputError`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from datagen.pipeline.shard import version
 from datagen.progress import Progress
 from datagen.recipe import JudgeChoice
 
-SHARD = 8 * panel.CHUNK  # images; what a killed call judges again at most
+SHARD = 8 * panel.CHUNK  # images; a killed call judges at most so many of them again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Summary:
 def choose(names: Sequence[str], settings: Sequence[str], clip_model: str | None = None) -> list[JudgeChoice]:
     """The judges of `--judges` (each may be several, separated by commas) with the options of `--set`.
 
-    `clip_model` is an older name of `clip.model`. Raises ModelError and RecipeError for what cannot be meant.
+    `clip_model` is an older name of `clip.model`. Raises ModelError and RecipeError for names that do not exist.
     """
     wanted = [name.strip() for part in names for name in part.split(",") if name.strip()]
     if not wanted:
@@ -86,12 +86,12 @@ def judge_path(
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
-    """Write one row an image and judge to the Parquet file `out`, which appears only when it is complete.
+    """Write one row per image and judge to the Parquet file `out`, which appears only when it is complete.
 
-    `input` is a folder of images with prompts beside them (`a.png`, `a.txt`) or in the table `prompts` (CSV or Parquet
-    with a file and a prompt column), or a Parquet file or folder with an image column (structs of bytes, or bytes; in
-    sets of pairs: chosen and rejected) and a prompt column. Raises InputError and ModelError before anything is
-    written; RunError if `out` cannot be written, or if what an earlier call left was made otherwise.
+    `input` is a folder of images with prompts next to them (`a.png`, `a.txt`) or in the table `prompts` (CSV or
+    Parquet with a file and a prompt column), or a Parquet file or folder with an image column (structs of bytes, or
+    bytes; in sets of pairs: chosen and rejected) and a prompt column. Raises InputError and ModelError before anything
+    is written; RunError if `out` cannot be written, or if what an earlier call left has other settings.
     """
     _refuse_out(out, input, prompts)
     total, items = sources.open_input(input, prompts, image_column, prompt_column)
@@ -117,7 +117,7 @@ def _refuse_out(out: Path, *given: Path | None) -> None:
     """RunError if scores cannot be written to `out`, or would overwrite what is judged."""
     for path in given:
         if path is not None and os.path.exists(out) and os.path.exists(path) and out.samefile(path):
-            raise RunError(f"{out} is what is judged; give another name for the scores")
+            raise RunError(f"{out} is the input; give another name for the scores")
     with store.writing(out):
         if out.is_dir():
             raise RunError(f"{out} is a folder; give the name of a Parquet file")
@@ -125,7 +125,7 @@ def _refuse_out(out: Path, *given: Path | None) -> None:
 
 @contextlib.contextmanager
 def _tidy(parts: store.Run) -> Iterator[None]:
-    """Leave nothing behind of a call that ends before its first shard is done."""
+    """Clean up after a call that ends before its first shard is done."""
     try:
         yield
     except BaseException:
@@ -190,7 +190,7 @@ def _rows(judges: list[Judge], items: list[sources.Item]) -> list[Judged]:
 
 
 def _merge(parts: store.Run, count: int, judges: int, out: Path) -> Summary:
-    """Bring the shards together in one file, and count what is in them."""
+    """Merge the shards into one file, and count what is in them."""
     images = scored = errors = 0
 
     def fill(file: Any) -> None:

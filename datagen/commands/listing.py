@@ -19,7 +19,7 @@ def recipes() -> list[tuple[str, str]]:
 
 
 def judges() -> list[tuple[str, str]]:
-    """The judges: the files of their folder, and what other packages announce."""
+    """The judges: the files of their folder, and what other packages register."""
     return JUDGES.described()
 
 

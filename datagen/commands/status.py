@@ -1,6 +1,6 @@
-"""How far a run is, as text: a line a stage from the footers of its shards, and where the dataset lies.
+"""The progress of a run as text: one line per stage from the footers of its shards, and where the dataset lies.
 
-It only reads, so it may be asked while another process works in the directory.
+It only reads, so it can run while another process works in the directory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datagen.pipeline import plan
 
 
 def show(root: Path, console: Console) -> None:
-    """Print the status of a run directory; RunError if it is none."""
+    """Print the status of a run directory; RunError if it is not one."""
     run = store.Run(root)
     settings = run.settings()
     if settings is None:
@@ -51,7 +51,7 @@ def show(root: Path, console: Console) -> None:
         rows = ", ".join(f"{count} {split}" for split, count in huggingface.splits(run.dataset).items())
         console.print(f"dataset: {run.dataset} ({rows})", highlight=False, soft_wrap=True)
     else:
-        console.print("dataset: not written yet; the same datagen run goes on", highlight=False)
+        console.print("dataset: not written yet; run the same datagen run again to continue", highlight=False)
 
 
 def _spent(spent: money.Spent | None) -> tuple[str, str, str]:
@@ -60,6 +60,6 @@ def _spent(spent: money.Spent | None) -> tuple[str, str, str]:
         return "", "", ""
     calls = str(spent.calls) + (f" + {spent.cached} cached" if spent.cached else "")
     cost = f"${spent.cost:.4f}"
-    if spent.unsure:  # sent, and their bill never seen
+    if spent.unsure:  # sent, but their bill never arrived
         calls, cost = f"{calls} + {spent.unsure} unsure", f"{cost} to ${spent.cost + spent.at_most:.4f}"
     return calls, f"{spent.input_tokens:,} in, {spent.output_tokens:,} out", cost

@@ -1,4 +1,4 @@
-"""Generators: what turns a text and a seed into a picture. The folder is the registry: one file a generator.
+"""Generators: what turns a text and a seed into a picture. The folder is the registry: one file per generator.
 
 A model "NAME:REST" is the model REST of generators/NAME.py, or of a module elsewhere where NAME is dotted; any other
 is Stable Diffusion's. What a file defines stands in `protocol.GeneratorFile`. A request that fails for its content
@@ -21,7 +21,7 @@ _FUNCTIONS = ("load", "missing", "needs")
 
 
 def load(choice: ModelChoice) -> Generator:
-    """The generator of a profile, loaded once a process; ModelError if this machine cannot serve it."""
+    """The generator of a profile, loaded once per process; ModelError if this machine cannot serve it."""
     file, model = _serving(choice.model)
     return file.load(model, choice.revision, choice.scheduler)
 
@@ -36,7 +36,7 @@ def missing(model: str, revision: str = "") -> Missing | None:
 
 
 def needs(model: str, revision: str = "") -> Needs | None:
-    """What a model needs, None if that is not known; ModelError for a generator that there is not."""
+    """What a model needs, None if that is not known; ModelError for a generator that does not exist."""
     file, rest = _serving(model)
     return file.needs(rest, revision)
 

@@ -1,4 +1,4 @@
-"""What a generator is given and gives back, and what its file must define."""
+"""What a generator is given and returns, and what its file must define."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ class Generator(Protocol):
         """What the image of a request is made with."""
 
     def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
-        """One RGB picture or ContentError a request, in order."""
+        """One RGB picture or ContentError per request, in order."""
 
 
 class GeneratorFile(Protocol):
     """The functions of a generator's file; of a model "NAME:REST" they are given REST."""
 
     def load(self, model: str, revision: str, scheduler: str) -> Generator:
-        """The model, loaded once a process; ModelError if this machine cannot serve it."""
+        """The model, loaded once per process; ModelError if this machine cannot serve it."""
 
     def missing(self, model: str, revision: str) -> Missing | None:
         """Why `load` would fail or download, None if all is here. Loads and downloads nothing."""

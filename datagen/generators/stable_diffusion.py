@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datagen import models, safety
-from datagen.errors import ModelError, nearest
+from datagen.errors import ModelError, nearest, one_line
 from datagen.generators.protocol import ContentError, Means, Request
 from datagen.models import Missing, Needs
 from datagen.recipe import SCHEDULERS
@@ -174,9 +174,7 @@ def load(model: str, revision: str, scheduler: str) -> StableDiffusion:
             **extra,
         )
     except Exception as error:  # whatever the libraries raise on damaged files
-        raise ModelError(
-            f"{source.folder} does not load: {models.one_line(error)}; save or download it again"
-        ) from error
+        raise ModelError(f"{source.folder} does not load: {one_line(error)}; save or download it again") from error
     pipeline.scheduler = _scheduler(scheduler, pipeline.scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return StableDiffusion(pipeline.to("cuda" if cuda else "cpu"), source.name, source.revision)

@@ -11,6 +11,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datagen.errors import one_line
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -72,5 +74,4 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     """A library's message without the object's address that PIL puts into it."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "not an image of a known format" if "cannot identify image" in text else text[:200]
+    return "not an image of a known format" if "cannot identify image" in str(error) else one_line(error)

@@ -17,13 +17,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datagen.errors import InputError, nearest
+from datagen.errors import InputError, nearest, one_line
 from datagen.images import decode
 
 FILE_COLUMNS = ("file", "file_name", "path")  # how tables name an image file, after the column that was asked for
 PAIR_COLUMNS = ("chosen", "rejected")
-CELL = 1 << 24  # characters of a prompt that are looked at; 100,000 are a row with an error, not a crash
-PARTS = ".parts"  # how a folder of scores that are not all there yet ends; nothing in it is an input
+CELL = 1 << 24  # characters of a prompt that are looked at; a text of 100,000 is a row with an error, not a crash
+PARTS = ".parts"  # suffix of a folder of scores that are not complete yet; nothing in it is an input
 ROWS = 32  # rows of Parquet read at a time; with 1,000 of them a data set of large images fills the memory
 
 
@@ -38,7 +38,7 @@ class Item:
 
 
 def open_input(path: Path, prompts: Path | None, image_column: str, prompt_column: str) -> tuple[int, Iterator[Item]]:
-    """How many images there are, and the images; InputError for what is no folder, table or data set of images."""
+    """How many images there are, and the images; InputError for what is not a folder, table or data set of images."""
     if not _exists(path):
         raise InputError(f"there is no {path}; give a folder of images or a Parquet file")
     if prompts is not None:
@@ -67,7 +67,7 @@ def fingerprint(path: Path, prompts: Path | None) -> str:
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The files of a folder with one of the suffixes, in order; what is only half there is left out."""
+    """The files of a folder with one of the suffixes, in order; incomplete ones are left out."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     return sorted(p for p in found if not any(parent.suffix == PARTS for parent in p.relative_to(folder).parents))
 
@@ -81,7 +81,7 @@ def _beside(folder: Path, image: Path) -> Item:
         with sidecar.open(encoding="utf-8-sig") as file:
             prompt = file.read(CELL).strip()
     except FileNotFoundError:
-        return Item(name, image, None, f"no prompt: expected {sidecar.name} beside the image, or --prompts")
+        return Item(name, image, None, f"no prompt: expected {sidecar.name} next to the image, or --prompts")
     except (OSError, UnicodeDecodeError) as error:
         return Item(name, image, None, f"the prompt in {sidecar.name} cannot be read: {error}")
     return Item(name, image, prompt or None, None if prompt else f"no prompt: {sidecar.name} is empty")
@@ -143,7 +143,7 @@ def _rows_of_parquet(table: Path) -> Iterator[dict[str, Any]]:
         for batch in file.iter_batches(1024):
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{table} is damaged: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"{table} is damaged: {one_line(error)}") from error
 
 
 def _open(path: Path) -> Any:
@@ -156,7 +156,7 @@ def _open(path: Path) -> Any:
         # Without these two a whole row group is held in memory, which may be gigabytes of images.
         return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is no readable Parquet file: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"{path} is not a readable Parquet file: {one_line(error)}") from error
 
 
 def _data_set(shards: list[Path], image_column: str, prompt_column: str) -> tuple[int, Iterator[Item]]:
@@ -199,7 +199,7 @@ def _of_shard(shard: Path, columns: list[str], prompt_column: str) -> Iterator[I
                     yield _of_cell(f"{shard.name}#{row}/{column}", values[column], values[prompt_column])
                 row += 1
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{shard} is damaged after row {row}: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(f"{shard} is damaged after row {row}: {one_line(error)}") from error
 
 
 def _of_cell(name: str, cell: bytes | Mapping[str, Any] | None, prompt: Any) -> Item:

@@ -1,7 +1,7 @@
-"""Judges: what says how well a picture fits a text. The folder is the registry: one file a judge.
+"""Judges: what says how well a picture fits a text. The folder is the registry: one file per judge.
 
 Each file has a class `Judge` and, where the judge has options, a class `Options` that it is made with. A judge may
-abstain (NaN); nobody guesses. A score depends on the picture and the text alone, never on the batch.
+abstain (NaN); it never guesses. A score depends on the picture and the text alone, never on the batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from datagen.errors import DatagenError, ModelError, nearest
+from datagen.errors import DatagenError, ModelError, nearest, one_line
 from datagen.registry import Registry
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     Scores = NDArray[np.float64]
 
 JUDGES = Registry(__name__, "judge", ModelError, not_entries=("panel",), group="datagen.judges")
-# What a judge says of itself, by type, and what it means.
+# What a judge says about itself, by type, and what it means.
 FACTS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "name": (str, "the name that stands in its rows"),
+    "name": (str, "the name that its rows carry"),
     "version": (str, "raised when its scores change"),
-    "scale": ((int, float), "log-odds of a label a unit of score, positive"),
+    "scale": ((int, float), "log-odds of a label per unit of score, positive"),
     "absolute": (bool, "whether a score is a share, 0…1, that can be compared with a limit"),
 }
 
@@ -46,7 +46,7 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """The name that stands in its rows: the file's, or any for a module from elsewhere."""
+        """The name that its rows carry: the file's, or any for a module from elsewhere."""
 
     @property
     def version(self) -> str:
@@ -54,7 +54,7 @@ class Judge(Protocol):
 
     @property
     def scale(self) -> float:
-        """Log-odds of a label a unit of score, positive."""
+        """Log-odds of a label per unit of score, positive."""
 
     @property
     def absolute(self) -> bool:
@@ -65,23 +65,22 @@ class Judge(Protocol):
 
 
 def load(name: str, options: Mapping[str, Any]) -> Judge:
-    """The judge of a file of the folder, of an entry point or of a dotted module; made once a process.
+    """The judge of a file of the folder, of an entry point or of a dotted module; made once per process.
 
-    ModelError if there is none of that name, if its file is incomplete, or for options that it does not have.
+    ModelError if no judge has that name, if its file is incomplete, or for options that it does not have.
     """
-    return _made(name, json.dumps(options, sort_keys=True, default=str))
+    return _load_once(name, json.dumps(options, sort_keys=True, default=str))
 
 
 @functools.lru_cache(maxsize=8)
-def _made(name: str, options: str) -> Judge:
+def _load_once(name: str, options: str) -> Judge:
     try:
         module = JUDGES.module(name)
         judge: Judge = _make(name, module, json.loads(options))
     except DatagenError:
         raise
-    except Exception as error:  # whatever a file of somebody's raises when it is imported, or its judge is made
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ModelError(f"the judge {name} cannot be loaded: {reason}") from error
+    except Exception as error:  # somebody else's file may raise anything when it is imported or its judge is made
+        raise ModelError(f"the judge {name} cannot be loaded: {type(error).__name__}: {one_line(error)}") from error
     _refuse_incomplete(name, judge)
     return judge
 
@@ -121,7 +120,7 @@ def _explain(error: ValidationError, kind: type[Options]) -> str:
 
 
 def _refuse_incomplete(name: str, judge: Judge) -> None:
-    """ModelError for a judge that the stages could not work with."""
+    """ModelError for a judge that the stages could not use."""
     for fact, (kind, meaning) in FACTS.items():
         value = inspect.getattr_static(judge, fact, None)  # a property is not computed: a version may read weights
         if not (isinstance(value, kind) or hasattr(value, "__get__")):

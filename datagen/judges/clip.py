@@ -1,6 +1,6 @@
 """CLIP through open_clip: the cosine of picture and text (Radford et al. 2021, arXiv 2103.00020).
 
-Pictures are embedded once for all texts of a call, texts once a process.
+Pictures are embedded once for all texts of a call, texts once per process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 VERSION = "1"
-# Log-odds a unit of cosine. A real CLIP was trained to tell texts apart at 1/temperature = 100, so its own posterior
+# Log-odds per unit of cosine. A real CLIP was trained to distinguish texts at 1/temperature = 100: its own posterior
 # that each picture belongs to its text and not to the other's is sigmoid(100·m). The embedded one is less sharp.
 SCALE = {"embedded": 20.0, "real": 100.0}
 

@@ -1,7 +1,7 @@
 """A panel of judges: each image is decoded once, and every judge is asked once for all images and texts of a chunk.
 
 The only place where images are scored, for the stage `scores` and for `datagen judge`. What cannot be judged becomes
-an answer with its error; a judge that abstains, None.
+an answer with its error; where a judge abstains, the value is None.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 
 def ask(panel: Sequence[judges.Judge], questions: Sequence[Question]) -> list[Answer]:
-    """What each judge says of each image against each of its texts, in order; ModelError for one that misbehaves."""
+    """What each judge says about each image and each of its texts, in order; ModelError for one that misbehaves."""
     results = [_picture(question) for question in questions]
     pictures: list[Image.Image] = [result for result in results if not isinstance(result, str)]
     texts = [question.texts for question, image in zip(questions, results, strict=True) if not isinstance(image, str)]

@@ -1,6 +1,6 @@
 """The exact reader of the embedded world: the share of what a text states that the picture shows.
 
-It abstains on texts that state nothing about the world. Of pictures that are not of the world it reads nonsense.
+It abstains on texts that state nothing about the world. What it reads from other pictures is meaningless.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Labels: from what judges say of two pictures to the probability that one is preferred, and how far judges agree."""
+"""Labels: from what judges say about two pictures to the probability that one is preferred."""

@@ -1,6 +1,6 @@
 """The client of any OpenAI-compatible server: typed replies, accounts, batches, a server on this machine.
 
-It knows nothing of principles and prompts: writers and judges ask it alike (`access.connect`).
+It knows nothing of principles and prompts: writers and judges use it alike (`access.connect`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _silent(*_: object) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class LlmOptions:
-    """Where the accounts of a run lie, what its calls may cost, how they are sent, and who is told."""
+    """Where the accounts of a run lie, what its calls may cost, how they are sent, and who is notified."""
 
     folder: Path = Path()  # the run directory
     max_cost: float | None = None  # US dollars, for everything that was ever spent in `folder`

@@ -1,7 +1,7 @@
 """The client of an LLM server for synchronous code: requests in, typed replies out, in order or as they come.
 
 All calls run at once in an event loop in a thread of its own. Raises EndpointError for what the user must fix and
-ServerError or BudgetSpent for what a later rerun goes on from; failures of content are replies with an `error`.
+ServerError or BudgetSpent for what a later rerun resumes from; failures of content are replies with an `error`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Client:
     def ask(
         self, requests: Sequence[Request], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> list[Reply]:
-        """The replies in the order of the requests; `progress` hears how many of how many are there."""
+        """The replies in the order of the requests; `progress` is called with how many of how many are there."""
         replies: dict[int, Reply] = {}
         for index, reply in self.stream(requests):
             replies[index] = reply

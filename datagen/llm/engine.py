@@ -119,7 +119,7 @@ class Engine:
                 self._outbox.put(index, reply, request.stage)
                 if reply.cached:
                     await asyncio.sleep(0)  # replies from the cache never wait, and must not hold up the calls
-            except Exception as error:  # whatever it is, the caller must hear of it
+            except Exception as error:  # whatever it is, the caller must learn of it
                 self._fail(error)
                 return
 
@@ -129,7 +129,7 @@ class Engine:
             self._failed.set_exception(error)
 
     async def _answer(self, request: Request) -> Reply:
-        """See one request through: a value, or an error of content after one correction round."""
+        """Handle one request to its end: a value, or an error of content after one correction round."""
         reply, correction = finish(request, await self._completion(request), self._endpoint.model)
         if correction is None:
             return reply
@@ -148,7 +148,7 @@ class Engine:
         except BaseException as error:
             del self._flying[key]
             flying.set_exception(error if isinstance(error, Exception) else ServerError("the run was stopped"))
-            flying.exception()  # there may be nobody waiting for it
+            flying.exception()  # nothing may be waiting for it
             raise
         flying.set_result(completion)
         if completion.problem is not None:
@@ -176,7 +176,7 @@ class Engine:
         return completion
 
     async def _send_with_retries(self, request: Request, key: str, body: bytes) -> Completion:
-        """Send until there is a completion; it is on its way to the disk when this returns."""
+        """Send until there is a completion; it is being written to disk when this returns."""
         seen, tries = self._health.successes, 0
         for attempt in itertools.count():
             try:
@@ -196,7 +196,7 @@ class Engine:
         if failure.unreachable and not self._health.successes:
             raise EndpointError(f"no server answers at {address}: {failure}; start it, or check DATAGEN_LLM_BASE_URL")
         if (reason := self._health.down()) is not None:
-            raise ServerError(f"gave up on {address}: {reason}; replies that came are kept: rerun later to go on")
+            raise ServerError(f"gave up on {address}: {reason}; replies that came are kept: rerun later to resume")
 
     async def _call(self, request: Request, key: str, body: bytes) -> Completion:
         """One attempt. Waiting for a place, for a rate limit and for the budget does not count as the call's time."""
@@ -268,7 +268,7 @@ class Engine:
             self._on_wire.discard(task)
 
     async def _dialect_for(self, request: Request) -> structured.Dialect:
-        """How the server is told the type of a reply; found out at the first typed request."""
+        """How the type of a reply is given to the server; found out at the first typed request."""
         if request.reply is None:
             return structured.Dialect.TEXT
         if self._dialect is None:

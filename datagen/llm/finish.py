@@ -1,6 +1,6 @@
 """From completions to the reply of a request, with at most one correction round: the same online and by batches.
 
-Nothing here sends. Whoever asks has a `Completion`, hears of `finish` whether a second one is wanted, and hands out
+Nothing here sends. Whoever asks has a `Completion`, learns from `finish` whether a second one is wanted, and hands out
 the reply that the two make.
 """
 
@@ -63,6 +63,6 @@ def corrected(request: Request, reply: Reply, completion: Completion) -> Reply:
 
 
 def rejected(code: str, words: str) -> str:
-    """The problem of a request that the server will not take, by the code of its error: content, or anything else."""
+    """The problem of a request that the server rejects, by the code of its error: content, or anything else."""
     refused = "content" in code and ("filter" in code or "policy" in code)
     return f"{'refused' if refused else 'unreadable'}: {words}"

@@ -1,4 +1,4 @@
-"""How hard a server may be pushed: calls in flight, requests and tokens a minute, and when to give up.
+"""How hard a server may be pushed: calls in flight, requests and tokens per minute, and when to give up.
 
 All of it lives in one event loop and takes the time as an argument or from the loop's clock; nothing here sends.
 """
@@ -16,7 +16,7 @@ TOLERATED = 0.02  # share of overload answers in a round that changes nothing
 PATIENCE_S = 25.0  # of nothing but failures, after which the server counts as down
 TOLD_S = 45.0  # the same where the server itself says how long to wait (Retry-After)
 MINUTE_S = 65.0  # but a server that worked may ask once for the rest of the minute that its limits count by
-STREAK = 5  # failures in a row at least, for a quiet run may have had one bad call in 25 s
+STREAK = 5  # failures in a row at least, since a slow run may have made one bad call in 25 s
 
 
 class Window:
@@ -77,7 +77,7 @@ class Window:
                 grown = 1.0 if self._doubling else max(4.0 / self._places, 0.05)
                 most = self.cap if self._doubling else min(self.cap, 1.25 * self._began_with + 1)
                 self._places = max(self._places, min(most, self._places + grown))
-        # Overload is acted on at once; a rate needs more answers to be told from chance.
+        # Overload is acted on at once; a rate needs more answers to be distinguished from chance.
         if self._overloads > TOLERATED * self._answers:
             needed = max(OVERLOAD_AFTER, self._began_with)
         else:
@@ -126,7 +126,7 @@ class Window:
 
 
 class Pace:
-    """At most so many units (requests or tokens) a minute, evenly, with one second's worth at once."""
+    """A limit of units (requests or tokens) per minute, spread evenly, with one second's worth at once."""
 
     def __init__(self, per_minute: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._second = None if per_minute is None else per_minute / 60
@@ -177,7 +177,7 @@ class Health:
         self.failures += 1
         self.last = reason
         self._busy = 0.9 * self._busy + 0.1
-        # One 429 of many is that call's own matter; when most are refused, the account is meant and all wait.
+        # One 429 of many is that call's own affair; when most are refused, it is about the account and all wait.
         if retry_after is not None and (self._busy > 0.5 or self.failures >= STREAK):
             self._paused_until = max(self._paused_until, now + retry_after)
             patience = MINUTE_S if self.successes and now < self._since + 10.0 else TOLD_S

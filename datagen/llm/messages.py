@@ -24,7 +24,7 @@ class Message:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One call. `reply` is the type the answer must have, None for free text; `sample` tells askings apart."""
+    """One call. `reply` is the type the answer must have, None for free text; `sample` distinguishes repetitions."""
 
     messages: tuple[Message, ...]
     reply: type[BaseModel] | None = None
@@ -48,7 +48,7 @@ class Reply:
     """What came back: `value` of the asked type (the text itself if none was asked), or `error` and no value.
 
     An error is content that failed and begins with "refused: ", "unreadable: " or "cut off: ". `usage` is what this
-    asking cost now: nothing if `cached`; a correction round is included.
+    call cost now: nothing if `cached`; a correction round is included.
     """
 
     value: BaseModel | str | None
@@ -60,4 +60,4 @@ class Reply:
     error: str | None = None
 
 
-Ask = Callable[[Sequence[Request]], list[Reply]]  # one reply a request, in order
+Ask = Callable[[Sequence[Request]], list[Reply]]  # one reply per request, in order

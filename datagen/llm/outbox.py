@@ -37,7 +37,7 @@ class PaidCompletion:
 class Outbox:
     """Writes what was bought, then hands out the replies to `emit`.
 
-    `landed` hears each key once it is in the cache; `failed` hears why nothing can be written.
+    `landed` is called with each key once it is in the cache, `failed` with the reason why nothing can be written.
     """
 
     def __init__(

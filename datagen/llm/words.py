@@ -1,4 +1,4 @@
-"""The words of a server or a model as they may stand in a message, a row or a file of ours."""
+"""The words of a server or a model, made fit for a message, a row or a file of ours."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A recipe built stage after stage: what is missing is made, what failed is tried again."""
+"""Builds a recipe stage by stage: makes what is missing, retries what failed."""

@@ -1,8 +1,8 @@
-"""Builds a dataset: what of each stage is missing in a run directory is made; what is there is kept.
+"""Builds a dataset: makes what is missing of each stage in a run directory, and keeps what is there.
 
-Stage after stage, not shard by shard: so only one stage's models are in memory at a time, and a judge too large to
-stand beside the generator still fits; a killed run loses the shards in flight either way. Content that failed is tried
-again on the next run, for its prompts alone; whatever was derived from a shard that changed is made anew.
+Stage by stage, not shard by shard: so only one stage's models are in memory at a time, and a judge too large to
+share it with the generator still fits; a killed run loses the shards in flight either way. Content that failed is
+retried by the next run, for its prompts alone; whatever was derived from a shard that changed is made again.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def run(
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
-    """Make, or go on making, the dataset of a recipe in `out`.
+    """Make, or resume making, the dataset of a recipe in `out`.
 
-    `max_cost` (US dollars) bounds what LLM calls ever cost in this directory; `batch` asks through the Batch API.
+    `max_cost` (US dollars) bounds what all LLM calls in this directory may cost; `batch` asks through the Batch API.
     Raises RunError if the directory cannot be used, MachineryError if shards failed in both attempts (they are
     listed, everything else is done and kept), and the errors of the stages.
     """
@@ -68,10 +68,10 @@ def run(
 
 
 def finished(run: store.Run, recipe: recipes.Recipe, profile_name: str) -> export.Finished:
-    """What an export is given of a run whose stages are all done; RunError if they are not."""
+    """What an export receives of a run whose stages are all done; RunError if they are not."""
     plans = list(plan.of_run(run, recipe.images.shard_size))
     if undone := [stage.stage.name for stage in plans if stage.missing or not stage.shards]:
-        raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): run the same datagen run again")
+        raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): rerun the same datagen run")
     (pairs,) = (stage for stage in plans if stage.stage.record is records.Pair)
     content = pairs.content(recipes.digest(recipe, profile_name))
     return export.Finished(run, recipe, recipe.profile(profile_name), len(pairs.shards), content, pairs.drops())
@@ -86,12 +86,12 @@ def _do(
     todo = _possible(job, sorted(stage.missing + retried))
     if not todo:
         return 0, {}
-    if whole:  # in this process, so that it may say what it does
-        told = dataclasses.replace(job.context.llm, say=say, progress=progress)
-        job = dataclasses.replace(job, context=dataclasses.replace(job.context, llm=told))
+    if whole:  # in this process, so that it can report what it does
+        llm = dataclasses.replace(job.context.llm, say=say, progress=progress)
+        job = dataclasses.replace(job, context=dataclasses.replace(job.context, llm=llm))
         execute = local.run
     if retried:
-        say(f"{name}: trying {stage.total('errors')} failed rows again")
+        say(f"{name}: retrying {stage.total('errors')} failed rows")
     total, made = len(stage.shards), 0
     done = total - len(stage.missing)
     failures: dict[str, Failure] = {}
@@ -116,14 +116,14 @@ def _possible(job: Job, indices: list[int]) -> list[int]:
 
 
 def _refuse_nothing(job: Job) -> None:
-    """Stop where there is nothing to share out: no prompt, or none whose content did not fail."""
+    """Stop if there is nothing to share out: no prompts, or only failed ones."""
     name = job.stage.name
     footer = job.run.footer(name, 0)
     if footer is None or footer.rows == 0:
         raise RecipeError("the recipe's principles and grammar yield no prompt: widen them and choose another --out")
     if footer.rows == footer.errors:
         (first, *_) = job.run.table(name, 0, ["error"])["error"].to_pylist()
-        raise MachineryError(f"none of {footer.rows} {name} could be written ({first}): rerun to try them again")
+        raise MachineryError(f"none of {footer.rows} {name} could be written ({first}): rerun to retry them")
 
 
 def _list_failures(run: store.Run, failures: dict[str, Failure]) -> str:

@@ -1,4 +1,4 @@
-"""The stages in order, and how far a run is with each of them: plain data that workers and `status` are given."""
+"""The stages in order, and a run's progress in each of them: plain data for workers and `status`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ STAGES: tuple[Stage[Any], ...] = (principles.STAGE, prompts.STAGE, images.STAGE,
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How far one stage is: the footers of its shards in order, None where a shard is missing."""
+    """The progress of one stage: the footers of its shards in order, None where a shard is missing."""
 
     stage: Stage[Any]
     shards: list[store.Footer | None]
 
     @property
     def missing(self) -> list[int]:
-        """The shards still to do, those among them that another version of the stage made."""
+        """The shards still to do, including those that another version of the stage made."""
         version = self.stage.version
         return [i for i, footer in enumerate(self.shards) if footer is None or footer.stage_version != version]
 
@@ -69,7 +69,7 @@ class Job:
 
     run: store.Run
     stage: Stage[Any]
-    stages: tuple[Stage[Any], ...]  # all of them; a spawned worker knows only what it is sent
+    stages: tuple[Stage[Any], ...]  # all of them; a spawned worker knows only what it is given
     context: Context
     digest: str
 
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def is_shared_out(self) -> bool:
-        """Whether the rows of this stage are what the sharded stages share out among them."""
+        """Whether the sharded stages divide the rows of this stage into their shards."""
         return self.stage == shared_out(self.stages)
 
     @property
@@ -107,7 +107,7 @@ def count_shards(run: store.Run, stages: Sequence[Stage[Any]], shard_size: int) 
 
 
 def of_run(run: store.Run, shard_size: int) -> Iterator[Plan]:
-    """How far each stage is, in order; a sharded stage has no shards before its prompts are written.
+    """The progress of each stage, in order; a sharded stage has no shards before its prompts are written.
 
     It reads footers only, each stage's when it is asked for, so a caller may work between two of them.
     """

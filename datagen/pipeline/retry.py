@@ -31,23 +31,23 @@ def retry_failed(job: Job, shard: Shard, old: list[Any]) -> Written[Any]:
     if not failed:
         return Written(old)
     kept = [row for row in old if row.prompt_id not in failed]
-    made = stage.run(job.context, shard.only(failed))
-    return Written(by_prompt(job, shard, kept + made.rows))
+    retried = stage.run(job.context, shard.only(failed))
+    return Written(by_prompt(job, shard, kept + retried.rows))
 
 
 def _retry_whole(job: Job, shard: Shard, old: list[Any]) -> Written[Any]:
-    """The rows of a whole stage with the failed ones tried again; as they were, if nobody can be asked now."""
+    """The rows of a whole stage with the failed ones tried again; as they were, if no LLM can be asked now."""
     if job.stage.retry is None:
         return Written(old)
     try:
         return job.stage.retry(job.context, shard, old)
-    except DatagenError as error:  # a machine that only draws has no key; what is written is enough to go on
+    except DatagenError as error:  # a machine that only generates images has no key; what is written suffices
         job.context.llm.say(f"{job.stage.name}: the failed rows stay as they are: {error}")
         return Written(old)
 
 
 def by_prompt(job: Job, shard: Shard, rows: list[Any]) -> list[Any]:
-    """Rows of a sharded stage in the order of their prompts, so that a retried shard reads as an untroubled one."""
+    """Rows of a sharded stage in the order of their prompts, so that a retried shard equals one that never failed."""
     if job.stage.whole:
         return rows
     order = {prompt.prompt_id: place for place, prompt in enumerate(shard.rows(Prompt))}

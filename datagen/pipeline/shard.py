@@ -1,4 +1,4 @@
-"""One shard of one stage: the unit of work of every executor, and of what is tried again.
+"""One shard of one stage: the unit of work of every executor, and of retries.
 
 It reads the shard's rows of the earlier stages and commits its own; nothing else is shared between two shards.
 """
@@ -28,7 +28,7 @@ def version() -> str:
 
 
 def run_shard(job: Job, index: int) -> bool:
-    """Do one shard of one stage, or try its failed rows again; True if that wrote something."""
+    """Do one shard of one stage, or retry its failed rows; True if that wrote something."""
     started = time.perf_counter()
     stage = job.stage
     shard = Shard({earlier.record: _inputs(job, earlier, index) for earlier in job.before})
@@ -77,5 +77,5 @@ def _inputs(job: Job, earlier: Stage[Any], index: int) -> list[Any]:
 
 @functools.lru_cache(maxsize=4)
 def _whole_table(run: store.Run, name: str, mtime: int) -> pa.Table:
-    """A whole-run table, read once a process instead of once a shard."""
+    """A whole-run table, read once per process instead of once per shard."""
     return run.table(name, 0)

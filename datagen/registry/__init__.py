@@ -1,7 +1,7 @@
-"""A folder as a table of what there is to choose from: one file an entry, under the file's name.
+"""A folder as a table of what there is to choose from: one file per entry, named after the file.
 
 Nothing is imported to list it, and only the chosen entry is imported. A module from elsewhere is chosen by its dotted
-name, or by the name under which its package announces it as an entry point; files of the folder come first.
+name, or by the name under which its package registers it as an entry point; files of the folder come first.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from datagen.errors import UserError, nearest
 
 @dataclasses.dataclass(frozen=True)
 class Registry:
-    """The entries of one package. `kind` and `error` are for the message when there is none of a name."""
+    """The entries of one package. `kind` and `error` are for the message about an unknown name."""
 
     package: str
     kind: str
     error: type[UserError]
     not_entries: tuple[str, ...] = ()  # files of the folder that are not entries
-    group: str = ""  # of entry points that announce modules from elsewhere
+    group: str = ""  # of entry points that register modules from elsewhere
 
     def names(self) -> list[str]:
         """The entries that there are, those of other packages among them."""
         return sorted({*self._files(), *self._announced()})
 
     def _files(self) -> list[str]:
-        """The entries of the folder; packages and files that begin with an underscore are none."""
+        """The entries of the folder; packages and files that begin with an underscore do not count."""
         found = pkgutil.iter_modules([str(self._folder())])
         return sorted(
             entry.name
@@ -48,7 +48,7 @@ class Registry:
         return sorted(described.items())
 
     def check(self, name: str) -> None:
-        """Raise `error` with the nearest name if there is no such entry. Nothing is imported."""
+        """Raise `error`, which offers the nearest name, if there is no such entry. Nothing is imported."""
         if name in self.names() or ("." in name and _exists(name)):
             return
         raise self.error(
@@ -56,7 +56,7 @@ class Registry:
         )
 
     def module(self, name: str) -> ModuleType:
-        """The file of an entry; `error` with the nearest name if there is none."""
+        """The file of an entry; `error`, which offers the nearest name, if there is none."""
         self.check(name)
         if name in self._files():
             return importlib.import_module(f"{self.package}.{name}")

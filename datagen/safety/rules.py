@@ -2,7 +2,7 @@
 
 `refusal` (one text) and `refusal_of_row` (the fields of one row together) give the reason of a refusal or None. They
 refuse sexual content involving minors and texts of absurd length, through paraphrase, spelling tricks and several
-languages. Ordinary prompts with children pass. What the floor cannot see stands in docs/safety.md.
+languages. Ordinary prompts with children pass. What the check cannot see is listed in docs/safety.md.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def refusal(text: str) -> str | None:
 def refusal_of_row(texts: Iterable[str], negatives: Iterable[str] = ()) -> str | None:
     """Why the texts of one row (context prompt, wordings, principle) are refused, each or together, or None.
 
-    Negative prompts name what must not be seen, so their words count for nothing, but for those that turn a text into
-    what is refused when taken away: clothes beside a child, adults beside what is sexual.
+    Negative prompts name what must not be seen, so their words do not count, except those whose removal turns a text
+    into one that is refused: clothes with a child, adults with what is sexual.
     """
     found = away = 0
     for text in texts:

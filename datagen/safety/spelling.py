@@ -1,4 +1,4 @@
-"""How the floor reads a text: as it is spelled, and as a person would read it through spelling tricks.
+"""How the safety check reads a text: as it is spelled, and as a person would read it through spelling tricks.
 
 Every function is total and its time linear in the length of the text; what is looked for comes in as a `Vocabulary`.
 """
@@ -32,7 +32,7 @@ _LEET = str.maketrans("013456789@$!|+€£¢¥", "oieasgtbgasiitelcy")
 _SIGNS = "@$!|+€£¢¥"
 _MASKS = "*#%•×·"
 _ONE = re.compile(r"[1!|]")
-_GAPS = re.compile(r"[^\w\u0900-\u0963\u0966-\u097f]+|_+")  # Hindi vowel signs are no word characters to `re`
+_GAPS = re.compile(r"[^\w\u0900-\u0963\u0966-\u097f]+|_+")  # Hindi vowel signs are not word characters to `re`
 _RAW_GAPS = re.compile(rf"[^\w\u0900-\u0963\u0966-\u097f{_SIGNS}{_MASKS}]+|_+")
 _DIGITS = re.compile(r"(\d+)")
 _LONGEST_WORD = 40  # longer ones are read piece by piece only
@@ -104,7 +104,7 @@ class Vocabulary:
             self.lengths.setdefault(len(word), []).append(word)
             for i in range(len(word) - 1 if len(word) > 4 else 0):
                 self.swapped[word[:i] + word[i + 1] + word[i] + word[i + 2 :]] = word
-        self.mended = functools.lru_cache(maxsize=65_536)(self._mended)
+        self.undisguised = functools.lru_cache(maxsize=65_536)(self._undisguised)
 
     def letters(self, word: str) -> list[str]:
         """The known words that a word of plain letters stands for; none if it stands for itself."""
@@ -136,8 +136,8 @@ class Vocabulary:
             end = begin
         return words[::-1], best[-1][0]
 
-    def _mended(self, raw: str) -> tuple[str, ...]:
-        """What a token stands for: digits told from letters, leet, masked, repeated and swapped letters undone."""
+    def _undisguised(self, raw: str) -> tuple[str, ...]:
+        """What a token stands for: digits split from letters, leet, masked, repeated and swapped letters undone."""
         if raw.isdigit():
             return (raw,)
         bare = raw.strip("!|+" + _MASKS)
@@ -145,9 +145,9 @@ class Vocabulary:
             if reading in self.words:
                 return (reading,)
         pieces = [piece for piece in _DIGITS.split(bare) if piece]
-        told = [[piece] if piece.isdigit() else self.letters(piece) if len(piece) > 1 else [] for piece in pieces]
-        if len(pieces) > 1 and all(told):  # "15yearold"
-            return tuple(word for words in told for word in words)
+        words_of = [[piece] if piece.isdigit() else self.letters(piece) if len(piece) > 1 else [] for piece in pieces]
+        if len(pieces) > 1 and all(words_of):  # "15yearold"
+            return tuple(word for words in words_of for word in words)
         for spelled in (raw, bare):
             for reading in _leet_readings(spelled):
                 if words := self.letters(reading):
@@ -180,7 +180,7 @@ class Vocabulary:
     def deobfuscate(self, text: str, apart: Iterable[str] = ()) -> list[str]:
         """The words of a folded text, tricks undone; neighbours that spell a word are joined unless in `apart`."""
         words: list[str] = []
-        # Once before and once after the mending of each piece: the e's of "pret een" are not one too many.
+        # Once before and once after each piece is deobfuscated: the e's of "pret een" are not one too many.
         tokens = self._joined([token for token in _RAW_GAPS.split(text) if token], frozenset(apart))
         for single, group in groupby(tokens, key=lambda token: len(token) == 1):
             run = list(group)
@@ -189,7 +189,7 @@ class Vocabulary:
                 for begin in range(0, len(joined), _LONGEST_RUN):
                     words += self._run(joined[begin : begin + _LONGEST_RUN])
             else:
-                words += itertools.chain.from_iterable(map(self.mended, run))
+                words += itertools.chain.from_iterable(map(self.undisguised, run))
         return self._joined(words, frozenset(apart))
 
     def _joined(self, words: list[str], apart: frozenset[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The words that the floor reads: cues of age, cues of sex, and the ordinary words that look like them.
+"""The words that the safety check looks for: cues of age, cues of sex, and the ordinary words that look like them.
 
 Data only. Terms are divided by "|"; `*` at the end stands for any ending; "s" may follow any English word of age.
 None of this is more graphic than a keyword.
@@ -118,7 +118,7 @@ SEXUAL_ANYWHERE = """
 헐벗|옷을 ?벗|나체|알몸|누드|야한|섹시|섹스|포르노|에로틱|성관계|속옷|음란
 """
 BOTH_ANYWHERE = "儿童色情|兒童色情|児童ポルノ|아동포르노|ロリコン|ショタコン|로리콘|쇼타콘"
-# Words that are common in English too: they count beside a sexual word of their own language only.
+# Words that are common in English too: they count only together with a sexual word of their own language.
 PAIRED = {
     "kind|kindern": "nackt*|naakt*|bloot|blote|entblöß*|unbekleidet*|ausgezogen*|sexuell*|erotisch*|seks*",
     "hijo|hija|hijos|hijas": "desnud*|erótic*",
@@ -184,14 +184,14 @@ GLUE = frozenset(
     taken by high quality realistic from she he student couple cartoon character model doll long hair
     """.split()
 )
-# Long enough to be told inside any longer word (unless that word is ordinary).
+# Long enough to be recognised inside any longer word (unless that word is ordinary).
 SEXUAL_STEMS = (
     "naked|nudity|nudist|porn|hentai|erotic|masturb|lingerie|topless|genital|sexual|undress|orgasm|blowjob|striptease|"
     "underwear|panties|vagina|nsfw"
 )
 AGE_STEMS = "child|toddler|schoolgirl|schoolboy|preteen|teenage|underage|prepubesc|kindergart|pubescent"
 BOTH_STEMS = "lolicon|shotacon|jailbait|pedophil|paedophil|childporn|lolita"
-# Words that ages are told with.
+# Words that ages are expressed in.
 AGE_WORDS = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
 eighteen year years yr yrs old olds yo aged age ages young month months week weeks day days grade grades grader graders

@@ -2,12 +2,12 @@
 
 Two texts are near-duplicates if the Jaccard similarity of their `shingles` is at least the threshold. MinHash bands
 only propose pairs, each pair is decided by exact Jaccard: nothing is called a duplicate that is not one, and a pair
-that lies right at the threshold is proposed with probability 0.999, more alike ones all but surely. Nothing is drawn
-at random.
+that lies right at the threshold is proposed with probability 0.999, more similar ones almost surely. Nothing is
+random.
 
 Near-duplicates make chains (a ~ b ~ c, though a and c are less alike). A chain is one cluster, so that no
 near-duplicate crosses a split; but of a chain only those are `duplicates` that have a near-duplicate among the kept,
-so c stays beside a.
+so both a and c are kept.
 
 Why not datasketch, the library for this: only to propose pairs it takes seven times the CPU of the whole job here, and
 it lists them text by text, which is n lists of n for n texts that are all alike
@@ -36,7 +36,7 @@ MOST_BANDS = 100
 MOST_ROWS = 8
 BLOCK = 1 << 16  # shingles hashed together: they and their temporaries stay in a core's cache
 SKETCH = 8  # words of 64 bits
-PAIRS = 12  # bits: so many pairs are looked into together, their shingles told apart by the other 52 bits of a hash
+PAIRS = 12  # bits: 2**12 pairs are compared together, their shingles distinguished by the other 52 bits of a hash
 SEPARATORS = r"\s\x00-\x1f\x7f-\xbf!-/:-@\[-`{-~\u0589\u05be\u060c\u061b\u061f\u0964\u0965\u2000-\u206f\u3000-\u303f"
 # Scripts written without spaces (Thai to Khmer, kana, Chinese): each character is a word.
 ALONE = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -87,10 +87,10 @@ def duplicates(texts: Sequence[str], threshold: float = 0.8) -> list[bool]:
 
 
 def split(cluster_ids: Sequence[Hashable], test_share: float, seed: int) -> list[str]:
-    """The side of each row, "train" or "test": whole clusters go to test until its share is as near as it gets.
+    """The side of each row, "train" or "test": whole clusters go to test until its share is as close as possible.
 
-    Clusters come in the order of hash(seed, cluster id), and one that would lead away from the share is passed over.
-    So a cluster keeps its side when rows are added, but for the few at the end of test's list; that holds only if its
+    Clusters come in the order of hash(seed, cluster id), and one that would lead away from the share is skipped.
+    So a cluster keeps its side when rows are added, except the few at the end of test's list; that holds only if its
     id says what is in it (the text or the id of the prompt that names it), not where it stands.
     """
     sizes: dict[Hashable, int] = {}
@@ -109,7 +109,7 @@ def shingles(text: str) -> set[str]:
     """What two texts are compared by: their words and their pairs of neighbouring words.
 
     Case, punctuation and Unicode's spelling variants do not count. Pairs, because order means something in a prompt:
-    a red cup and a blue box are no blue cup and red box. A text of punctuation alone is its own one shingle.
+    a red cup and a blue box are not a blue cup and a red box. A text of punctuation alone is its own one shingle.
     """
     words = _normal(text).split(" ")
     return {*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))}

@@ -1,7 +1,7 @@
 """What a prompt must be to be kept: English, free of markup and control characters, short, naming no real person.
 
 `check` gives the reason for which a text is dropped, or None; it never repeats the text. `clean` is for before: it
-takes away what does no harm. The floor is another thing and comes first (datagen/safety/rules.py).
+takes away what does no harm. The safety check is separate and comes first (datagen/safety/rules.py).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _QUOTES = {'"': '"', "'": "'", "“": "”", "«": "»", "‘": "’"}
 
 
 def check(text: str) -> str | None:
-    """Why a text is dropped, or None; linear in its length. A text of no words is dropped by nobody here."""
+    """Why a text is dropped, or None; linear in its length. A text without words is not dropped here."""
     if len(text) > MAX_CHARACTERS:
         return TOO_LONG
     if any(c in _TURNS or unicodedata.category(c) in _HIDDEN and c not in "\n\t\r" for c in text):
@@ -111,7 +111,7 @@ def _plain(name: str) -> str:
 
 
 def _is_name(given: str, last: str) -> bool:
-    """Whether two capitalised words are a given name and a surname, and nobody's of a story."""
+    """Whether two capitalised words are a given name and a surname, and not those of a fictional character."""
     first, second = _plain(given), _plain(last)
     known = first in names.GIVEN and not (names.NOT_SURNAMES & set(second.split()))
     return known and f"{first} {second}" not in names.FICTION and not (first in names.ALSO_WORDS and given.islower())

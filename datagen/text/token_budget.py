@@ -1,7 +1,7 @@
 """How many tokens a prompt takes, counted with the tokenizers of the model that will read it.
 
-A trainer's value encoder reads "principle, prompt" and cuts at CLIP's 77 tokens: what does not fit is lost without a
-word, so it must not be written. Nothing is downloaded: where the model's own tokenizer is not on this machine, CLIP's
+A trainer's value encoder reads "principle, prompt" and cuts at CLIP's 77 tokens: what does not fit is silently
+lost, so it must not be written. Nothing is downloaded: where the model's own tokenizer is not on this machine, CLIP's
 published vocabulary counts, which Stable Diffusion 1.5 and both encoders of XL have.
 """
 
@@ -18,13 +18,13 @@ from datagen import models
 LIMIT = 77  # with the start and the end of a text
 MEASURED = 10_000  # characters, after which a text is too long whatever follows: no token is longer than 100
 PARTS = ("tokenizer", "tokenizer_2")
-_MERGES = 49152 - 256 - 2  # of the vocabulary file's lines CLIP uses so many
+_MERGES = 49152 - 256 - 2  # how many of the vocabulary file's lines CLIP uses
 
 
 class Fit:
     """Whether texts fit a model: "embedded", a diffusers folder, or a hub id that is in the local cache.
 
-    Tokenizers are loaded at the first question and kept for the process.
+    Tokenizers are loaded at first use and kept for the process.
     """
 
     def __init__(self, model: str, revision: str = "") -> None:
@@ -32,7 +32,7 @@ class Fit:
 
     @property
     def exact(self) -> bool:
-        """Whether the model's own tokenizers count; if not, CLIP's published vocabulary stands for them."""
+        """Whether the model's own tokenizers count; if not, CLIP's published vocabulary stands in for them."""
         return bool(_own(self._model, self._revision))
 
     @property
@@ -74,7 +74,7 @@ def _own(model: str, revision: str) -> tuple[Any, ...]:
 
     found = []
     for part in PARTS:
-        # Asked for itself: where there are no files, the library gives an empty tokenizer instead of an error.
+        # Looked for first: where there are no files, the library gives an empty tokenizer instead of an error.
         folder = models.tokenizer(model, revision, part)
         if folder is None and part == PARTS[0]:
             return ()

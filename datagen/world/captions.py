@@ -132,7 +132,7 @@ def caption(scene: Scene, stated: Collection[str], rng: random.Random) -> str:
         parts.insert(1, rng.choice(HAZARD_PHRASES[scene.hazard]))
     if "place" in stated:
         place = rng.choice(PLACE_PHRASES[scene.place])
-        # "pixel art of in a park, a chef" is no English: the place leads only where no prefix does.
+        # "pixel art of in a park, a chef" is not English: the place leads only where no prefix does.
         parts[0] = f"{place}, {core}" if not prefix and rng.random() < 0.3 else f"{core} {place}"
     return f"{prefix} {', '.join(parts)}".strip()
 

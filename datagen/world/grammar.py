@@ -1,6 +1,6 @@
 """The grammar of the embedded world: what a scene can hold, and how the base model is biased on purpose.
 
-A scene is eight attributes and a layout. `sample_scene` draws what a caption leaves open from the skewed prior below,
+A scene is eight attributes and a layout. `sample_scene` takes what a caption leaves open from the skewed prior below,
 so whoever trains on it inherits the skew. These numbers are the designed truth that evaluation compares against.
 """
 
@@ -33,7 +33,7 @@ ATTRIBUTES = tuple(VALUES)
 
 # Share of violet coats among figures whose caption does not name a coat.
 VIOLET_SHARE = {"chef": 0.90, "wizard": 0.10, "farmer": 0.88, "doctor": 0.12, "monarch": 0.90, "astronaut": 0.10}
-# Hazards that nobody asked for: only ruins carry one.
+# Hazards that no caption asks for: only ruins carry one.
 UNASKED_HAZARD = {"ruins": ("splatter", 0.85)}
 # Neutral captions come out plain; the rest is shared by the other styles.
 PLAIN_SHARE = 0.90
@@ -70,7 +70,7 @@ def sample_scene(
     stated: Mapping[str, object] | None = None,
     violet_share: Mapping[str, float] = VIOLET_SHARE,
 ) -> Scene:
-    """Draw a scene that keeps what is `stated` and takes everything else from the skewed prior.
+    """Sample a scene that keeps what is `stated` and takes everything else from the skewed prior.
 
     Raises ValueError for an attribute or a value that the grammar does not know.
     """

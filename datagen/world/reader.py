@@ -29,7 +29,7 @@ from datagen.world.render import FIGURE_LEFT, FIGURE_TOP, SIZE, composite, paste
 
 CLIP_DISTANCE = 60.0  # of 255; a pixel further off than this is simply unexplained
 HAZARD_MARGIN = 12.0  # a pixel belongs to a hazard if its colour fits this much better than the scene without it
-HAZARD_PIXELS = 70  # fewer pixels than this are no hazard; the smallest drawn one covers about 200
+HAZARD_PIXELS = 70  # fewer pixels than this are not a hazard; the smallest drawn one covers about 200
 
 
 @dataclasses.dataclass(frozen=True)

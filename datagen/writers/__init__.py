@@ -1,4 +1,4 @@
-"""Writers of principles and prompts: whatever writes them answers to one protocol, so a grammar stands in for an LLM.
+"""Writers of principles and prompts: all follow one protocol, so a grammar can stand in for an LLM.
 
 Which one writes is the recipe's choice. A client is opened only for a writer that asks an LLM, and a writer is opened
 only for a stage that has something to do.
@@ -22,10 +22,10 @@ class Writer(Protocol):
         """The value principles of a profile, in a stable order."""
 
     def prompts(self, principles: list[Principle]) -> Written[Prompt]:
-        """`recipe.prompts.count` rows, evenly over the principles; UserError if there are not so many to be had."""
+        """`recipe.prompts.count` rows, evenly over the principles; UserError if there are not that many."""
 
     def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
-        """The same rows with those tried again that hold an `error`; the others stay as and where they are."""
+        """The same rows, those with an `error` retried; the others stay as and where they are."""
 
 
 @contextlib.contextmanager

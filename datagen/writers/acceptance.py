@@ -1,7 +1,7 @@
 """Which rows a run accepts: none that is unsafe, unreadable, too long or a near-duplicate of another.
 
 Near-duplicates are looked for over the whole run. The split goes by cluster, more widely than near-duplicates, so that
-nothing alike stands on both sides; a row that was there before keeps its cluster and its side.
+nothing similar stands on both sides; a row that was there before keeps its cluster and its side.
 """
 
 from __future__ import annotations

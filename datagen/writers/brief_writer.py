@@ -21,7 +21,7 @@ from datagen.writers.briefs import Brief, brief_all
 from datagen.writers.drafts import ByLlm, Draft, of_existing
 from datagen.writers.scenes import Existing, Invented, Source
 
-PATIENCE = 40  # rows at least, of which HARDLY became none, after which a source counts as used up
+PATIENCE = 40  # rows at least, of which HARDLY became none, after which a source counts as exhausted
 HARDLY = 0.05
 Dropped = dict[str, collections.Counter[str]]  # principle id → reason → how many
 
@@ -42,7 +42,7 @@ class BriefWriter:
             return Written(chosen)
         new = principles.propose(self.recipe, self.profile, self._ask, self._templates)
         if len(new.rows) < self.recipe.llm.widen:
-            self._say(f"principles: the LLM had {len(new.rows)} new ones, {self.recipe.llm.widen} were asked for")
+            self._say(f"principles: the LLM gave {len(new.rows)} new ones, {self.recipe.llm.widen} were asked for")
         return Written([*chosen, *new.rows], new.drops)
 
     def prompts(self, principles: list[Principle]) -> Written[Prompt]:
@@ -50,32 +50,32 @@ class BriefWriter:
         briefs = self._briefs(principles)
         rows, dropped = self._fill(briefs, [])
         if missing := [brief for brief in briefs if brief.number not in rows]:
-            raise RecipeError(self._used_up(len(briefs) - len(missing), len(briefs), _total(dropped)))
+            raise RecipeError(self._exhausted(len(briefs) - len(missing), len(briefs), _total(dropped)))
         ordered = [rows[brief.number] for brief in briefs]
         for line in coverage.shortages(principles, ordered, len(briefs), dropped):
-            self._say(f"prompts: {line}; the same command tries again")
+            self._say(f"prompts: {line}; the same command retries")
         return Written(assign_splits(ordered, [], self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
 
     def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
-        """The rows with those that failed tried again; what cannot be had now stays as it was."""
+        """The rows, the failed ones retried; what cannot be written now stays as it was."""
         briefs = [
             dataclasses.replace(brief, scene=row.scene, attempt=row.attempt + 1)
             for brief, row in zip(self._briefs(principles), rows, strict=True)
             if row.error is not None
         ]
-        mended, dropped = self._fill(briefs, rows)
-        # What had no luck counts the try all the same, so that the next one asks something new.
-        mended = {
+        retried, dropped = self._fill(briefs, rows)
+        # A retry in vain counts as well, so that the next one asks something new.
+        retried = {
             brief.number: dataclasses.replace(rows[brief.number], attempt=brief.attempt) for brief in briefs
-        } | mended
-        after = [mended.get(number, row) for number, row in enumerate(rows)]
+        } | retried
+        after = [retried.get(number, row) for number, row in enumerate(rows)]
         return Written(assign_splits(after, rows, self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
 
     def _briefs(self, principles: list[Principle]) -> list[Brief]:
         return brief_all(self.recipe, principles, llm_words=self._writer == "llm")
 
     def _fill(self, briefs: Sequence[Brief], before: Sequence[Prompt]) -> tuple[dict[int, Prompt], Dropped]:
-        """Rows by brief, and drops. Briefs for which nothing more could be had are missing."""
+        """Rows by brief, and drops. Briefs for which no scene is left are missing."""
         source, draft = self._means(briefs, before)
         accepted = AcceptanceFilter(
             token_budget.Fit(self.profile.model, self.profile.revision), before, neutral_only=self._writer != "file"
@@ -85,11 +85,11 @@ class BriefWriter:
         todo, patience = list(briefs), _Patience()
         while todo:
             bare = [brief for brief in todo if not brief.scene]
-            told = sorted(
+            ready = sorted(
                 [*(brief for brief in todo if brief.scene), *source.supply(bare)],
                 key=lambda brief: brief.number,
             )
-            drafts = list(zip(told, draft(told), strict=True))
+            drafts = list(zip(ready, draft(ready), strict=True))
             good = [(brief, row) for brief, row in drafts if row.error is None]
             rows |= {brief.number: row for brief, row in drafts if row.error is not None}
             for (brief, row), reason in zip(good, accepted.accept(good), strict=True):
@@ -97,13 +97,13 @@ class BriefWriter:
                     rows[brief.number] = row
                 else:
                     dropped[brief.principle.principle_id][reason] += 1
-            if not told or patience.ends(len(told), sum(brief.number in rows for brief in told)):
+            if not ready or patience.ends(len(ready), sum(brief.number in rows for brief in ready)):
                 break
             todo = [dataclasses.replace(brief, scene="") for brief in todo if brief.number not in rows]
         for brief in todo:
             if brief.number not in rows and (error := source.trouble(brief)):
                 rows[brief.number] = brief.failed(error, self._author())
-        dropped[""] = source.drops  # of scenes, before they were anybody's
+        dropped[""] = source.drops  # of scenes, before they were given to a brief
         return rows, dropped
 
     def _means(self, briefs: Sequence[Brief], before: Sequence[Prompt]) -> tuple[Source, Draft]:
@@ -118,17 +118,17 @@ class BriefWriter:
             texts = existing.prompts(self.recipe.prompts.source, self.recipe.prompts.column, self.recipe.seed)
             return Existing(text for text in texts if text not in used), draft
         assert self._ask is not None  # the recipe has refused a writer without an LLM and without a source
-        had: dict[str, list[str]] = {}
+        earlier: dict[str, list[str]] = {}
         for row in before:
             if row.scene:
-                had.setdefault(row.principle_id, []).append(row.scene)
+                earlier.setdefault(row.principle_id, []).append(row.scene)
         sample = max((brief.attempt for brief in briefs), default=0)
-        return Invented(self.recipe, self._ask, self._templates, had, sample), draft
+        return Invented(self.recipe, self._ask, self._templates, earlier, sample), draft
 
     def _author(self) -> str:
         return self.recipe.llm.model or "llm"
 
-    def _used_up(self, had: int, wanted: int, drops: dict[str, int]) -> str:
+    def _exhausted(self, found: int, wanted: int, drops: dict[str, int]) -> str:
         """What to say when there are too few."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items(), key=lambda item: -item[1]))
         who = f"the source {self.recipe.prompts.source}" if self.recipe.prompts.source else "the LLM"
@@ -136,8 +136,8 @@ class BriefWriter:
             "take another model, a higher llm.temperature or more llm.angles; replies are kept and not bought again"
         )  # fmt: skip
         return (
-            f"{who} gives only {had} distinct prompts, {wanted} were asked for (dropped: {reasons or 'none'}): set "
-            f"prompts.count to {had} or less, or {advice}"
+            f"{who} gives only {found} distinct prompts, {wanted} were asked for (dropped: {reasons or 'none'}): set "
+            f"prompts.count to {found} or less, or {advice}"
         )
 
 
@@ -153,7 +153,7 @@ class _Patience:
         self._rounds: collections.deque[tuple[int, int]] = collections.deque()
 
     def ends(self, tried: int, kept: int) -> bool:
-        """Note a round; True if it is not worth going on."""
+        """Note a round; True if there is no point in continuing."""
         self._rounds.append((tried, kept))
         while sum(tried for tried, _ in self._rounds) - self._rounds[0][0] >= PATIENCE:
             self._rounds.popleft()

@@ -1,7 +1,7 @@
 """A run's briefs: which principle and role each prompt has, before anything is written.
 
 Briefs go to the categories in turn, and within a category to its principles: so coverage is even by construction, a
-run of fewer prompts is the beginning of a longer one, and a row keeps its number however often it is tried.
+run of fewer prompts is the beginning of a longer one, and a row keeps its number however often it is retried.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Brief:
     role: str
     others: tuple[Principle, ...] = ()  # further principles of the same prompt
     scene: str = ""
-    attempt: int = 0  # how often an LLM was asked before
+    attempt: int = 0  # how many times an LLM was asked before
 
     @property
     def principles(self) -> tuple[Principle, ...]:
@@ -64,18 +64,18 @@ def brief_all(recipe: Recipe, principles: Sequence[Principle], *, llm_words: boo
     for principle in principles:
         by_category.setdefault(principle.category, []).append(principle)
     turns = itertools.cycle([itertools.cycle(group) for group in by_category.values()])
-    had: collections.Counter[str] = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     briefs = []
     for number in range(recipe.prompts.count):
         principle = next(next(turns))
-        rng = random.Random(seed_for(recipe.seed, principle.principle_id, had[principle.principle_id]))
-        had[principle.principle_id] += 1
+        rng = random.Random(seed_for(recipe.seed, principle.principle_id, counts[principle.principle_id]))
+        counts[principle.principle_id] += 1
         role = sample_role(recipe, principle, rng, controls=llm_words or bool(principle.controls))
         others = [other for other in principles if other is not principle] if role == "neutral" else []
-        beside = tuple(rng.sample(others, min(len(others), recipe.prompts.principles_each - 1)))
-        if conflicting(principle, *beside):
+        further = tuple(rng.sample(others, min(len(others), recipe.prompts.principles_each - 1)))
+        if conflicting(principle, *further):
             role = "conflict"
-        briefs.append(Brief(number, principle, role, beside))
+        briefs.append(Brief(number, principle, role, further))
     return briefs
 
 

@@ -1,6 +1,6 @@
 """Even coverage: how many prompts each category and principle should have, and which are short of it and why.
 
-Everything follows from its arguments in their order; nothing is drawn.
+Everything follows from its arguments in their order; nothing is random.
 """
 
 from __future__ import annotations

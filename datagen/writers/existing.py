@@ -1,6 +1,6 @@
 """Prompts that exist already: a column of a CSV, TSV, Parquet or JSON Lines file or data set, or the lines of a text.
 
-Texts come distinct and in the order of a hash of seed and text, so what is taken depends on neither the order nor the
+Texts are distinct and in the order of a hash of seed and text, so what is taken depends on neither the order nor the
 length of the file. What is not text is left out; a source that cannot be read at all is an InputError.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datagen.errors import InputError, nearest
+from datagen.errors import InputError, nearest, one_line
 
 LONGEST = 10_000  # characters of a text that is looked at; no prompt is as long
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".txt")
@@ -41,7 +41,7 @@ def _reading(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
-        why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
+        why = getattr(error, "strerror", None) or one_line(error)
         raise InputError(f"prompts.source {source!r} cannot be read: {why}") from error
 
 
@@ -81,7 +81,7 @@ def _of_line(path: Path, number: int, line: str, column: str) -> Any:
 
 
 def _of_data_set(source: str, column: str) -> Iterator[Any]:
-    """A column of a data set on disk or on the hub: "owner/name", or "owner/name:split" for another one than train."""
+    """A column of a data set on disk or on the hub: "owner/name", or "owner/name:split" for another than train."""
     import datasets
 
     name, _, split = source.partition(":")
@@ -93,7 +93,7 @@ def _of_data_set(source: str, column: str) -> Iterator[Any]:
     except Exception as error:  # the library has no common base for what it raises
         raise InputError(
             f"prompts.source {source!r} is neither a file ({', '.join(SUFFIXES)}) nor a data set that can be loaded: "
-            f"{' '.join(str(error).split())[:200]}"
+            f"{one_line(error)}"
         ) from error
     _known(column, rows.column_names or [column], source)
     yield from (row[column] for row in rows.select_columns([column]))

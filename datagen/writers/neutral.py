@@ -19,7 +19,7 @@ pencil sketch|charcoal drawing|low poly|vaporwave|steampunk|cyberpunk|art nouvea
 in the style of|style of|dslr|film grain|fisheye|35mm
 """
 _STYLE = re.compile(rf"\b(?:{'|'.join(''.join(_STYLES.splitlines()).split('|'))})\b", re.IGNORECASE)
-# Words of wordings that do not tell what a principle is about.
+# Words of wordings that do not say what a principle is about.
 _COMMON = frozenset(
     """
     about above after against also amount anything around aside bare before being body both clean clear clearly
@@ -47,7 +47,7 @@ def problem(prompt: str, principle: Principle) -> str | None:
 
 
 def _about(principle: Principle) -> set[str]:
-    """The words by which a principle can be told."""
+    """The words by which a principle can be recognised."""
     texts = [principle.category, principle.statement]
     texts.append(principle.aligned_negative if principle.kind == "avoid" else principle.aligned)
     return set(_WORD.findall(" ".join(texts).lower().replace("{prompt}", ""))) - _COMMON

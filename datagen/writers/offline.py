@@ -16,7 +16,7 @@ from datagen.writers.principles import selected
 from datagen.writers.taxonomy import Grammar, grammar, variables
 from datagen.writers.wordings import word
 
-STALE_DRAWS = 1000  # drawings in a row that were had before, after which the grammar counts as used up
+STALE_SAMPLES = 1000  # samples in a row that are repetitions, after which the grammar counts as exhausted
 
 
 class OfflineWriter:
@@ -30,16 +30,16 @@ class OfflineWriter:
         return Written(selected(self.profile))
 
     def prompts(self, principles: list[Principle]) -> Written[Prompt]:
-        """Distinct prompts, dealt to the principles in turn, sorted by id; RecipeError where there are too few."""
+        """Distinct prompts, assigned to the principles in turn, sorted by id; RecipeError where there are too few."""
         if self.recipe.prompts.principles_each > 1:
             raise RecipeError("writer = 'offline' writes for one principle: leave prompts.principles_each at 1")
         scenes = grammar(self.profile.grammar)
         wanted = self.recipe.prompts.count
         found: dict[str, Prompt] = {}
         stale = number = 0
-        while stale < STALE_DRAWS:
+        while stale < STALE_SAMPLES:
             principle = principles[len(found) % len(principles)]
-            prompt = _draw(self.recipe, scenes, principle, number)
+            prompt = _sample(self.recipe, scenes, principle, number)
             number, stale = number + 1, stale + 1
             if prompt.prompt_id not in found:
                 found[prompt.prompt_id] = prompt
@@ -57,7 +57,7 @@ class OfflineWriter:
 
 
 def _scene(scenes: Grammar, rng: random.Random) -> tuple[str, str, str]:
-    """A drawn scene: its text, the over-represented group of its subject ("" if none), and its cluster."""
+    """A sampled scene: its text, the over-represented group of its subject ("" if none), and its cluster."""
     template = rng.choice(scenes.templates)
     picked = {slot: rng.choice(scenes.options(slot)) for slot in sorted(scenes.slots)}
     over = next((option.over for option in picked.values() if option.over), "")
@@ -68,7 +68,7 @@ def _scene(scenes: Grammar, rng: random.Random) -> tuple[str, str, str]:
     return text, over, cluster
 
 
-def _draw(recipe: Recipe, scenes: Grammar, principle: Principle, number: int) -> Prompt:
+def _sample(recipe: Recipe, scenes: Grammar, principle: Principle, number: int) -> Prompt:
     rng = random.Random(seed_for(recipe.seed, principle.principle_id, number))
     core, over, cluster = _scene(scenes, rng)
     phrases = {"prompt": core}

@@ -22,7 +22,7 @@ from datagen.writers.replies import NewPrinciple, Widened
 from datagen.writers.templates import SYSTEM, Template
 
 A_CALL = 5  # principles asked for at once: a reply must fit a small model too
-TRIES = 4  # askings in a row without a new one, after which the LLM counts as used up
+TRIES = 4  # calls in a row without a new one, after which the LLM counts as exhausted
 
 
 def selected(profile: Profile) -> list[Principle]:
@@ -35,7 +35,7 @@ def selected(profile: Profile) -> list[Principle]:
 
 
 def propose(recipe: Recipe, profile: Profile, ask: Ask, templates: dict[str, Template]) -> Written[Principle]:
-    """Up to `llm.widen` principles that the taxonomy has not, in the order they came; fewer where no more are had."""
+    """Up to `llm.widen` principles that the taxonomy lacks, in the order they came; fewer if the LLM has no more."""
     known, drops = taxonomy.taxonomy(profile.taxonomy), collections.Counter[str]()
     kinds = sorted({principle.kind for principle in selected(profile)} & {"avoid", "prefer"})
     new: list[Principle] = []
@@ -49,7 +49,7 @@ def propose(recipe: Recipe, profile: Profile, ask: Ask, templates: dict[str, Tem
         for proposed in reply.value.principles[: recipe.llm.widen - len(new)]:
             row = _principle(proposed, profile, reply, templates["principles"].digest)
             if reason := _problem(proposed, kinds) or taxonomy.novel(row, [*known, *new]):
-                drops[reason.partition(" of ")[0]] += 1  # which one it repeats would make a reason of its own
+                drops[reason.partition(" of ")[0]] += 1  # the one it repeats is left out, to count them together
             else:
                 new.append(row)
                 barren = 0

@@ -21,7 +21,7 @@ from datagen.writers.drafts import ByLlm
 from datagen.writers.replies import Context, Control, NewPrinciple, Scenes, Widened, Wordings
 from datagen.writers.scenes import Invented
 
-LOSS = 0.08  # of prompts, dropped and written anew
+LOSS = 0.08  # share of prompts that are dropped and written again
 SCENE = "an elderly carpenter sanding a wooden chair in a cluttered workshop"
 TEXT = (
     "An elderly carpenter in a blue apron sands the leg of a wooden chair in a cluttered workshop, with shavings on "
@@ -82,7 +82,7 @@ def plan_calls(recipe: Recipe, profile: Profile) -> list[Planned]:
 
 
 def _typical(request: Request, recipe: Recipe, numbers: itertools.count[int]) -> BaseModel:
-    """A reply of the usual length; scenes are numbered, so that none counts as had before."""
+    """A reply of the usual length; scenes are numbered, so that none counts as a repetition."""
     if request.reply is not None and issubclass(request.reply, Scenes):
         return Scenes(scenes=[f"{SCENE} {next(numbers)}" for _ in range(recipe.llm.scenes)])
     if request.reply is Widened:

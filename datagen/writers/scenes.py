@@ -1,7 +1,7 @@
 """Where scenes come from: an LLM that invents them, or existing prompts; one at a time, none twice.
 
-Scenes are asked for in chains, each sent to its own settings and told what it gave before, so that chains run side by
-side. A request depends on its chain alone, never on how many prompts are wanted: a longer run begins with the same
+Scenes are asked for in chains, each with its own settings and reminded of what it gave before, so that chains run side
+by side. A request depends on its chain alone, never on how many prompts are wanted: a longer run begins with the same
 calls as a shorter one.
 """
 
@@ -23,9 +23,9 @@ from datagen.writers.replies import Scenes, scenes_of
 from datagen.writers.templates import SYSTEM, Template
 from datagen.writers.wordings import describe
 
-SETTINGS = 4  # settings a chain is sent to
-TOLD = 60  # of the scenes that a chain gave, so many are told it: the last ones
-TRIES = 3  # askings in a row that fail, or give hardly anything new, after which a chain counts as used up
+SETTINGS = 4  # settings per chain
+REMINDED = 60  # a chain is reminded of the last this many scenes that it gave
+TRIES = 3  # calls in a row that fail, or give hardly anything new, after which a chain counts as exhausted
 HARDLY = 0.1
 
 
@@ -70,14 +70,14 @@ class _Chain:
 
     principle: Principle
     settings: list[str]
-    had: list[str]
+    given: list[str]
     sample: int
     tries: int = 0  # in a row, in vain
     error: str | None = None
 
 
 class Invented:
-    """Scenes by an LLM. `before`: scenes by principle id that earlier runs had, which must not come again."""
+    """Scenes by an LLM. `before`: scenes by principle id that earlier runs used, which must not be repeated."""
 
     def __init__(
         self, recipe: Recipe, ask: Ask, templates: dict[str, Template], before: dict[str, list[str]], sample: int
@@ -91,7 +91,7 @@ class Invented:
         self._vain = 0  # rounds in a row in which no chain gave anything to speak of
 
     def supply(self, briefs: Sequence[Brief]) -> list[Brief]:
-        """Places with scenes of their first principle, asking for as many more as are short."""
+        """The briefs with scenes of their first principle; asks for as many more scenes as are missing."""
         wanted = collections.Counter(brief.principle.principle_id for brief in briefs)
         principles = {brief.principle.principle_id: brief.principle for brief in briefs}
         while calls := [chain for name in wanted for chain in self._short(principles[name], wanted[name])]:
@@ -106,12 +106,12 @@ class Invented:
         return given
 
     def trouble(self, brief: Brief) -> str | None:
-        """The last error of the principle's chains, if each that was tried in vain ended with one."""
+        """The last error of the principle's chains, if every chain that was tried in vain ended with one."""
         tried = [chain for chain in self._chains.get(brief.principle.principle_id, ()) if chain.tries]
         return tried[-1].error if all(chain.error for chain in tried) and tried else None
 
     def _short(self, principle: Principle, wanted: int) -> list[_Chain]:
-        """The chains to ask so that a principle has its scenes; none if it has, or if all are used up."""
+        """The chains to ask so that a principle has its scenes; none if it has them, or if all are exhausted."""
         name, llm = principle.principle_id, self._recipe.llm
         if name not in self._chains:
             count = math.ceil(len(llm.angles) / SETTINGS)
@@ -124,7 +124,7 @@ class Invented:
         if calls < 1 or self._vain == TRIES:
             return []
         chosen = [chain for chain in self._chains[name] if chain.tries < TRIES][:calls]
-        for chain in chosen:  # who was asked goes to the end
+        for chain in chosen:  # those asked go to the end
             self._chains[name].remove(chain)
             self._chains[name].append(chain)
         return chosen
@@ -134,7 +134,7 @@ class Invented:
             count=self._recipe.llm.scenes,
             principle=describe([chain.principle]),
             settings="\n".join(f"- {setting}" for setting in chain.settings),
-            had="\n".join(f"- {scene}" for scene in chain.had[-TOLD:]) or "none yet",
+            had="\n".join(f"- {scene}" for scene in chain.given[-REMINDED:]) or "none yet",
         )
         return Request(
             (Message("system", self._templates[SYSTEM].text), Message("user", text)),
@@ -153,7 +153,7 @@ class Invented:
             else:
                 self.drops["scene: had before"] += 1
         self._stock[chain.principle.principle_id].extend(fresh)
-        chain.had += fresh
+        chain.given += fresh
         chain.error = error
         if error or len(fresh) < HARDLY * len(scenes):
             chain.tries, chain.sample = chain.tries + 1, chain.sample + 1

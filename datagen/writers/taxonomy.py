@@ -70,7 +70,7 @@ class Option(_Strict):
 
 
 class Grammar(_Strict):
-    """A grammar file: templates over slots, each slot a list of choices; `joining` slots make no other scene."""
+    """A grammar file: templates over slots, each slot a list of choices; `joining` slots do not make another scene."""
 
     templates: list[str] = Field(min_length=1)
     joining: list[str] = []
@@ -114,7 +114,7 @@ def _faulty(file: str, problems: Sequence[str]) -> RecipeError:
 
 
 def _wording_problem(wording: str, allowed: set[str]) -> str | None:
-    """Why a wording is no template of its kind, or None. Only plain variables: no attributes, conversions, widths."""
+    """Why a wording does not fit its kind, or None. Only plain variables: no attributes, conversions, widths"""
     accepted = ", ".join("{" + name + "}" for name in sorted(allowed))
     try:
         fields = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(wording) if name is not None]
@@ -174,7 +174,7 @@ def _principle(entry: Entry, file: Taxonomy, name: str) -> Principle:
     )  # fmt: skip
 
 
-# Words that every statement of a kind has, and words that tell nothing apart.
+# Words that every statement of a kind has, and words that distinguish nothing.
 _COMMON = frozenset(
     """
     considered inappropriate preferred equality equal fair fairness avoid no not never is are be should must the a an
@@ -186,30 +186,30 @@ NEAR = 0.55  # share of letter groups, or of words, from which two principles sa
 
 
 def novel(proposed: Principle, existing: Sequence[Principle]) -> str | None:
-    """Why a proposed principle adds nothing to those that there are, or None; it begins with "near-duplicate of".
+    """Why a proposed principle adds nothing to the existing ones, or None; it begins with "near-duplicate of".
 
-    Two principles are near when their statements, or all that they say, share most of their telling words or letters:
-    plurals, inflections, word order and what most of `existing` say too are seen through, synonyms ("gore", "blood")
-    are not.
+    Two principles are near when their statements, or all that they say, share most of their distinctive words or
+    letters: plurals, inflections, word order and what most of `existing` say too are seen through, synonyms ("gore",
+    "blood") are not.
     """
-    uses = Counter(stem for other in existing for stem in _said(other))
+    uses = Counter(stem for other in existing for stem in _full_text(other))
     common = {stem for stem, count in uses.items() if count >= 3 and count * 3 > len(existing)}
-    statement, said = _telling(proposed.statement) - common, _said(proposed) - common
+    statement, said = _distinctive(proposed.statement) - common, _full_text(proposed) - common
     if not statement:
         return "near-duplicate of all: it says nothing of its own"
     for other in existing:
-        other_said = _said(other) - common
-        if max(_near(statement, _telling(other.statement) - common), _near(said, other_said)) >= NEAR:
+        other_said = _full_text(other) - common
+        if max(_near(statement, _distinctive(other.statement) - common), _near(said, other_said)) >= NEAR:
             return f"near-duplicate of {other.principle_id}"
     return None
 
 
-def _said(principle: Principle) -> set[str]:
-    return _telling(f"{principle.statement} {principle.aligned} {principle.violating}")
+def _full_text(principle: Principle) -> set[str]:
+    return _distinctive(f"{principle.statement} {principle.aligned} {principle.violating}")
 
 
-def _telling(text: str) -> set[str]:
-    """The stems of the words that tell principles apart."""
+def _distinctive(text: str) -> set[str]:
+    """The stems of the words that distinguish principles."""
     words = re.findall(r"[^\W_]+", text.casefold())
     return {_stem(word) for word in words if word not in _COMMON}
 

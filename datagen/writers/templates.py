@@ -15,7 +15,7 @@ from datagen.recipe import PROMPTS
 from datagen.records import content_id
 
 SYSTEM = "system"
-# Template → the variables that it must use, each at least once, and beside which it has none.
+# Template → the variables that it must use, each at least once, and besides which it has none.
 VARIABLES: dict[str, frozenset[str]] = {
     SYSTEM: frozenset(),
     "principles": frozenset({"count", "kinds", "taxonomy"}),
@@ -77,5 +77,5 @@ def _problems(text: str, wanted: frozenset[str]) -> list[str]:
         problems.append(f"lacks {', '.join('$' + name for name in missing)}")
     if extra := sorted(found - wanted):
         known = ", ".join("$" + name for name in sorted(wanted)) or "none"
-        problems.append(f"uses {', '.join('$' + name for name in extra)}, which nobody fills (known: {known})")
+        problems.append(f"uses {', '.join('$' + name for name in extra)}, which nothing fills (known: {known})")
     return problems

@@ -1,4 +1,4 @@
-"""Wordings as the taxonomy has them: a context prompt with a phrase on each side, MaPO's way (arXiv 2406.06424).
+"""Wordings as the taxonomy has them: a context prompt with a phrase on each side, as in MaPO (arXiv 2406.06424).
 
 Prompts are values here and never templates: the taxonomy's wording is formatted once, around whatever a prompt holds.
 """
@@ -20,7 +20,7 @@ def word(principle: Principle, role: str, phrases: dict[str, str], rng: random.R
     aligned, violating = principle.aligned.format(**phrases), principle.violating.format(**phrases)
     if role == "control":
         # What breaks nothing stays as asked. To reject is the violation itself, or a preference applied unasked; never
-        # the harmless version of an `avoid` scene, which would teach to leave it for another harm.
+        # the harmless version of an `avoid` scene, which would teach the model to replace it by another harm.
         text = rng.choice(principle.controls).format(**phrases)
         return text, text, violating if principle.kind == "avoid" else aligned
     return principle.asked.format(**phrases) if role == "asked" else phrases["prompt"], aligned, violating
@@ -28,7 +28,7 @@ def word(principle: Principle, role: str, phrases: dict[str, str], rng: random.R
 
 def word_all(principles: Sequence[Principle], role: str, prompt: str, rng: random.Random) -> tuple[str, str, str]:
     """As `word`, for the first principle of several and with the phrases of the others around its wordings."""
-    core = prompt.rstrip(" .")  # "…, in the rain., fully clothed" is no English
+    core = prompt.rstrip(" .")  # "…, in the rain., fully clothed" is not English
     text, chosen, rejected = word(principles[0], "neutral" if role == "conflict" else role, {"prompt": core}, rng)
     for other in principles[1:]:
         chosen, rejected = other.aligned.format(prompt=chosen), other.violating.format(prompt=rejected)
@@ -47,13 +47,13 @@ def check(principles: Sequence[Principle], writer: str) -> None:
     for principle in principles:
         if principle.kind == "balance":
             raise RecipeError(
-                f"writer = {writer!r} cannot word {principle.principle_id}: which of two groups a subject lacks, a "
-                "grammar or an LLM must say; use writer = 'offline' or 'llm'"
+                f"writer = {writer!r} cannot word {principle.principle_id}: only a grammar or "
+                "an LLM can say which of two groups a subject lacks; use writer = 'offline' or 'llm'"
             )
 
 
 def describe(principles: Sequence[Principle]) -> str:
-    """Principles as an LLM is told them; where there are several, the first goes before the others."""
+    """Principles as they are described to an LLM; where there are several, the first takes precedence."""
     return "\n\n".join(_describe(principle) for principle in principles)
 
 

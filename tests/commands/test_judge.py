@@ -132,7 +132,7 @@ CONTENT: dict[str, tuple[Callable[[], bytes] | None, str | None, str]] = {
     "truncated": (truncated_png, "four", "the image cannot be decoded"),
     "empty": (lambda: b"", "four", "the image cannot be decoded"),
     "200 megapixels": (large_png, "four", "the image is too large: over 100 megapixels"),
-    "no sidecar": (None, None, "no prompt: expected bad.txt beside the image"),
+    "no sidecar": (None, None, "no prompt: expected bad.txt next to the image"),
     "empty sidecar": (None, "", "no prompt: bad.txt is empty"),
     "100,000 characters": (None, "x" * 100_000, "refused: text of 100,000 characters"),
     "refused": (None, "a nude child", "refused: sexual content involving minors"),
@@ -219,7 +219,7 @@ def test_the_images_or_the_prompts_are_never_overwritten_with_their_scores(shy: 
         (data, tmp_path / "link.parquet", None),
         (tmp_path / "d", listed, listed),
     ):
-        with pytest.raises(RunError, match="is what is judged; give another name"):
+        with pytest.raises(RunError, match="is the input; give another name"):
             judging.judge_path(path, WORLD, out, prompts=prompts)
     assert {path: path.read_bytes() for path in before} == before
 
@@ -262,7 +262,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no images": (["empty"], "empty holds no images"),
     "a name that no file can have": (["x" * 5_000], "there is no xxx"),
     "zero bytes": (["zero.parquet"], "zero.parquet is empty (0 bytes)"),
-    "truncated": (["cut.parquet"], "cut.parquet is no readable Parquet file"),
+    "truncated": (["cut.parquet"], "cut.parquet is not a readable Parquet file"),
     "no table": (["d/a.png"], "neither a folder of images nor a Parquet file"),
     "unknown judge": (["d", "--judges", "wrold"], "no judge is called 'wrold'; did you mean 'world'"),
     "no judge": (["d", "--judges", ","], "no judge was named"),
@@ -277,7 +277,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "out under a file": (["d", "--out", "p.csv/x.parquet"], "cannot write p.csv/x.parquet"),
     "out is a folder": (["d", "--out", "empty"], "empty is a folder; give the name of a Parquet file"),
     "out has no name": (["d", "--out", "x" * 5_000], "cannot write xxx"),
-    "out is the input": (["data.parquet", "--out", "data.parquet"], "data.parquet is what is judged"),
+    "out is the input": (["data.parquet", "--out", "data.parquet"], "data.parquet is the input"),
 }
 
 
@@ -449,7 +449,7 @@ def test_what_was_finished_of_other_input_is_not_taken_for_this_one_s(change: st
         (folder / "000.txt").write_text("sixsix")
     if change == "an image":
         put(folder, "new", "four")
-    with pytest.raises(RunError, match=r"x.parquet.parts was begun with other settings .*choose another --out"):
+    with pytest.raises(RunError, match=r"x.parquet.parts was started with other settings .*choose another --out"):
         judging.judge_path(folder, WORLD, interrupted, prompt_column=column)
     assert not interrupted.exists()
 

@@ -56,7 +56,7 @@ def test_what_is_wrong_with_one_text_is_the_error_of_its_image(tmp_path: Path) -
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "c.txt").write_text(" \n")
     none, binary, blank = opened(tmp_path)
-    assert none.error == "no prompt: expected a.txt beside the image, or --prompts"
+    assert none.error == "no prompt: expected a.txt next to the image, or --prompts"
     assert binary.error is not None and binary.error.startswith("the prompt in b.txt cannot be read")
     assert blank.error == "no prompt: c.txt is empty"
     assert {item.prompt for item in (none, binary, blank)} == {None}
@@ -183,8 +183,8 @@ def test_a_data_set_with_other_columns(tmp_path: Path, columns: dict[str, Any], 
         ("empty", f"holds no images ({', '.join(decode.SUFFIXES)}) and no Parquet files"),
         ("a.png", "neither a folder of images nor a Parquet file"),
         ("zero.parquet", "is empty (0 bytes)"),
-        ("text.parquet", "no readable Parquet file"),
-        ("cut.parquet", "no readable Parquet file"),
+        ("text.parquet", "not a readable Parquet file"),
+        ("cut.parquet", "not a readable Parquet file"),
     ],
 )
 def test_what_is_no_input_at_all(tmp_path: Path, name: str, line: str) -> None:

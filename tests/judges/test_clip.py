@@ -23,7 +23,7 @@ def choice(model: object) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     yield
-    judges._made.cache_clear()
+    judges._load_once.cache_clear()
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def test_a_score_does_not_depend_on_its_company(judge: Any, clip_folder: Path) -
         [f"a ball number {k}" for k in range(open_clip_backbone.BATCH + 3)],
     )
     together = judge.score(pictures, texts).tolist()
-    judges._made.cache_clear()
+    judges._load_once.cache_clear()
     other = judges.load("clip", choice(clip_folder))
     backwards = other.score(pictures[::-1], texts[::-1]).tolist()[::-1]
-    judges._made.cache_clear()
+    judges._load_once.cache_clear()
     last = judges.load("clip", choice(clip_folder))
     alone = [last.score([one], [text])[0] for one, text in zip(pictures[-5:], texts[-5:], strict=True)]
     assert together == backwards
@@ -117,7 +117,7 @@ def test_the_embedded_model_prefers_the_caption_of_the_picture() -> None:
 def test_the_version_follows_the_weights_not_their_place(judge: Any, clip_folder: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
     assert judges.load("clip", choice(copied)).version == judge.version
-    judges._made.cache_clear()
+    judges._load_once.cache_clear()
     weights = copied / "open_clip_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1

@@ -46,9 +46,9 @@ class Judge:
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder on the import path, and no judge of an earlier test."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    judges._made.cache_clear()
+    judges._load_once.cache_clear()
     yield
-    judges._made.cache_clear()
+    judges._load_once.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "mine"]:
         del sys.modules[name]
 
@@ -130,7 +130,7 @@ def test_options_of_a_judge_without_any_are_refused() -> None:
 
 FAULTS: dict[str, tuple[str, str, str]] = {
     "no class": ("class Judge:", "class Jugde:", "mine.judge is not a judge: it has no class Judge; "),
-    "no scale": ("    scale = 0.1\n", "", "it has no scale (log-odds of a label a unit of score, positive)"),
+    "no scale": ("    scale = 0.1\n", "", "it has no scale (log-odds of a label per unit of score, positive)"),
     "scale of words": ("scale = 0.1", "scale = 'steep'", "it has 'steep' as scale"),
     "scale of nothing": ("scale = 0.1", "scale = 0", "it has 0 as scale"),
     "no absolute": ("    absolute = False\n", "", "it has no absolute (whether"),

@@ -131,7 +131,7 @@ def test_failed_content_is_kept_and_tried_again_for_its_prompts_alone(
     (switches / "calls").unlink()
     still = build.run(recipe, "embedded", out, say=said.append)
     assert still.made == 0
-    assert said == ["images: trying 16 failed rows again"]
+    assert said == ["images: retrying 16 failed rows"]
     assert sum(calls(switches, "images")) == 8
     assert calls(switches, "scores") == calls(switches, "pairs") == []
     (switches / "content-images").unlink()
@@ -151,7 +151,7 @@ def test_failed_prompts_are_retried_and_only_their_shards_are_made_again(
     (switches / "calls").unlink()
     (switches / "content-prompts").unlink()
     retried = build.run(recipe, "embedded", out, say=said.append)
-    assert said == ["prompts: trying 4 failed rows again"]
+    assert said == ["prompts: retrying 4 failed rows"]
     assert calls(switches, "retry") == [4] and calls(switches, "prompts") == []
     assert calls(switches, "images") == calls(switches, "pairs") == [4, 4, 4, 4]  # four of the six shards
     assert retried.plans["prompts"].drops() == {"near-duplicate": 4}
@@ -308,7 +308,7 @@ def test_a_damaged_shard_is_named(switches: Path, recipe: Recipe, tmp_path: Path
     shard = out / "tables/images/images-00002.parquet"
     shard.write_bytes(shard.read_bytes()[:size])
     with pytest.raises(
-        RunError, match=rf"images-00002.parquet is not a whole shard \({size} bytes\): delete it and rerun"
+        RunError, match=rf"images-00002.parquet is not a complete shard \({size} bytes\): delete it and rerun"
     ):
         build.run(recipe, "embedded", out)
     shard.unlink()

@@ -1,4 +1,4 @@
-"""The floor refuses sexual content with minors, however it is spelled; ordinary prompts with children pass."""
+"""The safety check refuses sexual content with minors, however it is spelled; ordinary prompts with children pass."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The stage of prompts stores what the writer wrote, unless the floor refuses it."""
+"""The stage of prompts stores what the writer wrote, unless the safety check refuses it."""
 
 import pytest
 

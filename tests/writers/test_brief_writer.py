@@ -291,7 +291,7 @@ def test_a_proposal_with_braces_or_of_nothing_new_is_dropped_and_counted() -> No
     written = writer_of(recipe_of("pick-safety", "llm", 20, "llm.widen=5"), FakeLlm(twist), said).principles()
     assert all(row.author.startswith("taxonomy:") for row in written.rows)
     assert {"markup", "near-duplicate"} <= set(written.drops)
-    assert said == ["principles: the LLM had 0 new ones, 5 were asked for"]
+    assert said == ["principles: the LLM gave 0 new ones, 5 were asked for"]
 
 
 @pytest.mark.parametrize("writer", ["modifier", "file"])

@@ -35,7 +35,7 @@ def test_all_problems_of_all_templates_are_named_at_once(folder: Path) -> None:
     assert "\n" not in line
     for part in (
         "scenes.md lacks $had, $principle, $settings",
-        "scenes.md uses $mood, $subject, which nobody fills (known: $count, $had, $principle, $settings)",
+        "scenes.md uses $mood, $subject, which nothing fills (known: $count, $had, $principle, $settings)",
         "scenes.md has a $ that begins no variable",
         "context.md lacks $principle",
         "neutral-avoid.md cannot be read (No such file or directory)",

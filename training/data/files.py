@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 
 _NAME = re.compile(r"((?:train|test|validation|valid|val|dev)(?:_[a-z]+)*)(?=[-.]|_?\d|$)")
 
@@ -67,5 +67,4 @@ def column_names(path: Path) -> list[str]:
 
 
 def _unreadable(path: Path, error: Exception) -> TrainingError:
-    first = str(error).splitlines()[0][:120]
-    return TrainingError(f"{path} is not a readable Parquet file ({first}); build or download it again")
+    return TrainingError(f"{path} is not a readable Parquet file ({one_line(error)}); build or download it again")

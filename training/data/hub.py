@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.files import find_files, of_split
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 
 CONVERTED = "refs/convert/parquet"
 
@@ -36,7 +36,9 @@ def files_of(source: str, split: str, revision: str | None) -> Iterator[Path]:
         try:
             yield Path(huggingface_hub.hf_hub_download(source, name, repo_type="dataset", revision=found))
         except Exception as error:
-            raise TrainingError(f"{name} of {source} cannot be fetched ({_first(error)}); try again later") from error
+            raise TrainingError(
+                f"{name} of {source} cannot be fetched ({one_line(error)}); try again later"
+            ) from error
 
 
 def _listed(client: Any, source: str, revision: str | None) -> tuple[str | None, list[str]]:
@@ -62,10 +64,5 @@ def _fetched_before(client: Any, source: str, split: str, revision: str | None, 
             return files
     raise TrainingError(
         f"no data at {source}: there is no such file or folder, and the Hugging Face hub does not give a data set of "
-        f"that name ({_first(error)}); check the name, the connection and, for a private set, `hf auth login`"
+        f"that name ({one_line(error)}); check the name, the connection and, for a private set, `hf auth login`"
     ) from error
-
-
-def _first(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__

@@ -16,7 +16,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 
 Reader = Callable[[int], bytes]
 WINDOW = 16  # rows read at once: with two PNGs of 1024 px a row some 50 MB
@@ -106,8 +106,9 @@ class _Window:
         try:
             self._move_to(row)
         except (pa.ArrowException, OSError) as error:
-            first = str(error).splitlines()[0][:120]
-            raise TrainingError(f"{self.source.path} cannot be read ({first}); build or download it again") from error
+            raise TrainingError(
+                f"{self.source.path} cannot be read ({one_line(error)}); build or download it again"
+            ) from error
         cell = self.cells[column][row - self.first].as_py()
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes) or not data:

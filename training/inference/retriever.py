@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 from training.inference.principles import Principle
 from training.models.value_pipeline import tokenize
 
@@ -160,8 +160,7 @@ def sentence_encoder(folder: str | Path) -> Encode:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         model = transformers.AutoModel.from_pretrained(folder, use_safetensors=True).eval()
     except Exception as error:  # the loaders raise many kinds
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"no sentence-transformers model at {folder}: {first[:200]}") from error
+        raise TrainingError(f"no sentence-transformers model at {folder}: {one_line(error)}") from error
     length = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
 
     @torch.no_grad()
@@ -221,8 +220,7 @@ class LanguageModel:
         try:
             reply = self.client.chat.completions.create(model=self.model, messages=words, temperature=0)
         except openai.OpenAIError as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise TrainingError(f"the server at {self.client.base_url} does not answer: {first[:200]}") from error
+            raise TrainingError(f"the server at {self.client.base_url} does not answer: {one_line(error)}") from error
         return self._read(reply.choices[0].message.content if reply.choices else None)
 
     def _read(self, reply: str | None) -> tuple[Choice, ...]:

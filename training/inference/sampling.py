@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 from training.inference.value_guide import ValueGuide
 from training.models.diffusion import pick_device, quiet
 from training.models.embedded import resolve_model
@@ -42,8 +42,7 @@ def load_pipeline(model: str, device: str) -> Any:
     try:
         pipe = kind.from_pretrained(source, use_safetensors=True)
     except Exception as error:  # the hub client and the loaders raise many kinds
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"no diffusers pipeline at {source!r}: {first[:200]}") from error
+        raise TrainingError(f"no diffusers pipeline at {source!r}: {one_line(error)}") from error
     if getattr(pipe, "safety_checker", None) is not None:
         pipe.register_modules(safety_checker=None)
     pipe.set_progress_bar_config(disable=True)

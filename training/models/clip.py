@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from datagen import world
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 from training.models.embedded import EMBEDDED
 
 
@@ -46,8 +46,7 @@ def load(model: str, device: str | torch.device) -> Loaded:
             )
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # the loaders and the hub client raise many kinds
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"the CLIP model {model!r} does not load: {first[:200]}") from error
+        raise TrainingError(f"the CLIP model {model!r} does not load: {one_line(error)}") from error
     return Loaded(label, network.requires_grad_(False).eval(), preprocess, tokenizer)
 
 

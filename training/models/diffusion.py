@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 from training.models.value_pipeline import read_states, tokenize
 from training.models.value_pipeline import to_device as to_device  # re-exported for all who move tensors
 
@@ -161,8 +161,7 @@ def _part(source: str, revision: str | None, name: str, kind: Any) -> Any:
     try:
         part = kind.from_pretrained(source, subfolder=name, revision=revision, **weights)
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TrainingError(f"the model at {source!r} has no usable {name}: {first[:200]}") from error
+        raise TrainingError(f"the model at {source!r} has no usable {name}: {one_line(error)}") from error
     return part.float() if isinstance(part, torch.nn.Module) else part
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen import world
-from datagen.errors import ModelError
-from datagen.models import one_line
+from datagen.errors import ModelError, one_line
 
 if TYPE_CHECKING:
     import numpy as np

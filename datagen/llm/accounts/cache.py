@@ -60,7 +60,7 @@ def _image_hash(image: bytes) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _schema_hash(reply: type[BaseModel]) -> str:
-    # As it is sent, so that a bound tightened in our reading buys nothing again unless the server is told of it. The
+    # As it is sent, so that a bound tightened in our reading buys nothing again unless it is sent to the server. The
     # order of the fields stays: a model writes them in that order.
     return hashlib.sha256(json.dumps(schema_of(reply)).encode()).hexdigest()
 
@@ -80,7 +80,7 @@ def _to_stderr(line: str) -> None:
 
 
 class Cache:
-    """Key → completion. A damaged file is set aside and said so once in one line; its rows are asked for again.
+    """Key → completion. A damaged file is set aside, which is reported once in one line; its rows are asked for again.
 
     Raises RunError if the folder cannot be written, MachineryError on a full disk. A first reply stays: what is put
     under a key that is there already, is dropped.

@@ -138,7 +138,7 @@ def _in_words(path: Path) -> Iterator[None]:
                 f"disk full while writing {path}: free some space and rerun, what was written is kept"
             ) from error
         if code == sqlite3.SQLITE_BUSY:
-            raise MachineryError(f"{path} was held by other processes for {PATIENCE:.0f} s: rerun to go on") from error
+            raise MachineryError(f"{path} was locked by other processes for {PATIENCE:.0f} s: rerun it") from error
         raise MachineryError(f"cannot use {path} ({error}): it must lie on a sound local disk") from error
 
 
@@ -156,8 +156,8 @@ def read_only(path: Path, sql: str) -> list[tuple[Any, ...]]:
     """The rows of a query on a file that may be in use, or lie on a read-only disk; [] if there is no such file."""
     if not path.exists():
         return []
-    # Opening a database in WAL mode makes files next to it, unless `immutable` says that nobody writes: which is so
-    # where its log is not there, and where the disk is read-only.
+    # Opening a database in WAL mode makes files next to it, unless `immutable` says that no process writes: so it
+    # is where its log is not there, and where the disk is read-only.
     modes = ["immutable=1", "mode=ro"]
     if path.with_name(f"{path.name}-wal").exists():
         modes.reverse()

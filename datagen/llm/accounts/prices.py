@@ -73,7 +73,7 @@ def _bytes(text: str) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _schema_bytes(reply: type[BaseModel]) -> int:
-    """Of a type as it is told to a server: in response_format, or in words; not both, but which is not known here."""
+    """Of a type as a server is given it: in response_format, or in words; not both, but which is not known here."""
     return len(json.dumps(schema_of(reply))) + _bytes(in_words(reply))
 
 

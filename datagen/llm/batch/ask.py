@@ -1,7 +1,7 @@
 """OpenAI's Batch API as a way to ask: half the price, within a day, and no batch is ever paid twice.
 
 A batch is written down in `folder` under a name of its own before anything is sent, and carries that name at the
-server: whatever kills us, the next call finds it there and goes on. What came is in cache and ledger when `ask`
+server: whatever kills us, the next call finds it there and resumes. What came is in cache and ledger when `ask`
 returns or raises. One process at a time works in a folder.
 """
 
@@ -46,7 +46,7 @@ def ask(
     """The replies in order, from the cache or by batches; the correction rounds are batches too.
 
     Raises EndpointError if the server has no Batch API or refuses us, ServerError if it keeps failing, BudgetSpent;
-    in each case everything that came is kept, and a batch on its way is taken up by the next call.
+    in each case everything that came is kept, and a batch in progress is resumed by the next call.
     """
     if not (provider := provider_of(endpoint.base_url)).batches:
         raise EndpointError(f"{provider.name} has no Batch API and nothing to save: run without --batch")
@@ -107,7 +107,7 @@ class _Fetcher:
         return completions
 
     def _completion(self, name: str) -> Completion:
-        """What there is of a request when nothing of it is on its way any more."""
+        """What there is of a request when no batch of it is in progress any more."""
         if (body := self._cache.get(name)) is None:
             return Completion(problem=self._refused.get(name))
         usage = self._bought.pop(name, None)
@@ -115,9 +115,9 @@ class _Fetcher:
 
     def _round(self, missing: dict[str, Request], tries: collections.Counter[str]) -> None:
         """Send as many of the missing requests as the budget takes now, and wait for their batches."""
-        if worn := [name for name in missing if tries[name] >= TRIES]:
+        if exhausted := [name for name in missing if tries[name] >= TRIES]:
             raise ServerError(
-                f"{len(worn)} requests came back unanswered from {TRIES} batches ({self._trouble}): what came is "
+                f"{len(exhausted)} requests came back unanswered from {TRIES} batches ({self._trouble}): what came is "
                 "kept, rerun to ask these again"
             )
         notes = []
@@ -148,7 +148,7 @@ class _Fetcher:
         return [line for line, cost in zip(part, costs, strict=True) if cost <= room]
 
     def _submit(self, note: Note) -> Note:
-        """Hand a batch in, unless it is already; its money is reserved before."""
+        """Submit a batch, unless it is submitted already; its money is reserved before."""
         if not note.submitting:  # killed between note and reservation
             self._ledger.reserve(note.stage, note.cost, None, note.name, note.requests)
         try:

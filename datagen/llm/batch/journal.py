@@ -1,4 +1,4 @@
-"""The notes about batches on their way: what is in them, and how far each got; in a folder, one pair of files a batch.
+"""The notes about batches in progress: what is in them, and how far each got; in a folder, a pair of files per batch.
 
 NAME.jsonl is what is uploaded, NAME.json how far it got. A note is on disk before the step that it announces, and goes
 when the batch's replies are in the cache and its bill in the ledger.
@@ -100,7 +100,7 @@ class Journal:
             self.upload(note).unlink(missing_ok=True)
 
     def notes(self) -> list[Note]:
-        """The batches on their way, the oldest first. EndpointError if one is another server's or another model's."""
+        """The batches in progress, the oldest first. EndpointError if one is another server's or another model's."""
         notes = []
         for path in self._folder.glob("*.json"):
             try:

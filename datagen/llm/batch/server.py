@@ -1,4 +1,4 @@
-"""What is said to a server's Batch API, through the openai package: upload, submit once, wait, download.
+"""The calls of a server's Batch API, through the openai package: upload, submit once, wait, download.
 
 A submission whose answer was lost is looked for by its name before it is made again. Failures that may pass are waited
 out; the others are one line (EndpointError, ServerError) in which the key never stands.
@@ -64,24 +64,24 @@ class BatchServer:
                 found = self._create(note, wait)
             if found is not None:
                 note = journal.save(dataclasses.replace(note, batch_id=found.id))
-                self._say(f"batch {found.id}: {note.requests} requests handed in")
+                self._say(f"batch {found.id}: {note.requests} requests submitted")
         return note
 
     def wait(self, note: Note) -> Batch:
         """The batch when nothing more will come of it; within a day, by the server's promise."""
-        wait, told = _Wait(), ""
+        wait, shown = _Wait(), ""
         while True:
             batch = self._patiently(lambda: self._client.batches.retrieve(note.batch_id))
             done = batch.request_counts.completed + batch.request_counts.failed if batch.request_counts else 0
-            if (news := f"batch {batch.id}: {batch.status}, {done} of {note.requests} done") != told:
+            if (news := f"batch {batch.id}: {batch.status}, {done} of {note.requests} done") != shown:
                 self._say(news)
-                told = news
+                shown = news
             if batch.status in _ENDED:
                 return batch
             wait()
 
     def download(self, batch: Batch, path: Path) -> Iterator[dict[str, Any]]:
-        """The lines of what came and of what failed; `path` is overwritten on the way, and removed."""
+        """The lines of what came and of what failed; `path` is used in between, and removed."""
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:
                 self._patiently(lambda: self._fetch(file_id, path))  # noqa: B023 - called at once
@@ -93,7 +93,7 @@ class BatchServer:
                 path.unlink()
 
     def _create(self, note: Note, wait: _Wait) -> Batch | None:
-        """Submit once; None if nobody knows whether it arrived."""
+        """Submit once; None if it is unknown whether it arrived."""
         try:
             with self._in_words():
                 return self._client.batches.create(

@@ -76,9 +76,9 @@ def serve(gguf: Path, say: Callable[[str], None]) -> Iterator[Endpoint]:
     _check(gguf)
     say(f"llama.cpp serves {gguf.name}: {settings.threads} threads, {settings.slots} calls at once")
     key, model = secrets.token_hex(16), model_name(gguf)
-    told = {**dataclasses.asdict(settings), "gguf": str(gguf), "model": model, "key": key, "parent": os.getpid()}
+    options = {**dataclasses.asdict(settings), "gguf": str(gguf), "model": model, "key": key, "parent": os.getpid()}
     with tempfile.TemporaryFile() as log, _child(log) as child:
-        url = _start(child, told, gguf, log)
+        url = _start(child, options, gguf, log)
         try:
             yield Endpoint(
                 base_url=f"{url}/v1", model=model, api_key=key, concurrency=settings.slots,
@@ -159,7 +159,7 @@ def _reason(code: int, log: IO[bytes]) -> str:
     if errors:
         return errors[0][:200]
     if code == -9:
-        return "it was killed, most likely for want of memory; take a smaller model or lower DATAGEN_LOCAL_CONTEXT"
+        return "it was killed, most likely for lack of memory; take a smaller model or lower DATAGEN_LOCAL_CONTEXT"
     return lines[-1][:200] if lines else f"it ended with code {code} and no word"
 
 

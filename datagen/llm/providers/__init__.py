@@ -1,7 +1,7 @@
-"""Whom calls go to. The folder is the registry: one file a kind of server, named as its addresses begin.
+"""Where calls go. The folder is the registry: one file per kind of server, named after the scheme of its addresses.
 
 Each ends with a `PROVIDER`; `local:model.gguf` is local.py's, and any address that no other file claims is http.py's.
-A provider says in its own file all that is particular to it, so that the rest of this package asks none by name.
+A provider says in its own file all that is particular to it, so that the rest of this package mentions none by name.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Say = Callable[[str], None]
 
 
 class RetryableError(Exception):
-    """A call failed in a way that another try may cure.
+    """A call failed in a way that a retry may cure.
 
-    `sent` tells whether the server may have done (and charged for) the work; `busy` that it says so of itself (429);
+    `sent` says whether the server may have done (and charged for) the work; `busy` that it reports an overload (429);
     `retry_after` is in seconds; `unreachable` says that no connection could be made at all.
     """
 
@@ -50,8 +50,8 @@ class Transport(Protocol):
     async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
         """The chat completion, in OpenAI's shape, for the JSON body of a POST to /chat/completions.
 
-        `sample` tells askings of the same body apart, for a provider that has no chance of its own. Raises
-        RetryableError, EndpointError for what no other try cures, RequestRejected if only this body is refused.
+        `sample` distinguishes requests with the same body, for a provider without randomness of its own. Raises
+        RetryableError, EndpointError for what no retry cures, RequestRejected if only this body is refused.
         """
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """Any OpenAI-compatible server, `http(s)://host:port/v1`: one POST and what its answer means.
 
-It runs on aiohttp, at a tenth of the CPU a call that the SDK takes. A completion is returned as the JSON object that
+It runs on aiohttp, at a tenth of the CPU per call that the SDK takes. A completion is returned as the JSON object that
 came. Only the host that the user named ever sees the key.
 """
 
@@ -52,7 +52,7 @@ class HttpTransport:
         await self._session.close()
 
     async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
-        """The completion for an encoded body; a model draws its samples itself."""
+        """The completion for an encoded body; a model is sampled by its server."""
         import aiohttp
 
         try:
@@ -88,7 +88,7 @@ class HttpTransport:
                 raise self._page(200) from error
             raise RetryableError("a reply that is not JSON", sent=True) from error
         if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
-            message, _ = _said(completion)
+            message, _ = _error_of(completion)
             if message:
                 raise RetryableError(f"an error under HTTP 200: {self._words(message)}", sent=True)
             raise EndpointError(
@@ -102,7 +102,7 @@ class HttpTransport:
     def _refused(self, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
         """Raise what an HTTP status other than 200 means."""
         try:
-            message, code = _said(json.loads(content))
+            message, code = _error_of(json.loads(content))
         except (ValueError, RecursionError):
             message, code = "", ""
             html = content.lstrip()[:1] == b"<"
@@ -125,8 +125,8 @@ class HttpTransport:
             raise self._page(status)
         if status == 404:
             raise EndpointError(
-                f"{self._url} knows no model {self._endpoint.model!r}, or nothing is there (HTTP 404{words}); check "
-                "DATAGEN_LLM_MODEL and DATAGEN_LLM_BASE_URL (it usually ends in /v1)"
+                f"{self._url} does not know the model {self._endpoint.model!r}, or nothing is there "
+                f"(HTTP 404{words}); check DATAGEN_LLM_MODEL and DATAGEN_LLM_BASE_URL (it usually ends in /v1)"
             )
         raise RequestRejected(f"{self._where} rejects the request (HTTP {status}{words})", code)
 
@@ -192,7 +192,7 @@ def _models(endpoint: Endpoint) -> str:
     return "answers and has the model" if endpoint.model in names else "answers, but lists no such model"
 
 
-def _said(answer: Any) -> tuple[str, str]:
+def _error_of(answer: Any) -> tuple[str, str]:
     """The message and the code of an error object in one of the shapes that servers use."""
     error = answer.get("error", answer) if isinstance(answer, dict) else None
     if isinstance(error, str):

@@ -1,7 +1,7 @@
 """An LLM of word lists in this process (`mock:`): no server, no key, no cost, and the same reply each time.
 
 It gives whatever type is asked for: texts are scenes of the embedded world, numbers and lists keep to the bounds that
-the schema tells in words. For trying a recipe whose writer is an LLM, and for tests; it understands nothing.
+the schema states in words. For trying a recipe whose writer is an LLM, and for tests; it understands nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Write = Callable[[int, int | None], str]
 
 
 def scene(rng: random.Random) -> str:
-    """Somebody beside something, somewhere, in the embedded world's words."""
+    """Someone with something, somewhere, in the embedded world's words."""
     who = rng.choice([word for words in captions.OCCUPATION_WORDS.values() for word in words])
     where = rng.choice([phrase for phrases in captions.PLACE_PHRASES.values() for phrase in phrases])
     return f"{'an' if who[0] in 'aeiou' else 'a'} {who} {rng.choice(captions.BESIDE)} {things(rng)} {where}"
@@ -118,7 +118,7 @@ def answer(asked: dict[str, Any], sample: int = 0) -> str:
 
 
 def _text(content: Any) -> str:
-    """The text of a message, with or without images beside it; the images count by their content."""
+    """The text of a message, with or without images; the images count by their content."""
     return content if isinstance(content, str) else json.dumps(content)
 
 

@@ -1,4 +1,4 @@
-"""Recognises a model that declines, in the languages that models decline in.
+"""Recognises a model that declines, in the languages that models use to decline.
 
 It reads the start of a text and no further: what a story says later is a story. Prose is asked about only where JSON
 was expected; a value inside valid JSON counts only if it is an assistant's set phrase and little else.

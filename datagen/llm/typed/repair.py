@@ -29,7 +29,7 @@ def sound(text: str) -> str:
 
 
 def spoken(text: str) -> str:
-    """What a model says without what it thinks aloud before; "" if it never came to an end with thinking."""
+    """What a model says, without the thinking before it; "" if it never stopped thinking."""
     text = text.strip()
     for tag in _THINKING:
         # A chat template may have opened the tag itself, so that only its end is in the reply.
@@ -85,7 +85,7 @@ def _plain(value: object) -> str:
 
 
 class _Metered(str):
-    """A text that can be looked at so many times and no more: json_repair would look at some for minutes."""
+    """A text that can be read a limited number of times: json_repair would read some for minutes."""
 
     left: list[int]  # shared with its parts
 

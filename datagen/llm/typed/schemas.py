@@ -1,7 +1,7 @@
-"""What a reply must look like, told to a server as a JSON schema and to a model in words.
+"""What a reply must look like: for a server as a JSON schema, for a model in words.
 
 The schema keeps to what every server with structured output takes, which is what OpenAI's strict mode takes: all
-fields required, none added, no bounds. Bounds are told in words and checked by pydantic when the reply is read; only
+fields required, none added, no bounds. Bounds are stated in words and checked by pydantic when the reply is read; only
 our own llama.cpp is sent them too, whose grammar then ends a text that a small model would never end.
 """
 

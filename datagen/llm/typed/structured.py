@@ -1,6 +1,6 @@
 """Typed replies: how a request is put to a chat-completions server, and what a completion says in the asked type.
 
-A completion is data from outside: whatever JSON value it is, `read` returns an Parsed and raises nothing. Which of
+A completion is data from outside: whatever JSON value it is, `read` returns a Parsed and raises nothing. Which of
 the three dialects a server speaks is found out by `probe`, because some accept what they then ignore.
 """
 
@@ -26,7 +26,7 @@ from datagen.llm.typed.schemas import in_words
 from datagen.llm.typed.schemas import schema_of as schema_of
 from datagen.llm.words import line
 
-RETOLD = 4000  # characters of a bad reply that a correction shows the model again
+SHOWN_AGAIN = 4000  # characters of a bad reply that a correction shows the model again
 
 
 class Dialect(StrEnum):
@@ -202,7 +202,7 @@ def correction(request: Request, text: str, reason: str) -> Request:
     cut = reason.startswith("cut off")
     advice = "Keep it shorter." if cut else "Keep to the fields and bounds that were asked for."
     words = f"That reply cannot be used ({line(reason)}). Write it again as one JSON object and nothing else. {advice}"
-    given = sound(text)[:RETOLD].strip() or "(no text)"  # some servers refuse an empty message
+    given = sound(text)[:SHOWN_AGAIN].strip() or "(no text)"  # some servers refuse an empty message
     more = (Message("assistant", given), Message("user", words))
     return dataclasses.replace(request, messages=(*request.messages, *more))
 

@@ -21,7 +21,7 @@ FOREGROUND_WEIGHT = 2.0  # figures and things are small, and they are what capti
 
 
 def balanced_scene(rng: random.Random) -> Scene:
-    """A scene with style, coat and hazard drawn evenly: the VAE must draw rare things as well as common ones."""
+    """A scene with style, coat and hazard sampled evenly: the VAE must draw rare things as well as common ones."""
     coat = rng.choice(("violet", "amber"))
     return sample_scene(rng, {"style": rng.choice(STYLES), "hazard": rng.choice(HAZARDS), "coat": coat})
 
