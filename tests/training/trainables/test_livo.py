@@ -125,7 +125,7 @@ def test_parts_of_a_batch_add_up(model: StableDiffusion, make_batch: MakeBatch) 
 def predicted(model: StableDiffusion, batch: Batch, row: int, tokens: Tensor) -> Tensor:
     """What the U-Net makes of one image of the batch with the given tokens (K, D) before its prompt."""
     plain = batch.image_context().pick(torch.tensor([row]))
-    steered = Slots.filled(tokens, [list(range(len(tokens)))]).before(plain)
+    steered = Slots.filled(tokens, [list(range(len(tokens)))]).prepend_to(plain)
     return predict(model.unet, batch.latents[row : row + 1], batch.timesteps[row : row + 1], steered)
 
 
@@ -191,6 +191,6 @@ def test_empty_places_are_exactly_absent(model: StableDiffusion, make_batch: Mak
     assert slots.tokens.shape[:2] == (2, 1) and slots.taken.tolist() == [[False], [True]]
     with torch.no_grad():
         plain = predict(model.unet, batch.latents[:2], batch.timesteps[:2], context)
-        made = predict(model.unet, batch.latents[:2], batch.timesteps[:2], slots.before(context))
+        made = predict(model.unet, batch.latents[:2], batch.timesteps[:2], slots.prepend_to(context))
     torch.testing.assert_close(made[0], plain[0], rtol=1e-5, atol=1e-6)
     assert not torch.allclose(made[1], plain[1], atol=1e-4)
