@@ -227,7 +227,7 @@ def test_a_server_that_dies_under_way_is_explained(monkeypatch: pytest.MonkeyPat
     with serve.serve(GGUF, said.append):
         children[0].kill()
         children[0].wait()
-    assert "llama.cpp has ended by itself: it was killed, most likely for want of memory" in said[-1]
+    assert "llama.cpp has ended by itself: it was killed, most likely for lack of memory" in said[-1]
 
 
 # --- the writer's requests, through the whole client ----------------------------------------------

@@ -144,7 +144,7 @@ def test_a_pool_gives_another_violating_image_at_every_access_as_a_function_of_s
             met.setdefault(row, set()).add(partner)
             assert again._images(row, step, place) == [chosen, partner]
     assert all(len(partners) > 3 for partners in met.values())
-    whole, part = made.get(3, range(8)).pairs, again.get(3, range(2, 5)).batch
+    whole, part = made.get(3, range(8)).pairs, again.get(3, range(2, 5)).pairs
     assert torch.equal(whole.part(slice(2, 5)).latents, part.latents)
 
 
