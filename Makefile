@@ -32,8 +32,10 @@ dataset: $(READY)  ## build a dataset: RECIPE=pick-style OUT=out/RECIPE PROFILE=
 
 setup: $(READY)  ## make .venv and install what requirements.lock names (PYTHON=python3)
 
-test: $(READY)  ## run every test, the slow ones too, on all cores (a thread each)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadscope
+# A thread per worker: two that each take every core are slower than one after the other.
+test: export OMP_NUM_THREADS := 1
+test: $(READY)  ## run every test, the slow ones too, on all cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadscope
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/python -m ruff check .
