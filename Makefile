@@ -35,7 +35,7 @@ setup: $(READY)  ## make .venv and install what requirements.lock names (PYTHON=
 # A thread per worker: two that each take every core are slower than one after the other.
 test: export OMP_NUM_THREADS := 1
 test: $(READY)  ## run every test, the slow ones too, on all cores
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadscope
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/python -m ruff check .

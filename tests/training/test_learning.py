@@ -63,20 +63,22 @@ def measured(folder: Path, figure: str, *more: str, **stated: object) -> tuple[f
     return arms["base"]["value"], arms["adapted"]["value"]
 
 
-@pytest.mark.slow
-def test_mapo_learns_a_style(tmp_path: Path) -> None:
-    data = write_pairs(tmp_path, 96, "style", "pixel", "plain")
-    line = ["--data", data, "--method", "mapo", "--out", str(tmp_path / "out"), "--steps", "150", "--lr", "2e-4"]
-    assert run.main(line) == 0
-    before, after = measured(tmp_path, "style.unasked.pixel")
-    assert before < 0.1 and after > 0.5
+class TestMapo:  # a class is a unit of work of its own where the suite runs on several cores
+    @pytest.mark.slow
+    def test_it_learns_a_style(self, tmp_path: Path) -> None:
+        data = write_pairs(tmp_path, 96, "style", "pixel", "plain")
+        line = ["--data", data, "--method", "mapo", "--out", str(tmp_path / "out"), "--steps", "150", "--lr", "2e-4"]
+        assert run.main(line) == 0
+        before, after = measured(tmp_path, "style.unasked.pixel")
+        assert before < 0.1 and after > 0.5
 
 
-@pytest.mark.slow
-def test_livo_learns_to_leave_a_hazard_out(tmp_path: Path) -> None:
-    data = write_pairs(tmp_path, 96, "hazard", "none", "splatter", place="ruins")
-    assert run.main(["--data", data, "--method", "livo", "--out", str(tmp_path / "out"), "--steps", "100"]) == 0
-    # At guidance 1, where the model shows what it learnt: guidance thins out what a prompt leaves open.
-    principle = ("--principle", "splatter considered inappropriate", "--guidance", "1")
-    before, after = measured(tmp_path, "hazard.unasked.splatter", *principle, place="ruins")
-    assert before > 0.4 and after < 0.5 * before
+class TestLivo:
+    @pytest.mark.slow
+    def test_it_learns_to_leave_a_hazard_out(self, tmp_path: Path) -> None:
+        data = write_pairs(tmp_path, 96, "hazard", "none", "splatter", place="ruins")
+        assert run.main(["--data", data, "--method", "livo", "--out", str(tmp_path / "out"), "--steps", "100"]) == 0
+        # At guidance 1, where the model shows what it learnt: guidance thins out what a prompt leaves open.
+        principle = ("--principle", "splatter considered inappropriate", "--guidance", "1")
+        before, after = measured(tmp_path, "hazard.unasked.splatter", *principle, place="ruins")
+        assert before > 0.4 and after < 0.5 * before
