@@ -67,7 +67,7 @@ def runnable(line: str, clone: Path) -> str:
     command = re.sub(r"\s+#.*", "", line)
     added = next((more for start, more in ADDED.items() if command.startswith(start)), "")
     if command in ("make dataset", "make test"):
-        command = run(f"make -n {command.removeprefix('make ')}", clone).splitlines()[-1]
+        command = run(f"make -n --no-print-directory {command.removeprefix('make ')}", clone).splitlines()[-1]
         assert command.startswith(".venv/bin/")
     return f"{command} {added}"
 
