@@ -16,7 +16,7 @@ from datagen.errors import InputError, RunError
 from datagen.recipe import Profile, Recipe
 from datagen.registry import Registry
 
-FORMATS = Registry(__name__, "export format", InputError)
+FORMATS = Registry(__name__, "export format", InputError, not_entries=("remarks",))
 DATASET = "huggingface"  # what a run itself writes
 
 
