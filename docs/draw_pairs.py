@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import textwrap
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
+
+from datagen.images.decode import decode
 
 SIDE = 128
 GAP = 8
@@ -36,7 +37,7 @@ def draw(pairs: list[dict[str, Any]]) -> Image.Image:
     for column, row in enumerate(pairs):
         x = GAP + column * (SIDE + GAP)
         for line, side in enumerate(("chosen", "rejected")):
-            picture = Image.open(io.BytesIO(row[side]["bytes"])).convert("RGB")
+            picture = decode(row[side]["bytes"])
             picture = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
             y = GAP + line * (SIDE + GAP)
             sheet.paste(picture, (x, y))

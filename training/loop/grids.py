@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from datagen.images.decode import decode
 from training import data
 from training.inference.sampling import Job, generate, grid
 from training.inference.value_guide import ValueGuide
@@ -70,7 +71,7 @@ class Grids:
         if self.team.is_main_process:
             self.folder.mkdir(exist_ok=True)
             files = [self.folder / f"base-{i}.png" for i in range(len(self.prompts))]
-            base = [[Image.open(file) for file in files]] if all(file.is_file() for file in files) else []
+            base = [[decode(file) for file in files]] if all(file.is_file() for file in files) else []
             grid([*base, pictures], self.prompts).save(self.folder / f"step-{step:08d}.png")
 
     def _pictures(self, encoder: Path | None) -> list[Image.Image]:
