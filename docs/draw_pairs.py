@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import textwrap
 from pathlib import Path
@@ -50,7 +51,11 @@ def draw(pairs: list[dict[str, Any]]) -> Image.Image:
 
 def main() -> int:
     """Runs first, the PNG to write last."""
-    *runs, out = [Path(argument) for argument in sys.argv[1:]]
+    parser = argparse.ArgumentParser(prog="python docs/draw_pairs.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    runs, out = given.runs, given.out
     out.parent.mkdir(parents=True, exist_ok=True)
     draw([row for run in runs for row in rows(run)]).save(out)
     return 0

@@ -38,6 +38,19 @@ def test_help_needs_no_heavy_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("line", [["--help"], ["run", "--help"], ["runn"], ["run", "pick-style", "--outt", "x"]])
+def test_neither_help_nor_a_typo_loads_what_draws_boxes(line: list[str]) -> None:
+    code = (
+        "import sys; from datagen import cli\n"
+        f"sys.argv = ['datagen', *{line}]\n"
+        "try:\n    cli.main()\nexcept SystemExit as stop:\n    assert stop.code in (0, 2), stop.code\n"
+        "assert not {'rich', 'torch', 'numpy', 'pyarrow'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

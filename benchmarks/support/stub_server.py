@@ -287,7 +287,7 @@ def calls(log: Path, fates: tuple[str, ...] = PAID) -> list[str]:
 
 def main(make: Any) -> None:
     """Serve `make(faults, log, seed)` until killed, and print its port."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=json.loads, default={}, help="JSON of the fields of its faults")

@@ -8,6 +8,7 @@ the clip judge has no part in that truth, so its share is an independent figure.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -49,7 +50,9 @@ def clip_agrees(row: dict[str, Any]) -> bool:
 
 def main() -> int:
     """Print a line a run; 1 if under 98 % of the labels of one are true."""
-    runs = [Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks label_truth", description=__doc__, allow_abbrev=False)
+    parser.add_argument("runs", nargs="*", type=Path, help="finished runs; without any they are made")
+    runs = parser.parse_args().runs
     if not runs:
         runs = [Path("out") / "benchmarks" / "label_truth" / recipe for recipe in RECIPES]
         for run, recipe in zip(runs, RECIPES, strict=True):

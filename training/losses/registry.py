@@ -37,7 +37,7 @@ class Need(enum.Enum):
 class Options(BaseModel):
     """The options of one loss: a model of its own for each, made from the function's keyword-only arguments."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
     together: ClassVar[Callable[..., None] | None] = None
 
     @model_validator(mode="after")

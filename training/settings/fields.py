@@ -33,7 +33,7 @@ Texts = Annotated[tuple[str, ...], Shown("TEXT")]
 class Group(BaseModel):
     """Settings that belong together; also the base of a program's settings, whose fields are groups."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
