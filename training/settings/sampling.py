@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from training.models.embedded import EMBEDDED
 from training.settings.command_line import Program
 from training.settings.fields import Amount, Count, Folder, Group, Natural, Shown, Texts, of_groups
 from training.settings.reading import check
@@ -19,7 +18,10 @@ from training.settings.reading import check
 class Drawn(Group):
     """What is drawn."""
 
-    model: str = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
+    model: str = Field(
+        default="",
+        description="'embedded', a diffusers folder, or a hub id; without it the one that --adapter was trained on",
+    )
     adapter: Folder = Field(description="what training wrote")
     prompts: str = Field(description="a text file, one prompt a line, or a dataset (its test split)")
     seeds: Count = Field(default=2, description="images a prompt and column pair")
