@@ -15,14 +15,16 @@ SOURCES = sorted([*ROOT.glob("datagen/**/*.py"), *ROOT.glob("training/**/*.py")]
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "open_clip", "datasets", "pandas", "accelerate", "peft"}
 # A room → what it may import of its own package; files that lie in no room count as rooms of one file.
 GROUND = {"errors", "records", "recipe", "store", "progress", "models"}
-LEAVES = {"registry", "safety", "text", "images", "world"}
-SHARED = {"world", "images"}  # rooms that training may import: one rule for both sides
+LEAVES = {"registry", "safety", "text", "images", "weights", "world"}
+# What training may import: leaves, which import nothing but errors and each other. One rule for both sides.
+SHARED = {"errors", "images", "weights", "world"}
 DATAGEN: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "safety": set(),
     "registry": {"errors"},
     "world": set(),
+    "weights": {"errors"},
     "records": {"errors"},
     "recipe": {"errors", "records"},
     "store": {"errors", "records"},
@@ -138,7 +140,7 @@ def test_training_knows_a_few_leaves_of_datagen_and_datagen_knows_nothing_of_tra
 
 def test_what_both_packages_know_imports_nothing_but_errors_and_its_like() -> None:
     for room in SHARED:
-        assert DATAGEN[room] <= {"errors"} | SHARED, room
+        assert DATAGEN[room] <= SHARED, room
 
 
 @pytest.mark.parametrize(("package", "most"), [("datagen", 9), ("training", 8)])
