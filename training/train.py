@@ -48,7 +48,7 @@ def train(settings: Settings, team: Team) -> None:
         samples = batches.samples(pairs, settings)
         torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
         model = load_model(settings, team)
-        resolution = settings.run.resolution or model.resolution
+        resolution = check_resolution(settings.run.resolution or model.resolution, model)
         store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
         loss = LOSSES[settings.run.method]
         trainable = make_trainable(settings, model, team)
@@ -154,6 +154,18 @@ def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
     for part in (model.unet, model.vae, *model.text_encoders):
         part.to(team.device)
     return model
+
+
+def check_resolution(resolution: int, model: diffusion.StableDiffusion) -> int:
+    """The resolution, which must be one that the VAE can encode and the U-Net can read. Raises TrainingError."""
+    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+    if resolution % factor:
+        near = max(factor, resolution // factor * factor)
+        raise TrainingError(
+            f"--resolution {resolution} is no multiple of {factor}, the pixels that one latent stands for: "
+            f"use {near} or {near + factor}"
+        )
+    return resolution
 
 
 def make_trainable(settings: Settings, model: diffusion.StableDiffusion, team: Team) -> Trainable:
