@@ -20,6 +20,7 @@ from training.losses.inputs import Outcome, as_float64
 
 Part = Literal["unet", "value-encoder"]
 Amount = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Need(enum.Enum):
