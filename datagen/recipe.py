@@ -59,6 +59,8 @@ Writer = Literal["offline", "llm", "modifier", "file"]
 
 Scheduler = Literal["ddim", "dpm++", "euler", "model"]  # model: the one that the model comes with
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+Precision = Literal["auto", "fp32", "fp16", "bf16"]  # auto: fp16 on a GPU, fp32 on a CPU
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 class _Section(BaseModel):
@@ -129,6 +131,7 @@ class Profile(_Section):
     principles: Names = ()
     grammar: Name
     scheduler: Scheduler = "model"
+    precision: Precision = "auto"  # of the weights
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0)
     width: Side

@@ -61,7 +61,8 @@ def draw(row, side, model):
     if row["width"] * row["height"] <= 128 * 128:
         torch.set_num_threads(1)
     return pipe(
-        [row[f"{side}_prompt"]] * count, negative_prompt=[row[f"{side}_negative_prompt"]] * count,
+        [row[f"{side}_prompt"]] * count,
+        negative_prompt=[negative] * count if (negative := row[f"{side}_negative_prompt"]) else None,
         generator=[torch.Generator("cpu").manual_seed(row[f"seed_{side}"]) for _ in range(count)],
         num_inference_steps=row["steps"], guidance_scale=row["guidance"], width=row["width"], height=row["height"],
     ).images[0]
@@ -70,7 +71,9 @@ def draw(row, side, model):
 The pixels are equal with the libraries and on the device that `software` names; elsewhere the last bit of some may
 differ. They depend on the shape of a batch, not on what else is in it, so the same image `batch_size` times is enough.
 Rows without `scheduler` are of a generator that is not of diffusers. On a CPU, images of up to 128×128 were drawn with
-one thread, larger ones with all. An empty negative prompt is encoded as the empty text, not as zeros.'''
+one thread, larger ones with all. An empty negative prompt is none: the pipeline then puts in its place what
+`empty_negative` names, the empty text encoded (`text`) or `zeros`. It reads no negative prompt at guidance 1 and less,
+and no more of any text than fits its tokenizer: `chosen_unread` and `rejected_unread` count the tokens left out.'''
 POOLS = """\
 Rows of one `pool` are of one scene, which is one prompt: {aligned} images of its aligned wording against {violating}
 of its violating one, without those that no judge could read or that do not show their own wording. Row k sets the k-th
@@ -109,7 +112,7 @@ COLUMNS = {
     "rejected_negative_prompt": "negative prompt of the rejected image",
     "width": "of both images, in pixels",
     "height": "of both images, in pixels",
-    "scheduler_config": "JSON: the settings in which the scheduler differs from the defaults of its class",
+    "scheduler_config": "JSON: the settings of the scheduler, all of them",
     "rejected_scheduler": "sampler of the rejected image",
     "rejected_scheduler_config": "its settings, as `scheduler_config`",
     "adapter": "what the generator of the chosen image was adapted with, empty for nothing",
@@ -118,6 +121,10 @@ COLUMNS = {
     "batch_size": "images in the batch that each image was drawn in",
     "software": "libraries and device that drew the images",
     "pool": "the scene whose violating images may stand for one another; empty where the pair stands for itself",
+    "empty_negative": "what an empty negative prompt is in the chosen image: the encoded empty `text`, or `zeros`",
+    "rejected_empty_negative": "what it is in the rejected image",
+    "chosen_unread": "tokens of the chosen image's wording and negative prompt that the model did not read",
+    "rejected_unread": "tokens of the rejected image's",
 }
 
 
