@@ -143,7 +143,7 @@ def test_what_both_packages_know_imports_nothing_but_errors_and_its_like() -> No
         assert DATAGEN[room] <= SHARED, room
 
 
-@pytest.mark.parametrize(("package", "most"), [("datagen", 9), ("training", 8)])
+@pytest.mark.parametrize(("package", "most"), [("datagen", 8), ("training", 8)])
 def test_few_files_lie_in_no_room(package: str, most: int) -> None:
     assert len(list((ROOT / package).glob("*.py"))) <= most
 

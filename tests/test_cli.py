@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from datagen import cli, store
+from datagen import recipe as recipes
 from datagen.errors import MachineryError
 from datagen.pipeline import build
 
@@ -120,7 +121,8 @@ def test_limit_and_profile_reach_the_pipeline(
     assert call(monkeypatch, "run", "pick-style", "--out", out, "--limit", "5", "--workers", "3") == 0
     assert capsys.readouterr().out == f"nothing to do: 0 prompts, 0 images, 0 pairs in {out / 'dataset'}\n"
     out.mkdir()
-    (out / "recipe.json").write_text(json.dumps({"recipe": {"profile": {"name": "sd15"}}}))
+    begun = {"digest": "d", "version": "1", "recipe": recipes.resolved(recipes.load("pick-style", []), "sd15")}
+    (out / "recipe.json").write_text(json.dumps(begun))
     call(monkeypatch, "run", "pick-style", "--out", out, "--limit", "5000")
     assert "profile sd15: " in capsys.readouterr().err
     assert seen[0] == (5, "embedded", 3)
