@@ -278,8 +278,12 @@ def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
         values.pop("files", None)
         name = profile.pop("name")
         return Recipe.model_validate({**values, "profiles": {name: profile}}), name
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecipeError(f"recipe.json does not hold the recipe of a run: {one_line(error)}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = _explain(error) if isinstance(error, ValidationError) else one_line(error)
+        by = settings.get("version", "another version")
+        raise RecipeError(
+            f"recipe.json does not hold a recipe of this version ({reason}): datagen {by} wrote it"
+        ) from error
 
 
 def _files(recipe: Recipe, profile: Profile) -> Iterator[tuple[str, Path]]:

@@ -213,37 +213,40 @@ def _written(counts: collections.Counter[str]) -> list[str]:
 
 
 def _rows_a_file(profile: Profile) -> int:
+    """Whole hundreds where a file holds that many, so that its row groups are full ones."""
     row_bytes = 2 * PNG_BYTES_PER_PIXEL * profile.width * profile.height
-    return max(1, round(FILE_BYTES / row_bytes / store.ROW_GROUP)) * store.ROW_GROUP
+    rows = FILE_BYTES / row_bytes
+    return round(rows / store.ROW_GROUP) * store.ROW_GROUP if rows >= store.ROW_GROUP else max(1, int(rows))
 
 
 def _write_split(finished: Finished, split: str, rows: int, folder: Path) -> None:
-    """Write one split's files; at most a row group and a shard are in memory."""
+    """Write one split's files; at most ROW_GROUP rows and a shard are in memory."""
     metadata = {**schema().metadata, b"datagen": json.dumps({"pairs": finished.content}).encode()}
     target = schema().with_metadata(metadata)
-    groups = _groups(finished.run, finished.shards, split, target)
-    per_file = _rows_a_file(finished.profile)
-    files = max(1, math.ceil(rows / per_file))
+    most = _rows_a_file(finished.profile)
+    tables = _tables(finished.run, finished.shards, split, target, min(most, store.ROW_GROUP))
+    files = max(1, math.ceil(rows / most))
     for number in range(files):
 
         def fill(file: Any) -> None:
             with store.parquet_writer(file, target) as writer:
-                for group in itertools.islice(groups, per_file // store.ROW_GROUP):
-                    writer.write_table(group)
+                for table in itertools.islice(tables, math.ceil(most / store.ROW_GROUP)):
+                    for group in store.row_groups(table):
+                        writer.write_table(group)
 
         store.write_file(folder / f"{split}-{number:05d}-of-{files:05d}.parquet", fill)
 
 
-def _groups(run: store.Run, shards: int, split: str, target: pa.Schema) -> Iterator[pa.Table]:
-    """The rows of one split in order, in tables of ROW_GROUP rows; the last may be smaller."""
+def _tables(run: store.Run, shards: int, split: str, target: pa.Schema, most: int) -> Iterator[pa.Table]:
+    """The rows of one split in order, in tables of `most` rows; the last may be smaller."""
     rest = target.empty_table()
     for index in range(shards):
         table = run.table("pairs", index)
         table = table.filter(pc.equal(table["split"], split)).select(target.names).cast(target)
         rest = pa.concat_tables([rest, table])
-        while rest.num_rows >= store.ROW_GROUP:
-            yield rest.slice(0, store.ROW_GROUP).combine_chunks()
-            rest = rest.slice(store.ROW_GROUP)
+        while rest.num_rows >= most:
+            yield rest.slice(0, most).combine_chunks()
+            rest = rest.slice(most)
     if rest.num_rows:
         yield rest.combine_chunks()
 

@@ -43,20 +43,15 @@ def functions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, HERE, module)
 
 
+PROBES = (
+    f"--reader {HERE}:read --parser {HERE}:parse --rates style hazard --balance coat --groups violet amber "
+    "--over occupation --toxicity hazard --clip embedded"
+).split()
+
+
 def evaluate(out: Path, *more: str) -> int:
-    plain = [
-        "--out",
-        str(out),
-        "--steps",
-        "2",
-        "--batch",
-        "2",
-        "--reader",
-        f"{HERE}:read",
-        "--parser",
-        f"{HERE}:parse",
-    ]
-    return main([*plain, *more])
+    """With everything named that looks at the pictures, for they are not the embedded model's."""
+    return main(["--out", str(out), "--steps", "2", "--batch", "2", *PROBES, *more])
 
 
 def report(out: Path) -> dict[str, Any]:
@@ -144,7 +139,7 @@ def test_pictures_that_exist_need_no_pipeline(
         figures["fid.base.clip-embedded"]["adapted"]["value"]
     )
     assert figures["diversity.clip-embedded"]["base"]["images"] == 5
-    assert figures["match"]["base"]["value"] == 0  # no reading names an occupation
+    assert "match" not in figures  # no reading names an occupation
 
 
 def test_everything_can_be_turned_off_but_the_pixels(folders: list[str], tmp_path: Path) -> None:

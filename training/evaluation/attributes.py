@@ -1,7 +1,7 @@
 """What prompts state against what images show: rates where a prompt leaves an attribute open, and match.
 
-Pure functions of `Observations` with a reader's attributes; an image whose reader says nothing of an attribute counts
-as one that does not show it.
+Pure functions of `Observations` with a reader's attributes. An image whose reading lacks an attribute that others have
+counts as one that does not show it; of an attribute that no reading has there is no figure.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ def rates(observed: Observations, attribute: str, values: Collection[object]) ->
         )
     if ABSENT in values:
         found[f"{attribute}.unasked"] = _share(
-            observed, ((p, v != ABSENT) for p, prompt_set, v in rows if prompt_set is None)
+            observed, ((p, v not in (None, ABSENT)) for p, prompt_set, v in rows if prompt_set is None)
         )
     return {name: figure for name, figure in found.items() if figure.images}
 
 
 def match(observed: Observations, ignored: Collection[str]) -> dict[str, Mean]:
     """`match`: stated attributes that are shown; `match.all`: images that show all of theirs; `match.<attribute>`."""
-    names = sorted({name for stated in observed.stated for name in stated} - set(ignored))
+    read = {name for shown in observed.shown or [] for name in shown}
+    names = sorted({name for stated in observed.stated for name in stated} & read - set(ignored))
     hits = {
         name: [(p, s.get(name) == observed.stated[p][name]) for p, s in _rows(observed) if name in observed.stated[p]]
         for name in names

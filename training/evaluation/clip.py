@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from training.errors import TrainingError
 from training.models import clip
 
 
@@ -30,6 +31,10 @@ class Clip:
         device = next(self._model.parameters()).device
         pixels = torch.stack([self._preprocess(picture) for picture in pictures]).to(device)
         made = self._model.encode_image(pixels).double().cpu().numpy()
+        if not np.isfinite(made).all():
+            raise TrainingError(
+                f"the CLIP model {self.name} gives embeddings that are not finite numbers: name another"
+            )
         self._last = (pictures, made)
         return np.asarray(made)
 

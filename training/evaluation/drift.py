@@ -10,11 +10,10 @@ from PIL import Image
 
 from training.evaluation.bootstrap import Mean, mean
 from training.evaluation.observations import Observations
-from training.evaluation.pictures import Pictures
 
 
 def figures(base: Observations, adapted: Observations, model: str, pixels: np.ndarray) -> dict[str, Mean]:
-    """`drift.clip-<model>`: 1 − cos of the pair's CLIP embeddings; `drift.pixels`: from `pixel_distances` (N,)."""
+    """`drift.clip-<model>`: 1 − cos of the pair's CLIP embeddings; `drift.pixels`: from its pixel distances (N,)."""
     found = {"drift.pixels": mean(base.prompt_of, pixels, len(base.prompts))}
     if base.embeddings is not None and adapted.embeddings is not None:
         distances = 1 - (base.embeddings * adapted.embeddings).sum(axis=1)
@@ -22,12 +21,8 @@ def figures(base: Observations, adapted: Observations, model: str, pixels: np.nd
     return found
 
 
-def pixel_distances(base: Pictures, adapted: Pictures) -> np.ndarray:
-    """(N,) mean absolute difference of a pair's pixels, 0 to 1; the adapted picture is brought to the base's size."""
-    distances = []
-    for i in range(len(base)):
-        one, other = base[i], adapted[i]
-        second = other if other.size == one.size else other.resize(one.size, Image.Resampling.BICUBIC)
-        difference = np.abs(np.asarray(one, dtype=np.float32) - np.asarray(second, dtype=np.float32))
-        distances.append(float(difference.mean()) / 255)
-    return np.array(distances)
+def pixel_distance(base: Image.Image, adapted: Image.Image) -> float:
+    """Mean absolute difference of a pair's pixels, 0 to 1; the adapted picture is brought to the base's size."""
+    second = adapted if adapted.size == base.size else adapted.resize(base.size, Image.Resampling.BICUBIC)
+    difference = np.abs(np.asarray(base, dtype=np.float32) - np.asarray(second, dtype=np.float32))
+    return float(difference.mean()) / 255

@@ -44,7 +44,7 @@ def choose(wanted: str, device: str, clip: Clip | None, prompts: Sequence[str]) 
     if wanted == "inception" or (wanted == "auto" and weights().is_file()):
         return inception(fetch(), device)
     if clip is None:
-        raise TrainingError("--features clip needs a model: --clip was 'none'")
+        raise TrainingError("--features clip needs a model: name one with --clip, such as ViT-L-14/openai")
     if wanted == "auto":
         print(
             f"FID and IS use CLIP ({clip.name}); --features inception downloads the network of the published figures",
@@ -66,15 +66,22 @@ def from_clip(clip: Clip, prompts: Sequence[str]) -> Extractor:
 
 def from_function(path: str, function: Callable[[Sequence[Image.Image]], Any]) -> Extractor:
     """A function from pictures to features (N, F), or to features and class logits (N, K)."""
+    shapes: set[tuple[int | None, ...]] = set()  # of the rows so far
 
     def extract(pictures: Sequence[Image.Image]) -> Features:
         made = function(pictures)
         parts = made if isinstance(made, tuple) else (made, None)
-        arrays = [None if part is None else np.asarray(part, dtype=np.float64) for part in parts]
+        try:
+            arrays = [None if part is None else np.asarray(part, dtype=np.float64) for part in parts]
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"--features {path!r} gave something else than numbers ({error})") from error
         if len(arrays) != 2 or any(a is not None and (a.ndim != 2 or len(a) != len(pictures)) for a in arrays):
             raise TrainingError(f"--features {path!r} must give one row of numbers a picture, or (features, logits)")
-        if arrays[0] is None or not np.isfinite(arrays[0]).all():
+        if arrays[0] is None or not all(np.isfinite(a).all() for a in arrays if a is not None):
             raise TrainingError(f"--features {path!r} gave features that are not finite numbers")
+        shapes.add(tuple(None if a is None else a.shape[1] for a in arrays))
+        if len(shapes) > 1:
+            raise TrainingError(f"--features {path!r} gave rows of different lengths for different pictures")
         return arrays[0], arrays[1]
 
     return Extractor(path.rpartition(":")[2], extract)

@@ -53,7 +53,8 @@ def of_arm(
         found |= attributes.match(observed, options.ignore)
         for name in options.rates:
             found |= attributes.rates(observed, name, values[name])
-        found |= bias.figures(observed, options.balance, options.over, options.groups)
+        if any(options.balance in shown for shown in observed.shown):
+            found |= bias.figures(observed, options.balance, options.over, options.groups)
     found |= toxicity.figures(observed)
     if probes.clip:
         found |= quality.clipscore(observed, probes.clip.name) | diversity.figures(observed, probes.clip.name)

@@ -25,7 +25,7 @@ class ImageFolder:
         self._record = folder / f".{names[0].partition('-')[0]}.json"  # one a seed, whose number begins the names
         self._digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         folder.mkdir(parents=True, exist_ok=True)
-        record = json.loads(self._record.read_text()) if self._record.is_file() else {}
+        record = self._read()
         self.begun = record.get("digest") == self._digest
         self.notes: dict[str, Any] = record["notes"] if self.begun else {}
         if record and not self.begun:
@@ -33,6 +33,19 @@ class ImageFolder:
                 f"{folder} holds pictures drawn with other settings, prompts or weights: give another --out, or "
                 "delete it"
             )
+
+    def _read(self) -> dict[str, Any]:
+        """What the record says, {} where there is none."""
+        if not self._record.is_file():
+            return {}
+        try:
+            record = json.loads(self._record.read_text(encoding="utf-8"))
+            return {"digest": str(record["digest"]), "notes": dict(record["notes"])}
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{self._record} is damaged ({type(error).__name__}), so nothing says what the pictures beside it "
+                "are: give another --out, or delete that folder"
+            ) from error
 
     def begin(self, notes: dict[str, Any]) -> None:
         """Keep what is to be said of the pictures; from now on these files are this key's."""

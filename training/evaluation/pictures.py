@@ -34,6 +34,10 @@ class Pictures:
     def __getitem__(self, index: int) -> Image.Image:
         return decode(self._read(index), self.names[index])
 
+    def pick(self, rows: Sequence[int]) -> Pictures:
+        """The given pictures, in that order."""
+        return Pictures([self.names[row] for row in rows], lambda i: self._read(rows[i]))
+
     def batches(self, size: int) -> Iterator[list[Image.Image]]:
         """All pictures in order, `size` at a time."""
         for start in range(0, len(self), size):
@@ -42,10 +46,19 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """The pictures of one seed: image i of every arm shows prompt `prompt_of[i]` of the evaluation's prompts."""
+    """The pictures of one seed: image i of every arm shows prompt `prompt_of[i]` of the evaluation's prompts.
+
+    `notes`: what is to be said of where they come from.
+    """
 
     prompt_of: list[int]
     arms: dict[str, Pictures]
+    notes: tuple[str, ...] = ()
+
+    def pick(self, rows: Sequence[int]) -> Round:
+        """The given images of every arm, in that order."""
+        arms = {arm: made.pick(rows) for arm, made in self.arms.items()}
+        return Round([self.prompt_of[row] for row in rows], arms, self.notes)
 
 
 def from_files(paths: Sequence[Path]) -> Pictures:
@@ -88,7 +101,9 @@ def from_folders(base: str, adapted: str | None, captions: str | None) -> tuple[
     prompts = list(dict.fromkeys(texts[name] for name in sets["base"]))
     rows = {prompt: i for i, prompt in enumerate(prompts)}
     arms = {arm: from_files([files[name] for name in sets["base"]]) for arm, files in sets.items()}
-    return prompts, Round([rows[texts[name]] for name in sets["base"]], arms)
+    absent = [name for name in texts if name not in sets["base"]]
+    notes = [f"{captions} names {len(absent)} pictures that are not in {base}, first {absent[0]}"] if absent else []
+    return prompts, Round([rows[texts[name]] for name in sets["base"]], arms, tuple(notes))
 
 
 def from_table(source: str) -> tuple[list[str], Round]:
@@ -98,7 +113,10 @@ def from_table(source: str) -> tuple[list[str], Round]:
     text = _column(names, TEXT_COLUMNS, source)
     if "base" not in names:
         raise TrainingError(f"{source} has no column 'base'; it has {', '.join(names)}; needed: prompt, base, adapted")
-    texts = [str(value) for value in table[text].to_pylist()]
+    texts: list[str] = table[text].to_pylist()
+    odd = next((row for row, value in enumerate(texts) if not isinstance(value, str) or not value.strip()), None)
+    if odd is not None:
+        raise TrainingError(f"{source} row {odd}: {text} is {texts[odd]!r}; a text is needed for every picture")
     prompts = list(dict.fromkeys(texts))
     rows = {prompt: i for i, prompt in enumerate(prompts)}
     arms = {arm: _cells(table[arm], f"{Path(source).name}, {arm}") for arm in ("base", "adapted") if arm in names}

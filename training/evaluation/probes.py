@@ -26,10 +26,9 @@ from training.evaluation.observations import Observations
 from training.evaluation.pictures import Pictures
 from training.models.embedded import EMBEDDED
 from training.progress import Progress
-from training.settings.evaluation import ProbeOptions
+from training.settings.evaluation import ZERO_SHOT, ProbeOptions
 
 NONE = "none"
-ZERO_SHOT = "clip"  # as --reader: CLIP chooses among the groups, as in LiVO's evaluation
 
 Reader = Callable[[Sequence[Image.Image], Sequence[str]], list[Mapping[str, object]]]
 Judge = Callable[[Sequence[Image.Image], Sequence[str]], Any]
@@ -44,6 +43,11 @@ class Probes:
     extractor: Extractor | None
     toxicity: Callable[[Sequence[Image.Image]], Any] | str | None  # a classifier, or an attribute of the reader's
     judges: Mapping[str, Judge]
+
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing measures anything."""
+        return not (self.reader or self.clip or self.extractor or callable(self.toxicity) or self.judges)
 
 
 def load_probes(options: ProbeOptions, prompts: Sequence[str], device: str) -> Probes:
@@ -74,7 +78,7 @@ def _reader(options: ProbeOptions, model: Clip | None) -> Reader | None:
         return None
     if options.reader == ZERO_SHOT:
         if model is None:
-            raise TrainingError("--reader clip needs a model: --clip was 'none'")
+            raise TrainingError("--reader clip needs a model: name one with --clip, such as ViT-L-14/openai")
         return zero_shot(model, options.balance, options.groups)
     function = world_reader.read if options.reader == EMBEDDED else dotted(options.reader, "--reader")
 
@@ -129,6 +133,30 @@ def measure(probes: Probes, pictures: Pictures, observed: Observations, batch: i
         del arrays["toxicity"]  # no reading has the attribute
     scores = {name: arrays.pop(f"score {name}") for name in probes.judges if f"score {name}" in arrays}
     return dataclasses.replace(observed, shown=parts.get("shown"), scores=scores, **arrays)
+
+
+def unseen(rounds: Sequence[Mapping[str, Observations]], probes: Probes, options: ProbeOptions) -> list[str]:
+    """What was asked for and nobody saw: attributes that no reading has, judges that abstained from every picture."""
+    every = [one for arms in rounds for one in arms.values()]
+    named = {"--rates": options.rates, "--balance": (options.balance,) if options.groups else ()}
+    if isinstance(probes.toxicity, str):
+        named["--toxicity"] = (probes.toxicity,)
+    known = {name for one in every for shown in one.shown or [] for name in shown}
+    said = [
+        f"{flag} {name}: no reading has such an attribute, so there is no figure of it"
+        for flag, names in named.items()
+        for name in names
+        if probes.reader and name not in known
+    ]
+    scores = {name: [one.scores[name] for one in every if name in one.scores] for one in every for name in one.scores}
+    if callable(probes.toxicity):
+        scores["--toxicity"] = [one.toxicity for one in every if one.toxicity is not None]
+    for name, arrays in scores.items():
+        abstained = int(sum(np.isnan(array).sum() for array in arrays))
+        total = sum(map(len, arrays))
+        if abstained or not total:
+            said.append(f"{name} abstained from {abstained} of {total} pictures, which do not count")
+    return said
 
 
 def _measure(probes: Probes, images: Sequence[Image.Image], captions: Sequence[str]) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def show(report: Mapping[str, Any]) -> None:
         unit = " %" if is_share(name) else ""
         table.add_row(name + unit, *cells, str(int(next(iter(arms.values())).get("images", 0))))
     Console(width=130).print(table)
+    for note in report.get("notes", ()):
+        print(f"note: {note}")
     print("95 % intervals over prompts" + (" and seeds" if report["seeds"] > 1 else "") + "; chance: nothing to find")
     if "identical_without_token" in report:
         print(f"without a token, images identical to the base model's: {report['identical_without_token']}")
@@ -59,7 +61,7 @@ def show(report: Mapping[str, Any]) -> None:
 
 def _cell(figure: Mapping[str, Any] | None, factor: int) -> str:
     if not figure or not math.isfinite(figure["value"]):
-        return ""
+        return "–"
     digits = 1 if factor == 100 or abs(figure["value"]) >= 10 else 2
     text = f"{factor * figure['value']:.{digits}f}"
     if math.isfinite(figure.get("low", math.nan)):

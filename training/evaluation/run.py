@@ -16,14 +16,16 @@ from PIL import Image
 from training.errors import TrainingError
 from training.evaluation import bias, plots, prompts, report, rewards
 from training.evaluation.contact_sheet import contact_sheet
-from training.evaluation.drift import pixel_distances
-from training.evaluation.figures import ADAPTED, BASE, assemble
+from training.evaluation.figures import assemble
+from training.evaluation.first_look import Look, is_blank, look
 from training.evaluation.observations import Observations
 from training.evaluation.pictures import Round, folder, from_files, from_folders, from_table
-from training.evaluation.probes import Probes, load_probes, load_prompt_parser, measure
+from training.evaluation.probes import Probes, load_probes, load_prompt_parser, measure, unseen
 from training.evaluation.sampler import PromptSet, Sampler, write_captions
+from training.inference.adapter import base_of
 from training.models.diffusion import pick_device
-from training.settings.evaluation import ProbeOptions, Settings
+from training.models.embedded import is_embedded
+from training.settings.evaluation import ProbeOptions, Settings, for_pictures
 
 Stated = list[dict[str, object]]
 Arms = dict[str, Observations]
@@ -32,6 +34,7 @@ Arms = dict[str, Observations]
 def evaluate(settings: Settings) -> dict[str, Any]:
     """The whole evaluation; returns the report. Raises TrainingError."""
     texts, principles, existing = _material(settings)
+    settings, notes = _resolved(settings, existing)
     arms = len(existing.arms) if existing else 1 + bool(settings.drawn.adapter)
     options = settings.probes
     if options.rewards and len(options.rewards) != arms:
@@ -39,32 +42,45 @@ def evaluate(settings: Settings) -> dict[str, Any]:
     parse = load_prompt_parser(options)
     stated: Stated = [dict(parse(text)) for text in texts]
     probes = load_probes(options, texts, str(pick_device(settings.job.device)))
+    if notes and arms == 1 and probes.are_none:
+        raise TrainingError(f"nothing would be measured: {notes[-1]}")
     out = Path(settings.job.out)
     out.mkdir(parents=True, exist_ok=True)
-    real = _real(probes, settings)
-    notes: list[dict[str, Any]] = []
+    real = _real(probes, settings, notes)
+    said: list[dict[str, Any]] = []
     rounds = (
-        [existing] if existing else _sample(settings, _prompt_set(texts, principles, stated, options), probes, notes)
+        [existing] if existing else _sample(settings, _prompt_set(texts, principles, stated, options), probes, said)
     )
+    looks = [look(one) for one in rounds]
+    notes += _seen(looks)
+    observed = [_measure(probes, one.round, texts, stated, settings) for one in looks]
     result = {
         "settings": settings.model_dump(mode="json"),
         "prompts": len(texts),
         "images": sum(len(one.prompt_of) for one in rounds),
+        "left_out": {arm: sum(len(one.blank[arm]) for one in looks) for arm in looks[0].blank},
         "seeds": len(rounds),
-        **_said(notes),
-        "figures": assemble(
-            [_measure(probes, one, texts, stated, settings) for one in rounds],
-            [_pixels(one) for one in rounds],
-            probes,
-            options,
-            real,
-            settings.drawn.seed,
-        ),
+        **_said(said),
+        "figures": assemble(observed, [one.pixels for one in looks], probes, options, real, settings.drawn.seed),
+        "notes": notes + unseen(observed, probes, options),
     }
     report.write(result, out)
     contact_sheet(rounds[0], texts).save(out / "grid.png")
     plots.write(result["figures"], options.balance, options.groups, out)
     return result
+
+
+def _resolved(settings: Settings, existing: Round | None) -> tuple[Settings, list[str]]:
+    """The settings with the model and the probes as they are for it, and what is to be said. Raises TrainingError."""
+    drawn = settings.drawn
+    if existing:  # nobody knows what drew them, unless --model says so
+        embedded, notes = bool(drawn.model) and is_embedded(drawn.model), list(existing.notes)
+    else:
+        base = base_of(drawn.adapters, drawn.model)
+        drawn, embedded = drawn.model_copy(update={"model": base.model}), base.is_embedded
+        notes = [base.note] if base.note else []
+    probes, said = for_pictures(settings.probes, embedded=embedded)
+    return settings.model_copy(update={"drawn": drawn, "probes": probes}), notes + said
 
 
 def _material(settings: Settings) -> tuple[list[str], list[tuple[str, ...]], Round | None]:
@@ -97,11 +113,14 @@ def _sample(settings: Settings, prompt_set: PromptSet, probes: Probes, notes: li
     """The pictures of every seed; what is to be said of them is added to `notes`."""
     options = settings.probes
     shares: Callable[[Sequence[Image.Image], Sequence[str]], list[float]] | None = None
-    if probes.reader:
+    if probes.reader and options.groups:
         read = probes.reader
 
         def shares(pictures: Sequence[Image.Image], texts: Sequence[str]) -> list[float]:
-            shown = [reading.get(options.balance) for reading in read(pictures, texts)]
+            usable = [(p, text) for p, text in zip(pictures, texts, strict=True) if not is_blank(p)]
+            if not usable:
+                raise TrainingError("--use-probability auto: every picture to calibrate with is of one colour")
+            shown = [r.get(options.balance) for r in read([p for p, _ in usable], [text for _, text in usable])]
             return [shown.count(group) / len(shown) for group in options.groups]
 
     rounds = []
@@ -125,19 +144,28 @@ def _measure(probes: Probes, one: Round, texts: list[str], stated: Stated, setti
     return arms
 
 
-def _pixels(one: Round) -> np.ndarray | None:
-    """The pixel distances of the pairs; None where there is one arm."""
-    return pixel_distances(one.arms[BASE], one.arms[ADAPTED]) if ADAPTED in one.arms else None
+def _seen(looks: Sequence[Look]) -> list[str]:
+    """What is to be said of what the first look left out, and of pictures that did not change."""
+    said = []
+    for arm in looks[0].blank:
+        if names := [name for one in looks for name in one.blank[arm]]:
+            said.append(f"{len(names)} pictures of the {arm} arm are of one colour and left out, first {names[0]}")
+    if all(one.pixels is not None and not one.pixels.any() for one in looks):
+        said.append("the adapted pictures are the base model's to the last pixel: what was trained does nothing here")
+    return said
 
 
-def _real(probes: Probes, settings: Settings) -> np.ndarray | None:
-    """Features (M, F) of the pictures of --real."""
+def _real(probes: Probes, settings: Settings, notes: list[str]) -> np.ndarray | None:
+    """Features (M, F) of the pictures of --real that show something; what is left out is added to `notes`."""
     if not settings.probes.real:
         return None
     if probes.extractor is None:
         raise TrainingError("--real is what FID compares with: it needs --features")
     pictures = from_files(list(folder(settings.probes.real, "--real").values()))
-    return np.concatenate([probes.extractor.extract(batch)[0] for batch in pictures.batches(settings.job.batch)])
+    seen = look(Round([0] * len(pictures), {"--real": pictures}))
+    notes += _seen([seen])
+    batches = seen.round.arms["--real"].batches(settings.job.batch)
+    return np.concatenate([probes.extractor.extract(batch)[0] for batch in batches])
 
 
 def _said(notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from PIL import Image
 from training.errors import TrainingError
 from training.evaluation.image_folder import ImageFolder, fingerprint
 from training.evaluation.pictures import Pictures, Round
+from training.inference.adapter import WRITTEN, base_of, check_fits
 from training.inference.sampling import Job, attach_adapter, generate, load_pipeline
 from training.inference.value_guide import ValueGuide, spread, use_probability
 from training.models.embedded import resolve_model
@@ -26,7 +27,6 @@ from training.settings.evaluation import Settings
 
 CALIBRATION = 32  # images a setting and arm, on seeds that the evaluation does not use
 SEEDS = 10_000_000  # noise seeds reserved for each seed of the evaluation; calibration has the second half
-WRITTEN = ("value_encoder", "unet", "pytorch_lora_weights.safetensors")  # what training writes for inference
 KEEP_EVERY = 256  # pictures sampled before they are written; a killed evaluation loses at most these
 
 Shares = Callable[[Sequence[Image.Image], Sequence[str]], list[float]]
@@ -47,11 +47,8 @@ class Sampler:
 
     def __init__(self, settings: Settings, seed: int, prompt_set: PromptSet, shares: Shares | None) -> None:
         self.settings, self.seed, self.prompt_set, self.shares = settings, seed, prompt_set, shares
-        self.adapter = Path(settings.drawn.adapter.replace("{seed}", str(seed))) if settings.drawn.adapter else None
-        if self.adapter and not self.adapter.is_dir():
-            raise TrainingError(
-                f"--adapter {self.adapter} is not a folder: give what training/run.py wrote into --out"
-            )
+        self.adapter = settings.drawn.adapter_of(seed)
+        self.base = base_of([self.adapter] if self.adapter else [], settings.drawn.model)
         first, n = seed * SEEDS, settings.drawn.images
         self.jobs = [Job(p, first + p * n + i) for p in range(len(prompt_set.prompts)) for i in range(n)]
         self.names = [f"{seed}-{p:05d}-{i:02d}.png" for p in range(len(prompt_set.prompts)) for i in range(n)]
@@ -63,7 +60,8 @@ class Sampler:
         """The pictures of this seed, and of a value encoder: how often it was used, and whether it idles without."""
         s = self.settings.drawn
         jobs = [(self.prompt_set.prompts[j.prompt], j.seed) for j in self.jobs]
-        key = {"model": fingerprint(resolve_model(s.model)), "steps": s.steps, "guidance": s.guidance, "jobs": jobs}
+        model = fingerprint(resolve_model(self.base.model)), *([self.base.revision] if self.base.revision else [])
+        key = {"model": model, "steps": s.steps, "guidance": s.guidance, "jobs": jobs}
         base = self._folder("base", key)
         if not base.begun:
             base.begin({})
@@ -114,7 +112,9 @@ class Sampler:
     def pipe(self) -> Any:
         """The pipeline, loaded at its first use: an evaluation whose pictures are all there needs none."""
         if self._pipe is None:
-            self._pipe = load_pipeline(self.settings.drawn.model, self.settings.job.device)
+            self._pipe = load_pipeline(self.base.model, self.settings.job.device, self.base.revision)
+            for adapter in self.settings.drawn.adapters:  # of all seeds: before the first picture is drawn
+                check_fits(self._pipe, adapter, self.base.model)
         return self._pipe
 
     def with_tokens(self, jobs: Sequence[Job], use: float | Mapping[str, float]) -> list[Job]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import TrainingError
+from training.evaluation.first_look import is_blank
 from training.evaluation.prompts import load as load_prompts
 from training.inference import retriever
+from training.inference.adapter import base_of, check_fits
 from training.inference.principles import load_principles
 from training.inference.retriever import Choice, Retriever
 from training.inference.sampling import Job, attach_adapter, generate, grid, load_pipeline
@@ -19,9 +21,12 @@ def sample(settings: Settings) -> None:
     """The whole program; writes the PNG. Raises TrainingError."""
     drawn, given = settings.drawn, settings.principles
     prompts = list(dict.fromkeys(load_prompts(drawn.prompts, (), 0)[0]))
-    if (Path(drawn.adapter) / "value_encoder").is_dir() and not (given.principle or given.retrieve):
+    adapter = Path(drawn.adapter).expanduser()
+    model = base_of([adapter], drawn.model)
+    if (adapter / "value_encoder").is_dir() and not (given.principle or given.retrieve):
         raise TrainingError("a value encoder does nothing without a principle: give --principle or --retrieve")
-    pipe = load_pipeline(drawn.model, settings.job.device)
+    pipe = load_pipeline(model.model, settings.job.device, model.revision)
+    check_fits(pipe, adapter, model.model)
     choices = choose(given, prompts, pipe)
     chosen = [tuple(choice.principle for choice in row) for row in choices]
     seeds = range(drawn.seed, drawn.seed + drawn.seeds)
@@ -29,7 +34,7 @@ def sample(settings: Settings) -> None:
     steered = [Job(job.prompt, job.seed, chosen[job.prompt]) for job in plain]
     how: dict[str, Any] = {"steps": drawn.steps, "guidance": drawn.guidance, "batch": settings.job.batch}
     base = generate(pipe, prompts, plain, label="base", **how)
-    guide = attach_adapter(pipe, Path(drawn.adapter))
+    guide = attach_adapter(pipe, adapter)
     aligned = generate(pipe, prompts, steered, label="aligned", guide=guide, **how)
     captions = [caption(prompt, row) if guide else prompt for prompt, row in zip(prompts, choices, strict=True)]
     columns, titles = [], []
@@ -42,6 +47,11 @@ def sample(settings: Settings) -> None:
     grid(columns, captions, titles, rows=len(prompts)).save(out, "PNG")
     if guide:
         print("\n".join(captions))
+    for note in [model.note] if model.note else []:
+        print(f"note: {note}")
+    for arm, pictures in (("base", base), ("aligned", aligned)):
+        if blank := sum(map(is_blank, pictures)):
+            print(f"note: {blank} of {len(pictures)} {arm} pictures are of one colour")
     print(f"saved to {out}")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
@@ -32,7 +33,7 @@ class Job:
     principles: tuple[str, ...] = ()
 
 
-def load_pipeline(model: str, device: str) -> Any:
+def load_pipeline(model: str, device: str, revision: str = "") -> Any:
     """The stock pipeline of the model, quiet, without a safety checker (it would black out what is measured)."""
     import diffusers
 
@@ -40,7 +41,7 @@ def load_pipeline(model: str, device: str) -> Any:
     quiet()
     source = resolve_model(model)
     try:
-        pipe = kind.from_pretrained(source, use_safetensors=True)
+        pipe = kind.from_pretrained(source, revision=revision or None, use_safetensors=True)
     except Exception as error:  # the hub client and the loaders raise many kinds
         raise TrainingError(f"no diffusers pipeline at {source!r}: {one_line(error)}") from error
     if getattr(pipe, "safety_checker", None) is not None:
@@ -77,21 +78,40 @@ def generate(
     label: str,
     guide: ValueGuide | None = None,
 ) -> list[Image.Image]:
-    """One picture a job, noise from its own seed. With a guide, embeddings are made by it, else by the pipeline."""
+    """One picture a job, noise from its own seed. With a guide, embeddings are made by it, else by the pipeline.
+
+    Raises TrainingError for a picture that is not made of finite numbers, which a pipeline would hand over as black;
+    `label` begins with the name of the arm.
+    """
     pictures: list[Image.Image] = []
     with Progress(f"images, {label}", len(jobs), "images") as progress:
         for start in range(0, len(jobs), batch):
             part = jobs[start : start + batch]
             texts = [prompts[j.prompt] for j in part]
             words = guide(texts, [j.principles for j in part]) if guide else {"prompt": texts}
-            pictures += pipe(
+            made = pipe(
                 **words,
                 generator=[torch.Generator("cpu").manual_seed(j.seed) for j in part],
                 num_inference_steps=steps,
                 guidance_scale=guidance,
+                output_type="np",  # the last form in which NaN can be told from black
             ).images
+            _check_finite(made, [(prompts[j.prompt], j.seed) for j in part], label)
+            pictures += pipe.image_processor.numpy_to_pil(made)
             progress.advance(len(part))
     return pictures
+
+
+def _check_finite(made: np.ndarray, drawn: Sequence[tuple[str, int]], label: str) -> None:
+    """Raise TrainingError for the first of (N, h, w, 3) pictures, of a prompt and seed each, that is not finite."""
+    finite = np.isfinite(made).all(axis=(1, 2, 3))
+    if not finite.all():
+        prompt, seed = drawn[int(np.argmin(finite))]
+        raise TrainingError(
+            f"{label}: the picture of {prompt!r}, seed {seed}, is not made of finite numbers "
+            f"({(~finite).sum()} of {len(made)} in its batch): weights of the model or of what was trained are not, "
+            "or overflow; train again with a lower --lr or --precision fp32, or download the model again"
+        )
 
 
 def grid(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datagen import world
+from datagen.world.identity import is_embedded as is_embedded  # re-exported: one place says what the name means
 
 EMBEDDED = "embedded"
 

@@ -15,6 +15,7 @@ shapes: those images are bit-identical to the base model's in the same batch. Li
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,27 +144,51 @@ def _load(place: Path, text_encoder: Any) -> Any:
     return encoder.to(text_encoder.device)
 
 
+def check_pipeline(pipe: Any) -> None:
+    """Raise DoesNotFit for a pipeline that reads prompts in another way than Stable Diffusion 1.5 and XL do."""
+    kind, unet = type(pipe).__name__, getattr(pipe, "unet", None)
+    absent = [name for name in ("text_encoder", "tokenizer") if getattr(pipe, name, None) is None]
+    if absent or unet is None:
+        raise DoesNotFit(
+            f"a {kind} without {' and '.join(absent or ['unet'])} has no place for values: they are for pipelines of "
+            "Stable Diffusion 1.5 and XL; a refiner refines what such a one has drawn, without them"
+        )
+    if hasattr(unet, "_orig_mod"):
+        raise DoesNotFit("the U-Net is compiled, and hooks may be passed over: make the guide without torch.compile")
+    if getattr(unet.config, "encoder_hid_dim_type", None) not in (None, "ip_image_proj"):
+        raise DoesNotFit(f"the U-Net of this {kind} projects its prompts: it is no Stable Diffusion 1.5 or XL")
+    takes = inspect.signature(pipe.__call__).parameters
+    if not isinstance(pipe, WithValues) and not {*EMBEDS[:2]} <= {*takes} or not hasattr(pipe, "encode_prompt"):
+        raise DoesNotFit(f"a {kind} does not take {EMBEDS[0]} and {EMBEDS[1]}, by which prompts get their values")
+
+
 class Guide:
     """Gives the prompts of a stock SD 1.5 or SDXL pipeline their values; any number of principles a prompt.
 
     The embeddings it makes are longer than the pipeline's by as many tokens as the prompt with the most principles
     has; empty places, and all those of the unconditional rows, are zero. Hooks on the U-Net take these tokens off
     again, so that it runs on the very tensors of the base model, and recompute the cross-attention of only those rows
-    that have a token. `close()` takes the hooks off.
+    that have a token. A ControlNet reads the prompt's own tokens alone. `close()` takes the hooks off.
     """
 
     def __init__(self, pipe: Any, folder: str | Path) -> None:
-        self.pipe = pipe
+        check_pipeline(pipe)
+        self.pipe, self.unet = pipe, pipe.unet
+        self.control = getattr(pipe, "controlnet", None)
         names = ["", "_2"] if getattr(pipe, "text_encoder_2", None) is not None else [""]
         self.tokenizers = [getattr(pipe, f"tokenizer{name}") for name in names]
         self.encoders = load(Path(folder), [getattr(pipe, f"text_encoder{name}") for name in names])
         self._most = 0  # places in front of a prompt so far: longer prompts are not ours to touch
-        self._steered: list[tuple[Tensor, Tensor]] = []  # of the running U-Net call: rows, and their whole context
+        self._size = 0  # rows of the running U-Net call
+        self._steered: list[tuple[Tensor, Tensor]] = []  # of it: rows, and their whole context
+        self._controlled = False  # whether the ControlNet has run since the last U-Net call
         crossings = (m for name, m in pipe.unet.named_modules() if name.endswith(".attn2"))
         self._hooks = [
             pipe.unet.register_forward_pre_hook(self._take_tokens, with_kwargs=True),
             *(m.register_forward_hook(self._attend, with_kwargs=True) for m in crossings),
         ]
+        if self.control is not None:
+            self._hooks.append(self.control.register_forward_pre_hook(self._take_from_control, with_kwargs=True))
 
     @torch.no_grad()
     def __call__(
@@ -176,6 +201,10 @@ class Guide:
 
         A prompt's principles are None, one, or several in any order. Raises DoesNotFit if the lists differ in length.
         """
+        if self.pipe.unet is not self.unet or getattr(self.pipe, "controlnet", None) is not self.control:
+            raise DoesNotFit(
+                "the pipeline has another U-Net or ControlNet since: make the guide again, for it as it is"
+            )
         negatives = None if negative_prompts is None else list(negative_prompts)
         if not len(prompts) == len(principles) == len(prompts if negatives is None else negatives):
             more = "" if negatives is None else f" and {len(negatives)} negative prompts"
@@ -208,28 +237,55 @@ class Guide:
         self._most = max(self._most, slots.shape[1])
         return slots
 
-    def _take_tokens(self, unet: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Before the U-Net runs: leave it the prompt's own tokens, and note what the rows with more attend to."""
-        hidden, self._steered = kwargs["encoder_hidden_states"], []
+    def _split(self, args: Any, kwargs: dict[str, Any]) -> tuple[Tensor, Tensor | None, Any, dict[str, Any]]:
+        """The tokens in front (None where there are none), the prompt's own, and the arguments with these alone."""
+        named = "encoder_hidden_states" in kwargs
+        hidden = kwargs["encoder_hidden_states"] if named else args[2]
         places = hidden.shape[1] - self.tokenizers[0].model_max_length
         if not 0 < places <= self._most:
-            return args, kwargs
+            return hidden, None, args, kwargs
         words = hidden[:, places:].contiguous()
-        counts = (hidden[:, :places] != 0).any(dim=-1).sum(dim=1).tolist()
+        if named:
+            return words, hidden[:, :places], args, {**kwargs, "encoder_hidden_states": words}
+        return words, hidden[:, :places], (*args[:2], words, *args[3:]), kwargs
+
+    def _take_from_control(self, control: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before a ControlNet runs: leave it the prompt's own tokens, as it would read without the guide."""
+        self._controlled = True
+        return self._split(args, kwargs)[2:]
+
+    def _take_tokens(self, unet: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before the U-Net runs: leave it the prompt's own tokens, and note what the rows with more attend to."""
+        words, tokens, args, kwargs = self._split(args, kwargs)
+        controlled, self._controlled, self._steered, self._size = self._controlled, False, [], len(words)
+        if tokens is None:
+            return args, kwargs
+        if kwargs.get("mid_block_additional_residual") is not None and not controlled:
+            raise DoesNotFit(
+                "these values were made for another pipeline: make a guide for the one with the ControlNet"
+            )
+        counts = (tokens != 0).any(dim=-1).sum(dim=1).tolist()
         for count in sorted({*counts} - {0}):
-            rows = torch.tensor([i for i, c in enumerate(counts) if c == count], device=hidden.device)
-            self._steered.append((rows, torch.cat([hidden[rows, :count], words[rows]], dim=1)))
-        return args, {**kwargs, "encoder_hidden_states": words}
+            rows = torch.tensor([i for i, c in enumerate(counts) if c == count], device=words.device)
+            self._steered.append((rows, torch.cat([tokens[rows, :count], words[rows]], dim=1)))
+        return args, kwargs
 
     def _attend(self, attention: Any, args: tuple[Tensor], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         """After a cross-attention has run: the rows with value tokens attend again, to these as well."""
+        if self._steered and len(args[0]) != self._size:
+            raise DoesNotFit(
+                "this pipeline's U-Net splits the rows of a call (frames of a video): values are for images"
+            )
         for rows, context in self._steered:
+            seen = kwargs["encoder_hidden_states"]
+            if isinstance(seen, tuple):  # an IP-Adapter's pictures beside the prompt
+                context = (context, [image[rows] for image in seen[1]])
             steered = attention.forward(args[0][rows], **{**kwargs, "encoder_hidden_states": context})
             output = output.index_copy(0, rows, steered)
         return output
 
     def close(self) -> None:
-        """Take the hooks off the pipeline's U-Net."""
+        """Take the hooks off the pipeline."""
         for hook in self._hooks:
             hook.remove()
 

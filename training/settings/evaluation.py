@@ -1,15 +1,18 @@
 """The settings of an evaluation: pictures that are drawn, or that exist, and what looks at them.
 
-Everything defaults to the embedded world. Raises TrainingError of one line for what cannot be used.
+What looks at them defaults to the embedded world's instruments for the embedded model's pictures alone: of others they
+would say something, and it would mean nothing. Raises TrainingError of one line for what cannot be used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from training.errors import TrainingError
 from training.models.embedded import EMBEDDED
 from training.settings.command_line import Program
 from training.settings.fields import Amount, Count, File, Folder, Group, Natural, Shown, Texts, of_groups
@@ -29,7 +32,8 @@ def _probability(value: Any) -> float | None:
 
 
 Files = Annotated[tuple[str, ...], Shown("FILE")]
-Seeds = Annotated[tuple[Natural, ...], Shown("N")]
+Seed = Annotated[int, Field(ge=0, lt=2**39)]  # each has ten million seeds of noise
+Seeds = Annotated[tuple[Seed, ...], Shown("N")]
 Probability = Annotated[float | None, BeforeValidator(_probability), Shown("X|auto")]
 
 
@@ -37,7 +41,11 @@ class Drawn(Group):
     """Pictures that are drawn."""
 
     prompts: str = Field(default="", description="a text file, one prompt a line, or a dataset (its test split)")
-    model: str = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
+    model: str = Field(
+        default="",
+        description="'embedded', a diffusers folder, or a hub id; without it the one that --adapter was trained on, "
+        "without either 'embedded'",
+    )
     adapter: Folder = Field(
         default="",
         description="what training wrote, {seed} in it standing for each of --seeds; without it the model alone is "
@@ -50,7 +58,7 @@ class Drawn(Group):
     images: Count = Field(default=1, description="images a prompt")
     steps: Count = Field(default=20, description="denoising steps of an image")
     guidance: Amount = Field(default=4.0, description="scale of classifier-free guidance")
-    seed: Natural = Field(default=0, description="of the noise, and of the intervals' resampling")
+    seed: Seed = Field(default=0, description="of the noise, and of the intervals' resampling")
     seeds: Seeds = Field(default=(), description="several: figures are means over them, intervals hold both")
     use_probability: Probability = Field(
         default=1.0, description="how often the token is used; 'auto' calibrates it for each value of --over"
@@ -60,6 +68,15 @@ class Drawn(Group):
     def each_seed(self) -> tuple[int, ...]:
         """The seeds that pictures are drawn with, each once."""
         return tuple(dict.fromkeys(self.seeds or (self.seed,)))
+
+    def adapter_of(self, seed: int) -> Path | None:
+        """The adapter that a seed is drawn with, None where the model alone is measured."""
+        return Path(self.adapter.replace("{seed}", str(seed))).expanduser() if self.adapter else None
+
+    @property
+    def adapters(self) -> list[Path]:
+        """Those of all seeds, each once."""
+        return list(dict.fromkeys(made for seed in self.each_seed if (made := self.adapter_of(seed))))
 
 
 class Existing(Group):
@@ -72,7 +89,7 @@ class Existing(Group):
 
 
 class ProbeOptions(Group):
-    """What looks at them."""
+    """What looks at them; these defaults are for the embedded model's pictures, for others there are none."""
 
     reader: str = Field(
         default=EMBEDDED,
@@ -112,10 +129,49 @@ class ProbeOptions(Group):
     real: Folder = Field(default="", description="real pictures for FID, besides that to the base model")
 
 
+ZERO_SHOT = "clip"  # as --reader: CLIP chooses among the groups, as in LiVO's evaluation
+# What the defaults become where the pictures are not the embedded model's.
+OF_OTHERS: dict[str, Any] = {
+    "reader": "none", "parser": "none", "rates": (), "balance": "", "groups": (), "over": "prompt", "toxicity": "none",
+    "clip": "none",
+}  # fmt: skip
+# Option → the figures that do not exist without it.
+GIVES = {
+    "reader": "attributes and balance",
+    "toxicity": "toxicity",
+    "clip": "CLIPScore, drift, diversity and wins by CLIP",
+}
+
+
+def for_pictures(options: ProbeOptions, *, embedded: bool) -> tuple[ProbeOptions, list[str]]:
+    """The options as they are for pictures of the embedded model, or not; and what is to be said of them.
+
+    Raises TrainingError where groups are asked for, and nothing says which.
+    """
+    if embedded:
+        return options, []
+    given = options.model_fields_set
+    made = options.model_copy(update={name: value for name, value in OF_OTHERS.items() if name not in given})
+    if made.reader == ZERO_SHOT and not (made.balance and made.groups):
+        raise TrainingError("--reader clip needs --balance and --groups: --balance gender --groups male female")
+    if bool(made.balance) != bool(made.groups):
+        raise TrainingError("--balance and --groups go together, such as --balance gender --groups male female")
+    absent = [f"{figures} (--{name})" for name, figures in GIVES.items() if name not in given]
+    notes = [f"not measured: {'; '.join(absent)}: name what can look at these pictures, or 'none'"] if absent else []
+    asked = {"--reader": (made.reader,), "--clip": (made.clip,), "--judge": made.judge}
+    worlds = [flag for flag, names in asked.items() if EMBEDDED in names]
+    if worlds:
+        notes.append(
+            f"{' and '.join(worlds)} 'embedded' knows the embedded model's pictures only, and these are not known to "
+            "be such"
+        )
+    return made, notes
+
+
 class Job(Group):
     """Where it runs."""
 
-    out: Folder = Field(description="the folder to write")
+    out: Folder = Field(min_length=1, description="the folder to write")
     batch: Count = Field(default=16, description="pictures at a time")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +11,6 @@ from PIL import Image
 from training.evaluation import diversity, drift, preference
 from training.evaluation.clip import unit
 from training.evaluation.observations import Observations
-from training.evaluation.pictures import Pictures
 
 
 def judged(*scores: float) -> Observations:
@@ -35,22 +32,13 @@ def test_swapping_the_arms_turns_the_win_rate_round_and_only_order_counts(pairs:
     assert preference.wins(base, base).tolist() == [0.5] * len(pairs)
 
 
-def pictures(*arrays: np.ndarray) -> Pictures:
-    data = []
-    for array in arrays:
-        stream = io.BytesIO()
-        Image.fromarray(array).save(stream, "PNG")
-        data.append(stream.getvalue())
-    return Pictures([str(i) for i in range(len(data))], data.__getitem__)
-
-
 def test_drift_of_pixels_is_the_mean_difference() -> None:
     black, white = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)
     half = black.copy()
     half[:2] = 255
-    found = drift.pixel_distances(pictures(black, black, black), pictures(black, white, half))
-    assert found.tolist() == [0, 1, 0.5]
-    assert drift.pixel_distances(pictures(white), pictures(np.full((8, 8, 3), 255, np.uint8))).tolist() == [0]
+    found = [drift.pixel_distance(Image.fromarray(black), Image.fromarray(other)) for other in (black, white, half)]
+    assert found == [0, 1, 0.5]
+    assert drift.pixel_distance(Image.fromarray(white), Image.fromarray(np.full((8, 8, 3), 255, np.uint8))) == 0
 
 
 def test_drift_of_embeddings_is_one_minus_the_cosine() -> None:

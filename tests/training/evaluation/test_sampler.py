@@ -61,7 +61,7 @@ def test_calibration_evens_the_groups_of_each_setting(monkeypatch: pytest.Monkey
         return [minority, 1 - minority]
 
     monkeypatch.setattr(sampler, "generate", generate)
-    monkeypatch.setattr(sampler, "load_pipeline", lambda model, device: None)
+    monkeypatch.setattr(sampler, "load_pipeline", lambda *given: None)
     made = sampling(tmp_path)
     made.shares = shares
     assert made.calibrate() == {"x": 0.5}
@@ -109,7 +109,7 @@ def test_only_missing_pictures_are_sampled(monkeypatch: pytest.MonkeyPatch, tmp_
         return [picture(job.seed) for job in jobs]
 
     monkeypatch.setattr(sampler, "generate", generate)
-    monkeypatch.setattr(sampler, "load_pipeline", lambda model, device: None)
+    monkeypatch.setattr(sampler, "load_pipeline", lambda *given: None)
     made, _ = sampling(tmp_path).sample()
     assert used_seeds == list(range(6)) and made.prompt_of == [0, 0, 1, 1, 2, 2]
     (tmp_path / "images" / "base" / "0-00001-00.png").unlink()
