@@ -97,7 +97,7 @@ def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
         return begun["recipe"]["profile"]["name"], f"{out} was started with it"
     name, why = doctor.choose(recipe, wanted)
     if begun is None:  # a finished run no longer needs a model
-        doctor.check(recipe.profile(name))
+        why += doctor.check(recipe.profile(name))
     return name, why
 
 
