@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich and what it reads take longer to load than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -94,7 +95,7 @@ def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
 
     begun = store.Run(out).settings()
     if wanted == recipes.AUTO and begun is not None:
-        return begun["recipe"]["profile"]["name"], f"{out} was started with it"
+        return recipes.of_run(begun)[1], f"{out} was started with it"
     name, why = doctor.choose(recipe, wanted)
     if begun is None:  # a finished run no longer needs a model
         why += doctor.check(recipe.profile(name))

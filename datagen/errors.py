@@ -50,11 +50,14 @@ class EndpointError(UserError):
 
 
 class RequestRejected(EndpointError):
-    """The server rejects this one request (HTTP 400, 413, 422); `code` is the server's own word for why."""
+    """The server rejects this one request (HTTP 400, 413, 422); `code` is the server's own word for why.
 
-    def __init__(self, message: str, code: str = "") -> None:
+    `about` is all that it said, to be searched for what it objects to; `sent` says that it may charge for it.
+    """
+
+    def __init__(self, message: str, code: str = "", about: str = "", sent: bool = False) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.about, self.sent = code, about, sent
 
 
 class RunError(UserError):

@@ -59,6 +59,8 @@ Writer = Literal["offline", "llm", "modifier", "file"]
 
 Scheduler = Literal["ddim", "dpm++", "euler", "model"]  # model: the one that the model comes with
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+Precision = Literal["auto", "fp32", "fp16", "bf16"]  # auto: fp16 on a GPU, fp32 on a CPU
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 class _Section(BaseModel):
@@ -129,6 +131,7 @@ class Profile(_Section):
     principles: Names = ()
     grammar: Name
     scheduler: Scheduler = "model"
+    precision: Precision = "auto"  # of the weights
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0)
     width: Side
@@ -274,8 +277,12 @@ def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
         values.pop("files", None)
         name = profile.pop("name")
         return Recipe.model_validate({**values, "profiles": {name: profile}}), name
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecipeError(f"recipe.json does not hold the recipe of a run: {one_line(error)}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = _explain(error) if isinstance(error, ValidationError) else one_line(error)
+        by = settings.get("version", "another version")
+        raise RecipeError(
+            f"recipe.json does not hold a recipe of this version ({reason}): datagen {by} wrote it"
+        ) from error
 
 
 def _files(recipe: Recipe, profile: Profile) -> Iterator[tuple[str, Path]]:

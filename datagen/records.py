@@ -97,11 +97,14 @@ class Image:
     height: int
     image: bytes | None  # PNG
     error: str | None = None
-    scheduler_config: str = "{}"  # JSON: the settings in which the scheduler differs from the defaults of its class
+    scheduler_config: str = "{}"  # JSON: the scheduler's settings, all of them
     adapter: str = ""  # what the generator was changed with, "" for nothing
     dtype: str = ""  # of the weights, as torch calls it
     batch_size: int = 1  # images in the batch that it was made in; its last bits follow from that
-    software: str = ""  # libraries and device, e.g. "diffusers 0.42.1, torch 2.9.0 on cpu (AVX2)"
+    software: str = ""  # libraries and device, e.g. "diffusers 0.42.1, transformers 5.23.0, torch 2.9.0 on cpu (AVX2)"
+    empty_negative: str = ""  # what stands for an empty negative prompt: "text", the empty text encoded, or "zeros"
+    unread: int = 0  # tokens of `text` beyond what the model reads
+    negative_unread: int = 0  # tokens of `negative` that it does not read; all where guidance is 1 or less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +172,10 @@ class Pair:
     batch_size: int = 1
     software: str = ""
     pool: str = ""  # pairing `pool`: the scene whose violating images may stand for one another; "" in other pairings
+    empty_negative: str = ""  # of the chosen image, see Image
+    rejected_empty_negative: str = ""
+    chosen_unread: int = 0  # tokens of its wording and its negative prompt that the model did not read
+    rejected_unread: int = 0
 
 
 Row = TypeVar("Row")

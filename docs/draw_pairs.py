@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import io
+import argparse
 import sys
 import textwrap
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
+
+from datagen.images.decode import decode
 
 SIDE = 128
 GAP = 8
@@ -36,7 +38,7 @@ def draw(pairs: list[dict[str, Any]]) -> Image.Image:
     for column, row in enumerate(pairs):
         x = GAP + column * (SIDE + GAP)
         for line, side in enumerate(("chosen", "rejected")):
-            picture = Image.open(io.BytesIO(row[side]["bytes"])).convert("RGB")
+            picture = decode(row[side]["bytes"])
             picture = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
             y = GAP + line * (SIDE + GAP)
             sheet.paste(picture, (x, y))
@@ -49,7 +51,11 @@ def draw(pairs: list[dict[str, Any]]) -> Image.Image:
 
 def main() -> int:
     """Runs first, the PNG to write last."""
-    *runs, out = [Path(argument) for argument in sys.argv[1:]]
+    parser = argparse.ArgumentParser(prog="python docs/draw_pairs.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    runs, out = given.runs, given.out
     out.parent.mkdir(parents=True, exist_ok=True)
     draw([row for run in runs for row in rows(run)]).save(out)
     return 0

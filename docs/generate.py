@@ -5,6 +5,7 @@ A block stands between `<!-- generated: NAME -->` and `<!-- end -->`; BLOCKS say
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -92,13 +93,16 @@ def rendered(text: str) -> str:
 
 def main() -> int:
     """0, or 1 with --check where a page is out of date."""
+    parser = argparse.ArgumentParser(prog="python docs/generate.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--check", action="store_true", help="change nothing, say which pages are out of date")
+    check = parser.parse_args().check
     stale = [page for page in sorted(DOCS.glob("*.md")) if rendered(page.read_text()) != page.read_text()]
     for page in stale:
-        if "--check" in sys.argv[1:]:
+        if check:
             print(f"docs/{page.name} differs from the code: run python docs/generate.py")
         else:
             page.write_text(rendered(page.read_text()))
-    return int(bool(stale) and "--check" in sys.argv[1:])
+    return int(bool(stale) and check)
 
 
 if __name__ == "__main__":

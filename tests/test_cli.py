@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from datagen import cli, store
+from datagen import recipe as recipes
 from datagen.errors import MachineryError
 from datagen.pipeline import build
 
@@ -36,6 +37,19 @@ def test_help_needs_no_heavy_library() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("line", [["--help"], ["run", "--help"], ["runn"], ["run", "pick-style", "--outt", "x"]])
+def test_neither_help_nor_a_typo_loads_what_draws_boxes(line: list[str]) -> None:
+    code = (
+        "import sys; from datagen import cli\n"
+        f"sys.argv = ['datagen', *{line}]\n"
+        "try:\n    cli.main()\nexcept SystemExit as stop:\n    assert stop.code in (0, 2), stop.code\n"
+        "assert not {'rich', 'torch', 'numpy', 'pyarrow'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -107,7 +121,8 @@ def test_limit_and_profile_reach_the_pipeline(
     assert call(monkeypatch, "run", "pick-style", "--out", out, "--limit", "5", "--workers", "3") == 0
     assert capsys.readouterr().out == f"nothing to do: 0 prompts, 0 images, 0 pairs in {out / 'dataset'}\n"
     out.mkdir()
-    (out / "recipe.json").write_text(json.dumps({"recipe": {"profile": {"name": "sd15"}}}))
+    begun = {"digest": "d", "version": "1", "recipe": recipes.resolved(recipes.load("pick-style", []), "sd15")}
+    (out / "recipe.json").write_text(json.dumps(begun))
     call(monkeypatch, "run", "pick-style", "--out", out, "--limit", "5000")
     assert "profile sd15: " in capsys.readouterr().err
     assert seen[0] == (5, "embedded", 3)

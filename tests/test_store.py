@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import json
 import os
+import pickle
+import random
+import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datagen import store
 from datagen.errors import RunError
+from datagen.store import files
 
 SETTINGS = {"digest": "d", "version": "1", "recipe": {"name": "x", "prompts": {"count": 3}}}
 FOOTER: dict[str, Any] = {"errors": 0, "seconds": 1.5, "digest": "d", "version": "1", "drops": {}}
@@ -125,10 +136,31 @@ def test_another_recipe_is_refused_by_its_keys(tmp_path: Path) -> None:
         pass
 
 
-def test_a_damaged_settings_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "recipe.json").write_text("{")
-    with pytest.raises(RunError, match="recipe.json cannot be read"):
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "{}", "[]", "null", "3", '"x"', "[" * 100_000, '{"name": "pasta", "digest": 3}', "\xff\xfe", "\0"]
+    + [json.dumps(SETTINGS | wrong) for wrong in ({"digest": None}, {"recipe": []}, {"version": 1})],
+)
+def test_a_recipe_json_that_is_no_runs_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "recipe.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(RunError, match="recipe.json is not .* of a run.*: choose another --out, or put the file back"):
         store.Run(tmp_path).settings()
+    with pytest.raises(RunError, match="recipe.json is not"), store.hold(store.Run(tmp_path), SETTINGS):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+def test_a_recipe_json_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").mkdir()
+    with pytest.raises(RunError, match=r"recipe.json cannot be read \(Is a directory\)"):
+        store.Run(tmp_path).settings()
+
+
+def test_the_same_recipe_under_another_digest_is_of_another_version(tmp_path: Path) -> None:
+    with store.hold(store.Run(tmp_path), SETTINGS):
+        pass
+    with pytest.raises(RunError, match="started with datagen 1, which is another version"):
+        store.check(store.Run(tmp_path), SETTINGS | {"digest": "e"})
 
 
 def test_leftovers_of_a_killed_process_are_cleared(tmp_path: Path) -> None:
@@ -154,11 +186,11 @@ def test_the_lock_names_its_holder_and_ends_with_its_process(tmp_path: Path) -> 
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        assert f"process {child.pid} on " in str(run.holder())
+        assert f"process {child.pid} on " in str(store.holder(run))
         with pytest.raises(RunError, match=f"in use by process {child.pid} on"), store.hold(run, SETTINGS):
             pass
         child.kill()
-    assert run.holder() is None
+    assert store.holder(run) is None
     with store.hold(run, SETTINGS):
         pass
 
@@ -169,5 +201,106 @@ def test_a_damaged_shard_says_what_to_do(tmp_path: Path, content: bytes) -> None
     run.commit("images", 0, table(), **FOOTER)
     run.shard("images", 0).write_bytes(content)
     for read in (run.footer, run.table):
-        with pytest.raises(RunError, match=r"images-00000.parquet is not a complete shard .* delete it and rerun"):
+        with pytest.raises(
+            store.Damaged, match=r"images-00000.parquet is damaged \(it is cut off.* delete it and rerun"
+        ):
             read("images", 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whichever_bit_is_flipped_the_shard_is_named(tmp_path: Path, seed: int) -> None:
+    run, rng = store.Run(tmp_path), random.Random(seed)
+    run.commit("images", 0, table(), **FOOTER)
+    whole = run.shard("images", 0).read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    places = [0, footer - 1, footer, len(whole) - 1, *rng.sample(range(len(whole)), 200)]
+    for place in [*places, *range(footer, len(whole), 7)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.randrange(8)
+        run.shard("images", 0).write_bytes(damaged)
+        with pytest.raises(store.Damaged, match="images-00000.parquet is damaged"):
+            run.table("images", 0)
+        if place >= footer:
+            with pytest.raises(store.Damaged, match="images-00000.parquet is damaged"):
+                run.footer("images", 0)
+    run.shard("images", 0).write_bytes(whole)
+    assert run.table("images", 0).num_rows == 3
+
+
+def test_a_shard_in_the_place_of_another_is_named(tmp_path: Path) -> None:
+    run = store.Run(tmp_path)
+    for index in range(2):
+        run.commit("images", index, table(), **FOOTER)
+    shutil.copy(run.shard("images", 0), run.shard("images", 1))
+    with pytest.raises(store.Damaged, match="it is the file of images-00000"):
+        run.footer("images", 1)
+
+
+def test_texts_that_look_like_our_digests_do_no_harm(tmp_path: Path) -> None:
+    run, hostile = store.Run(tmp_path), f'"seal": "{"0" * 64}", "data": "{"f" * 64}"'
+    rows = pa.table({"name": [hostile] * 3})
+    made = run.commit("images", 0, rows, **FOOTER | {"drops": {hostile: 1, "seal": 2, "data": 3}})
+    assert run.footer("images", 0) == made
+    assert run.table("images", 0).equals(rows)
+
+
+def test_a_parquet_file_of_somebody_else_is_named(tmp_path: Path) -> None:
+    run = store.Run(tmp_path)
+    run.shard("images", 0).parent.mkdir(parents=True)
+    pq.write_table(table(), run.shard("images", 0))
+    with pytest.raises(store.Damaged, match="no file of a run, or of another version"):
+        run.footer("images", 0)
+
+
+def test_what_a_worker_found_damaged_can_be_sent() -> None:
+    sent = pickle.loads(pickle.dumps(store.Damaged(Path("a/b.parquet"), "it is cut off")))
+    assert (sent.path, sent.why) == (Path("a/b.parquet"), "it is cut off")
+
+
+@given(st.lists(st.integers(0, 250), max_size=330), st.integers(0, 400))
+def test_row_groups_hold_all_rows_in_order_and_are_bound_by_rows_and_bytes(sizes: list[int], limit: int) -> None:
+    rows = pa.table(
+        {"image": [{"bytes": b"x" * size} for size in sizes], "place": list(range(len(sizes)))},
+        schema=pa.schema([("image", pa.struct([("bytes", pa.binary())])), ("place", pa.int64())]),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "GROUP_BYTES", limit)
+        groups = list(store.row_groups(rows))
+    assert pa.concat_tables(groups)["place"].to_pylist() == rows["place"].to_pylist()
+    for group in groups:
+        held = [len(value["bytes"]) for value in group["image"].to_pylist()]
+        assert len(held) <= store.ROW_GROUP and (sum(held) <= limit or len(held) == 1)
+
+
+def test_nothing_is_written_into_a_folder_before_it_is_known_whose_it_is(tmp_path: Path) -> None:
+    for name in ("thesis.tex", ".git", ".bashrc"):
+        folder = tmp_path / name.strip(".")
+        folder.mkdir()
+        (folder / name).touch()
+        with pytest.raises(RunError, match=f"holds other files .{name}."), store.hold(store.Run(folder), SETTINGS):
+            pass
+        assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_a_lock_that_says_a_living_process_holds_nothing_unless_it_is_locked(tmp_path: Path) -> None:
+    run = store.Run(tmp_path)
+    with store.hold(run, SETTINGS):
+        pass
+    me = {"pid": os.getpid(), "host": socket.gethostname(), "started": "today"}
+    (tmp_path / ".lock").write_text(json.dumps(me))
+    assert store.holder(run) is None
+    for text in ("", "{", "[]", '{"pid": "x"}'):
+        with store.hold(run, SETTINGS):
+            (tmp_path / ".lock").write_text(text)
+            assert store.holder(run) == "another process"
+
+
+def test_who_only_looks_at_the_lock_does_not_stop_a_run(tmp_path: Path) -> None:
+    run = store.Run(tmp_path)
+    with store.hold(run, SETTINGS):
+        pass
+    looking = os.open(tmp_path / ".lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.02, os.close, [looking]).start()
+    with store.hold(run, SETTINGS):
+        pass

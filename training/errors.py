@@ -8,9 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from datagen.errors import UserError
 
-class TrainingError(Exception):
-    """Something the user gave cannot be used; ends the program with one line and exit code 2."""
+
+class TrainingError(UserError):
+    """Something the user gave cannot be used; ends the program with one line and exit code 2.
+
+    So does every other UserError: the leaves of datagen that this package shares raise their own.
+    """
 
 
 def one_line(error: BaseException) -> str:
@@ -22,7 +27,7 @@ def exit_code(work: Callable[[], None]) -> int:
     """Do the work of a program: 0, 2 with one line on stderr for what the user can correct, 130 for Ctrl-C."""
     try:
         work()
-    except TrainingError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:

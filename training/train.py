@@ -6,7 +6,9 @@ not. A finished folder is left alone; one of other settings is refused.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,6 +21,7 @@ from training.loop.checkpoint import Checkpoints
 from training.loop.clip_similarity import Similarity
 from training.loop.distributed import Team
 from training.loop.grids import Grids
+from training.loop.lock import hold
 from training.loop.objective import Objective
 from training.loop.tracking import LOG_EVERY, Tracker
 from training.loop.update import Update, is_memory_error, pick_precision
@@ -32,61 +35,78 @@ from training.trainables import Trainable
 
 def train(settings: Settings, team: Team) -> None:
     """One run, from settings to saved weights. Raises TrainingError."""
-    out, steps, batch = Path(settings.job.out), settings.optimizer.steps, settings.optimizer.batch
+    out = Path(settings.job.out)
     pairs = data.load(settings.run.data, limit=settings.run.limit)
     check_columns(pairs, settings)
     check_team(settings, team)
     identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}
-    if checkpoint.finished(out, identity):
+    if already_done(out, identity, team):
+        return
+    with hold(out, team):
+        if already_done(out, identity, team):  # by whoever held it until now
+            return
+        samples = batches.samples(pairs, settings)
+        torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
+        model = load_model(settings, team)
+        resolution = check_resolution(settings.run.resolution or model.resolution, model)
+        store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
+        loss = LOSSES[settings.run.method]
+        trainable = make_trainable(settings, model, team)
+        soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
+        loader = Batches(samples, store, model, settings)
+        similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
+        update = Update(trainable, loader.get, Objective(settings, soft=soft, similarity=similarity), settings, team)
+        say(team, described(settings, len(samples.prompts), update, soft))
+        checkpoint.begin(out, identity, team)
+        grids = Grids(out, samples, model, trainable, settings, team) if settings.job.grid_every else None
+        learn(update, grids, settings, loader.timesteps)
+        update.load_ema()
+        with distributed.unsharded(model.unet, team):
+            checkpoint.finish(trainable, out, identity, team)
+        checkpoint.clear(out, team)
+        team.barrier()
+        say(team, f"saved to {out}")
+
+
+def already_done(out: Path, identity: dict[str, Any], team: Team) -> bool:
+    """Whether `out` holds this very run, finished; then that is said. Raises TrainingError if it holds another."""
+    done = checkpoint.finished(out, identity)
+    if done:
         checkpoint.clear(out, team)
         say(team, f"{out} already holds this run; nothing to do")
-        return
-    samples = batches.samples(pairs, settings)
+    return done
 
-    torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
-    model = load_model(settings, team)
-    resolution = settings.run.resolution or model.resolution
-    store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
-    loss = LOSSES[settings.run.method]
-    trainable = make_trainable(settings, model, team)
-    soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
-    loader = Batches(samples, store, model, settings)
-    similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
-    update = Update(trainable, loader.get, Objective(settings, soft=soft, similarity=similarity), settings, team)
-    say(team, described(settings, len(samples.prompts), update, soft))
 
-    checkpoint.begin(out, identity, team)
-    checkpoints = Checkpoints(out / checkpoint.CHECKPOINTS, settings.job.keep_checkpoints, team)
+def learn(update: Update, grids: Grids | None, settings: Settings, timesteps: int) -> None:
+    """All steps from the last checkpoint on; a signal ends them and the process. Raises TrainingError."""
+    team, job, steps = update.team, settings.job, settings.optimizer.steps
+    checkpoints = Checkpoints(Path(job.out), job.keep_checkpoints, team)
     state = checkpoints.load(update)
     after = state["step"]
-    grids = Grids(out, samples, model, trainable, settings, team) if settings.job.grid_every else None
     if grids and not after:
         grids.base()
     progress = Progress(f"training {settings.run.method}", steps, "steps", done=after, quiet=not team.is_main_process)
-    tracker = Tracker(out, team, timesteps=loader.timesteps, after=after, state=state.get("tracker"))
+    tracker = Tracker(Path(job.out), team, timesteps=timesteps, after=after, state=state.get("tracker"))
     with checkpoint.stop_signals() as signals, tracker, progress:
         for step in range(after, steps):
             tracker.add(*update(step))
             done = step + 1
             if done % LOG_EVERY == 0 or done == steps:
-                line = tracker.line(done, lr=update.lr, pairs_per_second=round(progress.rate * batch, 2))
+                rate = round(progress.rate * settings.optimizer.batch, 2)
+                line = tracker.line(done, lr=update.lr, pairs_per_second=rate)
                 progress.note = f"loss {line['loss']:.3f} accuracy {line['accuracy']:.2f}"
             progress.advance()
             stopped = team.any(bool(signals))
-            if done < steps and (stopped or done % settings.job.checkpoint_every == 0):
+            if done < steps and (stopped or done % job.checkpoint_every == 0):
                 checkpoints.save(done, update, {"tracker": tracker.state()})
             if stopped and done < steps:
                 say(team, f"stopped after step {done} of {steps}; the same command goes on from there")
                 raise SystemExit(128 + signals[0] if signals else 143)
-            if grids and done % settings.job.grid_every == 0:
+            if grids and done % job.grid_every == 0:
                 grids.write(done)
-    update.load_ema()
-    with distributed.unsharded(model.unet, team):
-        if team.is_main_process:
-            checkpoint.finish(trainable, out, identity)
-    checkpoint.clear(out, team)
-    team.barrier()
-    say(team, f"saved to {out}")
+        # The result takes a third of this room: a disk that cannot hold the checkpoint may still hold the result.
+        with contextlib.suppress(TrainingError):
+            checkpoints.save(steps, update, {"tracker": tracker.state()})
 
 
 def check_columns(pairs: data.Pairs, settings: Settings) -> None:
@@ -134,6 +154,18 @@ def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
     for part in (model.unet, model.vae, *model.text_encoders):
         part.to(team.device)
     return model
+
+
+def check_resolution(resolution: int, model: diffusion.StableDiffusion) -> int:
+    """The resolution, which must be one that the VAE can encode and the U-Net can read. Raises TrainingError."""
+    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+    if resolution % factor:
+        near = max(factor, resolution // factor * factor)
+        raise TrainingError(
+            f"--resolution {resolution} is no multiple of {factor}, the pixels that one latent stands for: "
+            f"use {near} or {near + factor}"
+        )
+    return resolution
 
 
 def make_trainable(settings: Settings, model: diffusion.StableDiffusion, team: Team) -> Trainable:

@@ -6,6 +6,7 @@ filters; the composed prompts and the safety check's list of benign ones were no
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import sys
 import time
@@ -47,6 +48,7 @@ def row(what: str, texts: list[str], *, keep: bool, goal: float) -> Row:
 
 def main() -> int:
     """1 if under 99 % of the English prompts are kept, or under 97 % of the foreign ones and names are dropped."""
+    argparse.ArgumentParser(prog="python -m benchmarks filters", description=__doc__, allow_abbrev=False).parse_args()
     print("| texts | number | dropped | why |\n|---|---|---|---|")
     benign = [text for heading, text in listed("must_pass") if heading != "Other languages"]
     composed = [", ".join(parts) for parts in itertools.product(CHILDREN, DOING, WHERE)]

@@ -30,7 +30,7 @@ def timed(command: list[str], folder: Path, environment: dict[str, str]) -> tupl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks fresh_clone", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks fresh_clone", description=__doc__, allow_abbrev=False)
     parser.add_argument("--no-test", action="store_true", help="leave `make test` out")
     given = parser.parse_args()
     source = Path(__file__).resolve().parents[2]

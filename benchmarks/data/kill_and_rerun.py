@@ -59,7 +59,9 @@ def kill_after(seconds: float, child: subprocess.Popen[bytes], out: Path) -> tup
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("recipe", nargs="?", default="pick-style")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--limit", type=int, default=64, help="prompts of the run")

@@ -8,6 +8,7 @@ filtering (Bayardo, Ma, Srikant 2007), which has nothing in common with MinHash 
 
 from __future__ import annotations
 
+import argparse
 import collections
 import itertools
 import math
@@ -121,7 +122,11 @@ def measured(function: object, texts: list[str]) -> tuple[list[int], float, floa
 
 def main() -> int:
     """Print the figures; 1 if under 99 % are found, over 0.1 % are merged wrongly, or it took 60 s."""
-    texts = prompts(int(next(iter(sys.argv[1:]), "100000")), random.Random(0))
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks near_duplicates", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("prompts", nargs="?", type=int, default=100_000, help="how many")
+    texts = prompts(parser.parse_args().prompts, random.Random(0))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     labels, seconds, cpu = measured(clusters, texts)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

@@ -83,7 +83,9 @@ def case(limit: float, rows: int, kills: int, faults: dict[str, Any]) -> Row:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--client", nargs=3, metavar=("URL", "FOLDER", "LIMIT"), help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -9,6 +9,7 @@ the bill.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -42,6 +43,9 @@ def measure(recipe_name: str, folder: Path) -> tuple[Any, Any]:
 
 def main() -> int:
     """Print a line a recipe; 1 if the cost of one is more than 15 % off."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks llm_estimate", description=__doc__, allow_abbrev=False)
+    parser.add_argument("recipes", nargs="*", help="default: all")
+    recipes = parser.parse_args().recipes or RECIPES
     worst, rows = 0.0, []
     print("| recipe | calls said / made | tokens in | tokens out | dollars | off by |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, BillingStub() as server:
@@ -53,7 +57,7 @@ def main() -> int:
             "DATAGEN_PRICES": str(table),
             "HF_HOME": folder,  # whatever models are cached here: prompts fit by CLIP's published vocabulary
         }
-        for name in [argument for argument in sys.argv[1:] if not argument.startswith("-")] or RECIPES:
+        for name in recipes:
             (room := Path(folder) / name).mkdir()
             said, paid = measure(name, room)
             off = said.cost / paid["cost"] - 1

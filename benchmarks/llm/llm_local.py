@@ -169,7 +169,9 @@ def measure(gguf: Path, prompts: int, out: Path, enough: float) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--gguf", type=Path, default=serve.packaged())
     parser.add_argument(

@@ -7,6 +7,7 @@ is a raised version of the stage: its table is derived anew, from the replies th
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import shutil
@@ -58,6 +59,9 @@ def raise_version() -> None:
 
 def main() -> int:
     """Print the figures; 1 if one is not the goal."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks llm_rerun", description=__doc__, allow_abbrev=False
+    ).parse_args()
     with tempfile.TemporaryDirectory() as name, serving(writes=True) as (base_url, server):
         folder = Path(name)
         os.environ |= {"DATAGEN_LLM_BASE_URL": base_url, "DATAGEN_LLM_MODEL": "stub-model"}

@@ -129,7 +129,9 @@ def side(name: str, base_url: str, count: int, round_: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--calls", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--delay", type=float, default=0.02, help="seconds that the server thinks")

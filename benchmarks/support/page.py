@@ -98,7 +98,9 @@ def with_unit(number: str, unit: str) -> str:
 
 def main() -> int:
     """Write the page; with `--check`, 1 if it is not what the results say."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.support.page", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.support.page", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--check", action="store_true", help="write nothing: 1 if page and results differ")
     given = parser.parse_args()
     text = page()

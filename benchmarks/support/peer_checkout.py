@@ -6,7 +6,6 @@ half precision (their fp16 needs a GPU), plain AdamW, batch and resolution of th
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -19,9 +18,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from benchmarks.support import arms, tiny
+from datagen.images.decode import decode
 
 STEPS = 9  # the first two are not counted
 COMMON = (
@@ -77,7 +76,7 @@ def livo_folders(work: Path, root: Path) -> Path:
     for label, images in ((1, rows.chosen), (0, rows.rejected)):
         for i, encoded in enumerate(images):
             name = f"{label}-{i}.png"
-            Image.open(io.BytesIO(encoded)).save(scene / name, compress_level=1)
+            decode(encoded).save(scene / name, compress_level=1)
             line = {"file_name": name, "label": label, "prompt": rows.prompts[i], "value": rows.principles[i]}
             lines.append(json.dumps(line))
     (scene / "metadata.jsonl").write_text("\n".join(lines) + "\n")

@@ -134,7 +134,7 @@ def trainer(peer: Peer, rows: Rows, side: int, *, batch: int, lr: float) -> Call
 
 
 def _open(encoded: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(encoded)).convert("RGB")
+    return Image.open(io.BytesIO(encoded), formats=("PNG",)).convert("RGB")
 
 
 def read_alone(rows: Rows, resolution: int) -> tuple[Tensor, list[tuple[int, ...]]]:

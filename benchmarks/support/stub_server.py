@@ -248,18 +248,33 @@ class Stub:
 @contextlib.contextmanager
 def serving(**faults: Any) -> Iterator[tuple[str, ChatServer]]:
     """The base URL of a server in a thread of ours, and the server, whose `counts` may be read."""
-    server, loop = ChatServer(Faults(**faults)), asyncio.new_event_loop()
+    server = ChatServer(Faults(**faults))
+    with in_a_thread(server) as url:
+        yield url, server
+
+
+@contextlib.contextmanager
+def in_a_thread(server: Server) -> Iterator[str]:
+    """Serve in a thread of ours; the base URL."""
+    loop = asyncio.new_event_loop()
     stop, ready, ports = asyncio.Event(), threading.Event(), list[int]()
 
     def listening(port: int) -> None:
         ports.append(port)
         ready.set()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve(server, listening, stop)), daemon=True)
+    async def run() -> None:
+        await serve(server, listening, stop)
+        hanging = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()
     ready.wait()
     try:
-        yield f"http://127.0.0.1:{ports[0]}/v1", server
+        yield f"http://127.0.0.1:{ports[0]}/v1"
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
@@ -287,7 +302,7 @@ def calls(log: Path, fates: tuple[str, ...] = PAID) -> list[str]:
 
 def main(make: Any) -> None:
     """Serve `make(faults, log, seed)` until killed, and print its port."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=json.loads, default={}, help="JSON of the fields of its faults")

@@ -27,7 +27,7 @@ SCENE = ("occupation", "thing", "colour", "count", "place")
 
 def arguments(name: str, recipe: str) -> argparse.Namespace:
     """`--out` (work folder) and `--data` (a dataset of the recipe; built when not given)."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", allow_abbrev=False)
     parser.add_argument("--out", type=Path, default=Path("out") / "benchmarks" / name)
     parser.add_argument("--data", type=Path, help=f"dataset of the recipe {recipe}; default: build it")
     chosen = parser.parse_args()

@@ -61,7 +61,7 @@ def kept(unet: Any) -> float:
 def main() -> None:
     """Print a line for each model and way of training."""
     argparse.ArgumentParser(
-        prog="python -m benchmarks kept_activations", description=__doc__.splitlines()[0]
+        prog="python -m benchmarks kept_activations", description=__doc__.splitlines()[0], allow_abbrev=False
     ).parse_args()
     print("| U-Net | trained | stock diffusers, GiB a pair | ours | less |\n|---|---|---|---|---|")
     rows = []

@@ -19,7 +19,9 @@ LOSS, GRADIENTS = 1e-5, 1e-4
 
 def main() -> int:
     """Print a line a way of cutting the batch; 1 if one differs by more than the goal."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks livo_equal", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks livo_equal", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out") / "benchmarks" / "livo_equal")
     given = parser.parse_args()

@@ -34,7 +34,9 @@ def rows(precision: torch.dtype, loss: float, gradient: float) -> list[Row]:
 
 
 def main() -> None:
-    argparse.ArgumentParser(prog="python -m benchmarks losses", description=__doc__.splitlines()[0]).parse_args()
+    argparse.ArgumentParser(
+        prog="python -m benchmarks losses", description=__doc__.splitlines()[0], allow_abbrev=False
+    ).parse_args()
     print(f"| form | {' | '.join(f'loss, gradient in {str(p)[6:]}' for p in PRECISIONS)} |\n|---|---|---|---|")
     missed = []
     worst: dict[torch.dtype, tuple[float, ...]] = dict.fromkeys(PRECISIONS, (0.0, 0.0))

@@ -51,7 +51,9 @@ def measure(method: str, way: str, work: Path) -> None:
 
 def main() -> int:
     """Print both savings; 1 if one is below its goal."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks mapo_against_dpo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks mapo_against_dpo", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--rounds", type=int, default=9, help="of A B B A")
     parser.add_argument("--times", type=int, default=3, help="processes an arm, for the memory")
     parser.add_argument("--arm", choices=("mapo", "dpo"), help=argparse.SUPPRESS)

@@ -68,7 +68,9 @@ def weights(out: Path) -> dict[str, bytes]:
 
 def main() -> int:
     """Print a line a case; 1 if weights differ in one bit."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks resume", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks resume", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("cases", nargs="*", default=list(CASES), help=", ".join(CASES))
     parser.add_argument("--kills", type=int, default=5, help="a case, at different random steps")
     parser.add_argument("--steps", type=int, default=24)

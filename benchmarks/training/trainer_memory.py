@@ -86,7 +86,9 @@ def verdict(name: str, arms: list[Arm]) -> tuple[list[str], list[Row]]:
 
 def main() -> int:
     """Print a line an arm; 1 if a goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks trainer_memory", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks trainer_memory", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("cases", nargs="*", default=list(_arms.CASES), help=", ".join(_arms.CASES))
     parser.add_argument("--times", type=int, default=3, help="processes an arm")
     parser.add_argument("--rounds", type=int, default=7, help="of A B B A, for the speed")

@@ -22,7 +22,9 @@ EQUAL = 2e-4  # of losses and gradients, relative; float32 sums in another order
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks trainer_speed", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks trainer_speed", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("cases", nargs="*", default=list(arms.CASES), help=", ".join(arms.CASES))
     parser.add_argument("--rounds", type=int, default=9, help="of A B B A")
     parser.add_argument("--out", type=Path, default=Path("out") / "benchmarks" / "trainer_speed")

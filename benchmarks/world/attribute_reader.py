@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import random
 import sys
@@ -19,6 +20,9 @@ RENDERS = 5_000
 
 def main() -> int:
     """Print the share right for every attribute; 1 if one is under 99.5 %."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks attribute_reader", description=__doc__, allow_abbrev=False
+    ).parse_args()
     rng = random.Random("fresh renders")
     right: collections.Counter[str] = collections.Counter()
     for _ in range(RENDERS):

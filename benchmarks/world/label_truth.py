@@ -8,7 +8,7 @@ the clip judge has no part in that truth, so its share is an independent figure.
 
 from __future__ import annotations
 
-import io
+import argparse
 import json
 import subprocess
 import sys
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from PIL import Image
 
 from benchmarks.support.results import Row, percent, record
+from datagen.images.decode import decode
 from datagen.world.captions import parse
 from datagen.world.reader import read
 
@@ -34,7 +34,7 @@ def pairs(run: Path) -> list[dict[str, Any]]:
 
 def is_true(row: dict[str, Any]) -> bool:
     """Whether each image shows its own side of what the two wordings disagree about."""
-    images = [Image.open(io.BytesIO(row[side]["bytes"])) for side in ("chosen", "rejected")]
+    images = [decode(row[side]["bytes"]) for side in ("chosen", "rejected")]
     shown = [reading.attributes for reading in read(images)]
     wanted = [parse(str(row[f"{side}_prompt"])) for side in ("chosen", "rejected")]
     about = [name for name in wanted[0] if wanted[0][name] != wanted[1].get(name)]
@@ -50,7 +50,9 @@ def clip_agrees(row: dict[str, Any]) -> bool:
 
 def main() -> int:
     """Print a line a run; 1 if under 98 % of the labels of one are true."""
-    runs = [Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks label_truth", description=__doc__, allow_abbrev=False)
+    parser.add_argument("runs", nargs="*", type=Path, help="finished runs; without any they are made")
+    runs = parser.parse_args().runs
     if not runs:
         runs = [Path("out") / "benchmarks" / "label_truth" / recipe for recipe in RECIPES]
         for run, recipe in zip(runs, RECIPES, strict=True):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import os
 import random
@@ -109,6 +110,9 @@ def skew_rows(what: str, designed: float, found: float) -> list[Row]:
 
 def main() -> int:
     """Print both tables and save a contact sheet of the first 64 pictures."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks world_model", description=__doc__, allow_abbrev=False
+    ).parse_args()
     pipeline = load(Path(os.environ.get("WORLD_PIPELINE", PIPELINE)))
     captions = int(os.environ.get("CAPTIONS", CAPTIONS))
     shares, pictures = followed(pipeline, captions, GUIDANCE)

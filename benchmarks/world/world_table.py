@@ -29,7 +29,9 @@ PILOTS, PILOT_ROUNDS = (5, 45), 3  # steps of the two trainings whose difference
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks world_table", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks world_table", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--out", type=Path, default=Path("out") / "benchmarks" / "world_table")
     parser.add_argument(
         "--data", type=Path, help="folder with RECIPE/dataset for each recipe; default: build them in --out"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from datagen import export, store
 from datagen import recipe as recipes
-from datagen.errors import RunError
 from datagen.pipeline import build
 
 
-def export_run(root: Path, name: str, folder: Path) -> bool:
+def export_run(root: Path, name: str, folder: Path, say: Callable[[str], None] = lambda line: None) -> bool:
     """Write the pairs of the run `root` in the format `name` into `folder`; False if it is there already.
 
     Raises InputError for an unknown format, RunError for what is not a finished run or a folder with other files.
     """
     run = store.Run(root)
-    settings = run.settings()
-    if settings is None:
-        raise RunError(f"{root} is not a run directory (no recipe.json): give the --out of a datagen run")
+    settings = run.started()
     export.FORMATS.check(name)
     recipe, profile = recipes.of_run(settings)
-    return export.write(build.finished(run, recipe, profile), name, folder)
+    return export.write(build.finished(run, settings["digest"], recipe, profile), name, folder, say)

@@ -10,26 +10,25 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from datagen import recipe as recipes
 from datagen import store
-from datagen.errors import RunError
 from datagen.export import huggingface
 from datagen.llm import LEDGER
 from datagen.llm.accounts import money
 from datagen.pipeline import plan
+from datagen.store import sums
 
 
 def show(root: Path, console: Console) -> None:
     """Print the status of a run directory; RunError if it is not one."""
     run = store.Run(root)
-    settings = run.settings()
-    if settings is None:
-        raise RunError(f"{root} is not a run directory (no recipe.json): give the --out of a datagen run")
-    recipe = settings["recipe"]
-    console.print(f"{recipe['name']} on {recipe['profile']['name']}, digest {settings['digest']}", highlight=False)
-    holder = run.holder()
+    settings = run.started()
+    recipe, profile = recipes.of_run(settings)
+    console.print(f"{recipe.name} on {profile}, digest {settings['digest']}", highlight=False)
+    holder = store.holder(run)
     console.print(f"running: {holder}" if holder else "not running", highlight=False)
 
-    plans = list(plan.of_run(run, recipe["images"]["shard_size"]))
+    plans = plan.of_run(run, recipe.images.shard_size, settings["digest"])
     spent = money.totals(root / LEDGER)
     paid = ("LLM calls", "tokens", "cost") if spent else ()
     table = Table("stage", "shards", "rows", "errors", "seconds", *paid, "dropped")
@@ -47,11 +46,19 @@ def show(root: Path, console: Console) -> None:
         )
     console.print(table)
 
-    if run.dataset.is_dir():
-        rows = ", ".join(f"{count} {split}" for split, count in huggingface.splits(run.dataset).items())
-        console.print(f"dataset: {run.dataset} ({rows})", highlight=False, soft_wrap=True)
-    else:
-        console.print("dataset: not written yet; run the same datagen run again to continue", highlight=False)
+    for damaged in (shard for done in plans for shard in done.damaged):
+        console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, soft_wrap=True)
+    console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, soft_wrap=True)
+
+
+def _dataset(folder: Path) -> str:
+    """Where the dataset lies and what it holds, or what has become of it since it was written."""
+    if not folder.is_dir():
+        return "not written yet; run the same datagen run again to continue"
+    if changes := list(sums.differences(folder, contents=False)):
+        return f"{'; '.join(changes)}: the same datagen run writes it again"
+    rows = ", ".join(f"{count} {split}" for split, count in huggingface.splits(folder).items())
+    return f"{folder} ({rows})"
 
 
 def _spent(spent: money.Spent | None) -> tuple[str, str, str]:

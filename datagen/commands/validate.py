@@ -5,11 +5,9 @@ It reads what a trainer would read, image bytes included, one row group at a tim
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import pyarrow.parquet as pq
 from datagen import store
 from datagen.errors import InputError
 from datagen.export import huggingface
+from datagen.images.decode import Unreadable, decode
 
 
 def problems(dataset: Path) -> Iterator[str]:
@@ -102,16 +101,12 @@ def _is_json_object(text: str | None) -> bool:
 
 def _of_image(data: bytes | None, stated: tuple[int | None, int | None]) -> str | None:
     """Why encoded bytes are no usable image of the stated width and height; None if they are."""
-    from PIL import Image
-
     if not data:
         return "has no image bytes"
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            image = Image.open(io.BytesIO(data))
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        return f"does not decode: {str(error).splitlines()[0]}"
+        image = decode(data)
+    except Unreadable as error:
+        return f"does not decode: {error}"
     if image.size != stated:
         return "is {}×{}, its row says {}×{}".format(*image.size, *stated)
     return None

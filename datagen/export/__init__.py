@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from datagen import store
 from datagen.errors import InputError, RunError
 from datagen.recipe import Profile, Recipe
 from datagen.registry import Registry
+from datagen.store import sums
 
 FORMATS = Registry(__name__, "export format", InputError)
 DATASET = "huggingface"  # what a run itself writes
@@ -32,30 +34,45 @@ class Finished:
     drops: dict[str, int]  # reason → pairs that did not become rows
 
 
-def write(finished: Finished, name: str, folder: Path) -> bool:
+def is_there(finished: Finished, name: str, folder: Path) -> bool:
+    """Whether a folder holds this export, and each of its files is as it was written."""
+    return FORMATS.module(name).stamp(folder) == finished.content and not any(sums.differences(folder))
+
+
+def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None] = lambda line: None) -> bool:
     """Export into `folder` unless it holds just that already; True if it was written.
 
-    The folder is built aside and renamed, so it is there wholly or not at all. Raises InputError for an unknown
-    format, RunError if the folder holds something else or the disk refuses.
+    The folder is built aside and renamed, so it is there wholly or not at all; FOLDER.sha256 beside it holds the
+    digests of its files. What has changed in them since is said, and mended. Raises InputError for an unknown format,
+    RunError if the folder holds something else or the disk refuses.
     """
     module = FORMATS.module(name)
-    before = module.stamp(folder)
-    if before == finished.content:
+    if is_there(finished, name, folder):
         return False
-    if folder.exists() and before is None and not _ours(finished, folder):
-        raise RunError(f"{folder} holds something that is not a {name} export: give another folder, or remove it")
+    _refuse_others(finished, name, folder)
+    if sums.is_ours(folder):  # else nothing is known of what lies there
+        for change in sums.differences(folder):
+            say(f"{change}: the export is written again")
     building = folder.with_name(f".{folder.name}{store.TEMPORARY}")
     with store.writing(folder.parent):
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         module.export(finished, building)
         _swap(building, folder)
+        sums.write(folder)
     return True
 
 
-def _ours(finished: Finished, folder: Path) -> bool:
-    """Whether a folder may be replaced whatever is in it: the run's own dataset, or an empty one."""
-    return folder == finished.run.dataset or (folder.is_dir() and not any(folder.iterdir()))
+def _refuse_others(finished: Finished, name: str, folder: Path) -> None:
+    """RunError if what lies where an export is to be written is neither one, nor empty, nor the run's own dataset."""
+    if folder == finished.run.dataset:
+        return
+    known = sums.is_ours(folder)
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not (known or empty or FORMATS.module(name).stamp(folder) is not None):
+        raise RunError(f"{folder} holds something that is not a {name} export: give another folder, or remove it")
+    if sums.beside(folder).exists() and not known:
+        raise RunError(f"{sums.beside(folder)}, where digests are written, is another file: give another folder")
 
 
 def _swap(building: Path, folder: Path) -> None:

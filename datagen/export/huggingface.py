@@ -61,7 +61,8 @@ def draw(row, side, model):
     if row["width"] * row["height"] <= 128 * 128:
         torch.set_num_threads(1)
     return pipe(
-        [row[f"{side}_prompt"]] * count, negative_prompt=[row[f"{side}_negative_prompt"]] * count,
+        [row[f"{side}_prompt"]] * count,
+        negative_prompt=[negative] * count if (negative := row[f"{side}_negative_prompt"]) else None,
         generator=[torch.Generator("cpu").manual_seed(row[f"seed_{side}"]) for _ in range(count)],
         num_inference_steps=row["steps"], guidance_scale=row["guidance"], width=row["width"], height=row["height"],
     ).images[0]
@@ -70,7 +71,9 @@ def draw(row, side, model):
 The pixels are equal with the libraries and on the device that `software` names; elsewhere the last bit of some may
 differ. They depend on the shape of a batch, not on what else is in it, so the same image `batch_size` times is enough.
 Rows without `scheduler` are of a generator that is not of diffusers. On a CPU, images of up to 128×128 were drawn with
-one thread, larger ones with all. An empty negative prompt is encoded as the empty text, not as zeros.'''
+one thread, larger ones with all. An empty negative prompt is none: the pipeline then puts in its place what
+`empty_negative` names, the empty text encoded (`text`) or `zeros`. It reads no negative prompt at guidance 1 and less,
+and no more of any text than fits its tokenizer: `chosen_unread` and `rejected_unread` count the tokens left out.'''
 POOLS = """\
 Rows of one `pool` are of one scene, which is one prompt: {aligned} images of its aligned wording against {violating}
 of its violating one, without those that no judge could read or that do not show their own wording. Row k sets the k-th
@@ -109,7 +112,7 @@ COLUMNS = {
     "rejected_negative_prompt": "negative prompt of the rejected image",
     "width": "of both images, in pixels",
     "height": "of both images, in pixels",
-    "scheduler_config": "JSON: the settings in which the scheduler differs from the defaults of its class",
+    "scheduler_config": "JSON: the settings of the scheduler, all of them",
     "rejected_scheduler": "sampler of the rejected image",
     "rejected_scheduler_config": "its settings, as `scheduler_config`",
     "adapter": "what the generator of the chosen image was adapted with, empty for nothing",
@@ -118,6 +121,10 @@ COLUMNS = {
     "batch_size": "images in the batch that each image was drawn in",
     "software": "libraries and device that drew the images",
     "pool": "the scene whose violating images may stand for one another; empty where the pair stands for itself",
+    "empty_negative": "what an empty negative prompt is in the chosen image: the encoded empty `text`, or `zeros`",
+    "rejected_empty_negative": "what it is in the rejected image",
+    "chosen_unread": "tokens of the chosen image's wording and negative prompt that the model did not read",
+    "rejected_unread": "tokens of the rejected image's",
 }
 
 
@@ -197,37 +204,40 @@ def _written(counts: collections.Counter[str]) -> list[str]:
 
 
 def _rows_a_file(profile: Profile) -> int:
+    """Whole hundreds where a file holds that many, so that its row groups are full ones."""
     row_bytes = 2 * PNG_BYTES_PER_PIXEL * profile.width * profile.height
-    return max(1, round(FILE_BYTES / row_bytes / store.ROW_GROUP)) * store.ROW_GROUP
+    rows = FILE_BYTES / row_bytes
+    return round(rows / store.ROW_GROUP) * store.ROW_GROUP if rows >= store.ROW_GROUP else max(1, int(rows))
 
 
 def _write_split(finished: Finished, split: str, rows: int, folder: Path) -> None:
-    """Write one split's files; at most a row group and a shard are in memory."""
+    """Write one split's files; at most ROW_GROUP rows and a shard are in memory."""
     metadata = {**schema().metadata, b"datagen": json.dumps({"pairs": finished.content}).encode()}
     target = schema().with_metadata(metadata)
-    groups = _groups(finished.run, finished.shards, split, target)
-    per_file = _rows_a_file(finished.profile)
-    files = max(1, math.ceil(rows / per_file))
+    most = _rows_a_file(finished.profile)
+    tables = _tables(finished.run, finished.shards, split, target, min(most, store.ROW_GROUP))
+    files = max(1, math.ceil(rows / most))
     for number in range(files):
 
         def fill(file: Any) -> None:
             with store.parquet_writer(file, target) as writer:
-                for group in itertools.islice(groups, per_file // store.ROW_GROUP):
-                    writer.write_table(group)
+                for table in itertools.islice(tables, math.ceil(most / store.ROW_GROUP)):
+                    for group in store.row_groups(table):
+                        writer.write_table(group)
 
         store.write_file(folder / f"{split}-{number:05d}-of-{files:05d}.parquet", fill)
 
 
-def _groups(run: store.Run, shards: int, split: str, target: pa.Schema) -> Iterator[pa.Table]:
-    """The rows of one split in order, in tables of ROW_GROUP rows; the last may be smaller."""
+def _tables(run: store.Run, shards: int, split: str, target: pa.Schema, most: int) -> Iterator[pa.Table]:
+    """The rows of one split in order, in tables of `most` rows; the last may be smaller."""
     rest = target.empty_table()
     for index in range(shards):
         table = run.table("pairs", index)
         table = table.filter(pc.equal(table["split"], split)).select(target.names).cast(target)
         rest = pa.concat_tables([rest, table])
-        while rest.num_rows >= store.ROW_GROUP:
-            yield rest.slice(0, store.ROW_GROUP).combine_chunks()
-            rest = rest.slice(store.ROW_GROUP)
+        while rest.num_rows >= most:
+            yield rest.slice(0, most).combine_chunks()
+            rest = rest.slice(most)
     if rest.num_rows:
         yield rest.combine_chunks()
 

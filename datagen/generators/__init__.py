@@ -7,6 +7,8 @@ gives a `ContentError` in its place; an image never depends on the batch that it
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 from typing import cast
 
@@ -15,7 +17,7 @@ from datagen.generators.protocol import Generator, GeneratorFile, ModelChoice
 from datagen.models import Missing, Needs
 from datagen.registry import Registry
 
-GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("protocol",))
+GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "protocol"))
 DEFAULT = "stable_diffusion"
 _FUNCTIONS = ("load", "missing", "needs")
 _NAMED = re.compile(r"([A-Za-z_][\w.]*):")
@@ -23,8 +25,16 @@ _NAMED = re.compile(r"([A-Za-z_][\w.]*):")
 
 def load(choice: ModelChoice) -> Generator:
     """The generator of a profile, loaded once per process; ModelError if this machine cannot serve it."""
-    file, model = _serving(choice.model)
-    return file.load(model, choice.revision, choice.scheduler)
+    wanted = {"precision": choice.precision} if choice.precision != "auto" else {}
+    return _loaded(choice.model, choice.revision, choice.scheduler, **wanted)
+
+
+@functools.cache  # of several models that take turns, shard after shard, each is loaded once
+def _loaded(model: str, revision: str, scheduler: str, **wanted: str) -> Generator:
+    file, rest = _serving(model)
+    if other := wanted.keys() - inspect.signature(file.load).parameters.keys():
+        raise ModelError(f"the generator of {model!r} knows no {' and no '.join(sorted(other))}: leave it out")
+    return file.load(rest, revision, scheduler, **wanted)
 
 
 def missing(model: str, revision: str = "") -> Missing | None:

@@ -27,6 +27,10 @@ class ModelChoice(Protocol):
     def scheduler(self) -> str:
         """One of recipe.SCHEDULERS; "model" is the one that the model comes with."""
 
+    @property
+    def precision(self) -> str:
+        """One of recipe.PRECISIONS; "auto" is what the generator takes on this machine."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -49,9 +53,11 @@ class ContentError(Exception):
 class Means:
     """What an image was made with besides its request: all that it takes to make it again.
 
-    `scheduler` is diffusers' class, `scheduler_config` a JSON object of the settings in which it differs from the
-    defaults of that class, `dtype` the weights' type as torch calls it, `batch_size` the images of the batch (a matrix
-    product's kernels, and so the last bits, follow its shape), `software` the libraries and the device.
+    `scheduler` is diffusers' class, `scheduler_config` a JSON object of all its settings, `dtype` the weights' type as
+    torch calls it, `batch_size` the images of the batch (a matrix product's kernels, and so the last bits, follow its
+    shape), `software` the libraries and the device. `empty_negative` is what stands for an empty negative prompt:
+    "text", the empty text encoded, "zeros", or "" where a generator knows no such thing. `unread` are the tokens of
+    the request's text beyond what the model reads, `negative_unread` those of its negative: all where guidance is off.
     """
 
     scheduler: str = ""
@@ -60,6 +66,9 @@ class Means:
     dtype: str = ""
     batch_size: int = 1
     software: str = ""
+    empty_negative: str = ""
+    unread: int = 0
+    negative_unread: int = 0
 
 
 class Generator(Protocol):
@@ -78,8 +87,11 @@ class Generator(Protocol):
 class GeneratorFile(Protocol):
     """The functions of a generator's file; of a model "NAME:REST" they are given REST."""
 
-    def load(self, model: str, revision: str, scheduler: str) -> Generator:
-        """The model, loaded once per process; ModelError if this machine cannot serve it."""
+    def load(self, model: str, revision: str, scheduler: str, **wanted: str) -> Generator:
+        """The model; asked for once per process. ModelError if this machine cannot serve it.
+
+        What else a profile sets (`precision`) comes by its name, and only to a function that has such a parameter.
+        """
 
     def missing(self, model: str, revision: str) -> Missing | None:
         """Why `load` would fail or download, None if all is here. Loads and downloads nothing."""

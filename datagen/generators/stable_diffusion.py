@@ -1,7 +1,8 @@
 """Stable Diffusion 1.5, Stable Diffusion XL and the embedded world, through diffusers' own pipelines.
 
 Batches have one fixed shape for a device and an image size, the last one padded, because the kernels of a matrix
-product are chosen by its shape: so an image is the same alone and in any company. Errors of loading are `ModelError`s.
+product are chosen by its shape: so an image is the same alone and in any company. What cannot be loaded, and what a
+model cannot be asked for, is a `ModelError`.
 """
 
 from __future__ import annotations
@@ -10,18 +11,15 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
-import inspect
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datagen import models, safety
-from datagen.errors import ModelError, nearest, one_line
+from datagen.errors import ModelError, one_line
+from datagen.generators import assembly
 from datagen.generators.protocol import ContentError, Means, Request
 from datagen.models import Missing, Needs
-from datagen.recipe import SCHEDULERS
-
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 
 # Pixels a batch: 8 of the world's 64 px images on a CPU; 16 of 512 px or 4 of 1024 px on a GPU.
 BATCH_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 4 * 1024 * 1024}
@@ -29,49 +27,76 @@ MAX_BATCH = 16
 # Sums over threads round differently with each number of them. Up to this size a second thread gains nothing, so one
 # is the rule and an image does not depend on the cores of the machine; larger images are made with all of them.
 ONE_THREAD_PIXELS = 128 * 128
+FLAT = 3  # of 255: a picture in which no channel spans more shows nothing
 
 
 class StableDiffusion:
     """A diffusers pipeline that makes images by request; `name`, `revision` and `means` say what made them."""
 
-    def __init__(self, pipeline: Any, name: str, revision: str) -> None:
+    def __init__(self, pipeline: Any, device: Any, name: str, revision: str) -> None:
         self.name = name
         self.revision = revision
         self._pipeline = pipeline
+        self._device = device
+        self._steps: set[int] = set()  # that its scheduler is known to get through
+        # SDXL's own rule for a picture without a negative prompt; that of 1.5 encodes the empty text.
+        self._zeros = bool(pipeline.config.get("force_zeros_for_empty_prompt"))
         self._means = Means(
             scheduler=type(pipeline.scheduler).__name__,
-            scheduler_config=json.dumps(_settings(pipeline.scheduler), sort_keys=True),
+            scheduler_config=json.dumps(assembly.settings(pipeline.scheduler), sort_keys=True),
             dtype=str(pipeline.unet.dtype).removeprefix("torch."),
-            software=_software(pipeline.device),
+            software=_software(device),
+            empty_negative="zeros" if self._zeros else "text",
         )
 
     def means(self, request: Request) -> Means:
         """What the image of a request is made with."""
-        return dataclasses.replace(self._means, batch_size=self.batch_size(request.width, request.height))
+        return dataclasses.replace(
+            self._means,
+            batch_size=self.batch_size(request.width, request.height),
+            unread=self._unread(request.text),
+            negative_unread=self._unread(request.negative, at_all=self._is_guided(request)),
+        )
 
     def batch_size(self, width: int, height: int) -> int:
         """Images a batch, a function of the kind of device and the image size alone."""
-        return max(1, min(MAX_BATCH, BATCH_PIXELS[self._pipeline.device.type] // (width * height)))
+        return max(1, min(MAX_BATCH, BATCH_PIXELS[self._device.type] // (width * height)))
 
     def generate(self, requests: Sequence[Request]) -> list[Any]:
-        """One RGB picture or ContentError a request, in order; ModelError for a size that the model cannot make."""
+        """One RGB picture or ContentError a request, in order; ModelError for what the model cannot be asked for."""
+        self._take_the_device()
         results: list[Any] = [None] * len(requests)
-        alike: dict[tuple[int, float, int, int], list[int]] = {}  # what a batch must share → places of requests
+        alike: dict[tuple[object, ...], list[int]] = {}  # what a batch must share → places of requests
         for place, request in enumerate(requests):
             if reason := safety.refusal(request.text) or safety.length_refusal(request.negative):
                 results[place] = ContentError(reason)
             else:
-                alike.setdefault((request.steps, request.guidance, request.width, request.height), []).append(place)
-        for (_, _, width, height), places in alike.items():
-            size = self.batch_size(width, height)
+                bare = self._zeros and not request.negative
+                shared = (request.steps, request.guidance, request.width, request.height, bare)
+                alike.setdefault(shared, []).append(place)
+        for steps in {request.steps for request in requests} - self._steps:
+            assembly.refuse_steps(self._pipeline.scheduler, steps)
+            self._steps.add(steps)
+        for places in alike.values():
+            size = self.batch_size(requests[places[0]].width, requests[places[0]].height)
             for start in range(0, len(places), size):
                 batch = places[start : start + size]
                 for place, image in zip(batch, self._make([requests[p] for p in batch], size), strict=True):
                     results[place] = image
         return results
 
+    def _take_the_device(self) -> None:
+        """Have the GPU alone: of several models the others wait in the machine's memory, loaded as they are."""
+        if _at_work and _at_work[0] is not self:
+            other = _at_work.pop()
+            if other._device.type != "cpu":
+                other._pipeline.to("cpu")
+        if not _at_work:
+            self._pipeline.to(self._device)
+            _at_work.append(self)
+
     def _make(self, requests: list[Request], size: int) -> list[Any]:
-        """The images of one batch of requests that share steps, guidance and image size, padded to `size`."""
+        """The images of one batch of requests that share all but text and seed, padded to `size`."""
         import torch
 
         first, step = requests[0], self._pipeline.vae_scale_factor
@@ -82,37 +107,72 @@ class StableDiffusion:
         # Drawn in fp32 on the CPU, as diffusers does: one seed is one start on every device and in every precision.
         shape = (1, self._pipeline.unet.config.in_channels, first.height // step, first.width // step)
         latents = torch.cat([torch.randn(shape, generator=noise) for noise in noises])
-        with _threads(first.width * first.height):
+        bare = self._zeros and not first.negative
+        with _threads(first.width * first.height), self._explained(first):
             pixels = self._pipeline(
                 prompt=[request.text for request in padded],
-                negative_prompt=[request.negative for request in padded],
+                negative_prompt=None if bare else [request.negative for request in padded],
                 num_inference_steps=first.steps,
                 guidance_scale=first.guidance,
                 width=first.width,
                 height=first.height,
-                latents=latents.to(self._pipeline.device, self._pipeline.unet.dtype),
+                latents=latents.to(self._device, self._pipeline.unet.dtype),
                 generator=noises,  # read by ancestral schedulers only, which go on where the latents ended
                 output_type="pt",
             ).images
         return [self._finish(image) for image in pixels[: len(requests)].float().cpu()]
+
+    @contextlib.contextmanager
+    def _explained(self, request: Request) -> Iterator[None]:
+        """A ModelError of what a model raises that was asked for what it cannot do: no other attempt would mend it."""
+        import torch
+
+        try:
+            yield
+        except (torch.OutOfMemoryError, torch.AcceleratorError):  # whoever else uses the device may leave it
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{self.name} does not draw {request.width}×{request.height} pixels in {request.steps} steps with "
+                f"{self._means.scheduler}: {one_line(error)}"
+            ) from error
 
     def _finish(self, pixels: Any) -> Any:
         """(3, height, width) in 0…1 to a picture; a ContentError where the model broke down."""
         import torch
 
         if not torch.isfinite(pixels).all():
-            return ContentError("the model gave NaN or infinite pixels; try it in fp32")
+            half = self._means.dtype != "float32"
+            cure = (
+                "set the profile's precision to fp32" if half else "its weights or its scheduler's settings are broken"
+            )
+            return ContentError(f"the model gave NaN or infinite pixels in {self._means.dtype}: {cure}")
         processor = self._pipeline.image_processor
         (image,) = processor.numpy_to_pil(processor.pt_to_numpy(pixels[None]))
         if not image.getbbox():
             return ContentError("the model gave an all black image")
+        if all(high - low <= FLAT for low, high in image.getextrema()):
+            return ContentError("the model gave a picture of one colour")
         return image
 
+    def _is_guided(self, request: Request) -> bool:
+        """Whether a negative prompt is read, as the pipelines decide it."""
+        return request.guidance > 1 and self._pipeline.unet.config.time_cond_proj_dim is None
 
-def _settings(scheduler: Any) -> dict[str, Any]:
-    """The settings in which a scheduler differs from the defaults of its class."""
-    defaults = {name: it.default for name, it in inspect.signature(type(scheduler)).parameters.items()}
-    return {name: scheduler.config[name] for name, usual in defaults.items() if scheduler.config[name] != usual}
+    def _unread(self, text: str, at_all: bool = True) -> int:
+        """Tokens of a text that the model does not read, by the tokenizer that cuts most; all if not `at_all`."""
+        if not text:
+            return 0
+        pipeline = self._pipeline
+        counts: list[int] = []
+        for tokenizer in filter(None, (pipeline.tokenizer, getattr(pipeline, "tokenizer_2", None))):
+            needed = len(tokenizer(text, verbose=False).input_ids)
+            read = tokenizer.model_max_length if at_all else tokenizer.num_special_tokens_to_add()
+            counts.append(max(0, needed - read))
+        return max(counts)
+
+
+_at_work: list[StableDiffusion] = []  # the one model whose weights are on the device
 
 
 def _software(device: Any) -> str:
@@ -120,7 +180,8 @@ def _software(device: Any) -> str:
     import torch
 
     on = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return f"diffusers {importlib.metadata.version('diffusers')}, torch {torch.__version__} on {device.type} ({on})"
+    libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("diffusers", "transformers")]
+    return f"{', '.join(libraries)}, torch {torch.__version__} on {device.type} ({on})"
 
 
 @contextlib.contextmanager
@@ -139,7 +200,7 @@ def _threads(pixels: int) -> Iterator[None]:
 
 def missing(model: str, revision: str) -> Missing | None:
     """Why `load` would fail or download, None if the whole model is here."""
-    return models.missing(model, revision, PIPELINES)
+    return models.missing(model, revision, assembly.PIPELINES)
 
 
 def needs(model: str, revision: str) -> Needs | None:
@@ -147,50 +208,12 @@ def needs(model: str, revision: str) -> Needs | None:
     return models.needs(model, revision)
 
 
-@functools.lru_cache(maxsize=1)  # one model fills a GPU
-def load(model: str, revision: str, scheduler: str) -> StableDiffusion:
-    """The pipeline of "embedded", a diffusers folder or a hub id, on the GPU in fp16 if there is one, else in fp32."""
-    import diffusers
-    import torch
-    import transformers
+@functools.lru_cache(maxsize=1)  # for whoever loads by hand; `generators.load` keeps one of each
+def load(model: str, revision: str, scheduler: str, precision: str = "auto") -> StableDiffusion:
+    """The pipeline of "embedded", a diffusers folder or a hub id, for the GPU if there is one.
 
-    diffusers.utils.logging.set_verbosity_error()  # prompts cut to 77 tokens are the rule here, not news
-    transformers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    source = models.find(model, revision, PIPELINES)
-    cuda = torch.cuda.is_available()
-    # The safety checker blacks out what an `avoid` principle must show as rejected; the watermark depends on what else
-    # is installed on the machine.
-    extra: dict[str, Any] = {"add_watermarker": False}
-    if source.pipeline == "StableDiffusionPipeline":
-        extra = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    try:
-        pipeline = getattr(diffusers, source.pipeline).from_pretrained(
-            source.folder,
-            dtype=torch.float16 if cuda else torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            **extra,
-        )
-    except Exception as error:  # whatever the libraries raise on damaged files
-        raise ModelError(f"{source.folder} does not load: {one_line(error)}; save or download it again") from error
-    pipeline.scheduler = _scheduler(scheduler, pipeline.scheduler)
-    pipeline.set_progress_bar_config(disable=True)
-    return StableDiffusion(pipeline.to("cuda" if cuda else "cpu"), source.name, source.revision)
-
-
-def _scheduler(choice: str, own: Any) -> Any:
-    """The scheduler of a recipe on the model's own noise levels."""
-    import diffusers
-
-    match choice:
-        case "model":
-            return own
-        case "ddim":  # latents are not pixels: clipping them to ±1 is wrong whatever the file says
-            return diffusers.DDIMScheduler.from_config(own.config, clip_sample=False)
-        case "dpm++":
-            return diffusers.DPMSolverMultistepScheduler.from_config(own.config, algorithm_type="dpmsolver++")
-        case "euler":
-            return diffusers.EulerDiscreteScheduler.from_config(own.config)
-    raise ModelError(f"no scheduler is called {choice!r}; {nearest(choice, SCHEDULERS)}")
+    `precision` is fp32, fp16, bf16, or auto: fp16 on a GPU, fp32 on a CPU.
+    """
+    source = models.find(model, revision, assembly.PIPELINES)
+    pipeline, device = assembly.pipeline(source, scheduler, precision)
+    return StableDiffusion(pipeline, device, source.name, source.revision)

@@ -1,25 +1,43 @@
-"""Encoded images of unknown origin → RGB pictures, as a viewer would show them.
+"""The one door for pictures: encoded images of unknown origin → RGB, as a viewer would show them.
 
-The size is read from the header before anything is decoded. First frame only; EXIF rotation applied; transparency over
-white; 16 bits scaled to 8. Whatever is wrong becomes one `Unreadable` of one line.
+One rule for judging, training, validating and measuring:
+
+- PNG, JPEG, WebP, GIF, BMP, TIFF and AVIF, told by content; nothing outside this process is ever started.
+- Of an animation the first frame, of several pages the first.
+- EXIF's orientation is applied; nothing else of the metadata is read, and faults in it do not matter.
+- Transparency lies over white. Colour profiles are not applied: pixels are as they are stored.
+- 16 bits a channel become their upper 8. 32-bit integer and floating-point pixels are refused, since nothing tells
+  their range.
+- At most 100 megapixels and sides of 1:500, told from the header before anything is decoded.
+- Missing or damaged pixel data is refused.
+
+Whatever is wrong becomes one `Unreadable` of one line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datagen.errors import one_line
+from datagen.images import png
+from datagen.images.kinds import HEAD, READ, kind_of
 
 if TYPE_CHECKING:
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
+VERSION = 2  # raise it with any change of the pixels, so that what was derived from others is derived again
 MAX_PIXELS = 100_000_000  # 300 MB as RGB; beyond it a small file can take all memory
 MAX_RATIO = 500  # of the sides; judges enlarge the shorter one to their own size, and the longer one with it
+MAX_BYTES = 1 << 30  # of a file; 100 megapixels of 16-bit RGBA are 0.8 GB
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # none of the formats that start a helper program
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+ORIENTATION, BITS, PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # tags of EXIF and TIFF
 
 
 class Unreadable(Exception):
@@ -27,24 +45,58 @@ class Unreadable(Exception):
 
 
 def decode(source: bytes | Path) -> Image.Image:
-    """An RGB picture from encoded bytes or a file; Unreadable if empty, damaged, too large or of an unknown format."""
-    from PIL import Image, ImageOps
+    """An RGB picture from encoded bytes or a file; Unreadable if empty, damaged, too large or of another format."""
+    with _opened(source) as (image, orientation):
+        image.load()
+        return _upright(_rgb(image), orientation)
 
-    if isinstance(source, bytes) and not source:
-        raise Unreadable("the image is empty (0 bytes)")
+
+def size_of(source: bytes | Path) -> tuple[int, int]:
+    """Height and width in pixels of what `decode` gives, from the header; Unreadable as far as that can tell."""
+    with _opened(source) as (image, orientation):
+        width, height = image.size
+        return (width, height) if orientation > 4 else (height, width)
+
+
+@contextlib.contextmanager
+def _opened(source: bytes | Path) -> Iterator[tuple[ImageFile, int]]:
+    """The image before its pixels are decoded, and its orientation, 1 to 8. Whatever goes wrong is Unreadable."""
+    from PIL import Image
+
     try:
+        data = source if isinstance(source, bytes) else _bytes_of(source)
+        _check_kind(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's own size warning comes before our check
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as opened:
+            # Metadata is dropped here: PIL refuses whole files for long texts and wrong checksums of side chunks.
+            stream = io.BytesIO(png.essentials(data) if data.startswith(png.SIGNATURE) else data)
+            with Image.open(stream, formats=FORMATS) as opened:
                 _check_size(*opened.size)
-                # Transposing decodes; only then do damaged pixels show.
-                return _rgb(ImageOps.exif_transpose(opened))
+                orientation = _orientation(opened)
+                _check_depth(opened)
+                yield opened, orientation
     except Unreadable:
         raise
     except Image.DecompressionBombError as error:
         raise Unreadable(f"the image is too large: over {MAX_PIXELS // 10**6} megapixels") from error
     except Exception as error:  # decoders raise anything on hostile bytes
         raise Unreadable(f"the image cannot be decoded: {_reason(error)}") from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise Unreadable(f"the image is too large: a file of over {MAX_BYTES >> 20} MiB")
+    return data
+
+
+def _check_kind(data: bytes) -> None:
+    if not data:
+        raise Unreadable("the image is empty (0 bytes)")
+    kind = kind_of(data[:HEAD])
+    if kind is not None and kind not in READ:
+        raise Unreadable(f"the image is {kind}, which is not read; convert it to {', '.join(READ[:-1])} or {READ[-1]}")
 
 
 def _check_size(width: int, height: int) -> None:
@@ -57,19 +109,69 @@ def _check_size(width: int, height: int) -> None:
         raise Unreadable(f"the image is too narrow: {width}×{height}, sides of at most 1:{MAX_RATIO} are read")
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB."""
-    import numpy as np
+def _check_depth(image: ImageFile) -> None:
+    if image.mode in ("F", "I"):
+        pixels = "floating-point" if image.mode == "F" else "32-bit or signed integer"
+        raise Unreadable(f"the image has {pixels} pixels of unknown range; save it with 8 or 16 bits a channel")
+
+
+def _orientation(image: ImageFile) -> int:
+    """How EXIF says that the picture is turned, 1 to 8; 1 where it says nothing that can be read."""
+    image.info.pop("xmp", None)  # PIL takes an orientation from here too, for some formats only
+    try:
+        exif = image.getexif()
+        value = exif.get(ORIENTATION, 1)
+        # PIL turns a TIFF itself, and writes all of its metadata anew for it, which fails on values out of range.
+        for tag in [tag for tag in exif if tag != ORIENTATION]:
+            del exif[tag]
+    except Exception:  # metadata is parsed leniently: the pixels are sound
+        return 1
+    turned = 1 if image.format == "TIFF" else value
+    return turned if isinstance(turned, int) and 1 <= turned <= 8 else 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """A picture turned as EXIF's orientation says."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16-bit grey, in one of PIL's modes for it; `convert` would clip instead of scale
-        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise Unreadable("the image has floating-point pixels of unknown range")
+    turn = Image.Transpose
+    turns = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_270,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_90,
+    }
+    return image if orientation == 1 else image.transpose(turns[orientation])
+
+
+def _rgb(image: ImageFile) -> Image.Image:
+    """Any mode as RGB."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):  # `convert` would clip at 255 instead of scaling
+        return _of_deep_grey(image)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _of_deep_grey(image: ImageFile) -> Image.Image:
+    """Grey of 16 bits, of a TIFF of 12 as well, where 0 may be white; one grey of a PNG may be transparent."""
+    import numpy as np
+    from PIL import Image
+
+    tags, clear = getattr(image, "tag_v2", {}), image.info.get("transparency")
+    values = np.asarray(image)
+    grey = (values >> (4 if tags.get(BITS) == (12,) else 8)).astype(np.uint8)
+    if tags.get(PHOTOMETRIC) == 0:
+        grey = 255 - grey
+    if clear is not None:
+        grey[values == clear] = 255
+    return Image.fromarray(grey).convert("RGB")
 
 
 def _reason(error: Exception) -> str:

@@ -39,15 +39,17 @@ class Client:
         ledger: Ledger,
         budget: Budget | None = None,
         say: Callable[[str], None] = lambda line: None,
+        prices: Prices | None = None,
     ) -> None:
         self._endpoint, self._cache, self._ledger, self._budget, self._say = endpoint, cache, ledger, budget, say
+        self._prices = prices
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             provider = provider_of(self._endpoint.base_url)
             endpoint = stack.enter_context(provider.serve(self._endpoint, self._say))
-            prices = Prices.load(base_url=endpoint.base_url)
+            prices = self._prices or Prices.load(base_url=endpoint.base_url)
             self._loop = asyncio.new_event_loop()
             thread = threading.Thread(target=self._loop.run_forever, name="datagen-llm", daemon=True)
             thread.start()

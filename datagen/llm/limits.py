@@ -16,6 +16,7 @@ TOLERATED = 0.02  # share of overload answers in a round that changes nothing
 PATIENCE_S = 25.0  # of nothing but failures, after which the server counts as down
 TOLD_S = 45.0  # the same where the server itself says how long to wait (Retry-After)
 MINUTE_S = 65.0  # but a server that worked may ask once for the rest of the minute that its limits count by
+LOADING_S = 1800.0  # of a server that says that it is loading its model
 STREAK = 5  # failures in a row at least, since a slow run may have made one bad call in 25 s
 
 
@@ -28,11 +29,11 @@ class Window:
     refuses but queues is seen by its rate: a fifth more places and long waits, but hardly more answers.
     """
 
-    def __init__(self, cap: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cap: int, clock: Callable[[], float] = time.monotonic, start: int = START) -> None:
         self.cap = cap
         self.in_flight = 0
         self._clock = clock
-        self._places = float(min(START, cap))
+        self._places = float(min(start, cap))
         self._doubling = True
         self._draining = False
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
@@ -152,36 +153,37 @@ class Pace:
 class Health:
     """Whether going on makes sense: remembers failures since the last good answer and what the server asks for."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, patience: float | None = None) -> None:
         self._clock = clock
+        self._patience = PATIENCE_S if patience is None else patience
         self.successes = 0
         self.failures = 0  # since the last success
         self._since = 0.0
         self._busy = 0.0  # recent share of failures among the answers
         self._paused_until = 0.0
-        self._too_long = False
+        self._too_long = self._loading = False
         self.last = ""
 
     def success(self) -> None:
         """A good answer came."""
         self.successes += 1
         self.failures = 0
-        self._too_long = False
+        self._too_long = self._loading = False
         self._busy *= 0.9
 
-    def failure(self, reason: str, *, retry_after: float | None = None) -> None:
+    def failure(self, reason: str, *, retry_after: float | None = None, loading: bool = False) -> None:
         """An answer that says "later", or none; `retry_after` in seconds as the server asked for."""
         now = self._clock()
         if not self.failures:
             self._since = now
         self.failures += 1
-        self.last = reason
+        self.last, self._loading = reason, loading
         self._busy = 0.9 * self._busy + 0.1
         # One 429 of many is that call's own affair; when most are refused, it is about the account and all wait.
         if retry_after is not None and (self._busy > 0.5 or self.failures >= STREAK):
             self._paused_until = max(self._paused_until, now + retry_after)
-            patience = MINUTE_S if self.successes and now < self._since + 10.0 else TOLD_S
-            self._too_long = self._too_long or self._paused_until > self._since + patience
+            told = MINUTE_S if self.successes and now < self._since + 10.0 else TOLD_S
+            self._too_long = self._too_long or self._paused_until > self._since + max(told, self._patience)
 
     def pause(self) -> float:
         """Seconds that nothing should be sent, because the server said so."""
@@ -192,9 +194,10 @@ class Health:
         now = self._clock()
         if self.failures < (STREAK if now < self._since + TOLD_S else 3):
             return None
-        if self._too_long:
+        patience = max(self._patience, LOADING_S) if self._loading else self._patience
+        if self._too_long and not self._loading:
             wait = self._paused_until - now
             return f"{self.failures} failures in a row, and the server asks to wait {wait:.0f} s more ({self.last})"
-        if now > max(self._since + PATIENCE_S, self._paused_until):
+        if now > max(self._since + patience, self._paused_until):
             return f"nothing but failures for {now - self._since:.0f} s, {self.failures} in a row ({self.last})"
         return None

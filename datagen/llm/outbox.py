@@ -13,63 +13,46 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from datagen.llm.accounts.money import Call
-from datagen.llm.messages import Reply, Usage
+from datagen.llm.messages import Reply
 
 if TYPE_CHECKING:
     from datagen.llm.accounts.cache import Cache
-    from datagen.llm.accounts.money import Ledger
+    from datagen.llm.accounts.money import Call, Ledger
 
 Emit = Callable[[list[tuple[int, Reply]]], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class PaidCompletion:
-    """A paid completion; an empty `key` is not cached."""
+class Bought:
+    """What a call left: a completion for the cache under `key` ("": not cached), and its bill if nobody booked it."""
 
-    stage: str
-    key: str
-    model: str
-    usage: Usage
-    completion: dict[str, Any]
+    key: str = ""
+    completion: dict[str, Any] | None = None
+    call: Call | None = None
 
 
 class Outbox:
-    """Writes what was bought, then hands out the replies to `emit`.
+    """Writes what was bought, then hands out the replies to `emit`; `failed` is told why nothing can be written."""
 
-    `landed` is called with each key once it is in the cache, `failed` with the reason why nothing can be written.
-    """
-
-    def __init__(
-        self, cache: Cache, ledger: Ledger, landed: Callable[[str], None], failed: Callable[[Exception], None]
-    ) -> None:
+    def __init__(self, cache: Cache, ledger: Ledger, failed: Callable[[Exception], None]) -> None:
         self.emit: Emit = lambda replies: None
-        self._cache, self._ledger, self._landed, self._failed = cache, ledger, landed, failed
-        self._bought: list[tuple[PaidCompletion, bool]] = []
+        self._cache, self._ledger, self._failed = cache, ledger, failed
+        self._bought: list[tuple[Bought, asyncio.Future[None]]] = []
         self._replies: list[tuple[int, Reply, str]] = []
         self._writer: asyncio.Task[None] | None = None
-        self._writing = 0
-        self._written = asyncio.Event()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "datagen-commit")
 
-    def bought(self, row: PaidCompletion, book: bool) -> None:
-        """Write a completion soon, and its bill too if `book` (a budget has booked it already)."""
-        self._bought.append((row, book))
+    def add(self, row: Bought) -> asyncio.Future[None]:
+        """Write what was bought soon; what is returned is done when it is on disk, and cancelled if it cannot be."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._bought.append((row, written))
         self._start()
+        return written
 
     def put(self, index: int, reply: Reply, stage: str) -> None:
         """Hand out a reply after all that was bought before it is on disk."""
         self._replies.append((index, reply, stage))
         self._start()
-
-    @property
-    def unsaved(self) -> int:
-        """How many completions a kill would lose now."""
-        return len(self._bought) + self._writing
-
-    async def written(self) -> None:
-        """Wait for the next batch to be on disk."""
-        await self._written.wait()
 
     async def flush(self) -> None:
         """Wait until everything is written and handed out, or cannot be written once more."""
@@ -85,30 +68,30 @@ class Outbox:
     async def _run(self) -> None:
         try:
             while self._bought or self._replies:
-                bought, self._bought, self._writing = self._bought, [], len(self._bought)
+                bought, self._bought = self._bought, []
                 replies, self._replies = self._replies, []
                 cached = collections.Counter(stage for _, reply, stage in replies if reply.cached)
                 if bought or cached:
+                    rows = [row for row, _ in bought]
                     try:
-                        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, bought, cached)
+                        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, rows, cached)
                     except Exception as error:  # a full disk: keep it for one more attempt at the end
                         self._bought, self._replies = bought + self._bought, replies + self._replies
-                        self._writing = 0
                         self._failed(error)
+                        for _, written in self._bought:
+                            written.cancel()  # the run ends: nobody need wait for it
                         return
-                self._writing = 0
-                for row, _ in bought:
-                    self._landed(row.key)
-                self._written.set()
-                self._written = asyncio.Event()
+                for _, written in bought:
+                    if not written.done():
+                        written.set_result(None)
                 if replies:
                     self.emit([(index, reply) for index, reply, _ in replies])
         finally:
             self._writer = None
 
-    def _write(self, bought: list[tuple[PaidCompletion, bool]], cached: collections.Counter[str]) -> None:
+    def _write(self, bought: list[Bought], cached: collections.Counter[str]) -> None:
         # The bill goes first: killed in between, the call is made again, and both are on the account as they must be.
-        self._ledger.record([Call(row.stage, row.key, row.model, row.usage) for row, book in bought if book])
-        self._cache.put_many((row.key, row.completion) for row, _ in bought if row.key)
+        self._ledger.record([row.call for row in bought if row.call is not None])
+        self._cache.put_many((row.key, row.completion) for row in bought if row.key and row.completion is not None)
         for stage, count in cached.items():
             self._ledger.count_cached(stage, count)

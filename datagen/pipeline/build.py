@@ -2,7 +2,8 @@
 
 Stage by stage, not shard by shard: so only one stage's models are in memory at a time, and a judge too large to
 share it with the generator still fits; a killed run loses the shards in flight either way. Content that failed is
-retried by the next run, for its prompts alone; whatever was derived from a shard that changed is made again.
+retried by the next run, for its prompts alone; whatever was derived from a shard that changed is made again. So is a
+shard that is found to be damaged, which is named.
 """
 
 from __future__ import annotations
@@ -11,19 +12,18 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from datagen import executors, export, records, store
 from datagen import recipe as recipes
 from datagen.errors import MachineryError, RecipeError, RunError
-from datagen.executors import Failure, local
+from datagen.executors import Executor, Failure, local
 from datagen.export import huggingface
 from datagen.llm import LlmOptions
 from datagen.pipeline import plan
 from datagen.pipeline.plan import Job, Plan, Summary
 from datagen.pipeline.shard import run_shard, version
 from datagen.progress import Progress
-from datagen.stages import Context
+from datagen.stages import Context, Stage
 
 FAILURES = "failures.txt"  # reasons and tracebacks of the shards that failed in the last run
 
@@ -40,90 +40,158 @@ def run(
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
-    """Make, or resume making, the dataset of a recipe in `out`.
+    """Make, or resume making, the dataset of a recipe in `out`; a finished one is looked at, and nothing is written.
 
     `max_cost` (US dollars) bounds what all LLM calls in this directory may cost; `batch` asks through the Batch API.
     Raises RunError if the directory cannot be used, MachineryError if shards failed in both attempts (they are
     listed, everything else is done and kept), and the errors of the stages.
     """
     context = Context(recipe, recipe.profile(profile_name), LlmOptions(out, max_cost, batch))
-    digest = recipes.digest(recipe, profile_name)
-    directory = store.Run(out)
+    digest, directory = recipes.digest(recipe, profile_name), store.Run(out)
     execute = functools.partial(executors.load(executor), workers=workers)
+    work = _Work(directory, context, digest, execute, say, progress)
     settings = {"digest": digest, "version": version(), "recipe": recipes.resolved(recipe, profile_name)}
+    if store.check(directory, settings) and (summary := work.finished()):
+        return summary
     with store.hold(directory, settings):
         (out / FAILURES).unlink(missing_ok=True)
-        made, failures = 0, dict[str, Failure]()
-        for stage in plan.of_run(directory, recipe.images.shard_size):
-            job = Job(directory, stage.stage, plan.STAGES, context, digest)
-            done, failed = _do(job, stage, execute, say, progress)
-            made, failures = made + done, failures | failed
-            if job.is_shared_out and not failed:
-                _refuse_nothing(job)
-        if failures:
-            raise MachineryError(_list_failures(directory, failures))
-        plans = {stage.stage.name: stage for stage in plan.of_run(directory, recipe.images.shard_size)}
-        wrote = export.write(finished(directory, recipe, profile_name), export.DATASET, directory.dataset)
-    return Summary(plans, made + wrote, huggingface.splits(directory.dataset), directory.dataset)
+        while True:
+            try:
+                return work.finish()
+            except store.Damaged as damaged:
+                work.discard(damaged)
 
 
-def finished(run: store.Run, recipe: recipes.Recipe, profile_name: str) -> export.Finished:
-    """What an export receives of a run whose stages are all done; RunError if they are not."""
-    plans = list(plan.of_run(run, recipe.images.shard_size))
+def finished(run: store.Run, digest: str, recipe: recipes.Recipe, profile_name: str) -> export.Finished:
+    """What an export receives of a run whose stages are all done; RunError if they are not.
+
+    `digest` is the one that the run was started with: its recipe's files may have changed since.
+    """
+    plans = plan.of_run(run, recipe.images.shard_size, digest)
+    if damaged := [shard for stage in plans for shard in stage.damaged]:
+        raise damaged[0]
+    return _finished(run, recipe, recipe.profile(profile_name), digest, plans)
+
+
+def _finished(
+    run: store.Run, recipe: recipes.Recipe, profile: recipes.Profile, digest: str, plans: list[Plan]
+) -> export.Finished:
     if undone := [stage.stage.name for stage in plans if stage.missing or not stage.shards]:
         raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): rerun the same datagen run")
     (pairs,) = (stage for stage in plans if stage.stage.record is records.Pair)
-    content = pairs.content(recipes.digest(recipe, profile_name))
-    return export.Finished(run, recipe, recipe.profile(profile_name), len(pairs.shards), content, pairs.drops())
+    return export.Finished(run, recipe, profile, len(pairs.shards), pairs.content(digest), pairs.drops())
 
 
-def _do(
-    job: Job, stage: Plan, execute: Callable[..., Any], say: Callable[[str], None], progress: Progress
-) -> tuple[int, dict[str, Failure]]:
-    """Make what a stage is missing; the shards written, and the failures by shard file."""
-    name, whole = job.stage.name, job.stage.whole
-    retried = [] if whole and job.stage.retry is None else sorted({*stage.failed} - {*stage.missing})
-    todo = _possible(job, sorted(stage.missing + retried))
-    if not todo:
-        return 0, {}
-    if whole:  # in this process, so that it can report what it does
-        llm = dataclasses.replace(job.context.llm, say=say, progress=progress)
-        job = dataclasses.replace(job, context=dataclasses.replace(job.context, llm=llm))
-        execute = local.run
-    if retried:
-        say(f"{name}: retrying {stage.total('errors')} failed rows")
-    total, made = len(stage.shards), 0
-    done = total - len(stage.missing)
-    failures: dict[str, Failure] = {}
-    progress(name, done, total)
-    for index, result in execute(functools.partial(run_shard, job), todo):
-        if isinstance(result, Failure):
-            failures[job.run.shard(name, index).stem] = result
-            continue
-        made += result
-        done += index not in retried
-        progress(name, done, total)
-    return made, failures
+@dataclasses.dataclass
+class _Work:
+    """One call of `run`: what it works with, and what it has done so far."""
 
+    run: store.Run
+    context: Context
+    digest: str
+    execute: Executor
+    say: Callable[[str], None]
+    progress: Progress
+    made: int = 0  # shards, and the dataset
+    discarded: set[Path] = dataclasses.field(default_factory=set)
 
-def _possible(job: Job, indices: list[int]) -> list[int]:
-    """The shards whose inputs are there: those of a shard that failed in an earlier stage are not."""
-    return [
-        index
-        for index in indices
-        if all(job.run.shard(stage.name, 0 if stage.whole else index).exists() for stage in job.before)
-    ]
+    def finished(self) -> Summary | None:
+        """What a run holds in which nothing is left to do, or to retry; None of another."""
+        plans = self._plans()
+        if any(stage.missing or stage.retriable or not stage.shards for stage in plans):
+            return None
+        wanted = self._export(plans)
+        return self._summary(plans) if export.is_there(wanted, export.DATASET, self.run.dataset) else None
 
+    def finish(self) -> Summary:
+        """Do whatever is missing. Damaged if a shard is found not to be as it was written."""
+        failures = dict[str, Failure]()
+        before: list[Plan] = []
+        for stage in plan.STAGES:
+            failed = self._do(before, stage)
+            failures |= failed
+            before.append(self._plan(stage, before))
+            if stage == plan.shared_out(plan.STAGES) and not failed:
+                self._refuse_nothing(before[-1])
+        if failures:
+            raise MachineryError(_list_failures(self.run, failures))
+        self.made += export.write(self._export(before), export.DATASET, self.run.dataset, self.say)
+        return self._summary(before)
 
-def _refuse_nothing(job: Job) -> None:
-    """Stop if there is nothing to share out: no prompts, or only failed ones."""
-    name = job.stage.name
-    footer = job.run.footer(name, 0)
-    if footer is None or footer.rows == 0:
-        raise RecipeError("the recipe's principles and grammar yield no prompt: widen them and choose another --out")
-    if footer.rows == footer.errors:
-        (first, *_) = job.run.table(name, 0, ["error"])["error"].to_pylist()
-        raise MachineryError(f"none of {footer.rows} {name} could be written ({first}): rerun to retry them")
+    def discard(self, damaged: store.Damaged) -> None:
+        """Delete a damaged shard, so that it is made again; MachineryError if it was already."""
+        if damaged.path in self.discarded:
+            raise MachineryError(f"{damaged.path} was made again and is damaged again: look at this disk and memory")
+        self.discarded.add(damaged.path)
+        self.say(f"{damaged.path} is damaged ({damaged.why}): its rows are made again")
+        with store.writing(damaged.path):
+            damaged.path.unlink(missing_ok=True)
+
+    def _plan(self, stage: Stage[object], before: list[Plan]) -> Plan:
+        return plan.of_stage(self.run, stage, before, self.context.recipe.images.shard_size, self.digest)
+
+    def _plans(self) -> list[Plan]:
+        return plan.of_run(self.run, self.context.recipe.images.shard_size, self.digest)
+
+    def _export(self, plans: list[Plan]) -> export.Finished:
+        return _finished(self.run, self.context.recipe, self.context.profile, self.digest, plans)
+
+    def _summary(self, plans: list[Plan]) -> Summary:
+        by_name = {stage.stage.name: stage for stage in plans}
+        return Summary(by_name, self.made, huggingface.splits(self.run.dataset), self.run.dataset)
+
+    def _do(self, before: list[Plan], stage: Stage[object]) -> dict[str, Failure]:
+        """Make what a stage is missing, and retry what failed; the failures by shard file.
+
+        Raises Damaged if it met shards that are not as they were written; the other shards are done by then.
+        """
+        found = self._plan(stage, before)
+        for damaged in found.damaged:
+            self.discard(damaged)
+        todo = sorted(found.possible + found.retriable)
+        if not todo:
+            return {}
+        job, execute = self._job(found, before, todo), self.execute
+        if stage.whole:  # in this process, so that it can report what it does
+            llm = dataclasses.replace(job.context.llm, say=self.say, progress=self.progress)
+            job, execute = dataclasses.replace(job, context=dataclasses.replace(job.context, llm=llm)), local.run
+        if job.retried:
+            self.say(f"{stage.name}: retrying {found.total('errors')} failed rows")
+        total, done = len(found.shards), len(found.shards) - len(found.missing)
+        failures, spoiled = dict[str, Failure](), list[store.Damaged]()
+        self.progress(stage.name, done, total)
+        for index, result in execute(functools.partial(run_shard, job), todo):
+            if isinstance(result, store.Damaged):
+                spoiled.append(result)
+            elif isinstance(result, Failure):
+                failures[self.run.shard(stage.name, index).stem] = result
+            else:
+                self.made += result
+                done += index not in job.retried
+                self.progress(stage.name, done, total)
+        if spoiled:
+            *others, last = {one.path: one for one in spoiled}.values()  # several shards may have met the same one
+            for damaged in others:
+                self.discard(damaged)
+            raise last
+        return failures
+
+    def _job(self, found: Plan, before: list[Plan], todo: list[int]) -> Job:
+        shards = plan.count_shards(before, self.context.recipe.images.shard_size)
+        sources = {index: source for index in todo if (source := found.sources[index]) is not None}
+        retried = frozenset(found.retriable)
+        return Job(self.run, found.stage, plan.STAGES, self.context, self.digest, shards, sources, retried)
+
+    def _refuse_nothing(self, prompts: Plan) -> None:
+        """Stop if there is nothing to share out: no prompts, or only failed ones."""
+        name, footer = prompts.stage.name, prompts.shards[0]
+        if footer is None or footer.rows == 0:
+            raise RecipeError(
+                "the recipe's principles and grammar yield no prompt: widen them and choose another --out"
+            )
+        if footer.rows == footer.errors:
+            (first, *_) = self.run.table(name, 0, ["error"])["error"].to_pylist()
+            raise MachineryError(f"none of {footer.rows} {name} could be written ({first}): rerun to retry them")
 
 
 def _list_failures(run: store.Run, failures: dict[str, Failure]) -> str:

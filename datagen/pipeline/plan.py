@@ -1,11 +1,16 @@
-"""The stages in order, and a run's progress in each of them: plain data for workers and `status`."""
+"""The stages in order, and a run's progress in each of them: plain data for workers and `status`.
+
+A shard's footer holds a hash of the rows that it was derived from. It is done while that is the hash of the rows that
+are there now: so whatever changes a table, a retry, a damaged disk or a stranger's file, what was derived from it is
+made again, and nothing else is.
+"""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +22,28 @@ STAGES: tuple[Stage[Any], ...] = (principles.STAGE, prompts.STAGE, images.STAGE,
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The progress of one stage: the footers of its shards in order, None where a shard is missing."""
+    """The progress of one stage: the footers of its shards in order, None where a shard is still to do."""
 
     stage: Stage[Any]
     shards: list[store.Footer | None]
+    sources: list[str | None] = dataclasses.field(default_factory=list)  # hash of what each shard is derived from
+    damaged: list[store.Damaged] = dataclasses.field(default_factory=list)  # shards that are not as they were written
 
     @property
     def missing(self) -> list[int]:
-        """The shards still to do, including those that another version of the stage made."""
-        version = self.stage.version
-        return [i for i, footer in enumerate(self.shards) if footer is None or footer.stage_version != version]
+        """The shards still to do."""
+        return [index for index, footer in enumerate(self.shards) if footer is None]
 
     @property
-    def failed(self) -> list[int]:
-        """The shards that hold rows of failed content."""
+    def possible(self) -> list[int]:
+        """Those of them whose inputs are there: those of a shard that failed in an earlier stage are not."""
+        return [index for index in self.missing if self.sources[index] is not None]
+
+    @property
+    def retriable(self) -> list[int]:
+        """The shards that hold rows of failed content which can be tried again."""
+        if self.stage.whole and self.stage.retry is None:
+            return []
         return [index for index, footer in enumerate(self.shards) if footer is not None and footer.errors]
 
     def total(self, field: str) -> int:
@@ -72,6 +85,9 @@ class Job:
     stages: tuple[Stage[Any], ...]  # all of them; a spawned worker knows only what it is given
     context: Context
     digest: str
+    shards: int  # how many shards the sharded stages have; 0 before the rows that are shared out are written
+    sources: Mapping[int, str]  # shard to do → hash of what it is derived from
+    retried: frozenset[int]  # those of them that are there, with failed rows
 
     @property
     def before(self) -> tuple[Stage[Any], ...]:
@@ -79,19 +95,9 @@ class Job:
         return self.stages[: self.stages.index(self.stage)]
 
     @property
-    def after(self) -> tuple[Stage[Any], ...]:
-        """The stages whose rows are derived from this one's."""
-        return self.stages[self.stages.index(self.stage) + 1 :]
-
-    @property
     def is_shared_out(self) -> bool:
         """Whether the sharded stages divide the rows of this stage into their shards."""
         return self.stage == shared_out(self.stages)
-
-    @property
-    def shards(self) -> int:
-        """How many shards a sharded stage has; 0 before the rows that are shared out are written."""
-        return count_shards(self.run, self.stages, self.context.recipe.images.shard_size)
 
 
 def shared_out(stages: Sequence[Stage[Any]]) -> Stage[Any]:
@@ -100,17 +106,51 @@ def shared_out(stages: Sequence[Stage[Any]]) -> Stage[Any]:
     return stages[sharded - 1]
 
 
-def count_shards(run: store.Run, stages: Sequence[Stage[Any]], shard_size: int) -> int:
-    """How many shards the rows that are shared out make."""
-    footer = run.footer(shared_out(stages).name, 0)
-    return 0 if footer is None else math.ceil(footer.rows / shard_size)
+def count_shards(plans: Sequence[Plan], shard_size: int) -> int:
+    """How many shards the rows that are shared out make; 0 before they are written."""
+    shared = next((plan for plan in plans if plan.stage == shared_out(STAGES)), None)
+    return math.ceil(shared.total("rows") / shard_size) if shared else 0
 
 
-def of_run(run: store.Run, shard_size: int) -> Iterator[Plan]:
+def of_run(run: store.Run, shard_size: int, digest: str) -> list[Plan]:
     """The progress of each stage, in order; a sharded stage has no shards before its prompts are written.
 
-    It reads footers only, each stage's when it is asked for, so a caller may work between two of them.
+    It reads footers only.
     """
+    plans: list[Plan] = []
     for stage in STAGES:
-        count = 1 if stage.whole else count_shards(run, STAGES, shard_size)
-        yield Plan(stage, [run.footer(stage.name, index) for index in range(count)])
+        plans.append(of_stage(run, stage, plans, shard_size, digest))
+    return plans
+
+
+def of_stage(run: store.Run, stage: Stage[Any], before: Sequence[Plan], shard_size: int, digest: str) -> Plan:
+    """The progress of one stage, `before` being that of the stages before it."""
+    count = 1 if stage.whole else count_shards(before, shard_size)
+    sources = [_source(before, stage, index) for index in range(count)]
+    plan = Plan(stage, [], sources)
+    for index, source in enumerate(sources):
+        try:
+            footer = run.footer(stage.name, index)
+            if footer is not None and footer.digest != digest:
+                raise store.Damaged(run.shard(stage.name, index), "it is of another recipe")
+        except store.Damaged as damaged:
+            plan.damaged.append(damaged)
+            footer = None
+        done = footer is not None and (footer.stage_version, footer.made_from) == (stage.version, source)
+        plan.shards.append(footer if done else None)
+    return plan
+
+
+def _source(before: Sequence[Plan], stage: Stage[Any], index: int) -> str | None:
+    """The hash of what a shard is derived from; None while some of it is still to do."""
+    contents: list[str] = []
+    for plan in before:
+        if plan.stage.whole and plan.stage == shared_out(STAGES) and not stage.whole:
+            footers, parts = plan.shards, [footer.parts[index] for footer in plan.shards if footer is not None]
+        else:
+            footers = plan.shards if stage.whole or plan.stage.whole else plan.shards[index : index + 1]
+            parts = [footer.content for footer in footers if footer is not None]
+        if len(parts) < len(footers):
+            return None
+        contents += parts
+    return records.content_id(*contents)

@@ -1,14 +1,11 @@
-"""Retries failed rows of a shard that is there, and invalidates what was derived from it.
+"""Retries failed rows of a shard that is there.
 
 Good rows are never made twice, and a shard that was retried reads as if nothing had failed.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
-
-import pyarrow as pa
 
 from datagen.errors import DatagenError
 from datagen.pipeline.plan import Job
@@ -52,28 +49,3 @@ def by_prompt(job: Job, shard: Shard, rows: list[Any]) -> list[Any]:
         return rows
     order = {prompt.prompt_id: place for place, prompt in enumerate(shard.rows(Prompt))}
     return sorted(rows, key=lambda row: order[row.prompt_id])
-
-
-def discard_derived(job: Job, index: int, old: pa.Table, new: pa.Table) -> None:
-    """Discard the later shards that depend on rows of a shard that have changed."""
-    changed = _changed_shards(job, old, new) if job.stage.whole else {index}
-    for stage in job.after:
-        for shard in {0} if stage.whole and changed else changed:
-            job.run.discard(stage.name, shard)
-
-
-def _changed_shards(job: Job, old: pa.Table, new: pa.Table) -> set[int]:
-    """The shards of later stages that see a change in the rows of a whole stage."""
-    size = job.context.recipe.images.shard_size
-    none: dict[str, Any] = {}
-    rows = itertools.zip_longest(old.to_pylist(), new.to_pylist(), fillvalue=none)
-    places = {place // size for place, (before, after) in enumerate(rows) if _matters(before, after)}
-    if not places or job.is_shared_out:
-        return places
-    return set(range(job.shards))  # everybody reads all rows of the other whole stages
-
-
-def _matters(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Whether later stages see a difference between two rows; a failed one they never see."""
-    seen = [row if row.get("error") is None else {} for row in (before, after)]
-    return seen[0] != seen[1]

@@ -27,13 +27,24 @@ def version() -> str:
         return "0"
 
 
-def run_shard(job: Job, index: int) -> bool:
-    """Do one shard of one stage, or retry its failed rows; True if that wrote something."""
+def run_shard(job: Job, index: int) -> bool | store.Damaged:
+    """Do one shard of one stage, or retry its failed rows; True if that wrote something.
+
+    What it reads is looked at first: a shard that is not as it was written, its own or an earlier stage's, is handed
+    back, so that the other shards go on.
+    """
+    try:
+        return _run_shard(job, index)
+    except store.Damaged as damaged:
+        return damaged
+
+
+def _run_shard(job: Job, index: int) -> bool:
     started = time.perf_counter()
     stage = job.stage
     shard = Shard({earlier.record: _inputs(job, earlier, index) for earlier in job.before})
-    footer = job.run.footer(stage.name, index)
-    if footer is None or footer.stage_version != stage.version:
+    footer = job.run.footer(stage.name, index) if index in job.retried else None
+    if footer is None:
         written = stage.run(job.context, shard)
         rows, drops = retry.by_prompt(job, shard, written.rows), Counter(written.drops)
     else:
@@ -42,22 +53,28 @@ def run_shard(job: Job, index: int) -> bool:
         if written.rows == old:
             return False
         rows, drops = written.rows, Counter(written.drops) + Counter(footer.drops)
-    table = records.to_table(stage.record, rows)
-    if footer is not None:
-        # Derived shards go first: killed in between, the run still knows that it has to make them.
-        retry.discard_derived(job, index, job.run.table(stage.name, index), table)
     job.run.commit(
         stage.name,
         index,
-        table,
+        records.to_table(stage.record, rows),
         errors=sum(map(stage.failed, rows)),
         seconds=round(time.perf_counter() - started, 3),
         digest=job.digest,
         version=version(),
         drops={str(reason): int(count) for reason, count in drops.items()},
         stage_version=stage.version,
+        made_from=job.sources[index],
+        parts=_parts(job, rows) if job.is_shared_out else [],
     )
     return True
+
+
+def _parts(job: Job, rows: list[Any]) -> list[str]:
+    """The hash of the rows that each shard will see."""
+    size, stage = job.context.recipe.images.shard_size, job.stage
+    slices = (rows[first : first + size] for first in range(0, len(rows), size))
+    seen = ([row for row in part if not stage.failed(row)] for part in slices)
+    return [store.content_hash(records.to_table(stage.record, part)) for part in seen]
 
 
 def _inputs(job: Job, earlier: Stage[Any], index: int) -> list[Any]:

@@ -92,7 +92,8 @@ def _row(generator: Generator, want: Want, request: Request, result: Pillow.Imag
     prompt, side, index = want
     error = str(result) if isinstance(result, ContentError) else None
     data = None if isinstance(result, ContentError) else _png(result)
-    refused = error is not None and error.startswith("refused")
+    if error is not None and error.startswith("refused"):
+        request = dataclasses.replace(request, text="", negative="")
     return Image(
         image_id=content_id("failed", prompt.prompt_id, side, index)
         if data is None
@@ -100,8 +101,8 @@ def _row(generator: Generator, want: Want, request: Request, result: Pillow.Imag
         prompt_id=prompt.prompt_id,
         side=side,
         index=index,
-        text="" if refused else request.text,
-        negative="" if refused else request.negative,
+        text=request.text,
+        negative=request.negative,
         seed=request.seed,
         generator=generator.name,
         generator_revision=generator.revision,
@@ -122,4 +123,4 @@ def _png(image: Pillow.Image) -> bytes:
     return buffer.getvalue()
 
 
-STAGE = Stage("images", Image, run)
+STAGE = Stage("images", Image, run, version=2)

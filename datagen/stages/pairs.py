@@ -193,6 +193,10 @@ def _pair(context: Context, judged: _Judged, chosen: Image, rejected: Image, lab
         batch_size=chosen.batch_size,
         software=chosen.software,
         pool=prompt.prompt_id if context.recipe.pairing == "pool" else "",
+        empty_negative=chosen.empty_negative,
+        rejected_empty_negative=rejected.empty_negative,
+        chosen_unread=chosen.unread + chosen.negative_unread,
+        rejected_unread=rejected.unread + rejected.negative_unread,
     )
 
 
@@ -207,4 +211,4 @@ def _judge(context: Context, name: str) -> Judge:
     return next(judge for judge in panel.load(context.profile.judges) if judge.name == name)
 
 
-STAGE = Stage("pairs", Pair, run)
+STAGE = Stage("pairs", Pair, run, version=2)

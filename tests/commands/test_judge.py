@@ -198,7 +198,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(shy: Shy, tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     put(tmp_path / "d", "a", "four")
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     out = tmp_path / "scores" / "x.parquet"
     with pytest.raises(RunError, match="disk full while writing .*: free some space and rerun"):
         judging.judge_path(tmp_path / "d", WORLD, out)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from datagen import recipe as recipes
 from datagen import store
 from datagen.commands import status
-from datagen.errors import RunError
+from datagen.errors import RecipeError, RunError
 from datagen.llm import LEDGER
 from datagen.llm.accounts import money
 from datagen.llm.messages import Usage
+from datagen.pipeline import plan
+from datagen.store import sums
 
 
 def shown(root: Path) -> str:
@@ -36,22 +41,59 @@ def test_a_run_half_way(tmp_path: Path) -> None:
     settings = {"digest": "d1gest", "version": "1", "recipe": recipes.resolved(recipe, "embedded")}
 
     def commit(stage: str, index: int, rows: int, **changes: Any) -> None:
-        footer = {"errors": 0, "seconds": 1.25, "digest": "d", "version": "1", "drops": {}} | changes
-        run.commit(stage, index, pa.table({"x": list(range(rows))}), **footer)
+        """As the pipeline does, whatever the rows: of what is there now."""
+        (source,) = (p.sources[index] for p in plan.of_run(run, 4, "d1gest") if p.stage.name == stage)
+        footer = {"errors": 0, "seconds": 1.25, "digest": "d1gest", "version": "1", "drops": {}} | changes
+        footer["stage_version"] = next(known.version for known in plan.STAGES if known.name == stage)
+        run.commit(stage, index, pa.table({"x": list(range(rows))}), made_from=source, **footer)
 
     with store.hold(run, settings):
         assert "?" in shown(tmp_path)
-        commit("prompts", 0, 10)
-        commit("images", 0, 8, errors=3)
-        commit("images", 2, 4)
+        commit("principles", 0, 1)
+        commit("prompts", 0, 10, parts=["a", "b", "c"])
+        for index, rows in ((0, 8), (1, 6), (2, 4)):
+            commit("images", index, rows, errors=3 * (index == 0))
+        commit("scores", 0, 8)
         commit("pairs", 0, 2, drops={"no image": 2, "low match": 5})
+        damaged = run.shard("images", 1)
+        damaged.write_bytes(damaged.read_bytes()[:-20])
         text = shown(tmp_path)
     assert "pick-style on embedded, digest d1gest" in text
     assert "running: process " in text
     assert row_of(text, "images") == ["images", "2/3", "12", "3", "2.5"]
     assert row_of(text, "pairs") == ["pairs", "1/3", "2", "0", "1.2", "5 low match, 2 no image"]
+    assert f"damaged: {damaged} (it is cut off, or no Parquet file)" in text
     assert "dataset: not written yet" in text
     assert "not running" in shown(tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["cut", "deleted", "no digests"])
+def test_a_dataset_that_is_not_as_it_was_written_is_named(tmp_path: Path, harm: str) -> None:
+    run, recipe = store.Run(tmp_path), recipes.load("pick-style", [])
+    with store.hold(run, {"digest": "d", "version": "1", "recipe": recipes.resolved(recipe, "embedded")}):
+        pass
+    file = run.dataset / "data/train-00000-of-00001.parquet"
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"x": list(range(1000))}), file)
+    sums.write(run.dataset)
+    assert f"dataset: {run.dataset} (1000 train, 0 test)" in shown(tmp_path)
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:1000])
+        expected = rf"{file} is of 1000 bytes, \d+ were written: the same datagen run writes it again"
+    elif harm == "deleted":
+        file.unlink()
+        expected = f"{file} is missing: the same datagen run writes it again"
+    else:
+        sums.beside(run.dataset).write_text("0 files")
+        expected = "dataset.sha256 is missing or damaged, .*: the same datagen run writes it again"
+    assert re.search(expected, shown(tmp_path))
+
+
+@pytest.mark.parametrize("recipe", [{}, {"name": "x"}, {"profile": []}, {"name": "x", "profile": {"name": 3}}])
+def test_a_recipe_of_another_version_is_one_line(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    (tmp_path / "recipe.json").write_text(json.dumps({"digest": "d", "version": "0.1", "recipe": recipe}))
+    with pytest.raises(RecipeError, match=r"does not hold a recipe of this version \(.*\): datagen 0.1 wrote it"):
+        shown(tmp_path)
 
 
 def test_what_the_llm_took_stands_beside_its_stage(tmp_path: Path) -> None:

@@ -74,9 +74,16 @@ def test_a_sound_dataset_has_no_problems_whichever_way_it_is_given(dataset: Path
     [
         ({"chosen": {"bytes": png(1)[:50], "path": ""}}, "chosen does not decode"),
         ({"chosen": {"bytes": b"GIF89a", "path": ""}}, "chosen does not decode"),
+        (
+            {"chosen": {"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n", "path": ""}},
+            "chosen does not decode: the image is PostScript",
+        ),
         ({"rejected": {"bytes": b"", "path": ""}}, "rejected has no image bytes"),
-        ({"chosen": {"bytes": bomb(14143), "path": ""}}, "chosen does not decode: Image size (200024449 pixels)"),
-        ({"chosen": {"bytes": bomb(10000), "path": ""}}, "chosen does not decode: Image size (100000000 pixels)"),
+        ({"chosen": {"bytes": bomb(14143), "path": ""}}, "chosen does not decode: the image is too large"),
+        (
+            {"chosen": {"bytes": bomb(10001), "path": ""}},
+            "chosen does not decode: the image is too large: 10001×10001",
+        ),
         ({"chosen": {"bytes": png(7), "path": ""}, "rejected": {"bytes": png(7), "path": ""}}, "are the same image"),
         ({"probability": 1.5}, "probability is 1.5, should be from 0 to 1"),
         ({"probability": float("nan")}, "probability is nan"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,38 @@ def test_a_folder_of_something_else_is_not_overwritten(finished: export.Finished
 def test_an_unknown_format_is_one_line_with_the_nearest(name: str, finished: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no export format is called .*known: huggingface"):
         export.write(finished, name, tmp_path / "out")
+
+
+@pytest.mark.parametrize("harm", ["cut", "deleted", "no digests", "a stranger's digests"])
+def test_an_export_that_is_not_as_it_was_written_is_written_again(
+    finished: export.Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    name = outside(tmp_path, monkeypatch, COUNTING)
+    said, folder = list[str](), tmp_path / "out"
+    file, digests = folder / "count.txt", tmp_path / "out.sha256"
+    export.write(finished, name, folder)
+    match harm:
+        case "cut":
+            file.write_text("3 ab")
+        case "deleted":
+            file.unlink()
+        case "no digests":
+            digests.unlink()
+        case "a stranger's digests":
+            digests.write_text("mine")
+            with pytest.raises(RunError, match="out.sha256, where digests are written, is another file"):
+                export.write(finished, name, folder)
+            return
+    assert export.write(finished, name, folder, said.append) and file.read_text() == "3 abc"
+    assert [str(file) in line and "written again" in line for line in said] == [True] * (harm in ("cut", "deleted"))
+    assert not export.write(finished, name, folder)
+
+
+def test_the_digests_are_of_a_kind_that_others_read(
+    finished: export.Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export.write(finished, outside(tmp_path, monkeypatch, COUNTING), tmp_path / "out")
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "out.sha256"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "out/count.txt: OK\n" and done.returncode == 0

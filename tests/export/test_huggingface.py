@@ -17,6 +17,7 @@ from datagen import records, store
 from datagen.export import huggingface
 from datagen.recipe import Recipe, load
 from datagen.records import Pair, Picture, Score
+from datagen.store import files as store_files
 
 
 def picture(shade: int) -> Picture:
@@ -100,17 +101,30 @@ def test_equal_pairs_give_equal_bytes_however_they_are_sharded(tmp_path: Path, r
     assert all((one.dataset / path).read_bytes() == (two.dataset / path).read_bytes() for path in files)
 
 
+@pytest.mark.parametrize(("most", "sizes"), [(100, [100, 100, 30]), (60, [60, 60, 60, 50]), (260, [230])])
 def test_a_split_is_cut_into_files_of_whole_row_groups(
-    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(huggingface, "FILE_BYTES", 1)
+    row_bytes = 2 * huggingface.PNG_BYTES_PER_PIXEL * 512 * 512
+    monkeypatch.setattr(huggingface, "FILE_BYTES", most * row_bytes)
     rows = [pair(number, split="train") for number in range(230)]
     run = fill(tmp_path, rows)
     export(run, recipe)
     files = sorted(run.dataset.glob("data/*"))
-    assert [path.name for path in files] == [f"train-0000{n}-of-00003.parquet" for n in range(3)]
-    assert [pq.read_metadata(path).num_rows for path in files] == [100, 100, 30]
+    assert [path.name for path in files] == [f"train-0000{n}-of-0000{len(sizes)}.parquet" for n in range(len(sizes))]
+    assert [pq.read_metadata(path).num_rows for path in files] == sizes
     assert [name for path in files for name in pq.read_table(path)["pair_id"].to_pylist()] == [r.pair_id for r in rows]
+
+
+def test_row_groups_are_bound_by_the_bytes_of_their_images(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_files, "GROUP_BYTES", 100_000)
+    large = [pair(n, chosen=Picture(b"c" * 20_000, ""), rejected=Picture(b"r" * 20_000, "")) for n in range(1, 5)]
+    run = fill(tmp_path, [*large, pair(6, chosen=Picture(b"c" * 300_000, "")), *(pair(n) for n in (7, 8, 9))])
+    export(run, recipe)
+    metadata = pq.read_metadata(run.dataset / "data/train-00000-of-00001.parquet")
+    assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [2, 2, 1, 3]
 
 
 def test_it_is_rebuilt_when_the_pairs_change_and_only_then(tmp_path: Path, recipe: Recipe) -> None:

@@ -1,3 +1,4 @@
+import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import torch
 
 from datagen import generators, models
 from datagen.errors import ModelError
-from datagen.generators import stable_diffusion
+from datagen.generators import assembly, stable_diffusion
 from datagen.generators.protocol import ContentError, Request
 
 
@@ -20,15 +21,18 @@ def request(text: str = "a chef", seed: int = 0, **changes: Any) -> Request:
     return Request(text=text, seed=seed, **(values | changes))
 
 
-def choice(model: object, scheduler: str = "ddim") -> Any:
-    return SimpleNamespace(model=str(model), revision="", scheduler=scheduler)
+def choice(model: object, scheduler: str = "ddim", precision: str = "auto") -> Any:
+    return SimpleNamespace(model=str(model), revision="", scheduler=scheduler, precision=precision)
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    stable_diffusion.load.cache_clear()
+    """No model of another test: some are spoilt by theirs."""
+    for loaded in (stable_diffusion.load, generators._loaded):
+        loaded.cache_clear()
     yield
-    stable_diffusion.load.cache_clear()
+    for loaded in (stable_diffusion.load, generators._loaded):
+        loaded.cache_clear()
 
 
 @pytest.fixture(params=["sd15_folder", "sdxl_folder"])
@@ -49,12 +53,15 @@ MIXED = [
 ]
 
 
-@pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "euler", "model"])
-def test_equals_the_stock_pipeline_on_the_same_latents(folder: Path, scheduler: str) -> None:
+@pytest.mark.parametrize(
+    ("scheduler", "negative"),
+    [("ddim", "plain picture"), ("ddim", ""), ("dpm++", "plain picture"), ("euler", "plain picture"), ("model", "")],
+)
+def test_equals_the_stock_pipeline_on_the_same_latents(folder: Path, scheduler: str, negative: str) -> None:
     import diffusers
 
     ours = generators.load(choice(folder, scheduler))
-    (image,) = ours.generate([request("a chef in the park", 7, negative="plain picture")])
+    (image,) = ours.generate([request("a chef in the park", 7, negative=negative)])
     name = json.loads((folder / "model_index.json").read_text())["_class_name"]
     stock = getattr(diffusers, name).from_pretrained(folder)
     kinds = {"ddim": "DDIMScheduler", "dpm++": "DPMSolverMultistepScheduler", "euler": "EulerDiscreteScheduler"}
@@ -64,13 +71,17 @@ def test_equals_the_stock_pipeline_on_the_same_latents(folder: Path, scheduler: 
             stock.scheduler.register_to_config(clip_sample=False)
     stock.set_progress_bar_config(disable=True)
     expected = stock(
-        "a chef in the park", negative_prompt="plain picture", num_inference_steps=2, guidance_scale=4.0,
+        "a chef in the park", negative_prompt=negative or None, num_inference_steps=2, guidance_scale=4.0,
         width=64, height=64, generator=torch.Generator("cpu").manual_seed(7),
     ).images[0]  # fmt: skip
     means = ours.means(request())
     assert means.scheduler == type(stock.scheduler).__name__
     rebuilt = getattr(diffusers, means.scheduler).from_config(json.loads(means.scheduler_config))
-    # What another class of scheduler had in its config, and this one does not read, is not among its settings.
+    # All that decides the noise stands there, also where it is what the class would take by itself.
+    read = set(inspect.signature(type(stock.scheduler)).parameters)
+    assert (
+        json.loads(means.scheduler_config).keys() == read >= {"beta_schedule", "prediction_type", "timestep_spacing"}
+    )
     assert all(stock.scheduler.config[k] == value for k, value in rebuilt.config.items() if k[0] != "_")
     assert (means.dtype, means.batch_size) == ("float32", 8)
     # Another batch shape may round the last bit of a pixel otherwise.
@@ -119,6 +130,51 @@ def test_the_embedded_world_makes_the_same_image_with_any_number_of_threads() ->
     assert images[0] == images[1] == images[2]
 
 
+@pytest.mark.parametrize(("zeros", "stands_for"), [(True, "zeros"), (False, "text"), (None, "zeros")])
+def test_what_an_empty_negative_prompt_is_follows_the_pipeline_and_stands_in_the_row(
+    sdxl_folder: Path, tmp_path: Path, zeros: bool | None, stands_for: str
+) -> None:
+    import diffusers
+
+    folder = Path(shutil.copytree(sdxl_folder, tmp_path / "model"))
+    index = json.loads((folder / "model_index.json").read_text())
+    index.pop("force_zeros_for_empty_prompt", None)
+    (folder / "model_index.json").write_text(json.dumps(index | ({} if zeros is None else {ZEROS: zeros})))
+    ours = stable_diffusion.load(str(folder), "", "model")
+    bare, negated, encoded = ours.generate([request(seed=7), request(seed=7, negative="red"), request(seed=7)])
+    assert ours.means(request()).empty_negative == stands_for
+    stock = diffusers.StableDiffusionXLPipeline.from_pretrained(folder)
+    stock.set_progress_bar_config(disable=True)
+    drawn = [
+        stock(
+            ["a chef"] * 8, negative_prompt=negative, num_inference_steps=2, guidance_scale=4.0, width=64, height=64,
+            generator=[torch.Generator("cpu").manual_seed(7) for _ in range(8)],
+        ).images[0].tobytes()
+        for negative in (None, ["red"] * 8, [""] * 8)
+    ]  # fmt: skip
+    assert [bare.tobytes(), negated.tobytes()] == drawn[:2] and encoded.tobytes() == bare.tobytes()
+    assert (drawn[0] == drawn[2]) == (stands_for == "text")
+
+
+ZEROS = "force_zeros_for_empty_prompt"
+
+
+def test_what_a_model_does_not_read_is_counted(folder: Path) -> None:
+    ours = stable_diffusion.load(str(folder), "", "ddim")
+    assert ours.means(request()).empty_negative == ("zeros" if "sdxl" in str(folder) else "text")
+    words = "a " * 80  # a token each, and two around them: 77 are read
+    for text, negative, guidance, unread in [
+        ("", "", 4.0, (0, 0)),
+        ("a " * 75, "a", 4.0, (0, 0)),
+        ("a " * 76, "", 4.0, (1, 0)),
+        (words, words, 4.0, (5, 5)),
+        ("a", "a a a", 1.0, (0, 3)),
+        ("a", words, 0.0, (0, 80)),
+    ]:
+        means = ours.means(request(text, negative=negative, guidance=guidance))
+        assert (means.unread, means.negative_unread) == unread, (text, negative, guidance)
+
+
 def test_seeds_and_texts_decide_the_image(sd15_folder: Path) -> None:
     generator = generators.load(choice(sd15_folder))
     requests = [request("a chef", 0), request("a chef", 1), request("a wizard", 0), request("a chef", 0, guidance=9.0)]
@@ -149,8 +205,17 @@ def test_refused_and_overlong_prompts_are_content_errors_and_harm_nobody_else(sd
     assert results[1].tobytes() == good.tobytes()
 
 
-@pytest.mark.parametrize(("value", "message"), [(float("nan"), "NaN"), (-1.0, "black")])
-def test_nan_and_black_images_are_content_errors(
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), "NaN or infinite pixels in float32: its weights or its scheduler's settings are broken"),
+        (float("inf"), "of one colour"),
+        (-1.0, "all black"),
+        (0.3, "of one colour"),
+        (1.0, "of one colour"),
+    ],
+)
+def test_what_shows_nothing_is_a_content_error(
     sd15_folder: Path, monkeypatch: pytest.MonkeyPatch, value: float, message: str
 ) -> None:
     generator = stable_diffusion.load(str(sd15_folder), "", "ddim")
@@ -165,6 +230,144 @@ def test_nan_and_black_images_are_content_errors(
     bad, good = generator.generate([request(seed=1), request(seed=2)])
     assert isinstance(bad, ContentError) and message in str(bad)
     assert good.size == (64, 64)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("auto", "float32"), ("fp32", "float32"), ("bf16", "bfloat16")])
+def test_the_precision_of_a_profile_is_that_of_the_weights_and_stands_in_the_row(
+    folder: Path, precision: str, dtype: str
+) -> None:
+    ours = generators.load(choice(folder, precision=precision))
+    (image,) = ours.generate([request(seed=7)])
+    assert image.size == (64, 64)
+    assert ours.means(request()).dtype == dtype
+    parts = [part for name, part in ours._pipeline.components.items() if hasattr(part, "dtype")]
+    assert {str(part.dtype) for part in parts} == {f"torch.{dtype}"} and len(parts) >= 3
+
+
+def test_nan_in_half_precision_is_said_to_want_fp32(sd15_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim", "bf16")
+    monkeypatch.setattr(
+        ours._pipeline.vae, "decode", lambda latents, **_: (latents.new_full((8, 3, 64, 64), torch.nan),)
+    )
+    (result,) = ours.generate([request()])
+    assert str(result) == ("the model gave NaN or infinite pixels in bfloat16: set the profile's precision to fp32")
+
+
+def test_a_generator_that_knows_no_precision_refuses_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datagen.generators import GENERATORS
+
+    file = SimpleNamespace(load=lambda model, revision, scheduler: model, missing=print, needs=print)
+    monkeypatch.setattr(type(GENERATORS), "module", lambda self, name: file)
+    assert generators.load(choice("flat:red")) == "red"  # type: ignore[comparison-overlap]
+    with pytest.raises(ModelError, match="generator of 'flat:red' knows no precision: leave it out"):
+        generators.load(choice("flat:red", precision="fp32"))
+
+
+def test_models_that_take_turns_are_loaded_once_and_one_at_a_time_is_on_the_device(
+    sd15_folder: Path, sdxl_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    put_together = assembly.pipeline
+    monkeypatch.setattr(
+        assembly, "pipeline", lambda source, *rest: (loaded.append(source.name), put_together(source, *rest))[1]
+    )
+    first = [generators.load(choice(folder)).generate([request()])[0] for folder in (sd15_folder, sdxl_folder)]
+    for _ in range(3):
+        again = [generators.load(choice(folder)).generate([request()])[0] for folder in (sd15_folder, sdxl_folder)]
+        assert [image.tobytes() for image in again] == [image.tobytes() for image in first]
+    assert loaded == ["sd15", "sdxl"]
+    one, two = (generators.load(choice(folder)) for folder in (sd15_folder, sdxl_folder))
+    moves: list[tuple[str, object]] = []
+    monkeypatch.setattr(stable_diffusion, "_at_work", [])
+    gpu = SimpleNamespace(type="cuda")
+    for engine in (one, two):
+        engine._device = gpu
+        engine._pipeline = SimpleNamespace(to=lambda where, name=engine.name: moves.append((name, where)))
+    for engine in (one, one, two, one):
+        engine._take_the_device()
+    assert moves == [("sd15", gpu), ("sd15", "cpu"), ("sdxl", gpu), ("sdxl", "cpu"), ("sd15", gpu)]
+
+
+def own_scheduler(folder: Path, kind: str, **settings: Any) -> None:
+    """Give a model's folder another scheduler."""
+    import diffusers
+
+    from benchmarks.support.tiny_clip import NOISE
+
+    cls = getattr(diffusers, kind)
+    read = inspect.signature(cls).parameters
+    cls(**{name: value for name, value in (NOISE | settings).items() if name in read}).save_pretrained(
+        folder / "scheduler"
+    )
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"scheduler": ["diffusers", kind]}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "scheduler", "steps"),
+    [
+        ("DDIMScheduler", {}, "model", 1000),  # steps_offset leads it past the last of its 1,000 steps
+        ("PNDMScheduler", {"skip_prk_steps": True}, "model", 1000),
+        ("DDIMScheduler", {}, "ddim", 1001),
+        ("DDIMScheduler", {}, "dpm++", 1000),  # NaN, and no error
+        ("LCMScheduler", {}, "model", 60),
+        ("UniPCMultistepScheduler", {}, "model", 1000),
+        ("DDIMScheduler", {"prediction_type": "velocity"}, "model", 20),
+    ],
+)
+def test_steps_that_a_scheduler_cannot_take_are_refused_before_anything_is_drawn(
+    sd15_folder: Path, tmp_path: Path, kind: str, settings: dict[str, Any], scheduler: str, steps: int
+) -> None:
+    folder = Path(shutil.copytree(sd15_folder, tmp_path / "model"))
+    own_scheduler(folder, kind, **settings)
+    ours = stable_diffusion.load(str(folder), "", scheduler)
+    with pytest.raises(ModelError, match=f"Scheduler cannot sample in {steps} steps .*: set other steps") as caught:
+        ours.generate([request(steps=steps)])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("EDMEulerScheduler", {}), ("EDMDPMSolverMultistepScheduler", {}), ("FlowMatchEulerDiscreteScheduler", {})],
+)
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "euler"])
+def test_a_scheduler_that_would_take_the_models_noise_for_another_is_refused(
+    sd15_folder: Path, tmp_path: Path, kind: str, settings: dict[str, Any], scheduler: str
+) -> None:
+    folder = Path(shutil.copytree(sd15_folder, tmp_path / "model"))
+    own_scheduler(folder, kind, **settings)
+    with pytest.raises(ModelError, match=rf"the noise of its {kind}, which .* set scheduler to model"):
+        stable_diffusion.load(str(folder), "", scheduler)
+
+
+@pytest.mark.parametrize("settings", [{"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}, {}])
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "euler"])
+def test_a_recipes_scheduler_keeps_what_the_model_predicts_and_its_noise(
+    sd15_folder: Path, tmp_path: Path, settings: dict[str, Any], scheduler: str
+) -> None:
+    folder = Path(shutil.copytree(sd15_folder, tmp_path / "model"))
+    own_scheduler(folder, "DDIMScheduler", **settings)
+    values = json.loads(stable_diffusion.load(str(folder), "", scheduler).means(request()).scheduler_config)
+    expected = {"prediction_type": "epsilon", "rescale_betas_zero_snr": False} | settings
+    assert {name: values[name] for name in expected} == expected
+
+
+def test_what_a_model_raises_while_it_draws_is_one_line(sd15_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+
+    def fail(error: Exception) -> None:
+        def forward(*args: Any, **kwargs: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(ours._pipeline.unet, "forward", forward)
+
+    fail(RuntimeError("expected 9 channels,\nbut got 4"))
+    line = "sd15 does not draw 64×64 pixels in 2 steps with DDIMScheduler: expected 9 channels, but got 4"
+    with pytest.raises(ModelError, match=line):
+        ours.generate([request()])
+    fail(torch.OutOfMemoryError("CUDA out of memory"))  # another attempt may have the room
+    with pytest.raises(torch.OutOfMemoryError):
+        ours.generate([request()])
 
 
 def test_a_size_that_the_model_cannot_make(sd15_folder: Path) -> None:

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from datagen.images import decode as pictures
-from datagen.images.decode import Unreadable, decode
+from datagen.images.decode import Unreadable, decode, size_of
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -25,12 +26,31 @@ def noise(width: int = 40, height: int = 30) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
+def chunk(kind: bytes, data: bytes, checksum: int | None = None) -> bytes:
+    """A part of a PNG."""
+    return (
+        struct.pack(">I", len(data))
+        + kind
+        + data
+        + struct.pack(">I", zlib.crc32(kind + data) if checksum is None else checksum)
+    )
+
+
+def with_chunks(data: bytes, *chunks: bytes) -> bytes:
+    """A PNG with further parts after its header."""
+    return data[:33] + b"".join(chunks) + data[33:]
+
+
+def deep_png(kind: int, values: np.ndarray, *chunks: bytes) -> bytes:
+    """A PNG of 16 bits a channel, from values (H, W, channels)."""
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    parts = (chunk(b"IHDR", header), *chunks, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
 def png_of_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds next to nothing."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(100))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
@@ -66,10 +86,155 @@ def test_16_bit_grey_is_scaled_not_clipped() -> None:
     assert np.asarray(decode(encoded(Image.fromarray(grey))))[0, :, 1].tolist() == [0, 1, 128, 255]
 
 
-def test_the_camera_s_rotation_is_applied() -> None:
+def test_16_bits_of_any_colour_become_their_upper_8_over_white() -> None:
+    values = np.array([[[0x1234, 0x5678, 0x9ABC], [0, 0xFFFF, 0xFF]]])
+    assert np.asarray(decode(deep_png(2, values)))[0].tolist() == [[0x12, 0x56, 0x9A], [0, 255, 0]]
+    clear = chunk(b"tRNS", struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC))
+    assert np.asarray(decode(deep_png(2, values, clear)))[0].tolist() == [[255, 255, 255], [0, 255, 0]]
+    clear = chunk(b"tRNS", struct.pack(">H", 0x1234))
+    grey = np.asarray(decode(deep_png(0, values[..., :1], clear)))[0, :, 0]
+    assert grey.tolist() == [255, 0]
+    layered = np.array([[[0x8000, 0], [0x8000, 0xFFFF]]])  # grey and opacity
+    assert np.asarray(decode(deep_png(4, layered)))[0, :, 0].tolist() == [255, 0x80]
+
+
+def tiff(bits: int, photometric: int, pixels: bytes) -> bytes:
+    """A TIFF of one row of two grey pixels."""
+    tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 1, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("bits", "pixels"), [(1, b"\x40"), (8, b"\0\xff"), (12, b"\0\x0f\xff"), (16, b"\0\0\xff\xff")]
+)
+def test_grey_of_any_depth_is_scaled_whichever_end_is_white(bits: int, pixels: bytes) -> None:
+    for photometric, shown in ((1, [0, 255]), (0, [255, 0]))[: 1 if bits == 12 else 2]:  # PIL knows no other
+        assert np.asarray(decode(tiff(bits, photometric, pixels)))[0, :, 1].tolist() == shown
+
+
+def test_lab_is_converted() -> None:
+    red = Image.new("RGB", (2, 2), (200, 50, 30))
+    spaces = (ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"))
+    lab = ImageCms.applyTransform(red, ImageCms.buildTransform(*spaces, "RGB", "LAB"))
+    assert lab is not None
+    assert np.abs(np.asarray(decode(encoded(lab, "TIFF"))).astype(int) - [200, 50, 30]).max() <= 3
+
+
+CORNER = np.zeros((4, 6, 3), np.uint8)
+CORNER[:2, :2] = 255  # white in the upper left, black elsewhere
+TURNED = {  # what a viewer shows for each orientation: size, and where the white corner is
+    1: ((6, 4), (0, 0)),
+    2: ((6, 4), (5, 0)),
+    3: ((6, 4), (5, 3)),
+    4: ((6, 4), (0, 3)),
+    5: ((4, 6), (0, 0)),
+    6: ((4, 6), (3, 0)),
+    7: ((4, 6), (3, 5)),
+    8: ((4, 6), (0, 5)),
+    0: ((6, 4), (0, 0)),
+    9: ((6, 4), (0, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_the_camera_s_rotation_is_applied(kind: str, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn
-    assert decode(encoded(noise(40, 30), "JPEG", exif=exif)).size == (30, 40)
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(CORNER), kind, exif=exif)
+    size, white = TURNED[orientation]
+    picture = decode(data)
+    assert picture.size == size and size_of(data) == size[::-1]
+    red = np.asarray(picture)[..., 0]
+    assert max((red[y, x], (x, y)) for x in (0, size[0] - 1) for y in (0, size[1] - 1))[1] == white
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_deflate"])
+def test_a_turned_tiff_is_turned_once_whatever_else_its_tags_say(compression: str) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[274], tags[270], tags[33550] = 6, "x" * 100, (1e300, -1e300, 0.0)
+    data = encoded(Image.fromarray(CORNER), "TIFF", tiffinfo=tags, compression=compression)
+    assert decode(data).size == (4, 6) and size_of(data) == (6, 4)
+    assert decode(data).getpixel((3, 0)) == (255, 255, 255)
+
+
+def test_an_orientation_in_xmp_is_not_exif_s() -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    for kind in ("JPEG", "WEBP", "TIFF", "PNG"):
+        data = encoded(noise(40, 30), kind, xmp=xmp)
+        assert decode(data).size == (40, 30) and size_of(data) == (30, 40)
+
+
+def exif_of(orientation: int, kind: int, count: int, value: int) -> bytes:
+    """EXIF with an orientation and one further tag of a type, a count and a value that may be out of all range."""
+    entries = struct.pack("<HHII", 0x0112, 3, 1, orientation) + struct.pack("<HHII", 0x829A, kind, count, value)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4) + b"\xff" * 16
+
+
+@pytest.mark.parametrize("kind", [2, 5, 10, 12, 99])
+@pytest.mark.parametrize("count", [1, 2, 2**31])
+@pytest.mark.parametrize("value", [0, 38, 2**32 - 1])
+def test_exif_out_of_range_refuses_no_picture_and_is_read_for_its_orientation(
+    kind: int, count: int, value: int
+) -> None:
+    for name in ("JPEG", "WEBP", "PNG"):
+        data = encoded(Image.fromarray(CORNER), name, exif=exif_of(6, kind, count, value))
+        assert decode(data).size == (4, 6) and size_of(data) == (6, 4)
+
+
+def test_exif_that_is_none_refuses_no_picture() -> None:
+    for exif in (
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0rubbish",
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff",
+    ):
+        for name in ("JPEG", "WEBP", "PNG"):
+            assert decode(encoded(noise(), name, exif=exif)).size == (40, 30)
+
+
+SIDE_CHUNKS = {
+    "a text of over a megabyte": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3_000_000))),
+    "an international one": chunk(b"iTXt", b"parameters\0\1\0\0\0" + zlib.compress(b"x" * 5_000_000)),
+    "a text that does not unpack": chunk(b"zTXt", b"Comment\0\0rubbish"),
+    "a wrong checksum": chunk(b"tEXt", b"Comment\0hello", 7),
+    "a wrong checksum of a profile": chunk(b"iCCP", b"x\0\0rubbish", 7),
+    "a profile that does not unpack": chunk(b"iCCP", b"x\0\0rubbish"),
+    "a profile of over a megabyte": chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(5_000_000))),
+    "EXIF with a wrong checksum": chunk(b"eXIf", b"II*\0\x08\0\0\0", 7),
+    "a resolution that is none": chunk(b"pHYs", b"\0"),
+    "an animation that is none": chunk(b"acTL", bytes(8)),
+    "a time that is none": chunk(b"tIME", b""),
+    "an unknown part": chunk(b"abCd", b"?"),
+}
+
+
+@pytest.mark.parametrize("what", SIDE_CHUNKS)
+def test_a_png_s_side_chunks_refuse_no_picture(what: str) -> None:
+    data = with_chunks(encoded(noise()), SIDE_CHUNKS[what])
+    assert decode(data).tobytes() == noise().tobytes()
+    assert size_of(data) == (30, 40)
+
+
+def test_many_texts_refuse_no_picture() -> None:
+    data = with_chunks(encoded(noise()), *[SIDE_CHUNKS["an international one"]] * 20)
+    assert decode(data).tobytes() == noise().tobytes()
+
+
+def test_every_flipped_bit_of_a_png_s_pixels_is_told() -> None:
+    data = encoded(noise(), compress_level=0)
+    for at in range(data.find(b"IDAT") + 4, len(data) - 20, 97):
+        with pytest.raises(Unreadable, match="is damaged: the checksum of its 'IDAT' part is wrong"):
+            decode(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK"])
+def test_a_colour_profile_leaves_pixels_as_they_are(mode: str) -> None:
+    image = noise().convert(mode)
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    assert decode(encoded(image, kind, icc_profile=profile)).tobytes() == decode(encoded(image, kind)).tobytes()
 
 
 def test_of_an_animation_the_first_frame_is_seen() -> None:
@@ -94,8 +259,19 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
         (encoded(noise())[:-1000], "cannot be decoded"),
         (encoded(noise(200, 200), "JPEG")[:3000], "cannot be decoded"),
         (encoded(noise(), "WEBP")[:200], "cannot be decoded"),
-        (encoded(Image.new("F", (4, 4)), "TIFF"), "floating-point pixels"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),
+        (encoded(Image.new("F", (4, 4)), "TIFF"), "floating-point pixels of unknown range"),
+        (encoded(Image.new("I", (4, 4)), "TIFF"), "32-bit or signed integer pixels of unknown range"),
+        (encoded(Image.fromarray(np.zeros((4, 4), np.int16)), "TIFF"), "integer pixels of unknown range"),
+        (encoded(Image.fromarray(np.zeros((4, 4), np.uint32)), "TIFF"), "integer pixels of unknown range"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is PostScript, which is not read; convert it to PNG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is HEIC, which is not read"),
+        (b"\xff\x0a" + bytes(40), "is JPEG XL, which is not read"),
+        (encoded(noise(), "JPEG2000"), "is JPEG 2000, which is not read"),
+        (encoded(noise(), "PPM"), "is PNM, which is not read"),
+        (encoded(noise(), "TGA"), "not an image of a known format"),
+        (encoded(noise(), "ICO"), "not an image of a known format"),
+        (encoded(noise(), "PCX"), "not an image of a known format"),
+        (encoded(noise(), "PDF"), "is PDF, which is not read"),
         (png_of_header(10_001, 10_000), "10001×10000 is 100 megapixels, at most 100 are read"),
         (png_of_header(20_000, 10_000), "too large: over 100 megapixels"),
         (png_of_header(2**31 - 1, 2**31 - 1), "too large: over 100 megapixels"),
@@ -105,6 +281,9 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
 def test_what_cannot_be_read_is_one_line(data: bytes, reason: str) -> None:
     with pytest.raises(Unreadable) as caught:
         decode(data)
+    for look in (size_of,) if "range" in reason or "large" in reason or "not read" in reason else ():
+        with pytest.raises(Unreadable, match=re.escape(str(caught.value))):
+            look(data)
     message = str(caught.value)
     assert reason in message
     assert "\n" not in message and "0x" not in message and len(message) < 300
@@ -113,7 +292,7 @@ def test_what_cannot_be_read_is_one_line(data: bytes, reason: str) -> None:
 def test_an_empty_file_and_no_file_are_unreadable(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     for name in ("a.png", "b.png"):
-        with pytest.raises(Unreadable, match="cannot be decoded"):
+        with pytest.raises(Unreadable, match="is empty|cannot be decoded"):
             decode(tmp_path / name)
 
 
@@ -141,9 +320,10 @@ DAMAGE: list[Callable[[bytes, int, int], bytes]] = [
 def test_damaged_bytes_give_a_picture_or_unreadable_and_nothing_else(
     kind: str, at: int, value: int, damage: Callable[[bytes, int, int], bytes]
 ) -> None:
-    data = SAMPLES[kind]
+    data = damage(SAMPLES[kind], at % len(SAMPLES[kind]), value)
     try:
-        assert decode(damage(data, at % len(data), value)).mode == "RGB"
+        picture = decode(data)
+        assert picture.mode == "RGB" and picture.size[::-1] == size_of(data)
     except Unreadable as error:
         assert "\n" not in str(error)
 

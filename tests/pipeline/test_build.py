@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from datagen.errors import EndpointError, MachineryError, RecipeError, RunError
 from datagen.pipeline import build, plan
 from datagen.recipe import Recipe, load
 from datagen.records import Written
+from datagen.store import seal
 
 SUPPORT = Path(__file__).parents[1] / "support"
 NAMES = ("principles", "prompts", "images", "scores", "pairs")
@@ -300,20 +303,151 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(
     assert not list(out.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("size", [0, 700])
-def test_a_damaged_shard_is_named(switches: Path, recipe: Recipe, tmp_path: Path, size: int) -> None:
-    out = tmp_path / "out"
+def flip(path: Path, place: float) -> None:
+    """Flip a bit of a file, at a share of its length."""
+    data = bytearray(path.read_bytes())
+    data[int(place * (len(data) - 1))] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "workers"), [*itertools.product(NAMES, (0.0, 0.3, 0.95), [1]), ("images", 0.3, 2)]
+)
+def test_a_flipped_bit_is_named_and_the_dataset_comes_out_equal(
+    switches: Path, recipe: Recipe, tmp_path: Path, stage: str, place: float, workers: int
+) -> None:
+    out, said = tmp_path / "out", list[str]()
+    build.run(recipe, "embedded", out)
+    before = dataset_bytes(out)
+    *_, shard = sorted((out / "tables" / stage).glob("*.parquet"))
+    flip(shard, place)
+    for later in NAMES[NAMES.index(stage) + 1 :]:
+        shutil.rmtree(out / "tables" / later)
+    shutil.rmtree(out / "dataset")
+    build.run(recipe, "embedded", out, say=said.append, workers=workers)
+    assert [line for line in said if str(shard) in line and "is damaged" in line and "made again" in line]
+    assert dataset_bytes(out) == before
+    assert build.run(recipe, "embedded", out).made == 0
+
+
+@pytest.mark.parametrize("size", [0, 5, 700])
+def test_a_shard_that_was_cut_is_named_and_made_again(
+    switches: Path, recipe: Recipe, tmp_path: Path, size: int
+) -> None:
+    out, said = tmp_path / "out", list[str]()
     build.run(recipe, "embedded", out)
     before = dataset_bytes(out)
     shard = out / "tables/images/images-00002.parquet"
     shard.write_bytes(shard.read_bytes()[:size])
-    with pytest.raises(
-        RunError, match=rf"images-00002.parquet is not a complete shard \({size} bytes\): delete it and rerun"
-    ):
-        build.run(recipe, "embedded", out)
-    shard.unlink()
-    build.run(recipe, "embedded", out)
+    (switches / "calls").unlink()
+    assert build.run(recipe, "embedded", out, say=said.append).made == 1
+    assert (calls(switches, "images"), calls(switches, "scores")) == ([4], [])  # equal images: nothing else follows
+    assert "images-00002.parquet is damaged (it is cut off" in said[0]
     assert dataset_bytes(out) == before
+
+
+def test_shards_of_others_are_made_again(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
+    out, said, recipe = tmp_path / "out", list[str](), load(str(recipe_file), [])
+    build.run(recipe, "embedded", out)
+    build.run(load(str(recipe_file), ["seed=5"]), "embedded", tmp_path / "other")
+    before = dataset_bytes(out)
+    images = out / "tables/images"
+    shutil.copy(images / "images-00000.parquet", images / "images-00001.parquet")
+    shutil.copy(tmp_path / "other/tables/images/images-00003.parquet", images / "images-00003.parquet")
+    shutil.copy(images / "images-00005.parquet", out / "tables/scores/scores-00005.parquet")
+    assert build.run(recipe, "embedded", out, say=said.append).made == 3
+    assert [line.partition("is damaged ")[2] for line in said] == [
+        "(it is the file of images-00000): its rows are made again",
+        "(it is of another recipe): its rows are made again",
+        "(it is the file of images-00005): its rows are made again",
+    ]
+    assert dataset_bytes(out) == before
+
+
+def test_what_is_derived_from_a_table_that_comes_out_otherwise_is_made_again(
+    switches: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    build.run(recipe, "embedded", out)
+    (out / "tables/prompts/prompts-00000.parquet").unlink()
+    (switches / "calls").unlink()
+    (switches / "reworded-prompts").touch()
+    again = build.run(recipe, "embedded", out)
+    assert calls(switches, "images") == calls(switches, "scores") == calls(switches, "pairs") == [4]  # row 9's shard
+    assert again.made == 5
+    build.run(recipe, "embedded", tmp_path / "clean")
+    assert dataset_bytes(out) == dataset_bytes(tmp_path / "clean")
+
+
+def test_a_shard_of_the_same_recipe_with_other_rows_takes_what_follows_with_it(
+    switches: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """As where a language model answered otherwise in another directory."""
+    out, other = tmp_path / "out", tmp_path / "other"
+    build.run(recipe, "embedded", out)
+    (switches / "reworded-prompts").touch()
+    build.run(recipe, "embedded", other)
+    shutil.copy(out / "tables/images/images-00002.parquet", other / "tables/images/images-00002.parquet")
+    before = dataset_bytes(other)
+    assert build.run(recipe, "embedded", other).made == 1
+    assert dataset_bytes(other) == before
+    shutil.copy(out / "tables/prompts/prompts-00000.parquet", other / "tables/prompts/prompts-00000.parquet")
+    build.run(recipe, "embedded", other)
+    assert dataset_bytes(other) == dataset_bytes(out)
+
+
+def test_a_disk_that_spoils_what_is_written_ends_the_run(
+    switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = seal.write
+
+    def spoil(file: Any, table: Any, facts: dict[str, Any]) -> None:
+        write(file, table, facts)
+        if facts["shard"] == "images-00001":
+            file.seek(30)
+            file.write(b"????")
+
+    monkeypatch.setattr(seal, "write", spoil)
+    with pytest.raises(MachineryError, match="images-00001.parquet was made again and is damaged again"):
+        build.run(recipe, "embedded", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"]
+)
+@pytest.mark.parametrize("harm", ["deleted", "cut", "flipped", "emptied"])
+def test_a_dataset_that_is_not_as_it_was_written_is_named_and_written_again(
+    switches: Path, recipe: Recipe, tmp_path: Path, name: str, harm: str
+) -> None:
+    out, said = tmp_path / "out", list[str]()
+    build.run(recipe, "embedded", out)
+    before, file = dataset_bytes(out), out / "dataset" / name
+    match harm:
+        case "deleted":
+            file.unlink()
+        case "cut":
+            file.write_bytes(file.read_bytes()[:1000])
+        case "flipped":
+            stat = file.stat()
+            flip(file, 0.4)
+            os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a disk does
+        case "emptied":
+            file.write_bytes(b"")
+    (switches / "calls").unlink()
+    assert build.run(recipe, "embedded", out, say=said.append).made == 1
+    assert not (switches / "calls").exists()
+    assert any(str(file) in line and "written again" in line for line in said)
+    assert dataset_bytes(out) == before
+    assert build.run(recipe, "embedded", out).made == 0
+
+
+def test_a_finished_run_writes_nothing(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build.run(recipe, "embedded", out)
+    (out / ".lock").unlink()
+    times = {path: path.stat().st_mtime_ns for path in [out, *out.rglob("*")]}
+    assert build.run(recipe, "embedded", out).made == 0
+    assert {path: path.stat().st_mtime_ns for path in [out, *out.rglob("*")]} == times
 
 
 def test_a_directory_of_another_recipe_is_refused(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
@@ -340,4 +474,4 @@ def test_a_second_process_is_told_who_holds_the_run(switches: Path, recipe: Reci
             build.run(recipe, "embedded", tmp_path / "out")
 
     build.run(recipe, "embedded", tmp_path / "out", progress=intrude)
-    assert store.Run(tmp_path / "out").holder() is None
+    assert store.holder(store.Run(tmp_path / "out")) is None

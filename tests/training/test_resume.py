@@ -22,7 +22,7 @@ from training.run import main
 CHILDREN = multiprocessing.get_context("forkserver")
 PARTS = ["diffusers.models.unets.unet_2d_condition", "diffusers.models.autoencoders.autoencoder_kl"]
 PARTS += ["diffusers.schedulers.scheduling_ddpm", "transformers.models.clip.modeling_clip"]
-CHILDREN.set_forkserver_preload(["training.train", *PARTS, "peft", "torch.utils.tensorboard"])
+CHILDREN.set_forkserver_preload(["training.train", *PARTS, "peft", "tensorboard.compat.proto.event_pb2"])
 METHODS = {
     "livo": (["--method", "livo", "--leak-penalty", "5"], "value_encoder/model.safetensors"),
     "mapo-full": (["--method", "mapo", "--ema", "0.9"], "unet/diffusion_pytorch_model.safetensors"),

@@ -84,7 +84,7 @@ def _cache_file(source: ImageSource, places: Sequence[int]) -> Path | None:
         return None  # reading says which file it is
     if sum(s.st_size for s in states) < WORTH << 20 or max(s.st_mtime for s in states) > time.time() - SETTLED:
         return None
-    state = hashlib.sha256(f"{VERSION} {pictures.MAX_PIXELS}".encode())
+    state = hashlib.sha256(f"{VERSION} {pictures.VERSION}".encode())
     for path, s in zip(source.files(), states, strict=True):
         state.update(f"{path.resolve()} {s.st_size} {s.st_ino} {s.st_mtime_ns} {s.st_ctime_ns}\n".encode())
     state.update(np.asarray(places, dtype=np.int64).tobytes())

@@ -1,43 +1,38 @@
 """From encoded bytes to what the VAE reads: size, RGB picture, array of one side length.
 
-Every function gets a name for its input, so that its TrainingError can name it.
+Which pictures are read, and how, is the rule of `datagen.images.decode`. `size_of` and `decode` get a name for their
+input, so that a TrainingError can name it.
 """
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from PIL import Image
 
+from datagen.images import decode as door
 from training.errors import TrainingError
 
-MAX_PIXELS = 64_000_000
-VERSION = 1  # of to_array: raise it with any change of the pixels, and cached latents are computed again
+VERSION = f"{door.VERSION}.1"  # raise its last part with any change of to_array: cached latents are computed again
 
 
 def size_of(data: bytes, what: str) -> tuple[int, int]:
     """Height and width in pixels from the header alone. Raises TrainingError naming `what`."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-    except Exception as error:  # PIL raises many kinds for broken files
-        raise TrainingError(f"{what}: not a readable image ({type(error).__name__}); repair or remove it") from error
-    if width * height > MAX_PIXELS:
-        raise TrainingError(f"{what}: {width}×{height} pixels; at most 64 million are accepted")
-    return height, width
+        return door.size_of(data)
+    except door.Unreadable as error:
+        raise _unreadable(what, error) from error
 
 
 def decode(data: bytes, what: str) -> Image.Image:
-    """An RGB picture; grey, palette and transparent ones are converted. Raises TrainingError naming `what`."""
-    size_of(data, what)
+    """An RGB picture. Raises TrainingError naming `what`."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode.startswith("I;16"):  # which PIL would cut off at 255 instead of scaling it
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-            return image.convert("RGB")
-    except Exception as error:  # PIL raises many kinds for broken files
-        raise TrainingError(f"{what}: not a readable image ({type(error).__name__}); repair or remove it") from error
+        return door.decode(data)
+    except door.Unreadable as error:
+        raise _unreadable(what, error) from error
+
+
+def _unreadable(what: str, error: Exception) -> TrainingError:
+    return TrainingError(f"{what}: not a readable image ({error}); repair or remove it")
 
 
 def to_array(image: Image.Image, resolution: int) -> np.ndarray:

@@ -12,24 +12,26 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from training.errors import TrainingError
+from training.loop.disk import CHECKPOINTS, by_main_process, flush, held, remove, write_tensors, write_text
 from training.loop.distributed import Team, full_tensor, shard_like
+from training.loop.lock import LOCK
 from training.loop.update import Update
 from training.trainables import Trainable
 
 RESULT = "training.json"
 METRICS = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", ".saving"}
+OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", ".saving", LOCK}
 IDENTITY = "run.json"
 STATE = "state.json"
 
@@ -52,9 +54,13 @@ def finished(out: Path, identity: dict[str, Any]) -> bool:
 
 
 def _check_same(path: Path, identity: dict[str, Any]) -> None:
-    held = json.loads(path.read_text())
-    if held != json.loads(json.dumps(identity)):
-        before, now = _flat(held), _flat(identity)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        before = _flat(found)
+    except (OSError, ValueError, AttributeError) as error:
+        raise TrainingError(f"{path} is damaged, so whose run it is cannot be told: choose another --out") from error
+    if found != json.loads(json.dumps(identity)):
+        now = _flat(identity)
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         folder = path.parent if path.name == RESULT else path.parent.parent
         raise TrainingError(f"{folder} holds another run (it differs in {', '.join(changed)}): choose another --out")
@@ -68,9 +74,7 @@ def _flat(identity: dict[str, Any]) -> dict[str, Any]:
 
 def begin(out: Path, identity: dict[str, Any], team: Team) -> None:
     """Mark `out` as this run's, and clear away what a kill left half written."""
-    if team.is_main_process:
-        _begin(out / CHECKPOINTS, identity)
-    team.barrier()
+    by_main_process(team, out, lambda: _begin(out / CHECKPOINTS, identity))
 
 
 def _begin(folder: Path, identity: dict[str, Any]) -> None:
@@ -78,73 +82,89 @@ def _begin(folder: Path, identity: dict[str, Any]) -> None:
     for leftover in (p for p in folder.iterdir() if p.name.startswith(".")):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     if not (folder / IDENTITY).is_file():
-        _write(folder / ".run.json", json.dumps(identity, indent=2) + "\n")
+        write_text(folder / ".run.json", json.dumps(identity, indent=2) + "\n")
         os.replace(folder / ".run.json", folder / IDENTITY)
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run; the last `keep` stay. All processes call `save` and `load`, one writes."""
+    """The checkpoints of the run in `out`; the last `keep` stay. All processes call `save` and `load`, one writes."""
 
-    folder: Path
+    out: Path
     keep: int
     team: Team
 
     def save(self, step: int, update: Update, extra: dict[str, Any]) -> None:
         """The state after `step` steps: weights, AdamW's moments, the average, and `extra` numbers."""
-        target = self.folder / f"step-{step:08d}"
+        target = self.out / CHECKPOINTS / f"step-{step:08d}"
         if target.is_dir():
             return
-        staging = self.folder / f".{target.name}"
-        if self.team.is_main_process:
-            staging.mkdir()
-        for name, tensors in update.state():
-            whole = {}
-            for i, tensor in enumerate(tensors):
-                piece = full_tensor(tensor)
-                if self.team.is_main_process:
-                    whole[f"{i:05d}"] = piece.cpu().contiguous()
+        staging = target.with_name(f".{target.name}")
+        try:
+            by_main_process(self.team, self.out, lambda: staging.mkdir(exist_ok=True))
+            for name, tensors in update.state():
+                by_main_process(
+                    self.team, self.out, partial(write_tensors, staging / f"{name}.safetensors", self._whole(tensors))
+                )
+            state = json.dumps({"step": step, **update.numbers(), **extra})
+            by_main_process(self.team, self.out, lambda: self._complete(staging, target, state))
+        except TrainingError:
+            if self.team.is_main_process:  # the room that it took may be what a result needs
+                shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+    def _whole(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The tensors in one piece each, by number; nothing in all processes but the main one."""
+        whole = {}
+        for i, tensor in enumerate(tensors):
+            piece = full_tensor(tensor)
             if self.team.is_main_process:
-                _write_tensors(staging / f"{name}.safetensors", whole)
-        if self.team.is_main_process:
-            _write(staging / STATE, json.dumps({"step": step, **update.numbers(), **extra}))
-            _flush(staging)
-            os.replace(staging, target)
-            _flush(self.folder)
-            for old in self._held()[: -self.keep]:
-                _remove(old)
+                whole[f"{i:05d}"] = piece.cpu().contiguous()
+        return whole
+
+    def _complete(self, staging: Path, target: Path, state: str) -> None:
+        write_text(staging / STATE, state)
+        flush(staging)
+        os.replace(staging, target)
+        flush(target.parent)
+        for old in held(self.out)[: -self.keep]:
+            remove(old)
 
     def load(self, update: Update) -> dict[str, Any]:
         """Put the last checkpoint into `update` and give its numbers; {"step": 0} without one."""
-        held = self._held()
-        if not held:
+        if not (last := held(self.out)[-1:]):
             return {"step": 0}
         try:
-            state: dict[str, Any] = json.loads((held[-1] / STATE).read_text())
-            update.restore(state, lambda name: self._tensors(held[-1], name, update.weights))
+            state: dict[str, Any] = json.loads((last[0] / STATE).read_text(encoding="utf-8"))
+            update.restore(state, lambda name: self._tensors(last[0], name, update.weights))
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise TrainingError(
-                f"{held[-1]} is damaged ({type(error).__name__}): remove it to go on from the one before"
+                f"{last[0]} is damaged ({type(error).__name__}): remove it to go on from the one before"
             ) from error
         return state
 
     def _tensors(self, folder: Path, name: str, weights: list[Any]) -> list[Tensor]:
-        held = load_file(folder / f"{name}.safetensors")
-        return [shard_like(held[f"{i:05d}"], weight) for i, weight in enumerate(weights)]
-
-    def _held(self) -> list[Path]:
-        return sorted(self.folder.glob("step-*"))
+        found = load_file(folder / f"{name}.safetensors")
+        return [shard_like(found[f"{i:05d}"], weight) for i, weight in enumerate(weights)]
 
 
-def finish(trainable: Trainable, out: Path, identity: dict[str, Any]) -> None:
+def finish(trainable: Trainable, out: Path, identity: dict[str, Any], team: Team) -> None:
     """Write the weights, then `training.json`, whose existence says that the run is finished."""
+    try:
+        by_main_process(team, out, lambda: _finish(trainable, out, identity))
+    except TrainingError:
+        shutil.rmtree(out / ".saving", ignore_errors=True)
+        raise
+
+
+def _finish(trainable: Trainable, out: Path, identity: dict[str, Any]) -> None:
     staging = out / ".saving"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     trainable.save(staging)
-    _write(staging / RESULT, json.dumps(identity, indent=2) + "\n")
+    write_text(staging / RESULT, json.dumps(identity, indent=2) + "\n")
     for path in (p for p in staging.rglob("*") if p.is_file()):
-        _flush(path)
+        flush(path)
     for path in sorted(staging.iterdir(), key=lambda p: p.name == RESULT):
         if (out / path.name).is_dir():  # half of a result, from a run that was killed right here
             shutil.rmtree(out / path.name)
@@ -156,7 +176,7 @@ def clear(out: Path, team: Team) -> None:
     """Drop the checkpoints of a finished run."""
     for folder in (out / f".{CHECKPOINTS}", out / CHECKPOINTS):
         if team.is_main_process and folder.is_dir():
-            _remove(folder)
+            remove(folder)
 
 
 @contextlib.contextmanager
@@ -176,34 +196,3 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:  # a full disk, mostly
-        raise TrainingError(
-            f"{path} cannot be written ({error}): the run goes on from the checkpoint before"
-        ) from error
-    _flush(path)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
-    _flush(path)
-
-
-def _flush(path: Path) -> None:
-    """Have the disk hold a file, or the names in a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder so that a kill on the way leaves nothing under its name."""
-    gone = folder.with_name(f".{folder.name.removeprefix('.')}")
-    os.replace(folder, gone)
-    shutil.rmtree(gone)

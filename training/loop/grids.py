@@ -12,9 +12,11 @@ from typing import Any
 
 from PIL import Image
 
+from datagen.images.decode import decode
 from training import data
 from training.inference.sampling import Job, generate, grid
 from training.inference.value_guide import ValueGuide
+from training.loop.disk import by_main_process, writing
 from training.loop.distributed import Team
 from training.models.diffusion import StableDiffusion
 from training.settings.training import Settings
@@ -37,7 +39,8 @@ class Grids:
         settings: Settings,
         team: Team,
     ) -> None:
-        self.folder, self.model, self.trainable, self.team = out / "grids", model, trainable, team
+        self.out, self.folder = out, out / "grids"
+        self.model, self.trainable, self.team = model, trainable, team
         self.steered = settings.run.part == "value-encoder"
         first = {prompt: i for i, prompt in reversed(list(enumerate(samples.prompts)))}
         rows = sorted(first.values())[:PROMPTS]
@@ -54,24 +57,26 @@ class Grids:
     def base(self) -> None:
         """Make the base model's pictures, before the first step: full fine-tuning leaves no base to ask later."""
         pictures = self._pictures(None) if self.takes_part else []
-        if self.team.is_main_process:
-            self.folder.mkdir(exist_ok=True)
-            for i, picture in enumerate(pictures):
-                picture.save(self.folder / f"base-{i}.png")
+        by_main_process(self.team, self.out, lambda: self._save_base(pictures))
+
+    def _save_base(self, pictures: list[Image.Image]) -> None:
+        self.folder.mkdir(exist_ok=True)
+        for i, picture in enumerate(pictures):
+            picture.save(self.folder / f"base-{i}.png")
 
     def write(self, step: int) -> None:
         """Write the grid of the weights after `step` steps."""
-        if not self.takes_part:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            if self.steered:
+        with tempfile.TemporaryDirectory() as folder, writing(Path(folder)):
+            if self.steered and self.takes_part:
                 self.trainable.save(Path(folder))
-            pictures = self._pictures(Path(folder) if self.steered else None)
-        if self.team.is_main_process:
-            self.folder.mkdir(exist_ok=True)
-            files = [self.folder / f"base-{i}.png" for i in range(len(self.prompts))]
-            base = [[Image.open(file) for file in files]] if all(file.is_file() for file in files) else []
-            grid([*base, pictures], self.prompts).save(self.folder / f"step-{step:08d}.png")
+            pictures = self._pictures(Path(folder) if self.steered else None) if self.takes_part else []
+        by_main_process(self.team, self.out, lambda: self._save(step, pictures))
+
+    def _save(self, step: int, pictures: list[Image.Image]) -> None:
+        self.folder.mkdir(exist_ok=True)
+        files = [self.folder / f"base-{i}.png" for i in range(len(self.prompts))]
+        base = [[decode(file) for file in files]] if all(file.is_file() for file in files) else []
+        grid([*base, pictures], self.prompts).save(self.folder / f"step-{step:08d}.png")
 
     def _pictures(self, encoder: Path | None) -> list[Image.Image]:
         """One picture a prompt from the U-Net as it stands, with the value encoder that was saved to a folder."""

@@ -6,6 +6,7 @@ writes the lines that an uninterrupted one does, but for its speed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -18,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.errors import TrainingError
+from training.loop.board import Board
+from training.loop.disk import by_main_process
 from training.loop.distributed import Team, full_tensor
 from training.loop.objective import Scored
 
@@ -35,7 +38,7 @@ class Tracker:
     """
 
     def __init__(self, out: Path, team: Team, *, timesteps: int, after: int, state: dict[str, Any] | None) -> None:
-        self.team, self.timesteps = team, timesteps
+        self.out, self.team, self.timesteps = out, team, timesteps
         self.names: list[str] = (state or {}).get("names", [])
         self.sums: Tensor | None = None
         self.norms: Tensor | None = None
@@ -49,12 +52,8 @@ class Tracker:
         self.recent: list[list[list[float]]] = (state or {}).get("recent", [])
         self.warned: bool = (state or {}).get("warned", False)
         self.log: Any = None
-        if team.is_main_process:
-            from torch.utils.tensorboard import SummaryWriter
-
-            writer: Any = SummaryWriter
-            self.board = writer(out / "tensorboard", purge_step=after + 1)
-            self.log = _opened(out / "metrics.jsonl", after)
+        self.board: Board | None = None
+        by_main_process(team, out, lambda: self._open(after))
 
     def __enter__(self) -> Self:
         return self
@@ -62,9 +61,15 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.log is not None:
-            self.log.close()
-            self.board.close()
+        with contextlib.suppress(OSError):  # of a full disk, which was said
+            if self.log is not None:
+                self.log.close()
+            if self.board is not None:
+                self.board.close()
+
+    def _open(self, after: int) -> None:
+        self.log = _opened(self.out / "metrics.jsonl", after)
+        self.board = Board(self.out / "tensorboard", purge_step=after + 1)
 
     def add(self, scored: list[Scored], norm: Tensor) -> None:
         """Take in one step of this process, on the device."""
@@ -96,17 +101,20 @@ class Tracker:
         }
         line["chosen_rise"] = self._rise(sums)
         self.sums = self.norms = None
-        if self.log is not None:
-            print(json.dumps(line), file=self.log, flush=True)
-            self._plot(step, line)
-            if line["chosen_rise"] is not None and line["chosen_rise"] > RISE and not self.warned:
-                self.warned = True
-                print(
-                    f"warning: at step {step} the chosen images' error is {line['chosen_rise']:.0%} above where it "
-                    "began: the model unlearns them to push the rejected ones away; lower --lr or --beta",
-                    flush=True,
-                )
+        by_main_process(self.team, self.out, lambda: self._write(step, line))
         return line
+
+    def _write(self, step: int, line: dict[str, Any]) -> None:
+        print(json.dumps(line), file=self.log, flush=True)
+        if self.board is not None:
+            self._plot(self.board, step, line)
+        if line["chosen_rise"] is not None and line["chosen_rise"] > RISE and not self.warned:
+            self.warned = True
+            print(
+                f"warning: at step {step} the chosen images' error is {line['chosen_rise']:.0%} above where it "
+                "began: the model unlearns them to push the rejected ones away; lower --lr or --beta",
+                flush=True,
+            )
 
     def state(self) -> dict[str, Any]:
         """What a run that goes on from here needs; all processes ask at once."""
@@ -146,16 +154,17 @@ class Tracker:
         ratios = [(a / n) / (b / m) for a, n, b, m in zip(*now, *then, strict=True) if n and m and b]
         return sum(ratios) / len(ratios) - 1 if ratios else None
 
-    def _plot(self, step: int, line: dict[str, Any]) -> None:
+    def _plot(self, board: Board, step: int, line: dict[str, Any]) -> None:
         """The numbers of a line as TensorBoard's curves."""
         for name, value in line.items():
             if isinstance(value, float):
-                self.board.add_scalar(name, value, step)
+                board.add_scalar(name, value, step)
         width = self.timesteps // BINS
         for name, values in line["by_timestep"].items():
             for i, value in enumerate(values):
                 if value is not None:
-                    self.board.add_scalar(f"{name}/t{i * width}-{(i + 1) * width - 1}", value, step)
+                    board.add_scalar(f"{name}/t{i * width}-{(i + 1) * width - 1}", value, step)
+        board.flush()
 
 
 def _opened(path: Path, after: int) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from training.losses.inputs import Errors, Outcome, Similarities
 from training.losses.paired import sft
-from training.losses.registry import Need, loss
+from training.losses.registry import Need, Positive, loss
 from training.losses.tensors import F
 
 
@@ -44,7 +44,7 @@ def dapt(errors: Errors) -> Outcome:
 
 
 @loss(Need.SIMILARITIES)
-def clip_align(similarities: Similarities, *, scale: float = 100.0) -> Outcome:
+def clip_align(similarities: Similarities, *, scale: Positive = 100.0) -> Outcome:
     """CLIP-Align, our definition: CLIP's own choice between the two descriptions of the predicted clean image.
 
     L = -log sigmoid(scale · (s_aligned - s_violating)), the cross-entropy of a softmax over the two; 100 is the

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from training.losses.inputs import Errors, Outcome
-from training.losses.registry import Need, loss
+from training.losses.registry import Need, Positive, loss
 from training.losses.tensors import F
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def sft(errors: Errors) -> Outcome:
 
 
 @loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
-def dpo(errors: Errors, *, beta: float = 5000.0, smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0) -> Outcome:
+def dpo(errors: Errors, *, beta: Positive = 5000.0, smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0) -> Outcome:
     """Diffusion-DPO (arXiv 2311.12908, eq. 14) as its released code scales it; with soft labels, conservative DPO.
 
     L = -q log sigmoid(u) - (1 - q) log sigmoid(-u) with q = p (1 - smoothing) + (1 - p) smoothing; smoothing is the
@@ -53,7 +53,7 @@ def dpo(errors: Errors, *, beta: float = 5000.0, smoothing: Annotated[float, Fie
 
 
 @loss(Need.REFERENCE, Need.CAPTIONS, soft=True, embedded={"beta": 500.0})
-def dcpo(errors: Errors, *, beta: float = 500.0) -> Outcome:
+def dcpo(errors: Errors, *, beta: Positive = 500.0) -> Outcome:
     """DCPO (arXiv 2502.06023): Diffusion-DPO, each image denoised under its own caption by policy and reference.
 
     L = -log sigmoid(u), p as in dpo. Slope (2p - 1) beta/4. The captions enter through the errors alone.
@@ -62,7 +62,7 @@ def dcpo(errors: Errors, *, beta: float = 500.0) -> Outcome:
 
 
 @loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
-def npo(errors: Errors, *, beta: float = 1000.0) -> Outcome:
+def npo(errors: Errors, *, beta: Positive = 1000.0) -> Outcome:
     """Diffusion-NPO (arXiv 2505.11245): Diffusion-DPO with the labels swapped, for guidance's unconditional branch.
 
     L = -log sigmoid(-u), p as in dpo. Slope -(2p - 1) beta/4: the chosen image is pushed away. The released SD 1.5
@@ -74,7 +74,7 @@ def npo(errors: Errors, *, beta: float = 1000.0) -> Outcome:
 
 
 @loss(Need.REFERENCE, soft=True, embedded={"beta": 250.0})
-def ipo(errors: Errors, *, beta: float = 2500.0) -> Outcome:
+def ipo(errors: Errors, *, beta: Positive = 2500.0) -> Outcome:
     """IPO (arXiv 2310.12036, eq. 17) on the margin: a square that stops at h = 1/(2 beta) instead of running on.
 
     L = (beta h - 1/2)^2, which is beta^2 (h - 1/(2 beta))^2: the factor moves no minimum, but without it the slope is
@@ -86,7 +86,7 @@ def ipo(errors: Errors, *, beta: float = 2500.0) -> Outcome:
 
 
 @loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
-def hinge(errors: Errors, *, beta: float = 5000.0) -> Outcome:
+def hinge(errors: Errors, *, beta: Positive = 5000.0) -> Outcome:
     """The hinge of SLiC (arXiv 2305.10425) on Diffusion-DPO's logit, as diffusers' script offers it.
 
     L = max(0, 1 - u). Slope (2p - 1) beta/2 for all |u| < 1. diffusers leaves out the 1/2 of u: its 2500 is 5000 here.
@@ -96,7 +96,7 @@ def hinge(errors: Errors, *, beta: float = 5000.0) -> Outcome:
 
 
 @loss(Need.REFERENCE, Need.PROBABILITY, soft=True, embedded={"beta": 50.0})
-def smpo(errors: Errors, *, beta: float = 5000.0, sensitivity: float = 10.0) -> Outcome:
+def smpo(errors: Errors, *, beta: Positive = 5000.0, sensitivity: Positive = 10.0) -> Outcome:
     """SmPO (arXiv 2506.02698, eq. 9): Diffusion-DPO whose logit shrinks with the certainty of the label.
 
     L = -log sigmoid(sensitivity (2p - 1) u), the paper's 2 alpha - gamma with alpha = gamma p and gamma the
@@ -110,7 +110,7 @@ def smpo(errors: Errors, *, beta: float = 5000.0, sensitivity: float = 10.0) -> 
 
 
 @loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
-def dmpo(errors: Errors, *, beta: float = 5000.0, alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01) -> Outcome:
+def dmpo(errors: Errors, *, beta: Positive = 5000.0, alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01) -> Outcome:
     """DMPO (arXiv 2507.07510): the reverse Kullback-Leibler divergence, where DPO's is the forward one.
 
     L = KL(Bernoulli(sigmoid(u)) ‖ Bernoulli(q)) with q = p (1 - alpha) + (1 - p) alpha; the paper has certain labels,
@@ -126,7 +126,7 @@ def dmpo(errors: Errors, *, beta: float = 5000.0, alpha: Annotated[float, Field(
 
 
 @loss(Need.REFERENCE, Need.REWARD_GAP, embedded={"beta": 500.0})
-def capo(errors: Errors, *, beta: float = 5000.0) -> Outcome:
+def capo(errors: Errors, *, beta: Positive = 5000.0) -> Outcome:
     """CaPO (arXiv 2502.02588): the logit regressed on the gap of the two images' calibrated rewards.
 
     L = (gap - u)^2, a calibrated reward being the expected win rate against the base model's samples. Slope
@@ -140,7 +140,7 @@ def capo(errors: Errors, *, beta: float = 5000.0) -> Outcome:
 
 
 @loss(Need.REFERENCE, embedded={"beta": 250.0})
-def pso(errors: Errors, *, beta: float = 200.0, factor: float = 0.1) -> Outcome:
+def pso(errors: Errors, *, beta: Positive = 200.0, factor: float = 0.1) -> Outcome:
     """PSO (arXiv 2410.03190) in its offline form, the customisation of distilled models in the released code.
 
     L = -log sigmoid(beta · h_d), h_d = (r_w - factor · r_l) - (m_w - factor · m_l), without the 1/2 of u; rejected

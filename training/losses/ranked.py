@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from training.losses.inputs import Outcome, Ranked
-from training.losses.registry import Need, loss
+from training.losses.registry import Need, Positive, loss
 from training.losses.tensors import F, torch
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def advantages(lists: Ranked) -> tuple[Tensor, Tensor]:
 
 
 @loss(Need.REFERENCE, Need.LISTS, embedded={"beta": 500.0})
-def rankdpo(lists: Ranked, *, beta: float = 5000.0) -> Outcome:
+def rankdpo(lists: Ranked, *, beta: Positive = 5000.0) -> Outcome:
     """RankDPO (arXiv 2410.18013, eqs. 5-7): DPO over all ordered pairs of a list, weighted as DCG weights a swap.
 
     L = -sum over i better than j of D_ij log sigmoid(beta/2 (s_j - s_i)), with
@@ -49,7 +49,7 @@ def rankdpo(lists: Ranked, *, beta: float = 5000.0) -> Outcome:
 
 
 @loss(Need.REFERENCE, Need.LISTS, embedded={"beta": 500.0})
-def lpo(lists: Ranked, *, beta: float = 5000.0) -> Outcome:
+def lpo(lists: Ranked, *, beta: Positive = 5000.0) -> Outcome:
     """Diffusion-LPO (arXiv 2510.01540): the likelihood of the labelled order under Plackett and Luce's model.
 
     L = sum over i of log(1 + sum over j worse than i of e^(-beta/2 (s_j - s_i))): minus the logarithms of

@@ -20,6 +20,7 @@ from training.losses.inputs import Outcome, as_float64
 
 Part = Literal["unet", "value-encoder"]
 Amount = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Need(enum.Enum):
@@ -37,7 +38,7 @@ class Need(enum.Enum):
 class Options(BaseModel):
     """The options of one loss: a model of its own for each, made from the function's keyword-only arguments."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
     together: ClassVar[Callable[..., None] | None] = None
 
     @model_validator(mode="after")

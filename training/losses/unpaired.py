@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from training.losses.inputs import Outcome, Unpaired
-from training.losses.registry import Need, loss
+from training.losses.registry import Need, Positive, loss
 from training.losses.tensors import F, torch
 
 
 @loss(Need.REFERENCE, Need.SINGLE_IMAGES, embedded={"beta": 250.0})
 def kto(
-    images: Unpaired, *, beta: float = 1000.0, desirable_weight: float = 1.0, undesirable_weight: float = 1.0
+    images: Unpaired, *, beta: Positive = 1000.0, desirable_weight: float = 1.0, undesirable_weight: float = 1.0
 ) -> Outcome:
     """Diffusion-KTO (arXiv 2404.04465) with the sigmoid utility, as released.
 

@@ -32,7 +32,8 @@ def _probability(value: Any) -> float | None:
 
 
 Files = Annotated[tuple[str, ...], Shown("FILE")]
-Seeds = Annotated[tuple[Natural, ...], Shown("N")]
+Seed = Annotated[int, Field(ge=0, lt=2**39)]  # each has ten million seeds of noise
+Seeds = Annotated[tuple[Seed, ...], Shown("N")]
 Probability = Annotated[float | None, BeforeValidator(_probability), Shown("X|auto")]
 
 
@@ -57,7 +58,7 @@ class Drawn(Group):
     images: Count = Field(default=1, description="images a prompt")
     steps: Count = Field(default=20, description="denoising steps of an image")
     guidance: Amount = Field(default=4.0, description="scale of classifier-free guidance")
-    seed: Natural = Field(default=0, description="of the noise, and of the intervals' resampling")
+    seed: Seed = Field(default=0, description="of the noise, and of the intervals' resampling")
     seeds: Seeds = Field(default=(), description="several: figures are means over them, intervals hold both")
     use_probability: Probability = Field(
         default=1.0, description="how often the token is used; 'auto' calibrates it for each value of --over"
@@ -170,7 +171,7 @@ def for_pictures(options: ProbeOptions, *, embedded: bool) -> tuple[ProbeOptions
 class Job(Group):
     """Where it runs."""
 
-    out: Folder = Field(description="the folder to write")
+    out: Folder = Field(min_length=1, description="the folder to write")
     batch: Count = Field(default=16, description="pictures at a time")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
 

@@ -21,9 +21,12 @@ class Shown:
     value: str
 
 
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
+MOST = 10**9  # of anything that is counted: products of two such numbers are still numbers of 64 bits
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Natural = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # torch takes no more
 Amount = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Folder = Annotated[str, Shown("DIR")]
 File = Annotated[str, Shown("FILE")]
@@ -33,13 +36,20 @@ Texts = Annotated[tuple[str, ...], Shown("TEXT")]
 class Group(BaseModel):
     """Settings that belong together; also the base of a program's settings, whose fields are groups."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def _true_is_not_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
             raise ValueError(f"{str(value).lower()} is not a number")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_null(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:  # which no path may hold
+            raise ValueError("it holds a null character")
         return value
 
 
@@ -107,7 +117,13 @@ def _value(field: FieldInfo) -> str:
 def _bounds(field: FieldInfo) -> str:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     limits = [(sign, getattr(part, name, None)) for part in field.metadata for name, sign in signs.items()]
-    return ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+    return ", ".join(f"{sign} {_number(limit)}" for sign, limit in limits if limit not in (None, MOST))
+
+
+def _number(limit: float) -> str:
+    """A limit in figures, a power of two as such."""
+    power = int(limit).bit_length() - 1
+    return f"2^{power}" if power > 16 and limit == 2**power else f"{limit:g}"
 
 
 def _default(field: FieldInfo) -> str:

@@ -23,6 +23,8 @@ from training.settings.fields import (
     Group,
     Natural,
     Option,
+    Positive,
+    Seed,
     Share,
     Shown,
     of_group,
@@ -41,10 +43,16 @@ Method = Annotated[str, AfterValidator(_known), Shown("LOSS")]
 SOFT = ", ".join(name for name, loss in LOSSES.items() if loss.soft)
 
 
+# Beyond these only memory would be asked for.
+Batch = Annotated[int, Field(ge=1, le=2**20)]
+Rank = Annotated[int, Field(ge=0, le=2**12)]
+Side = Annotated[int, Field(ge=0, le=2**14)]
+
+
 class Run(Group):
     """What is trained, on what, by which loss."""
 
-    data: str = Field(description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    data: str = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
     method: Method = Field(description=f"the loss: {', '.join(LOSSES)}")
     part: Literal["auto", "unet", "value-encoder"] = Field(
         default="auto", description="what is trained; auto: for livo the value encoder, for others the U-Net"
@@ -59,15 +67,15 @@ class Run(Group):
     clip: str = Field(
         default="", description="clip_align: an open_clip folder or hub id; the embedded model has its own"
     )
-    resolution: Natural = Field(default=0, description="side of the training images; 0: the model's own")
+    resolution: Side = Field(default=0, description="side of the training images; 0: the model's own")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="of the forward pass")
-    seed: Natural = Field(default=0, description="decides initial weights, order, noise and timesteps")
+    seed: Seed = Field(default=0, description="decides initial weights, order, noise and timesteps")
 
 
 class Job(Group):
     """Where it runs and what it costs there; decides no weights, so a run resumes with other values of these."""
 
-    out: Folder = Field(description="the folder to write")
+    out: Folder = Field(min_length=1, description="the folder to write")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
     micro_batch: Natural = Field(default=0, description="pairs at a time in one process; 0: all at once")
     checkpointing: bool = Field(default=False, description="less memory, a third more time")
@@ -80,8 +88,8 @@ class Optimizer(Group):
     """How the weights move."""
 
     steps: Count = Field(description="optimizer steps")
-    batch: Count = Field(description="pairs (or lists) a step, over all processes")
-    lr: Amount = Field(description="learning rate of AdamW after the warm-up")
+    batch: Batch = Field(description="pairs (or lists) a step, over all processes")
+    lr: Positive = Field(description="learning rate of AdamW after the warm-up")
     warmup: Natural = Field(default=10, description="steps of linear warm-up")
     schedule: Literal["constant", "cosine"] = Field(
         default="constant", description="the learning rate after it: held, or down a cosine to zero"
@@ -93,7 +101,7 @@ class Optimizer(Group):
 class UNet(Group):
     """--part unet."""
 
-    lora_rank: Natural = Field(default=0, description="train LoRA adapters of this rank; 0: the whole U-Net")
+    lora_rank: Rank = Field(default=0, description="train LoRA adapters of this rank; 0: the whole U-Net")
     uncond_share: Share = Field(
         default=0.0,
         description="share of the pairs that hold the unconditional branch in place: no caption, the rejected image "
@@ -104,7 +112,7 @@ class UNet(Group):
 class ValueEncoder(Group):
     """--part value-encoder."""
 
-    encoder_rank: Natural = Field(default=0, description="LoRA rank of the value encoder; 0: a full copy")
+    encoder_rank: Rank = Field(default=0, description="LoRA rank of the value encoder; 0: a full copy")
     leak_penalty: Amount = Field(
         default=0.0, description="weight of the penalty that keeps other principles' tokens from acting"
     )

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,9 +38,12 @@ Result = TypeVar("Result")
 _compact = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build an encoder at each call
 
 
-def key(request: Request, model: str) -> str:
-    """64 hex digits of what decides a reply: never the server's address, never the stage."""
-    canonical = [
+def key(request: Request, model: str, parameters: Mapping[str, Any] | None = None) -> str:
+    """64 hex digits of what decides a reply: never the server's address, never the stage.
+
+    `parameters` are the further ones that the body of each call has.
+    """
+    canonical: list[Any] = [
         VERSION,
         model,
         [[part.role, part.text, [_image_hash(image) for image in part.images]] for part in request.messages],
@@ -49,6 +52,8 @@ def key(request: Request, model: str) -> str:
         float(request.temperature),
         request.max_tokens,
     ]
+    if parameters:
+        canonical.append(sorted(parameters.items()))
     return hashlib.sha256(_compact(canonical).encode()).hexdigest()
 
 

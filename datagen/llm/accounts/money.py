@@ -56,19 +56,21 @@ _COMMITTED = "SELECT (SELECT cost FROM spent) + (SELECT total(cost) FROM reserve
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One paid call, for the ledger. `key` is the cache's key of the request."""
+    """A paid call, for the ledger. `key` is the cache's key of the request; `unsure`: its bill was never seen."""
 
     stage: str
     key: str
     model: str
     usage: Usage
+    unsure: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Spent:
     """What a stage took: paid calls, their tokens and cost; replies from the cache, which cost nothing.
 
-    `unsure` calls were sent and their bill never seen (a dropped connection, a killed run): they cost `at_most` more.
+    `unsure` calls were sent and their bill never seen (a dropped connection, a killed run, an answer that does not say
+    what it used): they cost `at_most` more.
     """
 
     calls: int = 0
@@ -139,16 +141,6 @@ class Ledger:
             _book(database, calls)
             return True
 
-    def forfeit(self, reservation: int, key: str, model: str) -> None:
-        """Book a reserved call whose fate is unknown at all that was reserved."""
-        with self._writing() as database:
-            sql = """INSERT INTO calls (time, stage, key, model, input_tokens, output_tokens, cost, unsure)
-                     SELECT ?, stage, ?, ?, 0, 0, cost, 1 FROM reserved WHERE id = ?"""
-            database.execute(sql, (time.time(), key, model, reservation))
-            sql = "UPDATE spent SET cost = cost + (SELECT total(cost) FROM reserved WHERE id = ?)"
-            database.execute(sql, (reservation,))
-            database.execute("DELETE FROM reserved WHERE id = ?", (reservation,))
-
     def committed(self) -> float:
         """All that was spent, and all that is reserved or may have been spent by calls of unknown fate."""
         with self._sound():
@@ -175,12 +167,15 @@ def _book(database: sqlite3.Connection, calls: Sequence[Call]) -> None:
     now = time.time()
     database.executemany(
         """INSERT INTO calls (time, stage, key, model, input_tokens, output_tokens, cost, unsure)
-           VALUES (?, ?, ?, ?, ?, ?, ?, 0)""",
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
         [
-            (now, call.stage, call.key, call.model, call.usage.input_tokens, call.usage.output_tokens, call.usage.cost)
+            (
+                now, call.stage, call.key, call.model, call.usage.input_tokens, call.usage.output_tokens,
+                call.usage.cost, call.unsure,
+            )
             for call in calls
         ],
-    )
+    )  # fmt: skip
     database.execute("UPDATE spent SET cost = cost + ?", (sum(call.usage.cost for call in calls),))
 
 
@@ -190,7 +185,7 @@ def _damaged(path: Path, damage: Damaged) -> RunError:
 
 @dataclasses.dataclass(frozen=True)
 class Reservation:
-    """The most that one call can cost, put aside in the ledger until `Budget.settle` or `Budget.forfeit`."""
+    """The most that one call can cost, put aside in the ledger until `Budget.settle`."""
 
     id: int
     stage: str
@@ -201,7 +196,7 @@ class Reservation:
 class Budget:
     """No more than `max_cost` dollars for all that the ledger's run ever spends.
 
-    Every reservation ends in `settle` or `forfeit`, before the same request reserves again (for a retry, or for its
+    Every reservation ends in `settle`, before the same request reserves again (for a retry, or for its
     correction round): a call that held one while it waited for another could wait for itself. Any number of threads
     and tasks; UserError if the model has no price.
     """
@@ -217,13 +212,14 @@ class Budget:
         self._open: set[int] = set()  # reservations whose end may leave room for those who wait
         self._waiting: collections.deque[concurrent.futures.Future[None]] = collections.deque()
 
-    async def reserve(self, request: Request, key: str = "") -> Reservation:
+    async def reserve(self, request: Request, key: str = "", times: float = 1.0) -> Reservation:
         """Put aside what a request can cost at most; waits while calls in flight may leave room for it.
 
-        Raises BudgetSpent if nothing is in flight and there is still no room.
+        `times` as much, for a server that was seen to bill more than it was allowed to write. Raises BudgetSpent if
+        nothing is in flight and there is still no room.
         """
-        again = False
-        while not isinstance(got := self._take(request, key, again), Reservation):
+        cost, again = times * self.price.most(request), False
+        while not isinstance(got := self._take(request, key, cost, again), Reservation):
             try:
                 await asyncio.wrap_future(got)
             except asyncio.CancelledError:
@@ -233,20 +229,14 @@ class Budget:
             again = True
         return got
 
-    def settle(self, reservation: Reservation, usage: Usage) -> None:
-        """Book the call at what it cost and free the rest; no usage at all means that it was not billed.
+    def settle(self, reservation: Reservation, usage: Usage | None, *, unsure: bool = False) -> None:
+        """Book the call at what it cost, `unsure` if that is the most it can be, and free the rest; None: not billed.
 
         This writes the call's row in the ledger: `Ledger.record` is for calls without a reservation.
         """
-        call = Call(reservation.stage, reservation.key, self.model, usage)
+        calls = [] if usage is None else [Call(reservation.stage, reservation.key, self.model, usage, unsure)]
         with self._lock:
-            self._ledger.settle(reservation.id, [] if usage == Usage() else [call])
-            self._close(reservation)
-
-    def forfeit(self, reservation: Reservation) -> None:
-        """Book a call whose bill will never be seen (a dropped connection, a time-out) at all that was reserved."""
-        with self._lock:
-            self._ledger.forfeit(reservation.id, reservation.key, self.model)
+            self._ledger.settle(reservation.id, calls)
             self._close(reservation)
 
     def spent(self, cost: float) -> BudgetSpent:
@@ -256,9 +246,10 @@ class Budget:
             f"next call may cost up to {cost:.4f}; raise it and rerun, every paid reply is kept"
         )
 
-    def _take(self, request: Request, key: str, again: bool) -> Reservation | concurrent.futures.Future[None]:
+    def _take(
+        self, request: Request, key: str, cost: float, again: bool
+    ) -> Reservation | concurrent.futures.Future[None]:
         """A reservation, or what to wait for before asking again; who asks again is served before the others."""
-        cost = self.price.most(request)
         with self._lock:
             number = self._ledger.reserve(request.stage, cost, self.max_cost)
             if number is None and self._open:

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datagen.errors import UserError
+from datagen.llm.accounts import told
 from datagen.llm.messages import Request, Usage
 from datagen.llm.providers import is_here
 from datagen.llm.typed.schemas import in_words, schema_of
@@ -31,28 +32,30 @@ HOW_TO_PRICE = 'set DATAGEN_PRICES to a TOML file with [models."NAME"] input = 0
 # and its own words about a schema or an image.
 MESSAGE_TOKENS = 32
 REQUEST_TOKENS = 1024
-MOST_TOKENS = 10**9  # a count above it is an error
 
 
 class Price(BaseModel):
     """Dollars for a million tokens. `batch` is the share of it that the Batch API takes.
 
     `image_tokens` is the most that one image can count, whatever its size; the default is the most of any model whose
-    rule is published (GPT-4o mini: 2,833 and eight tiles of 5,667).
+    rule is published (GPT-4o mini: 2,833 and eight tiles of 5,667). `cached` is the price of input that the server
+    had read before; the full one where it is not given.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)
     batch: float = Field(default=1.0, ge=0, le=1)
     image_tokens: int = Field(default=48_169, ge=0)
     source: str = ""
     date: datetime.date | None = None
 
-    def cost(self, input_tokens: int, output_tokens: int, batch: bool = False) -> float:
-        """Dollars for that many tokens."""
-        full = (input_tokens * self.input + output_tokens * self.output) / 1e6
+    def cost(self, input_tokens: int, output_tokens: int, batch: bool = False, cached: int = 0) -> float:
+        """Dollars for that many tokens, of whose input `cached` were cached."""
+        less = 0.0 if self.cached is None else cached * (self.input - self.cached)
+        full = (input_tokens * self.input - less + output_tokens * self.output) / 1e6
         return full * self.batch if batch else full
 
     def most(self, request: Request, batch: bool = False) -> float:
@@ -103,16 +106,18 @@ class Prices:
             return FREE
         return self.published.get(model, self.published.get(undated))
 
-    def usage(self, model: str, completion: dict[str, Any], batch: bool = False) -> Usage | None:
-        """What a completion says that it used, with its cost (0 without a price); None if it does not say."""
-        block = completion.get("usage")
-        if not isinstance(block, dict):
+    def usage(self, model: str, completion: Any, batch: bool = False) -> Usage | None:
+        """What an answer says that it used, with its cost (0 without a price); None if it does not say.
+
+        A cost that the server tells is taken, unless it is 0 where the table has a price.
+        """
+        counted = told.tokens(completion)
+        if counted is None:
             return None
-        tokens = [block.get("prompt_tokens"), block.get("completion_tokens", 0)]
-        if not all(type(count) is int and 0 <= count <= MOST_TOKENS for count in tokens):
-            return None
-        price = self.of(model)
-        return Usage(tokens[0], tokens[1], price.cost(tokens[0], tokens[1], batch) if price else 0.0)
+        price, cost = self.of(model), told.cost(completion)
+        if price is not None and not cost:
+            cost = price.cost(counted.input, counted.output, batch, counted.cached)
+        return Usage(counted.input, counted.output, cost or 0.0)
 
 
 def _read(path: Path) -> dict[str, Price]:

@@ -25,7 +25,8 @@ class RetryableError(Exception):
     """A call failed in a way that a retry may cure.
 
     `sent` says whether the server may have done (and charged for) the work; `busy` that it reports an overload (429);
-    `retry_after` is in seconds; `unreachable` says that no connection could be made at all.
+    `loading` that it is still loading its model; `retry_after` is in seconds; `unreachable` says that no connection
+    could be made at all.
     """
 
     def __init__(
@@ -34,14 +35,35 @@ class RetryableError(Exception):
         *,
         sent: bool = False,
         busy: bool = False,
+        loading: bool = False,
         retry_after: float | None = None,
         unreachable: bool = False,
     ) -> None:
         super().__init__(reason)
         self.sent = sent
         self.busy = busy
+        self.loading = loading
         self.retry_after = retry_after
         self.unreachable = unreachable
+
+
+class UnusableAnswer(Exception):
+    """The server answered (HTTP 200), so that the call is paid, but what came is no completion.
+
+    `answer` is what came, in which its usage may stand. `verdict` is what to tell the user if the server has never
+    given a completion: then this is most likely no such server; "" where another try may show.
+    """
+
+    def __init__(self, reason: str, answer: Any = None, verdict: str = "") -> None:
+        super().__init__(reason)
+        self.answer, self.verdict = answer, verdict
+
+
+class ServerRefusal(EndpointError):
+    """What holds for every request as far as anyone can tell: a wrong key, an unknown model, a page of a website.
+
+    Among good answers it is the failure of one request.
+    """
 
 
 class Transport(Protocol):
@@ -51,7 +73,8 @@ class Transport(Protocol):
         """The chat completion, in OpenAI's shape, for the JSON body of a POST to /chat/completions.
 
         `sample` distinguishes requests with the same body, for a provider without randomness of its own. Raises
-        RetryableError, EndpointError for what no retry cures, RequestRejected if only this body is refused.
+        RetryableError, UnusableAnswer, EndpointError for what no retry cures, ServerRefusal where it looks so, and
+        RequestRejected if only this body is refused.
         """
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server, `http(s)://host:port/v1`: one POST and what its answer means.
+"""Any OpenAI-compatible server, `http(s)://host:port/v1`: how it is reached; datagen/llm/wire reads what it answers.
 
 It runs on aiohttp, at a tenth of the CPU per call that the SDK takes. A completion is returned as the JSON object that
 came. Only the host that the user named ever sees the key.
@@ -7,23 +7,18 @@ came. Only the host that the user named ever sees the key.
 from __future__ import annotations
 
 import asyncio
-import datetime
-import email.utils
 import http.client
-import ipaddress
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
-from datagen.errors import EndpointError, RequestRejected
+from datagen.errors import EndpointError
 from datagen.llm.endpoint import Endpoint
-from datagen.llm.providers import Provider, RetryableError, accepted
-from datagen.llm.words import line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from datagen.llm.providers import Provider, RetryableError, UnusableAnswer, accepted
+from datagen.llm.wire import proxies
+from datagen.llm.wire.answers import Answers
 
 STATUS_S = 3.0  # a server that is up lists its models at once
 CONNECT_S = 15.0  # to open a connection; a server that is up accepts it at once, however long it thinks
@@ -36,15 +31,13 @@ class HttpTransport:
         import aiohttp
 
         self._endpoint = endpoint
-        self._url = f"{endpoint.base_url}/chat/completions"
-        self._proxy = _proxy(self._url)
-        headers = {"Content-Type": "application/json", "User-Agent": "datagen"}
-        if endpoint.api_key:
-            headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        self._url = endpoint.url("chat/completions")
+        self._proxy = proxies.of(self._url)
+        self._answers = Answers(endpoint, self._proxy.via if self._proxy else "")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # places are counted in limits.py, so nothing queues in here
             timeout=aiohttp.ClientTimeout(total=endpoint.timeout, sock_connect=min(CONNECT_S, endpoint.timeout)),
-            headers=headers,
+            headers={"Content-Type": "application/json", **endpoint.sent_headers()},
         )
 
     async def close(self) -> None:
@@ -55,110 +48,62 @@ class HttpTransport:
         """The completion for an encoded body; a model is sampled by its server."""
         import aiohttp
 
+        url, proxy, status = self._url, self._proxy.url if self._proxy else None, 0
         try:
-            async with self._session.post(self._url, data=body, proxy=self._proxy, allow_redirects=False) as answer:
+            async with self._session.post(url, data=body, proxy=proxy, allow_redirects=False) as answer:
+                status = answer.status
                 content = await answer.read()
         except aiohttp.ConnectionTimeoutError as error:
-            raise RetryableError("no connection within 15 s", unreachable=True) from error
+            raise RetryableError(f"no connection within {CONNECT_S:g} s{self._via}", unreachable=True) from error
         except TimeoutError as error:
             raise RetryableError(f"no reply within {self._endpoint.timeout:g} s", sent=True) from error
         except aiohttp.ClientConnectorCertificateError as error:
-            raise EndpointError(f"{self._where} has a certificate that is not trusted: {error}") from error
+            raise EndpointError(f"{self._answers.where} has a certificate that is not trusted: {error}") from error
+        except aiohttp.ClientHttpProxyError as error:
+            raise self._refused_by_proxy(error.status) from error
         except aiohttp.ClientConnectorError as error:
             raise RetryableError(
-                f"no connection ({error.os_error.strerror or error.os_error})", unreachable=True
+                f"no connection ({error.os_error.strerror or error.os_error}){self._via}", unreachable=True
             ) from error
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            if status == 200 and "decode" in str(error):  # gzip that is none, or a compression nobody asked for
+                raise UnusableAnswer("a reply whose compression cannot be undone") from error
             raise RetryableError(f"the connection dropped ({type(error).__name__})", sent=True) from error
         except ValueError as error:  # aiohttp's word for a header or a URL that cannot be sent
-            raise EndpointError(f"{self._where} cannot be asked: {self._words(str(error))}") from error
-        if answer.status == 200:
-            return self._completion(content, answer.content_type)
-        self._refused(answer.status, answer.headers, content)
+            raise EndpointError(f"{self._answers.where} cannot be asked: {self._answers.words(str(error))}") from error
+        return self._answers.read(status, answer.headers, content)
 
     @property
-    def _where(self) -> str:
-        return self._endpoint.base_url
+    def _via(self) -> str:
+        return self._proxy.via if self._proxy else ""
 
-    def _completion(self, content: bytes, kind: str) -> dict[str, Any]:
-        try:
-            completion = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            if "html" in kind or content.lstrip()[:1] == b"<":
-                raise self._page(200) from error
-            raise RetryableError("a reply that is not JSON", sent=True) from error
-        if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
-            message, _ = _error_of(completion)
-            if message:
-                raise RetryableError(f"an error under HTTP 200: {self._words(message)}", sent=True)
-            raise EndpointError(
-                f"{self._url} answers, but not with a chat completion; check DATAGEN_LLM_BASE_URL (it usually ends "
-                "in /v1)"
-            )
-        if not completion["choices"] or not isinstance(completion["choices"][0], dict):
-            raise RetryableError("a completion without choices", sent=True)
-        return completion
-
-    def _refused(self, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
-        """Raise what an HTTP status other than 200 means."""
-        try:
-            message, code = _error_of(json.loads(content))
-        except (ValueError, RecursionError):
-            message, code = "", ""
-            html = content.lstrip()[:1] == b"<"
-        else:
-            html = False
-        words = f": {self._words(message)}" if message else ""
-        if status == 429 and code in ("insufficient_quota", "billing_hard_limit_reached"):
-            raise EndpointError(f"the account at {self._where} has no credit left{words}")
-        if (status in (408, 409, 425, 429) or status >= 500) and "response_format" not in message:
-            # These say that no reply was made; a gateway's 502 or 504 hides what the server behind it did.
-            sent, asked = status in (502, 504), _retry_after(headers)
-            raise RetryableError(f"HTTP {status}{words}", sent=sent, busy=status == 429, retry_after=asked)
-        if status in (401, 403):
-            raise EndpointError(
-                f"{self._where} refuses the key (HTTP {status}{words}); check OPENAI_API_KEY or DATAGEN_LLM_API_KEY"
-            )
-        if status == 402:
-            raise EndpointError(f"{self._where} wants to be paid first (HTTP 402{words})")
-        if html or 300 <= status < 400:
-            raise self._page(status)
-        if status == 404:
-            raise EndpointError(
-                f"{self._url} does not know the model {self._endpoint.model!r}, or nothing is there "
-                f"(HTTP 404{words}); check DATAGEN_LLM_MODEL and DATAGEN_LLM_BASE_URL (it usually ends in /v1)"
-            )
-        raise RequestRejected(f"{self._where} rejects the request (HTTP {status}{words})", code)
-
-    def _words(self, text: str) -> str:
-        return line(text, self._endpoint.api_key)
-
-    def _page(self, status: int) -> EndpointError:
+    def _refused_by_proxy(self, status: int) -> Exception:
+        """What a proxy's refusal to connect means; it has sent nothing on."""
+        if status in (408, 429) or status >= 500:
+            return RetryableError(f"no connection (HTTP {status}){self._via}", unreachable=True)
+        wants = " wants a name and a password" if status == 407 else " will not connect"
+        variable = self._proxy.variable if self._proxy else "the environment"
         return EndpointError(
-            f"{self._url} answers with a web page or a redirect (HTTP {status}), not with a chat completion; check "
-            "DATAGEN_LLM_BASE_URL (it usually ends in /v1)"
+            f"the proxy that {variable} names{wants} (HTTP {status}): correct {variable}, or add the server's host to "
+            "NO_PROXY"
         )
 
 
 def _check(address: str) -> str:
-    """The base URL in one spelling."""
-    url = address.rstrip("/").removesuffix("/chat/completions")
+    """The base URL in one spelling; its query stays."""
+    base, mark, query = address.partition("?")
+    url = base.rstrip("/").removesuffix("/chat/completions")
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+    try:
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port that is no number
+        usable = False
+    if not usable or parts.username or parts.password:
         raise EndpointError(
             "DATAGEN_LLM_BASE_URL (or OPENAI_BASE_URL) is not the address of a server, or has a name or password in "
             f"it; accepted are {accepted()}"
         )
-    return url
-
-
-def _here(address: str) -> bool:
-    """Whether the host is this machine."""
-    host = urllib.parse.urlsplit(address).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return f"{url}{mark}{query}"
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
@@ -169,17 +114,16 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 
 
 def _status(endpoint: Endpoint) -> str:
-    return f"{endpoint.model} at {endpoint.base_url}: {_models(endpoint)}"
+    proxy = proxies.of(endpoint.base_url)
+    return f"{endpoint.model} at {endpoint.address}{proxy.via if proxy else ''}: {_models(endpoint, proxy)}"
 
 
-def _models(endpoint: Endpoint) -> str:
+def _models(endpoint: Endpoint, proxy: proxies.Proxy | None) -> str:
     """What the server says when asked for its models. Its own words are not repeated: they may hold the key."""
-    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
-    request = urllib.request.Request(f"{endpoint.base_url}/models", headers=headers)
+    request = urllib.request.Request(endpoint.url("models"), headers=endpoint.sent_headers())
     try:
-        # A proxy of the environment's is not asked for what is on this machine.
-        proxies = urllib.request.ProxyHandler({} if _here(endpoint.base_url) else None)
-        with urllib.request.build_opener(proxies, _StayHere).open(request, timeout=STATUS_S) as answer:
+        handler = urllib.request.ProxyHandler({"http": proxy.url, "https": proxy.url} if proxy else {})
+        with urllib.request.build_opener(handler, _StayHere).open(request, timeout=STATUS_S) as answer:
             listed = json.loads(answer.read(1 << 24))
         names = {model["id"] for model in listed["data"]}
     except urllib.error.HTTPError as error:
@@ -192,47 +136,11 @@ def _models(endpoint: Endpoint) -> str:
     return "answers and has the model" if endpoint.model in names else "answers, but lists no such model"
 
 
-def _error_of(answer: Any) -> tuple[str, str]:
-    """The message and the code of an error object in one of the shapes that servers use."""
-    error = answer.get("error", answer) if isinstance(answer, dict) else None
-    if isinstance(error, str):
-        return error, ""
-    if not isinstance(error, dict):
-        return "", ""
-    message = error.get("message") or error.get("detail") or ""
-    return message if isinstance(message, str) else json.dumps(message), str(error.get("code") or "")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as the server asks: Retry-After-Ms, or Retry-After (seconds or a date); None if it does not."""
-    for name, unit in (("Retry-After-Ms", 1000.0), ("Retry-After", 1.0)):
-        text = headers.get(name, "").strip()
-        try:
-            seconds = float(text) / unit
-        except ValueError:
-            continue
-        return seconds if 0 <= seconds < float("inf") else None
-    try:
-        date = email.utils.parsedate_to_datetime(headers.get("Retry-After", ""))
-    except ValueError:
-        return None
-    now = datetime.datetime.now(date.tzinfo or datetime.UTC)
-    return max(0.0, (date.replace(tzinfo=date.tzinfo or datetime.UTC) - now).total_seconds())
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy of the environment for a URL; looked up once, where aiohttp's trust_env would look at every call."""
-    parts = urllib.parse.urlsplit(url)
-    if not parts.hostname or urllib.request.proxy_bypass(parts.netloc):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
-
-
 PROVIDER = Provider(
     name="a server",
     example="http(s)://host:port/v1",
     check=_check,
-    here=_here,
+    here=proxies.is_loopback,
     connect=HttpTransport,
     status=_status,
     batches=True,

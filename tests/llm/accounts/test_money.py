@@ -270,9 +270,9 @@ def test_what_is_left_of_a_reservation_is_free_again(ledger: Ledger) -> None:
 
 def test_a_call_that_was_not_billed_costs_nothing_and_one_of_unknown_fate_all(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.0)
-    budget.settle(asyncio.run(budget.reserve(REQUEST)), Usage())
+    budget.settle(asyncio.run(budget.reserve(REQUEST)), None)
     assert totals(ledger.path) == {} and ledger.committed() == pytest.approx(0)
-    budget.forfeit(asyncio.run(budget.reserve(REQUEST)))
+    budget.settle(asyncio.run(budget.reserve(REQUEST)), Usage(cost=MOST), unsure=True)
     assert totals(ledger.path)["prompts"] == Spent(unsure=1, at_most=pytest.approx(MOST))
     assert ledger.committed() == pytest.approx(MOST)
 
@@ -294,7 +294,7 @@ def test_it_waits_for_those_in_flight_before_it_gives_up(ledger: Ledger) -> None
     budget.settle(first, USAGE)
     waiting.join(10)
     assert len(got) == 1
-    budget.forfeit(got[0])
+    budget.settle(got[0], Usage(cost=MOST), unsure=True)
     with pytest.raises(BudgetSpent):
         asyncio.run(budget.reserve(REQUEST))
 
@@ -307,7 +307,7 @@ def test_all_who_wait_give_up_when_nothing_is_left(ledger: Ledger) -> None:
         others = [asyncio.create_task(budget.reserve(REQUEST)) for _ in range(20)]
         await asyncio.sleep(0.05)
         assert not any(task.done() for task in others)
-        budget.forfeit(first)
+        budget.settle(first, Usage(cost=MOST), unsure=True)
         return await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 10)
 
     assert {type(result) for result in asyncio.run(main())} == {BudgetSpent}
@@ -345,7 +345,7 @@ def test_200_tasks_at_once_never_pass_the_limit(tmp_path: Path, seed: int) -> No
         await asyncio.sleep(rng.random() * 0.003)
         usage = Usage(100, 50, reservation.cost * rng.random())
         if rng.random() < 0.05:
-            budget.forfeit(reservation)
+            budget.settle(reservation, Usage(cost=reservation.cost), unsure=True)
             bill += reservation.cost
         else:
             budget.settle(reservation, usage)

@@ -457,7 +457,7 @@ def test_a_correction_shows_the_reply_and_what_was_wrong_with_it() -> None:
     ("block", "tokens"),
     [
         ({"prompt_tokens": 12, "completion_tokens": 5}, (12, 5)),
-        ({"prompt_tokens": 12}, (12, 0)),
+        ({"prompt_tokens": 12}, None),
         ({"prompt_tokens": -1, "completion_tokens": 1e9}, None),
         ({"prompt_tokens": True, "completion_tokens": 10**30}, None),
         ({"prompt_tokens": "12", "completion_tokens": None}, None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import multiprocessing
 import os
 import shutil
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from training import data
 from training.cache import array_store, latents
@@ -181,7 +183,7 @@ def test_preprocessing_and_layout_have_versions(
     model: diffusion.StableDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = latents.image_space(model, 64), latents.text_space(model)
-    monkeypatch.setattr(latents, "VERSION", latents.VERSION + 1)
+    monkeypatch.setattr(latents, "VERSION", f"{latents.VERSION}.1")
     assert latents.image_space(model, 64) != before[0]
     monkeypatch.setattr(latents, "LAYOUT", latents.LAYOUT + 1)
     assert latents.text_space(model) != before[1]
@@ -280,7 +282,9 @@ def test_a_broken_picture_is_named_and_what_stands_stays(
 ) -> None:
     monkeypatch.setitem(latents.PIXELS, "cpu", 2 * 64 * 64)
     rows = make_rows(4)
-    rows[3]["rejected"] = {"bytes": make_picture(1)[:-40], "path": "x.png"}
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(make_picture(1))).save(stream, "JPEG")
+    rows[3]["rejected"] = {"bytes": stream.getvalue()[:-20], "path": "x.jpg"}  # whose header is whole
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     with pytest.raises(
         TrainingError, match=r"a\.parquet row 3: rejected: not a readable image .*; repair or remove it"

@@ -149,8 +149,8 @@ def test_a_truncated_image_is_found_when_it_is_decoded(make_picture: Picture) ->
 
 
 def test_a_picture_beyond_all_measure_is_refused(make_picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.pictures.MAX_PIXELS", 64 * 63)
-    with pytest.raises(TrainingError, match="here: 64×64 pixels"):
+    monkeypatch.setattr("datagen.images.decode.MAX_PIXELS", 64 * 63)
+    with pytest.raises(TrainingError, match="here: not a readable image .the image is too large: 64×64"):
         data.decode(make_picture(1), "here")
 
 

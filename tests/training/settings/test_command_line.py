@@ -99,7 +99,7 @@ def test_a_file_may_leave_out_the_groups(tmp_path: Path) -> None:
         ("steps = 'many'", "own.toml: steps is 'many': it should be a valid integer"),
         ("steps = [5]", "own.toml: steps is [5]: it should be a valid integer"),
         ("[optimizer]\nsteps = true", "own.toml: optimizer.steps: true is not a number"),
-        ("[loss]\nbeta = -1", "own.toml: loss.beta is -1: it should be greater than or equal to 0"),
+        ("[loss]\nbeta = -1", "own.toml: loss.beta is -1: it should be greater than 0"),
         ("[loss]\ngamma1 = 1", "own.toml: loss.gamma1 is an option of livo; dpo has --beta, --smoothing"),
         ("steps = ", "is not TOML"),
         ("method = 'sppo'", "own.toml: method: no loss is called 'sppo'; did you mean 'smpo'?"),

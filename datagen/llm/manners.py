@@ -1,0 +1,120 @@
+"""How a server wants to be asked: which way of giving it a type it heeds, and which parameters it does not take.
+
+The first is found out by a probe, the rest is learnt from its own words when it rejects a body: a parameter of ours is
+then renamed or left out for good, once, and that is said. What the user asked for by name is never left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+from datagen.errors import RequestRejected
+from datagen.llm.endpoint import Endpoint
+from datagen.llm.messages import Request
+from datagen.llm.typed import structured
+from datagen.llm.typed.structured import Dialect
+
+LESSONS = 6  # most that one request may teach
+_LENGTHS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_LOWER = {Dialect.SCHEMA: Dialect.OBJECT, Dialect.OBJECT: Dialect.TEXT}
+# "This model supports at most 1024 completion tokens", "must be less than or equal to 8192", "<= 4096".
+_AT_MOST = re.compile(
+    r"(?:at most|maximum(?: \w+){0,4}?|up to|less than or equal to|<=|between \d+ and)\D{0,20}(\d{2,9})"
+)
+_FORMAT = re.compile(r"response_format|json_schema|json_object|structured[ _]output|\bschema\b|json mode")
+
+Send = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Manners:
+    """What is known of one server; used in one event loop."""
+
+    def __init__(self, endpoint: Endpoint, say: Callable[[str], None]) -> None:
+        self._endpoint, self._say = endpoint, say
+        self._dialect: Dialect | None = None
+        self._lower: dict[type[BaseModel], Dialect] = {}  # of types whose schema the server does not take
+        self._renamed = self._bare = False
+        self._most: int | None = None  # tokens that a call may ask for
+        self._lessons = 0
+        self._probing = asyncio.Lock()
+
+    async def body(self, request: Request, send: Send) -> dict[str, Any]:
+        """The body of a request as this server takes it; `send` is for finding out how, at the first typed one."""
+        dialect = Dialect.TEXT
+        if request.reply is not None:
+            if self._dialect is None:
+                async with self._probing:
+                    if self._dialect is None:
+                        self._dialect = await self._find_dialect(send)
+            dialect = self._lower.get(request.reply, self._dialect)
+        return self.shape(structured.body(request, self._endpoint.model, dialect, self._endpoint.bounds))
+
+    def shape(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A body with what has been learnt, and with the user's own parameters."""
+        shaped = {**asked, **self._endpoint.parameters}
+        name = next((name for name in _LENGTHS if name in shaped), None)
+        if name is not None:
+            length = shaped.pop(name)
+            shaped[_LENGTHS[name] if self._renamed else name] = min(length, self._most or length)
+        if self._bare:
+            shaped.pop("temperature", None)
+        return shaped
+
+    @property
+    def lessons(self) -> int:
+        """How much has been learnt; a body that was made before the last lesson is worth sending again."""
+        return self._lessons
+
+    def learn(self, rejection: RequestRejected, asked: dict[str, Any], reply: type[BaseModel] | None) -> bool:
+        """Whether the rejection of a body taught something, so that the same request may now be taken."""
+        words = f"{rejection} {rejection.about}".lower()
+        lesson = self._of_length(words, asked) or self._of_temperature(words, asked)
+        if lesson is None and reply is not None and "response_format" in asked and _FORMAT.search(words):
+            lesson = self._of_format(reply)
+        if lesson is None:
+            return False
+        self._lessons += 1
+        self._say(f"{self._endpoint.address} {lesson}")
+        return True
+
+    def _of_length(self, words: str, asked: dict[str, Any]) -> str | None:
+        name = next((name for name in _LENGTHS if name in asked), None)
+        # A question that is too long for the model's context is that request's own affair.
+        if name is None or not re.search(rf"\b{name}\b", words) or "context" in words:
+            return None
+        most = next((int(found) for found in _AT_MOST.findall(words) if 16 <= int(found) < asked[name]), None)
+        if most is not None:
+            self._most = most
+            return f"takes at most {most} tokens a reply: {name} is that from now on"
+        if self._renamed:
+            return None
+        self._renamed = True
+        return f"does not take {name}: {_LENGTHS[name]} is sent instead"
+
+    def _of_temperature(self, words: str, asked: dict[str, Any]) -> str | None:
+        if self._bare or "temperature" not in asked or not re.search(r"\btemperature\b", words):
+            return None
+        self._bare = True
+        return f"does not take the temperature {asked['temperature']:g}: the model's own is used"
+
+    def _of_format(self, reply: type[BaseModel]) -> str | None:
+        if self._dialect is None:
+            return None
+        lower = _LOWER.get(self._lower.get(reply, self._dialect))
+        if lower is None:
+            return None
+        self._lower[reply] = lower
+        return f"does not take the schema of {reply.__name__}: replies of that type are asked for as {lower}"
+
+    async def _find_dialect(self, send: Send) -> Dialect:
+        for _ in range(2):  # one odd answer must not decide how a whole run is asked
+            dialect = await structured.probe(send, self._endpoint.model)
+            if dialect is Dialect.SCHEMA:
+                return dialect
+        self._say(f"{self._endpoint.address} does not heed JSON schemas: replies are asked for as {dialect}")
+        return dialect

@@ -1,0 +1,37 @@
+"""A run directory: one Parquet file per shard and stage, and nothing that could disagree with it.
+
+A shard is written under a temporary name, synced and renamed, so the file's existence is the only progress marker;
+counts, seconds and digests stand in its footer (`seal.py`). One process at a time writes a run: it holds a lock that
+the system releases when it ends (`lock.py`). How any file is written is in `files.py`, what is published in `sums.py`.
+"""
+
+from datagen.store.files import (
+    GROUP_BYTES,
+    ROW_GROUP,
+    TEMPORARY,
+    parquet_writer,
+    row_groups,
+    sync_folder,
+    write_file,
+    writing,
+)
+from datagen.store.lock import check, hold, holder
+from datagen.store.run import Damaged, Footer, Run, content_hash
+
+__all__ = [
+    "GROUP_BYTES",
+    "ROW_GROUP",
+    "TEMPORARY",
+    "Damaged",
+    "Footer",
+    "Run",
+    "check",
+    "content_hash",
+    "hold",
+    "holder",
+    "parquet_writer",
+    "row_groups",
+    "sync_folder",
+    "write_file",
+    "writing",
+]

@@ -1,0 +1,112 @@
+"""Sealed Parquet files: digests of every bit of a file stand in its own footer.
+
+`seal` covers the footer and is looked at whenever it is read; `data`, which stands in the footer, covers the rest and
+is looked at before rows are read. So a flipped bit is met by a digest, not by a decoder, wherever it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datagen.store.files import parquet_writer, row_groups
+
+KEY = b"datagen"
+EMPTY = "0" * 64
+_TAIL = 8  # the footer's length in four bytes, and PAR1
+
+
+class Broken(Exception):
+    """Why a file is not what was written, in one line."""
+
+
+def write(file: Any, table: pa.Table, facts: dict[str, Any]) -> None:
+    """Write a table, with `facts` (JSON-able) and the digests in its footer, to a file opened for both directions."""
+    sealed = json.dumps({**facts, "data": EMPTY, "seal": EMPTY})
+    with parquet_writer(file, table.schema) as writer:
+        for group in row_groups(table):
+            writer.write_table(group)
+        # Here and not as metadata of the schema, which Parquet files hold a second time.
+        writer.add_key_value_metadata({KEY.decode(): sealed})
+    file.flush()
+    start, footer = _footer(file)
+    footer = _put(footer, "data", _digest(file, start))
+    footer = _put(footer, "seal", hashlib.sha256(footer).hexdigest())
+    file.seek(start)
+    file.write(footer)
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """What `write` was given, and `data`. Broken if the footer is not as it was written; OSError as the system's."""
+    with path.open("rb") as file:
+        _, footer = _footer(file)
+    stated = _get(footer, "seal")
+    if hashlib.sha256(_put(footer, "seal", EMPTY)).hexdigest() != stated:
+        raise Broken("its footer has changed since it was written")
+    try:
+        values: dict[str, Any] = json.loads(pq.read_metadata(path).metadata[KEY])
+    except (pa.ArrowException, ValueError) as error:  # only if it is being replaced while we look
+        raise Broken("its footer cannot be read") from error
+    values.pop("seal")
+    return values
+
+
+def verify(path: Path, data: str) -> None:
+    """Broken if what stands before the footer has not the digest `data`."""
+    with path.open("rb") as file:
+        start, _ = _footer(file)
+        if _digest(file, start) != data:
+            raise Broken("its rows have changed since they were written")
+
+
+def _footer(file: Any) -> tuple[int, bytes]:
+    """Where the footer of an opened Parquet file begins, and its bytes up to the end of the file."""
+    size = file.seek(0, os.SEEK_END)
+    if size < 4 + _TAIL:
+        raise Broken(f"it is cut off: {size} bytes")
+    file.seek(size - _TAIL)
+    tail = file.read(_TAIL)
+    start = size - _TAIL - int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or start < 4:
+        raise Broken("it is cut off, or no Parquet file")
+    file.seek(start)
+    return start, file.read()
+
+
+def _digest(file: Any, end: int) -> str:
+    """SHA-256 of the first `end` bytes."""
+    sha, left = hashlib.sha256(), end
+    file.seek(0)
+    while left and (block := file.read(min(left, 1 << 20))):
+        sha.update(block)
+        left -= len(block)
+    return sha.hexdigest()
+
+
+def _place(footer: bytes, name: str) -> int:
+    """Where the hex digits of a digest stand.
+
+    The last match: our facts come after the statistics of the columns, which hold texts of any origin, and a text
+    among the facts cannot hold a bare quotation mark.
+    """
+    mark = f'"{name}": "'.encode()
+    found = footer.rfind(mark)
+    if found < 0 or found + len(mark) + len(EMPTY) > len(footer):
+        raise Broken("it is no file of a run, or of another version of datagen")
+    return found + len(mark)
+
+
+def _get(footer: bytes, name: str) -> str:
+    place = _place(footer, name)
+    return footer[place : place + len(EMPTY)].decode("latin-1")
+
+
+def _put(footer: bytes, name: str, digest: str) -> bytes:
+    place = _place(footer, name)
+    return footer[:place] + digest.encode() + footer[place + len(EMPTY) :]
