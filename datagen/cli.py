@@ -98,7 +98,7 @@ def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
         return recipes.of_run(begun)[1], f"{out} was started with it"
     name, why = doctor.choose(recipe, wanted)
     if begun is None:  # a finished run no longer needs a model
-        doctor.check(recipe.profile(name))
+        why += doctor.check(recipe.profile(name))
     return name, why
 
 

@@ -1,41 +1,35 @@
 """Where a model is, whether it is complete, and what it needs: the embedded one, a folder, or the Hugging Face cache.
 
-Only `find` downloads; `missing`, `tokenizer` and `needs` look at what is here. None of them reads weights into memory.
-What models need stands in prompts/models.toml.
+Only `find` and `find_vae` download; `missing`, `tokenizer` and `needs` look at what is here. None of them loads
+weights; the revision of a local folder is a digest of all that decides what is computed. What models need stands in
+prompts/models.toml.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
 import os
-import re
 import tomllib
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datagen import world
 from datagen.errors import ModelError, nearest, one_line
 from datagen.recipe import PROMPTS, Scheduler
+from datagen.weights import files, hub, identity, parts, pipelines
 
 NOT_CACHED = "not in the Hugging Face cache"
 TABLE = "prompts/models.toml"
-_WITH_WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
-_VOCABULARIES = ("vocab.json", "tokenizer.json")  # either makes a tokenizer
-_EDGE = 1 << 20  # bytes hashed at each end of a file of weights
+_CLASSES = {False: "StableDiffusionPipeline", True: "StableDiffusionXLPipeline"}  # by whether it is an XL
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A complete diffusers folder; `name` and `revision` identify it without the paths of this machine."""
+    """A folder with weights; `name` and `revision` identify it without the paths of this machine."""
 
     folder: Path
-    pipeline: str  # the class in model_index.json
     name: str
     revision: str
 
@@ -55,6 +49,7 @@ class Needs(BaseModel):
 
     pipeline: str = ""  # diffusers class; a model that is not in the table needs what one of equal class and side does
     side: int = Field(ge=8)  # pixels, of the square images that it was trained on
+    grain: int = Field(default=8, ge=1)  # pixels, of which sides should be multiples
     gpu_gib: float = Field(ge=0)  # for half-precision sampling of one image with room for the judges; 0: a CPU will do
     license: str = Field(min_length=1)  # of the images it makes
     scheduler: Scheduler = "model"  # that it is usually sampled with
@@ -65,32 +60,49 @@ class Needs(BaseModel):
     entry: str = Field(default="", max_length=0)  # its name in the table; filled in by `read_table`, never given
 
 
-def find(model: str, revision: str = "", pipelines: Collection[str] = ()) -> Source:
+def find(model: str, revision: str = "") -> Source:
     """Where a model is; downloads a hub id that is not in the local cache yet.
 
-    `model` is "embedded", a diffusers folder, or a hub id. Raises ModelError, naming what is missing, if it cannot be
-    obtained whole or is not one of `pipelines` (diffusers classes; () accepts any).
+    `model` is "embedded", a diffusers folder, or a hub id. Raises ModelError, naming what is missing or does not fit
+    together, if it cannot be obtained whole.
     """
     folder = _local(model)
-    if folder is not None:
-        return _source(folder, model if model == "embedded" else folder.resolve().name, pipelines)
-    folder = _download(model, revision, pipelines)
-    return dataclasses.replace(_source(folder, model, pipelines), revision=folder.name)
+    if folder is None:
+        folder = hub.folder(model, revision)
+        _refuse_partial(folder)
+        return Source(folder, model, folder.name)
+    _refuse_partial(folder)
+    return Source(folder, "embedded" if model == "embedded" else folder.resolve().name, identity.pipeline(folder))
 
 
-def missing(model: str, revision: str = "", pipelines: Collection[str] = ()) -> Missing | None:
+def find_vae(vae: str) -> Source:
+    """Where a VAE by itself is: its folder, that of a model which has one, or a hub id. ModelError if nowhere."""
+    folder = _local(vae)
+    if folder is None:
+        folder = _download_vae(vae)
+        return Source(folder, vae, folder.name)
+    if folder.is_file():
+        raise ModelError(
+            f"the VAE {vae} is one file; give a folder: where there is a network, "
+            f"AutoencoderKL.from_single_file({folder.name!r}).save_pretrained(FOLDER) makes one"
+        )
+    name, inner = folder.resolve().name, folder / "vae"
+    folder = inner if inner.is_dir() else folder
+    files.find(folder)
+    return Source(folder, name, identity.folder(folder))
+
+
+def missing(model: str, revision: str = "") -> Missing | None:
     """Why `find` would raise or download, None if the whole model is here. Downloads nothing."""
     try:
         local = _local(model)
         folder = local or _cached(model, revision, "model_index.json")
         if folder is None:
             return Missing(NOT_CACHED, downloadable=True)
-        _, parts = _read_index(folder, pipelines)
-        absent = _without_weights(folder, parts)
-        if absent and local is None:
-            return Missing(f"incomplete in the Hugging Face cache: no {', '.join(absent)}", downloadable=True)
+        absent = [] if local else _without_weights(folder)
         if absent:
-            raise _no_weights(folder, absent)
+            return Missing(f"incomplete in the Hugging Face cache: no {', '.join(absent)}", downloadable=True)
+        _refuse_partial(folder)
     except ModelError as error:
         return Missing(str(error))
     return None
@@ -102,7 +114,7 @@ def tokenizer(model: str, revision: str = "", part: str = "tokenizer") -> Path |
         folder = _local(model)
     except ModelError:
         return None
-    for name in _VOCABULARIES:
+    for name in parts.VOCABULARIES:
         if folder is None:
             found = _cached(model, revision, f"{part}/{name}")
         else:
@@ -152,27 +164,25 @@ def _alike(model: str, revision: str = "") -> str | None:
         folder = _local(model) or _cached(model, revision, "model_index.json")
         if folder is None:
             return None
-        pipeline, _ = _read_index(folder)
-        network = next(part for part in ("unet", "transformer") if (folder / part).is_dir())
-        latents = _json(folder / network / "config.json")["sample_size"]
-        side = latents * 2 ** (len(_json(folder / "vae" / "config.json")["block_out_channels"]) - 1)
-    except (ModelError, OSError, KeyError, TypeError, StopIteration):  # no diffusers folder, or not in a known layout
+        found = pipelines.read(folder)
+        side = found.configs["unet"]["sample_size"] * 2 ** (len(found.configs["vae"]["block_out_channels"]) - 1)
+    except (ModelError, OSError, KeyError, TypeError):  # no diffusers folder, or not in a known layout
         return None
-    return next((name for name, entry in table().items() if (entry.pipeline, entry.side) == (pipeline, side)), None)
+    kind = _CLASSES[found.is_xl], side
+    return next((name for name, entry in table().items() if (entry.pipeline, entry.side) == kind), None)
 
 
 def _local(model: str) -> Path | None:
-    """The folder that a name stands for, None for a hub id; ModelError for what is neither."""
+    """What a name stands for on this machine, None for a hub id; ModelError for what is neither."""
     if model == "embedded":
         return world.PIPELINE
     path = Path(os.path.expanduser(model))
-    if path.is_dir():
-        return path
     if path.exists():
-        raise ModelError(f"{model} is one file; give a diffusers folder, the one that has model_index.json")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith("."):
+        return path
+    if not hub.ID.fullmatch(model) or model.startswith("."):
+        spelled = "" if str(path) == model else f" ({path})"
         raise ModelError(
-            f"there is no folder {model}; give a diffusers folder, a hub id such as owner/name, or embedded"
+            f"there is no folder {model}{spelled}; give a diffusers folder, a hub id such as owner/name, or embedded"
         )
     return None
 
@@ -189,100 +199,41 @@ def _cached(model: str, revision: str, file: str) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _source(folder: Path, name: str, pipelines: Collection[str]) -> Source:
-    """The folder checked: a pipeline that is accepted, and safetensors for each part that has weights."""
-    pipeline, parts = _read_index(folder, pipelines)
-    if absent := _without_weights(folder, parts):
-        raise _no_weights(folder, absent)
-    return Source(folder, pipeline, name, _digest(folder, parts))
+def _refuse_partial(folder: Path) -> None:
+    """Raise ModelError for a pipeline folder whose parts are not all there or do not fit together."""
+    found = pipelines.read(folder)
+    for name in found.tokenizers:
+        if not any((folder / name / vocabulary).is_file() for vocabulary in parts.VOCABULARIES):
+            raise ModelError(
+                f"the model at {folder} has no {name} with {' or '.join(parts.VOCABULARIES)}: {files.AGAIN}"
+            )
+    files.read_json(folder / "scheduler" / "scheduler_config.json")
 
 
-def _read_index(folder: Path, pipelines: Collection[str] = ()) -> tuple[str, list[str]]:
-    """The pipeline class of a diffusers folder and its parts that have weights."""
-    path = folder / "model_index.json"
-    if not path.is_file():
-        raise ModelError(
-            f"{folder} is not a diffusers folder: it has no model_index.json; save one with save_pretrained(folder)"
-        )
-    index = _json(path)
-    pipeline = str(index.get("_class_name"))
-    if pipelines and pipeline not in pipelines:
-        raise ModelError(f"{folder} holds a {pipeline}; known: {', '.join(pipelines)}")
-    return pipeline, [part for part in _WITH_WEIGHTS if (index.get(part) or [None])[0] is not None]
+def _without_weights(folder: Path) -> list[str]:
+    """The parts of a snapshot whose weights were never downloaded."""
+    index = files.read_json(folder / "model_index.json")
+    wanted = [name for name in pipelines.NETWORKS if index.get(name) not in (None, [None, None])]
+    return [name for name in wanted if not any(path.is_file() for path in (folder / name).glob("*.safetensors"))]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {one_line(error)}; save or download the model again") from error
-    return values if isinstance(values, dict) else {}
-
-
-def _without_weights(folder: Path, parts: list[str]) -> list[str]:
-    """The parts whose safetensors are not all there; those of a variant (model.fp16.safetensors) do not count."""
-    absent = []
-    for part in parts:
-        present = {path.name for path in (folder / part).glob("*.safetensors") if path.is_file()}
-        expected = {name for path in (folder / part).glob("*.safetensors.index.json") for name in _shards(path)}
-        if not expected <= present or all("." in Path(name).stem for name in present):
-            absent.append(part)
-    return absent
-
-
-def _shards(index: Path) -> set[str]:
-    """The files that an index of sharded weights names; none for that of a variant."""
-    weights = {} if "." in index.name.removesuffix(".safetensors.index.json") else _json(index).get("weight_map")
-    return set(weights.values()) if isinstance(weights, dict) else set()
-
-
-def _no_weights(folder: Path, absent: list[str]) -> ModelError:
-    return ModelError(
-        f"{folder} has no weights for {', '.join(absent)}: expected {absent[0]}/*.safetensors, without a variant such "
-        "as fp16 (pickles are not read); download the model again, or save it with save_pretrained(folder)"
-    )
-
-
-def _digest(folder: Path, parts: list[str]) -> str:
-    """16 hex digits of a local model: its JSON files, and of its weights the sizes and both ends.
-
-    Reading all of SDXL would take longer than loading it; training moves every tensor, so the ends tell models apart.
-    """
-    sha = hashlib.sha256()
-    files = [folder / "model_index.json", *folder.glob("scheduler/*.json")]
-    files += [
-        path for part in parts for pattern in ("*.json", "*.safetensors") for path in (folder / part).glob(pattern)
-    ]
-    for path in sorted(files):
-        size = path.stat().st_size
-        sha.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
-        with path.open("rb") as file:
-            sha.update(file.read(_EDGE))
-            file.seek(max(0, size - _EDGE))
-            sha.update(file.read(_EDGE))
-    return sha.hexdigest()[:16]
-
-
-def _download(model: str, revision: str, pipelines: Collection[str]) -> Path:
-    """The snapshot of a hub id: from the cache if it is whole there, else over the network."""
-    import diffusers
+def _download_vae(name: str) -> Path:
+    """The snapshot of a VAE's hub id: from the cache if it is whole there, else over the network."""
+    from huggingface_hub import snapshot_download
 
     problem = ""
-    for local_files_only in (True, False):
+    for local in (True, False):
+        if not local and (problem := hub.unreachable()):
+            break
         try:
-            folder = diffusers.DiffusionPipeline.download(
-                model,
-                revision=revision or None,
-                local_files_only=local_files_only,
-                use_safetensors=True,
-                safety_checker=None,
-                feature_extractor=None,
-            )
-            _source(Path(folder), model, pipelines)
-            return Path(folder)
+            # The same weights often lie beside these once more in other programs' layouts.
+            wanted = ["config.json", "diffusion_pytorch_model*"]
+            folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=local))
+            files.find(folder)
+            return folder
         except Exception as error:  # the hub's client has no common base for what it raises
             problem = one_line(error)
     raise ModelError(
-        f"{model} is neither a folder here nor in the local cache, and downloading it failed: {problem}; "
-        "download it where there is a network, give its folder, or use the profile embedded"
+        f"the VAE {name} is neither a folder here nor whole in the local cache, and cannot be downloaded: {problem}; "
+        "download it where there is a network, or give its folder"
     )

@@ -132,6 +132,7 @@ class Profile(_Section):
     grammar: Name
     scheduler: Scheduler = "model"
     precision: Precision = "auto"  # of the weights
+    vae: str = ""  # in the place of the one that `model` comes with
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0)
     width: Side

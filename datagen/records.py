@@ -105,6 +105,8 @@ class Image:
     empty_negative: str = ""  # what stands for an empty negative prompt: "text", the empty text encoded, or "zeros"
     unread: int = 0  # tokens of `text` beyond what the model reads
     negative_unread: int = 0  # tokens of `negative` that it does not read; all where guidance is 1 or less
+    vae: str = ""  # NAME@REVISION of one in the place of the generator's own
+    notes: str = ""  # what else is to be known of the generator's weights, as that it reads fewer layers than it has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +176,8 @@ class Pair:
     pool: str = ""  # pairing `pool`: the scene whose violating images may stand for one another; "" in other pairings
     empty_negative: str = ""  # of the chosen image, see Image
     rejected_empty_negative: str = ""
+    vae: str = ""  # of the chosen image, see Image
+    rejected_vae: str = ""
     chosen_unread: int = 0  # tokens of its wording and its negative prompt that the model did not read
     rejected_unread: int = 0
 

@@ -28,7 +28,7 @@ DATAGEN: dict[str, set[str]] = {
     "records": {"errors"},
     "recipe": {"errors", "records"},
     "store": {"errors", "records"},
-    "models": {"errors", "recipe", "world"},
+    "models": {"errors", "recipe", "weights", "world"},
     "text": {"errors", "records", "models", "safety", "world"},
     "images": {"errors"},
     "tables": {"errors", "images"},

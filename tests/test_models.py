@@ -13,6 +13,8 @@ import pytest
 from datagen import models, recipe, world
 from datagen.errors import ModelError
 from datagen.models import Missing, Needs
+from datagen.weights import hub
+from tests.support import misfits
 
 
 @pytest.fixture
@@ -52,26 +54,37 @@ def test_a_whole_model_misses_nothing_and_is_found(folder: Path) -> None:
     assert models.missing("embedded") is None and models.missing(str(folder)) is None
     assert models.find("embedded").folder == world.PIPELINE and models.find("embedded").name == "embedded"
     found = models.find(str(folder))
-    assert (found.folder, found.name, found.pipeline) == (folder, "model", "StableDiffusionPipeline")
+    assert (found.folder, found.name) == (folder, "model")
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no index": (lambda f: (f / "model_index.json").unlink(), "is not a diffusers folder: it has no model_index.json"),
+    "no index": (lambda f: (f / "model_index.json").unlink(), "is not a diffusers folder, it has no model_index.json"),
     "index no JSON": (lambda f: (f / "model_index.json").write_text("{"), "model_index.json is not JSON"),
-    "one part": (
-        lambda f: [p.unlink() for p in f.glob("vae/*.safetensors")],
-        "no weights for vae: expected vae/*.saf",
+    "one part": (lambda f: [p.unlink() for p in f.glob("vae/*.safetensors")], "vae has no weights"),
+    "a part's folder": (lambda f: shutil.rmtree(f / "text_encoder"), "has no text_encoder"),
+    "a pickle": (
+        lambda f: [p.rename(p.with_suffix(".bin")) for p in f.glob("unet/*.safetensors")],
+        "a pickle can run",
     ),
-    "a part's folder": (lambda f: shutil.rmtree(f / "text_encoder"), "no weights for text_encoder"),
-    "a pickle": (lambda f: [p.rename(p.with_suffix(".bin")) for p in f.glob("unet/*.safetensors")], "for unet"),
-    "a variant": (
-        lambda f: [p.rename(p.with_suffix(".fp16.safetensors")) for p in f.glob("unet/*.safetensors")],
-        "no weights for unet: expected unet/*.safetensors, without a variant such as fp16",
+    "another name": (
+        lambda f: [p.rename(p.with_name("unet-ema.safetensors")) for p in f.glob("unet/*.safetensors")],
+        "weights are expected in model.safetensors (transformers) or diffusion_pytorch_model.safetensors",
     ),
     "a dangling link": (
         lambda f: [(p.unlink(), p.symlink_to(f / "nothing")) for p in f.glob("unet/*.safetensors")],
-        "no weights for unet",
+        "cannot be read: No such file",
     ),
+    "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), "has no tokenizer with tokenizer.json or vocab.json"),
+    "an empty tokenizer": (
+        lambda f: [p.unlink() for p in f.glob("tokenizer/*") if p.name in ("tokenizer.json", "vocab.json")],
+        "has no tokenizer with",
+    ),
+    "no scheduler": (lambda f: shutil.rmtree(f / "scheduler"), "scheduler_config.json cannot be read"),
+    "a U-Net for inpainting": (
+        lambda f: misfits.reset(f / "unet/config.json", in_channels=9),
+        "reads 9 channels and gives 4, the VAE's latents have 4",
+    ),
+    "another pipeline": (lambda f: misfits.reset(f / "model_index.json", _class_name="FluxPipeline"), "FluxPipeline"),
 }
 
 
@@ -93,30 +106,76 @@ def test_sharded_weights_are_whole_when_every_shard_is_there(folder: Path) -> No
     index = {"weight_map": {"a": shards[0].name, "b": shards[1].name}}
     weights.with_suffix(".safetensors.index.json").write_text(json.dumps(index))
     missing = models.missing(str(folder))
-    assert missing is not None and "no weights for unet" in missing.reason
+    assert missing is not None and f"lacks {shards[1].name}, 1 of 2 files" in missing.reason
     shutil.copy(shards[0], shards[1])
     assert models.missing(str(folder)) is None
 
 
-def test_a_pipeline_of_another_kind_is_refused_where_the_kind_matters(folder: Path) -> None:
-    assert models.missing(str(folder), pipelines=["FluxPipeline"]) == Missing(
-        f"{folder} holds a StableDiffusionPipeline; known: FluxPipeline"
-    )
-    with pytest.raises(ModelError, match="known: FluxPipeline"):
-        models.find(str(folder), pipelines=["FluxPipeline"])
+def test_a_model_that_is_there_as_a_variant_alone_is_whole(folder: Path) -> None:
+    for path in folder.glob("*/*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    assert models.missing(str(folder)) is None and models.find(str(folder)).folder == folder
+
+
+def test_one_file_is_told_how_to_become_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    missing = models.missing(str(tmp_path / "model.safetensors"))
+    assert missing is not None and "from_single_file('model.safetensors').save_pretrained(FOLDER)" in missing.reason
+    with pytest.raises(ModelError, match="one file; .*AutoencoderKL.from_single_file"):
+        models.find_vae(str(tmp_path / "model.safetensors"))
+
+
+def test_a_vae_is_found_alone_or_in_a_model_and_known_by_its_weights(folder: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copytree(folder / "vae", tmp_path / "my-vae"))
+    one, other = models.find_vae(str(alone)), models.find_vae(str(folder))
+    assert (one.folder, one.name) == (alone, "my-vae") and (other.folder, other.name) == (folder / "vae", "model")
+    assert one.revision == other.revision and len(one.revision) == 16
+    misfits.rewrite(alone, lambda tensors: {name: value + 1 for name, value in tensors.items()})
+    assert models.find_vae(str(alone)).revision != other.revision
+    with pytest.raises(ModelError, match="there is no folder /no/where"):
+        models.find_vae("/no/where")
+    with pytest.raises(ModelError, match="has no weights"):
+        models.find_vae(str(folder / "tokenizer"))
+
+
+def test_a_vae_of_the_hub_is_taken_from_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    snapshot = Path(shutil.copytree(folder / "vae", tmp_path / "snapshots" / "0123abc"))
+    seen: list[tuple[str, bool]] = []
+
+    def download(name: str, *, local_files_only: bool, **_: object) -> str:
+        seen.append((name, local_files_only))
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    found = models.find_vae("someone/a-vae")
+    assert (found.folder, found.name, found.revision) == (snapshot, "someone/a-vae", "0123abc")
+    assert seen == [("someone/a-vae", True)]
+    monkeypatch.setattr(hub, "unreachable", lambda: "no network")
+    for path in snapshot.glob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(ModelError, match="the VAE someone/a-vae is neither .* cannot be downloaded: no network;"):
+        models.find_vae("someone/a-vae")
 
 
 @pytest.mark.parametrize("name", ["/no/where", "no:where", "~nobody/at-all", ".hidden/x"])
 def test_a_name_that_is_neither_a_folder_nor_a_hub_id(name: str) -> None:
-    assert models.missing(name) == Missing(
-        f"there is no folder {name}; give a diffusers folder, a hub id such as owner/name, or embedded"
-    )
+    missing = models.missing(name)
+    assert missing is not None and not missing.downloadable
+    assert missing.reason.startswith(f"there is no folder {name}")
+    assert missing.reason.endswith("; give a diffusers folder, a hub id such as owner/name, or embedded")
     assert models.tokenizer(name) is None and models.needs(name) is None
 
 
 def test_a_folder_may_be_given_from_the_home_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder.parent))
     assert models.missing("~/model") is None and models.find("~/model").folder == folder
+    assert models.find_vae("~/model").folder == folder / "vae"
+    missing = models.missing("~/modle")
+    assert missing is not None and f"there is no folder ~/modle ({folder.parent}/modle);" in missing.reason
 
 
 def test_a_hub_id_that_is_not_cached_may_be_downloaded(snapshot: Path) -> None:
@@ -131,8 +190,8 @@ def test_a_hub_id_is_looked_for_in_the_cache(snapshot: Path) -> None:
     shutil.rmtree(snapshot / "vae")
     assert models.missing("some/model") == Missing("incomplete in the Hugging Face cache: no vae", downloadable=True)
     (snapshot / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    missing = models.missing("some/model", pipelines=["StableDiffusionPipeline"])
-    assert missing is not None and "holds a FluxPipeline" in missing.reason and not missing.downloadable
+    missing = models.missing("some/model")
+    assert missing is not None and "is a FluxPipeline" in missing.reason and not missing.downloadable
 
 
 def test_tokenizers_are_found_by_their_vocabulary(sdxl_folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """What this machine can serve: the weights it has, its GPU, the profile that `auto` takes, and the LLM it would ask.
 
-It only looks, and never loads or downloads: a folder or the Hugging Face cache either holds a model's files or does
-not. An LLM server is asked which models it has, which costs nothing; a finding never holds a key.
+It never downloads: a folder or the Hugging Face cache either holds a model's files or does not. Only `report` loads
+weights, so that each model that is here draws a test picture. An LLM server is asked which models it has, which costs
+nothing; a finding never holds a key.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from pathlib import Path
 
 from datagen import generators
 from datagen import recipe as recipes
-from datagen.errors import EndpointError, ModelError
+from datagen.errors import DatagenError, EndpointError, ModelError
 from datagen.judges import panel
 from datagen.models import TABLE, Missing
 from datagen.recipe import Profile, Recipe
+from datagen.world.identity import is_embedded
 
 LIBRARIES = ("torch", "diffusers", "transformers", "open_clip_torch", "datasets", "pyarrow")
 
@@ -99,13 +101,29 @@ def _size(card: tuple[str, float]) -> str:
     return f"{card[0]}, {card[1]:.0f} GiB"
 
 
-def check(profile: Profile) -> None:
-    """Refuse, before anything is made, a profile whose judges or models are not there or not whole; ModelError."""
-    panel.load(profile.judges)
+def check(profile: Profile) -> str:
+    """Refuse, before anything is made, a profile whose judges or models are not there or not whole; ModelError.
+
+    Judges of the embedded world are refused for the images of another model; for those of a generator of one's own,
+    of which only its author knows what it draws, what is returned says what they know.
+    """
+    chosen = panel.load(profile.judges)
     # A hub id that is not in the cache is left to the generator: it may download it.
     for model, revision in models_of(profile):
         if (why := generators.missing(model, revision)) and not why.downloadable:
             raise ModelError(f"the model {model!r} cannot be loaded: {why.reason}")
+    worlds = panel.of_the_world(chosen)
+    names = [model.removeprefix(f"{generators.DEFAULT}:") for model, _ in models_of(profile)]
+    others = [name for name in names if not is_embedded(name)]
+    if not worlds or not others:
+        return ""
+    know = f"{' and '.join(worlds)} can judge the embedded model's images only"
+    if all(generators.is_own(name) for name in others):
+        return f"; {know}"
+    raise ModelError(
+        f"judges: {know}, and {others[0]!r} draws others: leave out world, and name a CLIP with judges.clip.model, "
+        "such as ViT-L-14/openai"
+    )
 
 
 def report(folder: Path) -> list[tuple[str, str]]:
@@ -122,9 +140,10 @@ def report(folder: Path) -> list[tuple[str, str]]:
     loaded = [recipes.load(name, []) for name in recipes.names()]
     profiles = [(name, profile) for recipe in loaded for name, profile in recipe.profiles.items()]
     order = list(dict.fromkeys(name for name, _ in profiles))
-    models = {(order.index(name), *model) for name, profile in profiles for model in models_of(profile)}
-    for place, model, revision in sorted(models):
-        findings.append((f"profile {order[place]}", f"{model}: {_about(model, revision)}"))
+    models = {(order.index(name), *model): profile for name, profile in profiles for model in models_of(profile)}
+    for (place, model, revision), profile in sorted(models.items(), key=lambda item: item[0]):
+        said = _about(model, revision) + _drawn(profile, model, revision, card)
+        findings.append((f"profile {order[place]}", f"{model}: {said}"))
     for recipe in loaded:
         profile, reason = choose(recipe, "auto")
         findings.append((f"auto, {recipe.name}", f"{profile}: {reason}"))
@@ -167,6 +186,21 @@ def _about(model: str, revision: str) -> str:
     vae = f", {needs.vae} as VAE in half precision" if needs.vae else ""
     like = f" (as {needs.entry}, which it is like)" if needs.entry and not model.endswith(needs.entry) else ""
     return f"{here}; needs {room}, made for {needs.side} px, images under {needs.license}{vae}{like}"
+
+
+def _drawn(profile: Profile, model: str, revision: str, card: tuple[str, float] | None) -> str:
+    """What came of a test picture of a model that is here, drawn as its profile has it; "" of one that is not."""
+    if generators.missing(model, revision):
+        return ""
+    needs = generators.needs(model, revision)
+    if needs is None or needs.gpu_gib > (card[1] if card else 0.0):
+        return "; no test picture was drawn, as the GPU may not do"
+    alone = {"model": model, "revision": revision} | ({} if model == profile.model else {"vae": ""})
+    try:
+        generators.rehearse(profile.model_copy(update=alone))
+    except DatagenError as error:
+        return f", BUT NO PICTURE: {error}"
+    return ", a test picture was drawn"
 
 
 def _missing(profile: Profile) -> Missing | None:

@@ -18,7 +18,7 @@ from datagen.recipe import Profile, Recipe
 from datagen.registry import Registry
 from datagen.store import sums
 
-FORMATS = Registry(__name__, "export format", InputError)
+FORMATS = Registry(__name__, "export format", InputError, not_entries=("remarks",))
 DATASET = "huggingface"  # what a run itself writes
 
 

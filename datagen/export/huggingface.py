@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from datagen import records, store
 from datagen.export import Finished
+from datagen.export.remarks import remarks
 from datagen.recipe import Profile, Recipe
 
 SPLITS = ("train", "test")
@@ -49,13 +50,15 @@ rejected image `rejected_generator`) names; `embedded` is the folder `datagen/wo
 ```python
 import json, diffusers, torch
 
-def draw(row, side, model):
-    """The image of a side, "chosen" or "rejected"."""
+def draw(row, side, model, vae=None):
+    """The image of a side, "chosen" or "rejected"; `vae` is where the one of its row lies, if that names one."""
     own, count = "rejected_" * (side == "rejected"), row["batch_size"]
     pipe = diffusers.DiffusionPipeline.from_pretrained(
         model, revision=row[f"{own}generator_revision"], dtype=getattr(torch, row["dtype"]),
         safety_checker=None, add_watermarker=False,
     ).to("cpu" if "on cpu" in row["software"] else "cuda")
+    if row[f"{own}vae"]:
+        pipe.vae = diffusers.AutoencoderKL.from_pretrained(vae, dtype=pipe.vae.dtype).to(pipe.device)
     scheduler = getattr(diffusers, row[f"{own}scheduler"])
     pipe.scheduler = scheduler.from_config(json.loads(row[f"{own}scheduler_config"]))
     if row["width"] * row["height"] <= 128 * 128:
@@ -123,6 +126,8 @@ COLUMNS = {
     "pool": "the scene whose violating images may stand for one another; empty where the pair stands for itself",
     "empty_negative": "what an empty negative prompt is in the chosen image: the encoded empty `text`, or `zeros`",
     "rejected_empty_negative": "what it is in the rejected image",
+    "vae": "NAME@REVISION of the VAE that decoded the chosen image, empty for the generator's own",
+    "rejected_vae": "that of the rejected image",
     "chosen_unread": "tokens of the chosen image's wording and negative prompt that the model did not read",
     "rejected_unread": "tokens of the rejected image's",
 }
@@ -183,13 +188,17 @@ class _Facts:
     generators: set[str]
     judges: set[str]
     sizes: dict[str, int]  # bytes by split, known once its files are written
+    remarks: dict[str, int]  # what did not count in an image → how many such images
+    empty_negatives: set[str]
 
 
 def _gather(run: store.Run, shards: int) -> _Facts:
-    facts = _Facts(collections.Counter(), collections.Counter(), set(), set(), {})
+    facts = _Facts(collections.Counter(), collections.Counter(), set(), set(), {}, remarks(run, shards), set())
     columns = ["split", "principle", "category", "kind", "generator", "generator_revision"]
+    negatives = ["empty_negative", "rejected_empty_negative"]
     for index in range(shards):
-        for row in run.table("pairs", index, columns).to_pylist():
+        for row in run.table("pairs", index, [*columns, *negatives]).to_pylist():
+            facts.empty_negatives |= {row[name] for name in negatives if row[name]}
             facts.splits[row["split"]] += 1
             facts.principles[(row["principle"], row["category"], row["kind"])] += 1
             facts.generators.add(" at ".join(filter(None, (row["generator"], row["generator_revision"]))))
@@ -280,6 +289,15 @@ def _yaml(recipe: Recipe, profile: Profile, facts: _Facts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _sampling(profile: Profile, facts: _Facts) -> str:
+    """How images were drawn, and what stood for an empty negative prompt."""
+    how = (
+        f"{profile.scheduler}, {profile.steps} steps, guidance {profile.guidance:g}, {profile.width}×{profile.height}"
+    )
+    negative = f", an empty negative prompt is {' or '.join(sorted(facts.empty_negatives))}"
+    return how + (negative if facts.empty_negatives else "")
+
+
 def _text(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]) -> str:
     principles = [
         f"| {_cell(statement)} | {_cell(category)} | {kind} | {count} |"
@@ -288,12 +306,12 @@ def _text(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]
     made = {
         "recipe": f"`{recipe.name}`, seed {recipe.seed}, pairing `{recipe.pairing}`",
         "generator": ", ".join(sorted(facts.generators)) or profile.model,
-        "sampling": f"{profile.scheduler}, {profile.steps} steps, guidance {profile.guidance:g}, "
-        f"{profile.width}×{profile.height}",
+        "sampling": _sampling(profile, facts),
         "judges": ", ".join(sorted(facts.judges)) or ", ".join(judge.name for judge in profile.judges),
         "kept": f"pairs of probability {recipe.labels.min_probability:g} and more, "
         f"match {recipe.labels.min_match:g} and more",
         "dropped": ", ".join(f"{count} × {_cell(reason)}" for reason, count in drops.items()) or "none",
+        "remarks on images": ", ".join(f"{n} × {_cell(what)}" for what, n in facts.remarks.items()) or "none",
     }
     return "\n".join(
         [

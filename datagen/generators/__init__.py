@@ -12,19 +12,22 @@ import inspect
 import re
 from typing import cast
 
-from datagen.errors import ModelError
-from datagen.generators.protocol import Generator, GeneratorFile, ModelChoice
+from datagen.errors import DatagenError, MachineryError, ModelError, one_line
+from datagen.generators.protocol import ContentError, Generator, GeneratorFile, ModelChoice, Request
 from datagen.models import Missing, Needs
+from datagen.recipe import Profile
 from datagen.registry import Registry
 
 GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "protocol"))
 DEFAULT = "stable_diffusion"
 _FUNCTIONS = ("load", "missing", "needs")
+_NAMED = re.compile(r"([A-Za-z_][\w.]*):")
 
 
 def load(choice: ModelChoice) -> Generator:
     """The generator of a profile, loaded once per process; ModelError if this machine cannot serve it."""
     wanted = {"precision": choice.precision} if choice.precision != "auto" else {}
+    wanted |= {"vae": choice.vae} if choice.vae else {}
     return _loaded(choice.model, choice.revision, choice.scheduler, **wanted)
 
 
@@ -34,6 +37,24 @@ def _loaded(model: str, revision: str, scheduler: str, **wanted: str) -> Generat
     if other := wanted.keys() - inspect.signature(file.load).parameters.keys():
         raise ModelError(f"the generator of {model!r} knows no {' and no '.join(sorted(other))}: leave it out")
     return file.load(rest, revision, scheduler, **wanted)
+
+
+def rehearse(profile: Profile) -> None:
+    """Draw a picture as a profile has it and throw it away: what would go wrong with every one goes wrong with this.
+
+    ModelError if the model cannot be loaded or asked for such a picture; MachineryError for whatever else keeps it
+    from drawing one that shows something.
+    """
+    generator = load(profile)
+    request = Request("a chair", "", 0, profile.steps, profile.guidance, profile.width, profile.height)
+    try:
+        (picture,) = generator.generate([request])
+    except DatagenError:
+        raise
+    except Exception as error:  # no memory left, or whatever a generator of another package raises
+        picture = ContentError(f"{type(error).__name__}: {one_line(error)}")
+    if isinstance(picture, ContentError):
+        raise MachineryError(f"the model {profile.model!r} draws no picture: {picture}")
 
 
 def missing(model: str, revision: str = "") -> Missing | None:
@@ -51,9 +72,14 @@ def needs(model: str, revision: str = "") -> Needs | None:
     return file.needs(rest, revision)
 
 
+def is_own(model: str) -> bool:
+    """Whether a name before its colon says who draws the model: then what that draws is not known here."""
+    return _NAMED.match(model) is not None
+
+
 def _serving(model: str) -> tuple[GeneratorFile, str]:
     """The file that serves a model, and what that file calls it."""
-    match = re.match(r"([A-Za-z_][\w.]*):", model)
+    match = _NAMED.match(model)
     name, rest = (match[1], model[match.end() :]) if match else (DEFAULT, model)
     module = GENERATORS.module(name)
     for function in _FUNCTIONS:

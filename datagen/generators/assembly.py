@@ -1,7 +1,6 @@
 """A diffusers pipeline put together: its weights in a precision, and a recipe's scheduler.
 
-The safety checker blacks out what an `avoid` principle must show as rejected, and the watermark depends on what else
-is installed: neither is loaded. Whatever does not load is a `ModelError`.
+Whatever does not load, and does not fit together, is a `ModelError`.
 """
 
 from __future__ import annotations
@@ -12,37 +11,29 @@ from typing import Any
 from datagen.errors import ModelError, nearest, one_line
 from datagen.models import Source
 from datagen.recipe import SCHEDULERS
+from datagen.weights import parts, pipelines
 
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+# What of a VAE's settings decides what latents are, and must be as in the model's own.
+_LATENTS = ("latent_channels", "block_out_channels", "scaling_factor", "shift_factor", "latents_mean", "latents_std")
 _DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
-def pipeline(source: Source, scheduler: str, precision: str) -> tuple[Any, Any]:
-    """The pipeline of a model, in the machine's memory, and the device that it is for."""
-    import diffusers
-    import torch
-    import transformers
+def pipeline(source: Source, scheduler: str, precision: str, vae: Source | None) -> tuple[Any, Any, tuple[str, ...]]:
+    """The pipeline of a model, in the machine's memory; the device that it is for; what is to be known of its weights.
 
-    for library in (diffusers.utils.logging, transformers.utils.logging):
-        library.set_verbosity_error()  # prompts cut to 77 tokens are counted in their rows
-        library.disable_progress_bar()
+    `vae` is one to take in the place of the model's own.
+    """
+    import torch
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    extra: dict[str, Any] = {"add_watermarker": False}
-    if source.pipeline == "StableDiffusionPipeline":
-        extra = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    try:
-        made = getattr(diffusers, source.pipeline).from_pretrained(
-            source.folder,
-            dtype=_dtype(precision, device),
-            use_safetensors=True,
-            local_files_only=True,
-            **extra,
-        )
-    except Exception as error:  # whatever the libraries raise on damaged files
-        raise ModelError(f"{source.folder} does not load: {one_line(error)}; save or download it again") from error
+    dtype = _dtype(precision, device)
+    loaded = pipelines.load(source.folder, dtype=dtype)
+    made = loaded.model
+    if vae:
+        made.register_modules(vae=_other_vae(vae, made.vae, dtype))
     made.scheduler = _scheduler(scheduler, made.scheduler)
     made.set_progress_bar_config(disable=True)
-    return made, device
+    return made, device, tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
 
 
 def settings(scheduler: Any) -> dict[str, Any]:
@@ -78,6 +69,28 @@ def _dtype(precision: str, device: Any) -> Any:
     if precision == "auto":
         precision = "fp16" if device.type == "cuda" else "fp32"
     return getattr(torch, _DTYPES[precision])
+
+
+def _other_vae(source: Source, own: Any, dtype: Any) -> Any:
+    """A VAE from elsewhere. ModelError if its latents are not those of the model's own."""
+    import diffusers
+
+    other = parts.load(diffusers.AutoencoderKL, source.folder, dtype=dtype).model
+    for setting in _LATENTS:
+        ours, theirs = (_plain(vae.config.get(setting)) for vae in (own, other))
+        if setting == "block_out_channels":
+            ours, theirs = len(ours), len(theirs)  # halvings of the image, one less
+        if ours != theirs:
+            raise ModelError(
+                f"the VAE {source.name} is not of this model's family: its {setting} is {theirs}, that of the model's "
+                f"own {ours}"
+            )
+    return other
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON would have it; no shift is a shift of none."""
+    return list(value) if isinstance(value, tuple | list) else value or None
 
 
 def _scheduler(choice: str, own: Any) -> Any:

@@ -31,6 +31,10 @@ class ModelChoice(Protocol):
     def precision(self) -> str:
         """One of recipe.PRECISIONS; "auto" is what the generator takes on this machine."""
 
+    @property
+    def vae(self) -> str:
+        """A VAE in the place of the model's own, "" for that."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -58,6 +62,7 @@ class Means:
     shape), `software` the libraries and the device. `empty_negative` is what stands for an empty negative prompt:
     "text", the empty text encoded, "zeros", or "" where a generator knows no such thing. `unread` are the tokens of
     the request's text beyond what the model reads, `negative_unread` those of its negative: all where guidance is off.
+    `vae` is NAME@REVISION of one in the place of the model's own, `notes` what else a user should know of the weights.
     """
 
     scheduler: str = ""
@@ -69,6 +74,8 @@ class Means:
     empty_negative: str = ""
     unread: int = 0
     negative_unread: int = 0
+    vae: str = ""
+    notes: str = ""
 
 
 class Generator(Protocol):
@@ -90,7 +97,7 @@ class GeneratorFile(Protocol):
     def load(self, model: str, revision: str, scheduler: str, **wanted: str) -> Generator:
         """The model; asked for once per process. ModelError if this machine cannot serve it.
 
-        What else a profile sets (`precision`) comes by its name, and only to a function that has such a parameter.
+        What else a profile sets (`precision`, `vae`) comes by its name; it is refused if there is no such parameter.
         """
 
     def missing(self, model: str, revision: str) -> Missing | None:

@@ -33,7 +33,9 @@ FLAT = 3  # of 255: a picture in which no channel spans more shows nothing
 class StableDiffusion:
     """A diffusers pipeline that makes images by request; `name`, `revision` and `means` say what made them."""
 
-    def __init__(self, pipeline: Any, device: Any, name: str, revision: str) -> None:
+    def __init__(
+        self, pipeline: Any, device: Any, name: str, revision: str, vae: str = "", notes: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.revision = revision
         self._pipeline = pipeline
@@ -47,6 +49,8 @@ class StableDiffusion:
             dtype=str(pipeline.unet.dtype).removeprefix("torch."),
             software=_software(device),
             empty_negative="zeros" if self._zeros else "text",
+            vae=vae,
+            notes="; ".join(notes),
         )
 
     def means(self, request: Request) -> Means:
@@ -200,7 +204,7 @@ def _threads(pixels: int) -> Iterator[None]:
 
 def missing(model: str, revision: str) -> Missing | None:
     """Why `load` would fail or download, None if the whole model is here."""
-    return models.missing(model, revision, assembly.PIPELINES)
+    return models.missing(model, revision)
 
 
 def needs(model: str, revision: str) -> Needs | None:
@@ -209,11 +213,14 @@ def needs(model: str, revision: str) -> Needs | None:
 
 
 @functools.lru_cache(maxsize=1)  # for whoever loads by hand; `generators.load` keeps one of each
-def load(model: str, revision: str, scheduler: str, precision: str = "auto") -> StableDiffusion:
+def load(model: str, revision: str, scheduler: str, precision: str = "auto", vae: str = "") -> StableDiffusion:
     """The pipeline of "embedded", a diffusers folder or a hub id, for the GPU if there is one.
 
-    `precision` is fp32, fp16, bf16, or auto: fp16 on a GPU, fp32 on a CPU.
+    `precision` is fp32, fp16, bf16, or auto: fp16 on a GPU, fp32 on a CPU. `vae` is a folder or a hub id, "" for the
+    model's own.
     """
-    source = models.find(model, revision, assembly.PIPELINES)
-    pipeline, device = assembly.pipeline(source, scheduler, precision)
-    return StableDiffusion(pipeline, device, source.name, source.revision)
+    source = models.find(model, revision)
+    other = models.find_vae(vae) if vae else None
+    pipeline, device, notes = assembly.pipeline(source, scheduler, precision, other)
+    means = f"{other.name}@{other.revision}" if other else ""
+    return StableDiffusion(pipeline, device, source.name, source.revision, means, notes)

@@ -54,7 +54,8 @@ class Stage(Generic[Row]):
 
     `version` is raised when equal inputs give other rows, so that what an older one derived is derived anew. A `whole`
     stage sees the run as one shard; one whose content can fail has `retry`, which is given its rows and tries the
-    failed ones again. A sharded stage needs none: its failed prompts are run again.
+    failed ones again. A sharded stage needs none: its failed prompts are run again. `check` raises what would keep the
+    stage from doing its work, and is asked before anything is paid for.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage(Generic[Row]):
     version: int = 1
     whole: bool = False
     retry: Callable[[Context, Shard, list[Row]], Written[Row]] | None = None
+    check: Callable[[Context], None] | None = None
 
     @property
     def can_fail(self) -> bool:

@@ -33,9 +33,16 @@ def run(context: Context, shard: Shard) -> Written[Image]:
     return Written([rows[prompt.prompt_id, side, index] for prompt, side, index in wanted])
 
 
+def check(context: Context) -> None:
+    """Draw a test picture with each of the profile's models, as its images are to be drawn."""
+    for model in _models(context.profile):
+        generators.rehearse(model)
+
+
 def _models(profile: Profile) -> list[Profile]:
-    """The profile once for each of its generators; the revision belongs to the first."""
-    others = [profile.model_copy(update={"model": model, "revision": ""}) for model in profile.other_models]
+    """The profile once for each of its generators; the revision and the VAE belong to the first."""
+    alone = {"revision": "", "vae": ""}
+    others = [profile.model_copy(update={"model": model, **alone}) for model in profile.other_models]
     return [profile, *others]
 
 
@@ -123,4 +130,4 @@ def _png(image: Pillow.Image) -> bytes:
     return buffer.getvalue()
 
 
-STAGE = Stage("images", Image, run, version=2)
+STAGE = Stage("images", Image, run, version=2, check=check)

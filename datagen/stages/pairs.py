@@ -195,6 +195,8 @@ def _pair(context: Context, judged: _Judged, chosen: Image, rejected: Image, lab
         pool=prompt.prompt_id if context.recipe.pairing == "pool" else "",
         empty_negative=chosen.empty_negative,
         rejected_empty_negative=rejected.empty_negative,
+        vae=chosen.vae,
+        rejected_vae=rejected.vae,
         chosen_unread=chosen.unread + chosen.negative_unread,
         rejected_unread=rejected.unread + rejected.negative_unread,
     )

@@ -97,6 +97,8 @@ class Invented:
         while calls := [chain for name in wanted for chain in self._short(principles[name], wanted[name])]:
             replies = self._ask([self._request(chain) for chain in calls])
             for chain, reply in zip(calls, replies, strict=True):
+                if reply.left_out:
+                    self.drops["scene: not as asked for"] += reply.left_out
                 self._take(chain, reply.value.scenes if isinstance(reply.value, Scenes) else [], reply.error)
             self._vain = self._vain + 1 if all(chain.tries for chain in calls) else 0
         given = []

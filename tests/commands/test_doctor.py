@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.server
-import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,34 +11,31 @@ from pathlib import Path
 
 import pytest
 
-from datagen import generators
+from datagen import generators, world
 from datagen.commands import doctor
-from datagen.errors import RecipeError
+from datagen.errors import ModelError, RecipeError
 from datagen.llm.local import serve
-from datagen.recipe import Recipe, load
+from datagen.recipe import Profile, Recipe, load
+from tests.support import misfits
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(sdxl_folder: Path, tmp_path: Path) -> Path:
     """What a folder of SDXL's looks like from outside."""
-    return looks_like(tmp_path / "sdxl", "StableDiffusionXLPipeline", 128)
+    return looks_like(tmp_path / "full", sdxl_folder, 128)
 
 
-def looks_like(folder: Path, pipeline: str, latents: int) -> Path:
-    """A diffusers folder with empty weights."""
-    parts = {"unet": {"sample_size": latents}, "vae": {"block_out_channels": [1, 1, 1, 1]}}
-    for part, config in parts.items():
-        (folder / part).mkdir(parents=True)
-        (folder / part / "config.json").write_text(json.dumps(config))
-        (folder / part / "diffusion_pytorch_model.safetensors").touch()
-    index = {"_class_name": pipeline, **{part: ["diffusers", "Part"] for part in parts}}
-    (folder / "model_index.json").write_text(json.dumps(index))
+def looks_like(to: Path, tiny: Path, latents: int) -> Path:
+    """A tiny model that says that it is for images of so many latents."""
+    to.mkdir()
+    folder = misfits.copy(tiny, to)
+    misfits.reset(folder / "unet/config.json", sample_size=latents)
     return folder
 
 
 @pytest.fixture
-def recipe(folder: Path, tmp_path: Path) -> Recipe:
-    small = looks_like(tmp_path / "sd15", "StableDiffusionPipeline", 64)
+def recipe(folder: Path, sd15_folder: Path, tmp_path: Path) -> Recipe:
+    small = looks_like(tmp_path / "small", sd15_folder, 64)
     return load("pick-style", [f"profiles.sd15.model='{small}'", f"profiles.sdxl.model='{folder}'"])
 
 
@@ -49,9 +46,9 @@ def test_weights_are_looked_for_and_never_loaded(folder: Path) -> None:
 
     assert missing(str(folder)) is None
     (folder / "unet/diffusion_pytorch_model.safetensors").unlink()
-    assert str(missing(str(folder))).startswith(f"{folder} has no weights for unet: expected unet/*.safetensors")
+    assert str(missing(str(folder))).startswith(f"{folder}/unet has no weights")
     (folder / "model_index.json").unlink()
-    assert str(missing(str(folder))).startswith(f"{folder} is not a diffusers folder: it has no model_index.json")
+    assert str(missing(str(folder))).startswith(f"{folder} is not a diffusers folder, it has no model_index.json")
     assert str(missing("/no/where")).startswith("there is no folder /no/where")
     assert missing("nobody/has-this") == "not in the Hugging Face cache"
 
@@ -116,9 +113,9 @@ def test_auto_goes_by_need_and_not_by_name_or_place(recipe: Recipe, monkeypatch:
 
 
 def test_auto_takes_no_model_whose_needs_are_unknown_and_says_so(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, sd15_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strange = looks_like(tmp_path / "strange", "StableDiffusionPipeline", 96)
+    strange = looks_like(tmp_path / "strange", sd15_folder, 96)
     other = recipe.profile("sdxl").model_copy(update={"model": str(strange)})
     profiles = {"strange": other, "embedded": recipe.profile("embedded")}
     name, why = served(recipe.model_copy(update={"profiles": profiles}), monkeypatch, 80)
@@ -242,3 +239,55 @@ def test_what_a_local_llm_would_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "installed", lambda: True)
     monkeypatch.setattr(serve, "packaged", lambda: None)
     assert doctor._local_llm().endswith(", give it a GGUF file")
+
+
+def test_a_model_that_is_here_draws_a_test_picture(folder: Path, sd15_folder: Path, tmp_path: Path) -> None:
+    profile = load("pick-style", ["profiles.embedded.steps=2"]).profile("embedded")
+    assert doctor._drawn(profile, "embedded", "", None) == ", a test picture was drawn"
+    assert doctor._drawn(profile, "nobody/has-this", "", None) == ""
+    assert doctor._drawn(profile, str(folder), "", None) == "; no test picture was drawn, as the GPU may not do"
+    broken = misfits.copy(sd15_folder, tmp_path)
+    misfits.rewrite(broken / "unet", misfits.without("mid_block"))
+    said = doctor._drawn(profile, str(broken), "", None)
+    assert said.startswith(f", BUT NO PICTURE: the weights of unet in {broken} do not fit: ")
+
+
+def profile_of(**given: object) -> Profile:
+    """A profile of the package's first recipe with other values."""
+    base = load("pick-style", []).profile("embedded")
+    return Profile.model_validate({**base.model_dump(), **given})
+
+
+CLIP_OF_THE_WORLD = ({"clip": {}}, {"clip": {"model": "embedded"}}, {"world": {}}, {"world": {}, "clip": {}})
+
+
+@pytest.mark.parametrize("judges", CLIP_OF_THE_WORLD)
+def test_judges_of_the_world_are_refused_for_other_models(
+    judges: dict[str, dict[str, str]], sd15_folder: Path
+) -> None:
+    for model in (str(sd15_folder), f"stable_diffusion:{sd15_folder}", "nobody/has-this"):
+        with pytest.raises(ModelError, match="can judge the embedded model's images only, and .*judges.clip.model"):
+            doctor.check(profile_of(model=model, judges=judges))
+    mixed = profile_of(model="embedded", other_models=[str(sd15_folder)], judges=judges)
+    with pytest.raises(ModelError, match="and '.*sd15' draws others"):
+        doctor.check(mixed)
+
+
+@pytest.mark.parametrize("judges", CLIP_OF_THE_WORLD)
+def test_judges_of_the_world_judge_the_embedded_model_wherever_it_lies(
+    judges: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(world.PIPELINE, tmp_path / "mine")
+    for model in ("embedded", "stable_diffusion:embedded", str(copy)):
+        assert doctor.check(profile_of(model=model, judges=judges)) == ""
+
+
+def test_other_judges_judge_any_model(sd15_folder: Path, clip_folder: Path) -> None:
+    judges = {"clip": {"model": str(clip_folder)}}
+    assert doctor.check(profile_of(model=str(sd15_folder), judges=judges)) == ""
+
+
+def test_of_a_generator_of_ones_own_it_is_said_what_the_worlds_judges_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generators, "missing", lambda model, revision="": None)
+    said = doctor.check(profile_of(model="mine.flat:any", judges={"world": {}}))
+    assert said == "; world can judge the embedded model's images only"

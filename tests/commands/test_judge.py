@@ -257,6 +257,18 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
     return int(stop.value.code or 0)
 
 
+def test_judges_that_know_the_embedded_world_only_say_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path / "d", "a", "a chef")
+    for n, (asked, known) in enumerate((("clip", "clip"), ("world,clip", "world and clip"), ("world", "world"))):
+        assert call(monkeypatch, tmp_path / "d", "--judges", asked, "--out", tmp_path / f"{n}.parquet") == 0
+        assert f"note: {known} can judge the embedded model's images only" in capsys.readouterr().err
+    named = ("--judges", "clip", "--set", f"clip.model={clip_folder}")
+    assert call(monkeypatch, tmp_path / "d", *named, "--out", tmp_path / "named.parquet") == 0
+    assert "embedded" not in capsys.readouterr().err
+
+
 def test_the_command_says_what_it_did(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

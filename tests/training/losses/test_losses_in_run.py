@@ -77,6 +77,8 @@ def test_clip_align_trains(
     line += ["--method", "clip_align", "--part", part, "--leak-penalty", "0"]
     assert main([*line, "--out", str(tmp_path / "none")]) == 2
     assert "clip_align needs --clip: an open_clip folder" in capsys.readouterr().err
+    assert main([*line, "--out", str(tmp_path / "out"), "--clip", "embedded"]) == 2  # which knows its own images only
+    assert "clip_align needs --clip: an open_clip folder" in capsys.readouterr().err
     assert main([*line, "--out", str(tmp_path / "out"), "--clip", str(clip_folder), "--micro-batch", "1"]) == 0
     last = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["gradient_norm"] > 0 and -2 < last["margin"] < 2
