@@ -116,7 +116,7 @@ def _against_card(card: Path, counts: dict[str, int]) -> Iterator[str]:
     """Row counts that differ from those the card states."""
     if not card.is_file():
         return
-    stated = re.findall(r"  - name: (\w+)\n    num_examples: (\d+)\n", card.read_text(encoding="utf-8"))
+    stated = re.findall(r"  - name: (\w+)\n    num_examples: (\d+)\n", card.read_text(encoding="utf-8-sig"))
     for split, number in stated:
         if counts.get(split, 0) != int(number):
             yield f"{card} states {number} rows of {split}, the files hold {counts.get(split, 0)}"

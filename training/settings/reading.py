@@ -39,7 +39,7 @@ def from_file(name: str, known: Sequence[Option]) -> Values:
     """The settings of a TOML file, or of a named config. Raises TrainingError."""
     path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         named = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
         raise TrainingError(f"no config {name!r}: give a .toml file, or one of {named}") from error
