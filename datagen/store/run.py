@@ -126,7 +126,7 @@ class Run:
         """
         path = self.root / "recipe.json"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
