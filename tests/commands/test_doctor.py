@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import misfits
 import pytest
 
 from datagen import generators
@@ -15,7 +16,6 @@ from datagen.commands import doctor
 from datagen.errors import RecipeError
 from datagen.llm.local import serve
 from datagen.recipe import Recipe, load
-from tests.support import misfits
 
 
 @pytest.fixture
