@@ -35,7 +35,7 @@ from datagen.llm.client import Client
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.local import serve
 from datagen.llm.messages import Request
-from datagen.llm.typed import structured
+from datagen.llm.typed.reading import read
 from datagen.writers import principles, rehearsal, templates
 
 # What a model of this size can hold: its context is 2,048 tokens, and at temperature 1 it writes digits.
@@ -126,7 +126,7 @@ def first_replies(asked: Sequence[Request], model: str, out: Path) -> Iterator[t
                 raw = completion["choices"][0]["finish_reason"] == "stop"
             except ValidationError:
                 raw = False
-            yield raw, structured.read(completion, request).error is None
+            yield raw, read(completion, request).error is None
 
 
 def measure(gguf: Path, prompts: int, out: Path, enough: float) -> int:

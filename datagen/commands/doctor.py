@@ -22,6 +22,7 @@ from datagen.errors import DatagenError, EndpointError, ModelError
 from datagen.judges import panel
 from datagen.models import TABLE, Missing
 from datagen.recipe import Profile, Recipe
+from datagen.world.identity import is_embedded
 
 LIBRARIES = ("torch", "diffusers", "transformers", "open_clip_torch", "datasets", "pyarrow")
 
@@ -100,13 +101,29 @@ def _size(card: tuple[str, float]) -> str:
     return f"{card[0]}, {card[1]:.0f} GiB"
 
 
-def check(profile: Profile) -> None:
-    """Refuse, before anything is made, a profile whose judges or models are not there or not whole; ModelError."""
-    panel.load(profile.judges)
+def check(profile: Profile) -> str:
+    """Refuse, before anything is made, a profile whose judges or models are not there or not whole; ModelError.
+
+    Judges of the embedded world are refused for the images of another model; for those of a generator of one's own,
+    of which only its author knows what it draws, what is returned says what they know.
+    """
+    chosen = panel.load(profile.judges)
     # A hub id that is not in the cache is left to the generator: it may download it.
     for model, revision in models_of(profile):
         if (why := generators.missing(model, revision)) and not why.downloadable:
             raise ModelError(f"the model {model!r} cannot be loaded: {why.reason}")
+    worlds = panel.of_the_world(chosen)
+    names = [model.removeprefix(f"{generators.DEFAULT}:") for model, _ in models_of(profile)]
+    others = [name for name in names if not is_embedded(name)]
+    if not worlds or not others:
+        return ""
+    know = f"{' and '.join(worlds)} can judge the embedded model's images only"
+    if all(generators.is_own(name) for name in others):
+        return f"; {know}"
+    raise ModelError(
+        f"judges: {know}, and {others[0]!r} draws others: leave out world, and name a CLIP with judges.clip.model, "
+        "such as ViT-L-14/openai"
+    )
 
 
 def report(folder: Path) -> list[tuple[str, str]]:
@@ -128,8 +145,8 @@ def report(folder: Path) -> list[tuple[str, str]]:
         said = _about(model, revision) + _drawn(models[place, model, revision], model, revision, card)
         findings.append((f"profile {order[place]}", f"{model}: {said}"))
     for recipe in loaded:
-        profile, reason = choose(recipe, "auto")
-        findings.append((f"auto, {recipe.name}", f"{profile}: {reason}"))
+        chosen, reason = choose(recipe, "auto")
+        findings.append((f"auto, {recipe.name}", f"{chosen}: {reason}"))
     return [*findings, ("llm", _llm()), ("llm, local", _local_llm())]
 
 

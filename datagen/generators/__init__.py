@@ -21,6 +21,7 @@ from datagen.registry import Registry
 GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "protocol"))
 DEFAULT = "stable_diffusion"
 _FUNCTIONS = ("load", "missing", "needs")
+_NAMED = re.compile(r"([A-Za-z_][\w.]*):")
 
 
 def load(choice: ModelChoice) -> Generator:
@@ -71,9 +72,14 @@ def needs(model: str, revision: str = "") -> Needs | None:
     return file.needs(rest, revision)
 
 
+def is_own(model: str) -> bool:
+    """Whether a name before its colon says who draws the model: then what that draws is not known here."""
+    return _NAMED.match(model) is not None
+
+
 def _serving(model: str) -> tuple[GeneratorFile, str]:
     """The file that serves a model, and what that file calls it."""
-    match = re.match(r"([A-Za-z_][\w.]*):", model)
+    match = _NAMED.match(model)
     name, rest = (match[1], model[match.end() :]) if match else (DEFAULT, model)
     module = GENERATORS.module(name)
     for function in _FUNCTIONS:

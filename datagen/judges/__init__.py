@@ -42,7 +42,10 @@ class Options(BaseModel):
 
 
 class Judge(Protocol):
-    """A judge. Making one is cheap: it refuses what it can see is missing, and loads its model when first asked."""
+    """A judge. Making one is cheap: it refuses what it can see is missing, and loads its model when first asked.
+
+    One that knows the pictures of the embedded model only has a true attribute `embedded`.
+    """
 
     @property
     def name(self) -> str:

@@ -36,7 +36,8 @@ class Judge:
     absolute = False
 
     def __init__(self, options: Options) -> None:
-        self.scale = SCALE["embedded" if options.model == "embedded" else "real"]
+        self.embedded = options.model == "embedded"
+        self.scale = SCALE["embedded" if self.embedded else "real"]
         self._source = open_clip.find(options.model)
 
     @functools.cached_property

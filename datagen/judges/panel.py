@@ -55,6 +55,11 @@ def load(choices: Iterable[JudgeChoice]) -> list[judges.Judge]:
     return panel
 
 
+def of_the_world(panel: Iterable[judges.Judge]) -> list[str]:
+    """The judges that know the embedded model's pictures only, by name: what they say of others means nothing."""
+    return [judge.name for judge in panel if getattr(judge, "embedded", False)]
+
+
 def chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     """A few at a time, as many as `ask` should be given."""
     iterator = iter(entries)

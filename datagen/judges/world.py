@@ -18,6 +18,7 @@ class Judge:
     """Reads each picture once, whatever the number of texts; it needs no weights."""
 
     name = "world"
+    embedded = True
     version = "1"
     scale = 20.0  # it is nearly always right: one attribute of eight (m = 1/8 each way) is log-odds 2.5 and more
     absolute = True

@@ -11,6 +11,7 @@ from typing import Any
 
 from datagen.llm.messages import Reply, Request, Usage
 from datagen.llm.typed import structured
+from datagen.llm.typed.reading import read
 from datagen.llm.words import line
 
 
@@ -35,7 +36,7 @@ def finish(request: Request, completion: Completion, model: str) -> tuple[Reply,
     """
     if completion.problem is not None:
         return Reply(None, "", model, error=completion.problem), None
-    parsed = structured.read(completion.body, request)
+    parsed = read(completion.body, request)
     reply = Reply(
         parsed.value,
         parsed.text,
@@ -44,6 +45,7 @@ def finish(request: Request, completion: Completion, model: str) -> tuple[Reply,
         completion.usage,
         completion.cached,
         parsed.error,
+        parsed.left_out,
     )
     if parsed.error is None or parsed.error.startswith("refused: ") or request.reply is None:
         return reply, None

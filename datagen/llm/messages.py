@@ -48,7 +48,8 @@ class Reply:
     """What came back: `value` of the asked type (the text itself if none was asked), or `error` and no value.
 
     An error is content that failed and begins with "refused: ", "unreadable: " or "cut off: ". `usage` is what this
-    call cost now: nothing if `cached`; a correction round is included.
+    call cost now: nothing if `cached`; a correction round is included. `left_out` counts the entries of its lists that
+    could not be used.
     """
 
     value: BaseModel | str | None
@@ -58,6 +59,7 @@ class Reply:
     usage: Usage = Usage()
     cached: bool = False
     error: str | None = None
+    left_out: int = 0
 
 
 Ask = Callable[[Sequence[Request]], list[Reply]]  # one reply per request, in order

@@ -46,6 +46,8 @@ def propose(recipe: Recipe, profile: Profile, ask: Ask, templates: dict[str, Tem
         if not isinstance(reply.value, Widened):
             drops[(reply.error or "unreadable").partition(":")[0]] += 1
             continue
+        if reply.left_out:
+            drops["not as asked for"] += reply.left_out
         for proposed in reply.value.principles[: recipe.llm.widen - len(new)]:
             row = _principle(proposed, profile, reply, templates["principles"].digest)
             if reason := _problem(proposed, kinds) or taxonomy.novel(row, [*known, *new]):

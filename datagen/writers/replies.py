@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from datagen.llm.typed.looseness import INDEPENDENT
+
 Description = Annotated[str, Field(min_length=10, max_length=400)]
 Negative = Annotated[str, Field(max_length=200)]
 Scene = Annotated[str, Field(max_length=200)]
@@ -23,13 +25,13 @@ class _Reply(BaseModel):
 class Scenes(_Reply):
     """A batch of scenes."""
 
-    scenes: Annotated[list[Scene], Field(min_length=1, max_length=100)]
+    scenes: Annotated[list[Scene], Field(min_length=1, max_length=100, json_schema_extra=INDEPENDENT)]
 
 
 @functools.cache
 def scenes_of(asked: int) -> type[Scenes]:
     """`Scenes` that hold at most twice as many as are asked for: a small model seldom ends a list that it need not."""
-    bounded = Annotated[list[Scene], Field(min_length=1, max_length=2 * asked)]
+    bounded = Annotated[list[Scene], Field(min_length=1, max_length=2 * asked, json_schema_extra=INDEPENDENT)]
     return create_model("Scenes", __base__=Scenes, scenes=(bounded, ...))
 
 
@@ -72,4 +74,4 @@ class NewPrinciple(_Reply):
 class Widened(_Reply):
     """A batch of new principles."""
 
-    principles: Annotated[list[NewPrinciple], Field(min_length=1, max_length=5)]
+    principles: Annotated[list[NewPrinciple], Field(min_length=1, max_length=5, json_schema_extra=INDEPENDENT)]

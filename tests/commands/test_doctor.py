@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from pathlib import Path
 import misfits
 import pytest
 
-from datagen import generators
+from datagen import generators, world
 from datagen.commands import doctor
-from datagen.errors import RecipeError
+from datagen.errors import ModelError, RecipeError
 from datagen.llm.local import serve
-from datagen.recipe import Recipe, load
+from datagen.recipe import Profile, Recipe, load
 
 
 @pytest.fixture
@@ -249,3 +250,44 @@ def test_a_model_that_is_here_draws_a_test_picture(folder: Path, sd15_folder: Pa
     misfits.rewrite(broken / "unet", misfits.without("mid_block"))
     said = doctor._drawn(profile, str(broken), "", None)
     assert said.startswith(f", BUT NO PICTURE: the weights of unet in {broken} do not fit: ")
+
+
+def profile_of(**given: object) -> Profile:
+    """A profile of the package's first recipe with other values."""
+    base = load("pick-style", []).profile("embedded")
+    return Profile.model_validate({**base.model_dump(), **given})
+
+
+CLIP_OF_THE_WORLD = ({"clip": {}}, {"clip": {"model": "embedded"}}, {"world": {}}, {"world": {}, "clip": {}})
+
+
+@pytest.mark.parametrize("judges", CLIP_OF_THE_WORLD)
+def test_judges_of_the_world_are_refused_for_other_models(
+    judges: dict[str, dict[str, str]], sd15_folder: Path
+) -> None:
+    for model in (str(sd15_folder), f"stable_diffusion:{sd15_folder}", "nobody/has-this"):
+        with pytest.raises(ModelError, match="can judge the embedded model's images only, and .*judges.clip.model"):
+            doctor.check(profile_of(model=model, judges=judges))
+    mixed = profile_of(model="embedded", other_models=[str(sd15_folder)], judges=judges)
+    with pytest.raises(ModelError, match="and '.*sd15' draws others"):
+        doctor.check(mixed)
+
+
+@pytest.mark.parametrize("judges", CLIP_OF_THE_WORLD)
+def test_judges_of_the_world_judge_the_embedded_model_wherever_it_lies(
+    judges: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(world.PIPELINE, tmp_path / "mine")
+    for model in ("embedded", "stable_diffusion:embedded", str(copy)):
+        assert doctor.check(profile_of(model=model, judges=judges)) == ""
+
+
+def test_other_judges_judge_any_model(sd15_folder: Path, clip_folder: Path) -> None:
+    judges = {"clip": {"model": str(clip_folder)}}
+    assert doctor.check(profile_of(model=str(sd15_folder), judges=judges)) == ""
+
+
+def test_of_a_generator_of_ones_own_it_is_said_what_the_worlds_judges_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generators, "missing", lambda model, revision="": None)
+    said = doctor.check(profile_of(model="mine.flat:any", judges={"world": {}}))
+    assert said == "; world can judge the embedded model's images only"

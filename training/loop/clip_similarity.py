@@ -18,7 +18,7 @@ from training.loop.batches import TrainingBatch
 from training.losses import Similarities
 from training.models import clip
 from training.models.diffusion import StableDiffusion, clean_scale
-from training.models.embedded import EMBEDDED
+from training.models.embedded import EMBEDDED, is_embedded
 from training.settings.training import Settings
 
 
@@ -72,9 +72,13 @@ class Similarity:
 
 
 def _load(settings: Settings, device: torch.device) -> clip.Loaded:
-    """The frozen model of --clip; for the embedded model, the embedded one by default. Raises TrainingError."""
-    name = settings.run.clip or (EMBEDDED if settings.run.model == EMBEDDED else "")
-    if not name:
+    """The frozen model of --clip; for the embedded model, the embedded one by default, and for it alone.
+
+    Raises TrainingError.
+    """
+    embedded = is_embedded(settings.run.model)
+    name = settings.run.clip or (EMBEDDED if embedded else "")
+    if not name or (name == EMBEDDED and not embedded):
         raise TrainingError(
             "clip_align needs --clip: an open_clip folder, ARCHITECTURE/PRETRAINED such as ViT-L-14/openai, "
             "or a hub id such as hf-hub:apple/DFN2B-CLIP-ViT-L-14"

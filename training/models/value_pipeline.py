@@ -277,10 +277,10 @@ class Guide:
                 "this pipeline's U-Net splits the rows of a call (frames of a video): values are for images"
             )
         for rows, context in self._steered:
-            seen = kwargs["encoder_hidden_states"]
-            if isinstance(seen, tuple):  # an IP-Adapter's pictures beside the prompt
-                context = (context, [image[rows] for image in seen[1]])
-            steered = attention.forward(args[0][rows], **{**kwargs, "encoder_hidden_states": context})
+            seen: Any = kwargs["encoder_hidden_states"]
+            # An IP-Adapter's pictures stand beside the prompt.
+            seen = (context, [image[rows] for image in seen[1]]) if isinstance(seen, tuple) else context
+            steered = attention.forward(args[0][rows], **{**kwargs, "encoder_hidden_states": seen})
             output = output.index_copy(0, rows, steered)
         return output
 

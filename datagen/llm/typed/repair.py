@@ -1,22 +1,18 @@
-"""Finds and repairs the JSON in a reply that is not plain JSON: fences, thinking, prose around it, small faults.
+"""Repairs a piece of text that is almost JSON: quotes, commas, comments, a bracket that lacks.
 
-Whatever text comes in, this ends soon and raises nothing: every candidate it gives is valid JSON text, to be checked
-against the type that was asked for. Nothing is made up but brackets, commas and quotes.
+Whatever text comes in, this ends soon and raises nothing. Nothing is made up but brackets, commas and quotes; a text
+that breaks off is not completed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
+
+from datagen.llm.typed.pieces import Piece
 
 LONGEST = 16_384  # characters that are worth repairing
-EFFORT = 100_000  # character reads while repairing one reply; a text that can be repaired takes two a character
-FENCES = 8  # code fences looked into
-
-_LENIENT = json.JSONDecoder(strict=False)  # lets raw line breaks and tabs inside strings pass
-
-_THINKING = ("think", "thinking", "thought", "reasoning", "reflection")
+EFFORT = 100_000  # character reads while repairing one piece; a text that can be repaired takes two a character
 
 
 def sound(text: str) -> str:
@@ -28,60 +24,23 @@ def sound(text: str) -> str:
     return text
 
 
-def spoken(text: str) -> str:
-    """What a model says, without the thinking before it; "" if it never stopped thinking."""
-    text = text.strip()
-    for tag in _THINKING:
-        # A chat template may have opened the tag itself, so that only its end is in the reply.
-        before, end, after = text.rpartition(f"</{tag}>")
-        if end and (before.lstrip().startswith(f"<{tag}>") or f"<{tag}>" not in before):
-            return after.strip()
-        if text.startswith(f"<{tag}>"):
-            return ""
-    return text
+def plain(value: Any) -> str:
+    """A value as sound JSON text."""
+    return sound(json.dumps(value, ensure_ascii=False))
 
 
-def candidates(text: str) -> Iterator[str]:
-    """JSON texts that may be what was meant, the likeliest first."""
-    pieces = list(_pieces(text))
-    for piece in pieces:
-        try:
-            yield _plain(_LENIENT.raw_decode(piece)[0])
-        except (ValueError, RecursionError):
-            continue
-    left = [EFFORT]
-    for piece in pieces:
-        if len(piece) <= LONGEST:
-            yield from _repaired(_Metered(piece, left))
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Parts of a text that may be JSON: what stands in fences, and all between the outermost braces."""
-    for fenced in text.split("```")[1 : 2 * FENCES : 2]:
-        body = fenced.partition("{")
-        if body[1]:
-            yield "{" + body[2].strip()
-    start = text.find("{")
-    if start >= 0:
-        end = text.rfind("}") + 1
-        yield text[start:end] if end > start else text[start:]
-
-
-def _repaired(piece: _Metered) -> Iterator[str]:
+def value_of(piece: Piece) -> Any:
+    """What a piece says, repaired if need be; None if it cannot be read."""
+    if piece.sound:
+        return piece.value
+    if piece.broken or piece.partial or len(piece.text) > LONGEST:
+        return None
     from json_repair import repair_json
 
     try:
-        value = repair_json(piece, return_objects=True, skip_json_loads=True)
-        # Several objects one after the other come back as a list of them.
-        for part in value[:FENCES] if isinstance(value, list) else [value]:
-            if isinstance(part, dict) and part:
-                yield _plain(part)
+        return repair_json(_Metered(piece.text, [EFFORT]), return_objects=True, skip_json_loads=True)
     except Exception:  # a library's guesses at hostile text: whatever goes wrong in there, the text is not readable
-        return
-
-
-def _plain(value: object) -> str:
-    return sound(json.dumps(value, ensure_ascii=False))
+        return None
 
 
 class _Metered(str):

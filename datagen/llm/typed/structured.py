@@ -1,7 +1,7 @@
-"""Typed replies: how a request is put to a chat-completions server, and what a completion says in the asked type.
+"""Typed replies: how a request is put to a chat-completions server, and how it is put again.
 
-A completion is data from outside: whatever JSON value it is, `read` returns a Parsed and raises nothing. Which of
-the three dialects a server speaks is found out by `probe`, because some accept what they then ignore.
+Which of the three dialects a server speaks is found out by `probe`, because some accept what they then ignore.
+`reading` says what is made of the completion.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import functools
 import json
-import math
 import re
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -20,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datagen.errors import InputError, RequestRejected
 from datagen.llm.messages import Message, Request
-from datagen.llm.typed.refusals import refuses, refuses_inside
-from datagen.llm.typed.repair import candidates, sound, spoken
+from datagen.llm.typed import reading
+from datagen.llm.typed.repair import sound
 from datagen.llm.typed.schemas import in_words
 from datagen.llm.typed.schemas import schema_of as schema_of
 from datagen.llm.words import line
@@ -35,15 +34,6 @@ class Dialect(StrEnum):
     SCHEMA = "json_schema"
     OBJECT = "json_object"
     TEXT = "text"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Parsed:
-    """A completion as read: `value` of the asked type (the text, if none was asked), or `error` and no value."""
-
-    value: BaseModel | str | None
-    text: str
-    error: str | None = None
 
 
 def body(request: Request, model: str, dialect: Dialect, bounds: bool = False) -> dict[str, Any]:
@@ -106,97 +96,6 @@ def _response_format(reply: type[BaseModel], bounds: bool) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema_of(reply, bounds)}}
 
 
-def read(completion: Any, request: Request) -> Parsed:
-    """What a completion says. Errors begin with "refused: ", "cut off: " or "unreadable: "."""
-    choice = _first(completion.get("choices")) if isinstance(completion, dict) else {}
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
-    content, finish = message.get("content"), choice.get("finish_reason")
-    refused = finish == "content_filter" or message.get("refusal")
-    if request.reply is not None and isinstance(content, str) and not refused:
-        try:
-            value = request.reply.model_validate_json(content)
-        except ValidationError:
-            pass
-        else:
-            return _checked(value, content, request.reply)
-    text, declined = _texts(message)
-    if declined:
-        return Parsed(None, text, f"refused: {line(declined)}")
-    if finish == "content_filter":
-        return Parsed(None, text, "refused: the server's content filter ended the reply")
-    said = spoken(text)
-    if finish == "length":
-        return Parsed(None, text, f"cut off: the reply did not end within {request.max_tokens} tokens")
-    if request.reply is None:
-        return Parsed(said, text) if said else Parsed(None, text, "unreadable: the reply is empty")
-    return _repaired(said or _reasoning(message), text, request.reply)
-
-
-def _first(choices: Any) -> dict[str, Any]:
-    first = choices[0] if isinstance(choices, list) and choices else None
-    return first if isinstance(first, dict) else {}
-
-
-def _texts(message: dict[str, Any]) -> tuple[str, str]:
-    """What a message says, and with what words it declines ("" if it does not)."""
-    content, refusal = message.get("content"), message.get("refusal")
-    parts = content if isinstance(content, list) else [{"text": content}]
-    said = [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
-    declined = [refusal, *(part.get("refusal") for part in parts if isinstance(part, dict))]
-    return sound("".join(said)), next((sound(words) for words in declined if isinstance(words, str) and words), "")
-
-
-def _reasoning(message: dict[str, Any]) -> str:
-    """The field in which some servers put the whole answer of a model that does not think (vLLM with a parser)."""
-    words = message.get("reasoning_content") or message.get("reasoning")
-    return sound(words) if isinstance(words, str) else ""
-
-
-def _repaired(said: str, text: str, reply: type[BaseModel]) -> Parsed:
-    """The outcome of a reply that is not simply the JSON asked for."""
-    reason = "no JSON object in the reply" if said else "the reply is empty"
-    for candidate in candidates(said):
-        try:
-            return _checked(reply.model_validate_json(candidate), text, reply)
-        except ValidationError as error:
-            reason = _reason(error)
-    if refuses(said.partition("{")[0]) or refuses_inside(said):
-        return Parsed(None, text, f"refused: {line(said)}")
-    return Parsed(None, text, f"unreadable: {reason}")
-
-
-def _checked(value: BaseModel, text: str, reply: type[BaseModel]) -> Parsed:
-    """A value of the right type, unless it holds what no JSON has or what a model says that declines."""
-    if refuses_inside(text):
-        return Parsed(None, text, f"refused: {line(text)}")
-    if _has_numbers(reply) and not _finite(value.model_dump()):
-        return Parsed(None, text, "unreadable: a number that is infinite or none (NaN)")
-    return Parsed(value, text)
-
-
-@functools.lru_cache(maxsize=256)
-def _has_numbers(reply: type[BaseModel]) -> bool:
-    return '"number"' in json.dumps(schema_of(reply))
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    if isinstance(value, list | tuple | set):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _reason(error: ValidationError) -> str:
-    """What is wrong, field by field, without the values."""
-    said = []
-    for fault in error.errors(include_url=False, include_context=False, include_input=False)[:4]:
-        where = ".".join(map(str, fault["loc"]))
-        said.append(f"{where}: {fault['msg']}" if where else fault["msg"])
-    return line("; ".join(said))
-
-
 def correction(request: Request, text: str, reason: str) -> Request:
     """The request once more, with the bad reply and what was wrong with it; for the one round of correction."""
     cut = reason.startswith("cut off")
@@ -243,13 +142,13 @@ async def probe(send: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]], mod
 
 
 def _obeyed(completion: Any, dialect: Dialect) -> bool:
-    choice = _first(completion.get("choices")) if isinstance(completion, dict) else {}
+    choice = reading.first_choice(completion)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    text = _texts(message)[0]
+    text = reading.texts(message)[0]
     if not text.strip() and choice.get("finish_reason") == "length":
         return True  # a model that was still thinking: the server took the format, and replies are checked anyway
-    text = text or _reasoning(message)
+    text = text or reading.reasoning(message)
     if dialect is Dialect.SCHEMA:
         try:
             Paint.model_validate_json(text)

@@ -17,8 +17,10 @@ from datagen.errors import InputError, RequestRejected
 from datagen.llm.accounts.prices import Prices
 from datagen.llm.messages import Message, Request, Usage
 from datagen.llm.typed import repair
+from datagen.llm.typed.pieces import pieces
+from datagen.llm.typed.reading import Parsed, read
 from datagen.llm.typed.schemas import in_words
-from datagen.llm.typed.structured import Dialect, Parsed, body, correction, probe, read, schema_of
+from datagen.llm.typed.structured import Dialect, body, correction, probe, schema_of
 
 NO_PRICES = Prices({}, {})
 PNG, JPEG, WEBP = b"\x89PNG\r\n\x1a\n....", b"\xff\xd8\xff\xe0....", b"RIFF\x04\x00\x00\x00WEBP...."
@@ -226,7 +228,7 @@ GOOD = [
     '{"text": "a dog"',
     '{"text": "a cat", "text": "a dog"}',
     '\ufeff{"text": "a dog"}',
-    '{"text": "a dog"}{"text": "a cat"}',
+    '{"text": "a cat"}{"text": "a dog"}',  # the last is meant: a draft comes before
     '{"text": "a dog"} // done',
 ]
 
@@ -435,10 +437,10 @@ def test_any_text_survives_the_way_there_and_back(text: str) -> None:
 
 def test_mending_gives_up_on_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     for hostile in ("{'" * 8_000 + "}" * 8_000, "{" * 20_000, '{"a": ' + '("a" ' * 3_000):
-        assert list(repair.candidates(hostile)) == []
-    assert list(repair.candidates("{'text': 'a dog'}"))
+        assert not any(repair.value_of(piece) for piece in pieces(hostile))
+    assert [repair.value_of(piece) for piece in pieces("{'text': 'a dog'}")] == [{"text": "a dog"}]
     monkeypatch.setattr(repair, "EFFORT", 20)
-    assert list(repair.candidates("{'text': 'a dog'}")) == []
+    assert [repair.value_of(piece) for piece in pieces("{'text': 'a dog'}")] == [None]
 
 
 def test_a_correction_shows_the_reply_and_what_was_wrong_with_it() -> None:

@@ -18,7 +18,8 @@ from datagen.llm.messages import Message, Request, Usage
 from datagen.llm.providers import Transport
 from datagen.llm.providers.http import HttpTransport
 from datagen.llm.typed import structured
-from datagen.llm.typed.structured import Dialect, Parsed
+from datagen.llm.typed.reading import Parsed, read
+from datagen.llm.typed.structured import Dialect
 
 PNG = b"\x89PNG\r\n\x1a\n...."
 
@@ -238,7 +239,7 @@ async def ask(transport: Transport, model: str, request: Request) -> tuple[Diale
 
     dialect = await structured.probe(send, model)
     completion = await send(structured.body(request, model, dialect))
-    return dialect, structured.read(completion, request), Prices({}, {}).usage(model, completion)
+    return dialect, read(completion, request), Prices({}, {}).usage(model, completion)
 
 
 @pytest.mark.parametrize(("server", "model", "dialect"), SERVERS, ids=lambda value: getattr(value, "__name__", None))

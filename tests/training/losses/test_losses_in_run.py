@@ -77,6 +77,8 @@ def test_clip_align_trains(
     line += ["--method", "clip_align", "--part", part, "--leak-penalty", "0"]
     assert main([*line, "--out", str(tmp_path / "none")]) == 2
     assert "clip_align needs --clip: an open_clip folder" in capsys.readouterr().err
+    assert main([*line, "--out", str(tmp_path / "out"), "--clip", "embedded"]) == 2  # which knows its own images only
+    assert "clip_align needs --clip: an open_clip folder" in capsys.readouterr().err
     assert main([*line, "--out", str(tmp_path / "out"), "--clip", str(clip_folder), "--micro-batch", "1"]) == 0
     last = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["gradient_norm"] > 0 and -2 < last["margin"] < 2
@@ -150,7 +152,8 @@ def test_options_come_with_their_kinds() -> None:
     assert parse("--method", "mapo", "--form", "factor", "--beta", "64").loss["form"] == "factor"
     assert parse("--method", "mapo").loss["beta"] == 0.1
     assert parse("--method", "smpo").loss == {"beta": 50.0, "sensitivity": 10.0}
-    assert parse("--method", "smpo", "--model", "elsewhere").loss["beta"] == 5000.0
+    assert parse("--method", "smpo", "--model", "elsewhere").loss["beta"] == 2000.0
+    assert parse("--method", "smpo", "--model", "some/sdxl").loss["beta"] == 5000.0
 
 
 def test_numbers_are_read_with_both_schemas_and_belong_to_the_digest(make_rows: Rows, tmp_path: Path) -> None:
