@@ -65,6 +65,7 @@ def run(
     """Build a dataset from a recipe; the same command again resumes it."""
     from datagen import executors, progress
     from datagen import recipe as recipes
+    from datagen.commands import hints
     from datagen.pipeline import build
 
     loaded = recipes.load(recipe, settings or [])
@@ -73,6 +74,8 @@ def run(
     with progress.Display() as display:
         name, why = _profile(loaded, profile, out)
         display.say(f"profile {name}: {why}")
+        for hint in hints.hints(loaded.profile(name)):
+            display.say(f"hint: {hint}")
         summary = build.run(
             loaded,
             name,
@@ -112,6 +115,8 @@ def _closing(summary: Summary) -> list[str]:
     for stage in ("principles", "prompts", "pairs"):
         if stage in summary.plans and (drops := summary.plans[stage].drops()):
             lines.append(f"dropped {stage}: " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
+    for stage, plan in summary.plans.items():
+        lines += [f"{count} of {plan.total('rows')} {stage}: {remark}" for remark, count in plan.remarks().items()]
     failed = {stage: plan.total("errors") for stage, plan in summary.plans.items() if plan.total("errors")}
     if failed:
         rows = ", ".join(f"{count} {stage}" for stage, count in failed.items())
