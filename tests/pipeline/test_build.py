@@ -403,6 +403,23 @@ def test_a_shard_that_was_cut_is_named_and_made_again(
     assert dataset_bytes(out) == before
 
 
+def test_a_finished_run_on_a_read_only_disk_has_nothing_to_do(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(disk)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a disk needs Linux and root")
+    try:
+        build.run(recipe, "embedded", disk / "out")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert build.run(recipe, "embedded", disk / "out").made == 0
+        assert store.holder(store.Run(disk / "out")) is None
+        with pytest.raises(RunError, match="cannot write .*: Read-only file system"):
+            build.run(recipe, "embedded", disk / "new")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_shards_of_others_are_made_again(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
     out, said, recipe = tmp_path / "out", list[str](), load(str(recipe_file), [])
     build.run(recipe, "embedded", out)
