@@ -18,12 +18,8 @@ from typing import Any
 import pytest
 
 from datagen import store
-<<<<<<< HEAD
-from datagen.errors import EndpointError, MachineryError, ModelError, RecipeError, RunError
-=======
 from datagen.commands.validate import tables
-from datagen.errors import EndpointError, MachineryError, RecipeError, RunError
->>>>>>> main
+from datagen.errors import EndpointError, MachineryError, ModelError, RecipeError, RunError
 from datagen.pipeline import build, plan
 from datagen.recipe import Recipe, load
 from datagen.records import Image, Written
