@@ -50,6 +50,7 @@ def train(settings: Settings, team: Team) -> None:
         samples = batches.samples(pairs, settings)
         torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
         model = load_model(settings, team)
+        batches.check_noise(settings.noise, model.noise_scheduler)
         resolution = check_resolution(settings.run.resolution or model.resolution, model)
         store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
         loss = LOSSES[settings.run.method]
@@ -57,7 +58,8 @@ def train(settings: Settings, team: Team) -> None:
         soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
         loader = Batches(samples, store, model, settings)
         similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
-        update = Update(trainable, loader.get, Objective(settings, soft=soft, similarity=similarity), settings, team)
+        objective = Objective(settings, model.noise_scheduler, soft=soft, similarity=similarity)
+        update = Update(trainable, loader.get, objective, settings, team)
         for line in foreword.lines(settings, pairs, len(samples.prompts), update, model):
             say(team, line)
         checkpoint.begin(out, identity, team)

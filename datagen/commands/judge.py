@@ -13,6 +13,7 @@ import functools
 import glob
 import itertools
 import os
+import re
 import shutil
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen import recipe, records, safety, store
-from datagen.errors import ModelError, RunError, UserError
+from datagen.errors import InputError, ModelError, RunError, UserError
 from datagen.judges import JUDGES, Judge, panel
 from datagen.pipeline.shard import version
 from datagen.progress import Progress
@@ -160,13 +161,12 @@ def _judge_missing(
     progress: Progress,
 ) -> int:
     """Judge what earlier calls did not; the number of shards. What is judged when it is interrupted is kept."""
-    index, done = _kept(parts, len(judges))
+    index, done = _kept(parts, len(judges), say)
     if done:
         say(f"{done} of {given.total} images were judged before")
     items, commit = itertools.islice(given.items, done, None), functools.partial(_commit, parts, digest)
     while done < given.total:
         started, rows = time.perf_counter(), list[Judged]()
-
         try:
             for chunk in panel.chunks(itertools.islice(items, SHARD)):
                 rows += _rows(judges, chunk)
@@ -180,6 +180,8 @@ def _judge_missing(
                     commit(index, rows, started)
             say(f"{done} of {given.total} images are judged" + (f" and kept in {parts.root}" if done else ""))
             raise
+        if not rows:
+            raise InputError(f"{done} of {given.total} images could be read: the input was changed while it was read")
         commit(index, rows, started)
         index += 1
     return index
@@ -198,12 +200,18 @@ def _commit(parts: store.Run, digest: str, index: int, rows: list[Judged], start
     )
 
 
-def _kept(parts: store.Run, judges: int) -> tuple[int, int]:
-    """The shards that earlier calls finished, and how many images are in them."""
+def _kept(parts: store.Run, judges: int, say: Callable[[str], None]) -> tuple[int, int]:
+    """The shards that earlier calls finished, and how many images are in them; from a damaged one on they are lost."""
     index = rows = 0
-    while footer := parts.footer("scores", index):
-        rows += footer.rows
-        index += 1
+    try:
+        while footer := parts.footer("scores", index):
+            parts.verify("scores", index)
+            rows += footer.rows
+            index += 1
+    except store.Damaged as damaged:
+        say(f"{damaged.path} is damaged ({damaged.why}): what was judged since then is judged again")
+        for shard in itertools.takewhile(Path.exists, (parts.shard("scores", at) for at in itertools.count(index))):
+            shard.unlink()
     return index, rows // judges
 
 
@@ -270,7 +278,7 @@ def _reasons(table: pa.Table, judges: int) -> Iterator[str]:
     rows = table.select(["judge", "value", "error"]).to_pylist()
     for number, row in enumerate(rows):
         if row["error"] is not None and number % judges == 0:
-            yield row["error"].partition(":")[0]
+            yield re.split("[:;]", row["error"])[0]
         elif row["error"] is None and row["value"] is None:
             yield f"the judge {row['judge']} abstained"
 

@@ -531,6 +531,34 @@ def test_row_groups_are_of_10_000_rows_wherever_it_was_interrupted(
     assert [found.row_group(k).num_rows for k in range(found.num_row_groups)] == [50, 50, 28]
 
 
+def test_a_damaged_part_is_said_and_judged_again(shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "SHARD", panel.CHUNK)
+    for k in range(4 * panel.CHUNK):
+        put(tmp_path / "d", f"{k:03}", "four")
+    judging.judge_path(tmp_path / "d", WORLD, tmp_path / "whole.parquet")
+    score, calls = shy.score, iter(range(10))
+
+    def stop(images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return score(images, prompts)
+
+    monkeypatch.setattr(shy, "score", stop)
+    with pytest.raises(KeyboardInterrupt):
+        judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet")
+    shard = store.Run(tmp_path / "x.parquet.parts").shard("scores", 1)
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 1
+    shard.write_bytes(data)
+    monkeypatch.setattr(shy, "score", score)
+    shy.asked.clear()
+    said: list[str] = []
+    judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet", say=said.append)
+    assert any(f"{shard} is damaged" in line for line in said)
+    assert shy.asked == [panel.CHUNK] * 3
+    assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
 def test_the_file_that_a_killed_call_left_half_written_is_removed(shy: Shy, tmp_path: Path) -> None:
     put(tmp_path / "d", "a", "four")
     leftover, other = tmp_path / ".x.parquet.4711.tmp", tmp_path / ".y.parquet.4711.tmp"

@@ -51,7 +51,7 @@ def _saved(root: Path) -> list[Path]:
     files = []
     for state in [root / SAVED] if (root / SAVED).is_file() else sorted(root.glob(f"*/{SAVED}")) * whole:
         try:
-            listed = json.loads(state.read_text(encoding="utf-8")).get("_data_files", [])
+            listed = json.loads(state.read_text(encoding="utf-8-sig")).get("_data_files", [])
             files += [state.parent / part["filename"] for part in listed]
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise TrainingError(f"{state} cannot be read ({one_line(error)}): save the data set again") from error

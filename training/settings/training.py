@@ -127,10 +127,31 @@ class Optimizer(Group):
     ema: Share = Field(default=0.0, description="decay of an average of the weights, which is saved instead; 0: none")
 
 
+class Noise(Group):
+    """Which noise is learnt from, and how much each counts."""
+
+    timestep_min: Natural = Field(default=0, description="the least step of the noise that images are given")
+    timestep_max: Natural = Field(default=0, description="steps of the noise are below this; 0: all of the model's")
+    noise_offset: Amount = Field(
+        default=0.0, description="noise of one value a channel and image that is added, times this; 0: none"
+    )
+    min_snr: Amount = Field(
+        default=0.0,
+        description="gamma: each sample's loss is weighed by min(SNR, gamma) / SNR, for v-prediction over SNR + 1 "
+        "(arXiv 2303.09556); 0: all count alike",
+    )
+
+
 class UNet(Group):
     """--part unet."""
 
     lora_rank: Rank = Field(default=0, description="train LoRA adapters of this rank; 0: the whole U-Net")
+    lora_alpha: Amount = Field(
+        default=0.0, description="LoRA's output is scaled by this over its rank; 0: as the rank, a scale of 1"
+    )
+    lora_targets: Literal["attention", "transformer"] = Field(
+        default="attention", description="layers with LoRA: those of attention, or the feed-forward ones as well"
+    )
     uncond_share: Share = Field(
         default=0.0,
         description="share of the pairs that hold the unconditional branch in place: no caption, the rejected image "
@@ -158,6 +179,7 @@ class Settings(Group):
     run: Run
     job: Job
     optimizer: Optimizer
+    noise: Noise = Noise()
     unet: UNet = UNet()
     value_encoder: ValueEncoder = ValueEncoder()
     loss: dict[str, float | str]
@@ -258,6 +280,9 @@ def _check_part(settings: Settings, given: Values) -> None:
         raise TrainingError(
             f"{method}'s reference is the model without its token: it trains --part {LOSSES[method].part} only"
         )
+    for name in ("lora_alpha", "lora_targets"):
+        if f"unet.{name}" in given and not settings.unet.lora_rank:
+            raise TrainingError(f"{given[f'unet.{name}'].said} is for LoRA: give --lora-rank")
     encoder = settings.value_encoder
     if encoder.max_principles > 1 and not encoder.leak_penalty:
         raise TrainingError(
@@ -271,6 +296,11 @@ def _check_loss(settings: Settings, given: Values) -> None:
     method, loss = settings.run.method, LOSSES[settings.run.method]
     if "run.clip" in given and Need.SIMILARITIES not in loss.needs:
         raise TrainingError(f"{given['run.clip'].said} is an option of clip_align; {method} reads no similarities")
+    noise = settings.noise
+    if noise.timestep_max and noise.timestep_min >= noise.timestep_max:
+        raise TrainingError(
+            f"--timestep-min {noise.timestep_min} is not below --timestep-max {noise.timestep_max}: no step is left"
+        )
     if settings.unet.uncond_share and Need.LISTS in loss.needs:
         raise TrainingError(f"--uncond-share holds pairs in place; {method} learns from lists")
     if settings.run.hard_labels and Need.PROBABILITY in loss.needs:
