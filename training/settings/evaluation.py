@@ -139,7 +139,7 @@ OF_OTHERS: dict[str, Any] = {
 GIVES = {
     "reader": "attributes and balance",
     "toxicity": "toxicity",
-    "clip": "CLIPScore, drift, diversity and wins by CLIP",
+    "clip": "CLIPScore, drift, diversity, wins, FID and Inception Score by CLIP",
 }
 
 

@@ -15,7 +15,9 @@ from training.errors import TrainingError
 from training.losses import LOSSES, Need
 from training.losses.registry import Part
 from training.models.embedded import EMBEDDED
+from training.models.family import Family, family_of
 from training.settings.command_line import Program
+from training.settings.defaults import BY_LOSS, defaults, sources
 from training.settings.fields import (
     Amount,
     Count,
@@ -98,10 +100,31 @@ class Optimizer(Group):
     ema: Share = Field(default=0.0, description="decay of an average of the weights, which is saved instead; 0: none")
 
 
+class Noise(Group):
+    """Which noise is learnt from, and how much each counts."""
+
+    timestep_min: Natural = Field(default=0, description="the least step of the noise that images are given")
+    timestep_max: Natural = Field(default=0, description="steps of the noise are below this; 0: all of the model's")
+    noise_offset: Amount = Field(
+        default=0.0, description="noise of one value a channel and image that is added, times this; 0: none"
+    )
+    min_snr: Amount = Field(
+        default=0.0,
+        description="gamma: each sample's loss is weighed by min(SNR, gamma) / SNR, for v-prediction over SNR + 1 "
+        "(arXiv 2303.09556); 0: all count alike",
+    )
+
+
 class UNet(Group):
     """--part unet."""
 
     lora_rank: Rank = Field(default=0, description="train LoRA adapters of this rank; 0: the whole U-Net")
+    lora_alpha: Amount = Field(
+        default=0.0, description="LoRA's output is scaled by this over its rank; 0: as the rank, a scale of 1"
+    )
+    lora_targets: Literal["attention", "transformer"] = Field(
+        default="attention", description="layers with LoRA: those of attention, or the feed-forward ones as well"
+    )
     uncond_share: Share = Field(
         default=0.0,
         description="share of the pairs that hold the unconditional branch in place: no caption, the rejected image "
@@ -120,46 +143,28 @@ class ValueEncoder(Group):
 
 
 class Settings(Group):
-    """One training run, complete; `loss` are the options of the loss, by name."""
+    """One training run, complete; `loss` are the options of the loss, by name.
+
+    For people: `family` is what the model was taken for, `defaults_taken` the settings that nobody gave, with their
+    values and where those come from.
+    """
 
     run: Run
     job: Job
     optimizer: Optimizer
+    noise: Noise = Noise()
     unet: UNet = UNet()
     value_encoder: ValueEncoder = ValueEncoder()
     loss: dict[str, float | str]
+    family: Family = "embedded"
+    defaults_taken: tuple[str, ...] = ()
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result: a run is resumed only with the same ones."""
-        return self.model_dump(mode="json", exclude={"job"})
+        return self.model_dump(mode="json", exclude={"job", "family", "defaults_taken"})
 
 
-# How a part is trained unless the loss says otherwise: tuned for the embedded model, which learns in minutes on two
-# cores; for every other as published: the learning rate of U-Nets is the one that MaPO's authors found for their DPO
-# baseline, a value encoder's settings are LiVO's.
-EMBEDDED_DEFAULTS: dict[Part, dict[str, Any]] = {
-    "unet": {"lr": 1e-4, "steps": 120, "batch": 32},
-    "value-encoder": {"lr": 1e-3, "steps": 1200, "batch": 32, "schedule": "cosine", "leak_penalty": 10.0},
-}
-PUBLISHED_DEFAULTS: dict[Part, dict[str, Any]] = {
-    "unet": {"lr": 1e-6, "steps": 2000, "batch": 16},
-    "value-encoder": {"lr": 1e-6, "steps": 15000, "batch": 8},
-}
-BY_LOSS = tuple(PUBLISHED_DEFAULTS["unet"])
 UNKNOWN = "by loss and model"  # their default, as long as nobody has named these
-
-
-def defaults(method: str, part: Part, *, embedded: bool) -> dict[str, Any]:
-    """Settings and loss options by name, for the embedded model or as published for every other.
-
-    A value encoder is trained alike whatever the loss, so that a comparison of losses is one: of the loss's own
-    defaults only its options count there.
-    """
-    loss = LOSSES[method]
-    own = loss.embedded if embedded else loss.published
-    if part == "value-encoder":
-        own = {name: value for name, value in own.items() if name in loss.options.model_fields}
-    return {**(EMBEDDED_DEFAULTS if embedded else PUBLISHED_DEFAULTS)[part], **own}
 
 
 def loss_options() -> dict[str, list[str]]:
@@ -205,12 +210,16 @@ def complete(given: Values) -> Settings:
     method, loss = run.method, LOSSES[run.method]
     _check_options(given, method)
     part: Part = (loss.part or "unet") if run.part == "auto" else run.part
-    own = defaults(method, part, embedded=run.model == EMBEDDED)
-    filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, value in own.items()}
+    rank = given.get("unet.lora_rank", Given(0, "")).value not in (0, "0")
+    family = family_of(run.model, run.revision)
+    own = defaults(method, "lora" if part == "unet" and rank else part, family)
+    filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, (value, _) in own.items()}
     values = {**filled, **given, "run.part": Given(part, "--part")}
     chosen = check(loss.options, values, "loss").model_dump()
     others = {key: value for key, value in values.items() if not key.startswith("loss.")}
     settings = check(Settings, others, loss=chosen)
+    taken = {name: default for name, default in own.items() if _place(name) not in given}
+    settings = settings.model_copy(update={"family": family, "defaults_taken": sources(taken)})
     _check_part(settings, given)
     _check_loss(settings, given)
     return settings
@@ -244,6 +253,9 @@ def _check_part(settings: Settings, given: Values) -> None:
         raise TrainingError(
             f"{method}'s reference is the model without its token: it trains --part {LOSSES[method].part} only"
         )
+    for name in ("lora_alpha", "lora_targets"):
+        if f"unet.{name}" in given and not settings.unet.lora_rank:
+            raise TrainingError(f"{given[f'unet.{name}'].said} is for LoRA: give --lora-rank")
     encoder = settings.value_encoder
     if encoder.max_principles > 1 and not encoder.leak_penalty:
         raise TrainingError(
@@ -257,6 +269,11 @@ def _check_loss(settings: Settings, given: Values) -> None:
     method, loss = settings.run.method, LOSSES[settings.run.method]
     if "run.clip" in given and Need.SIMILARITIES not in loss.needs:
         raise TrainingError(f"{given['run.clip'].said} is an option of clip_align; {method} reads no similarities")
+    noise = settings.noise
+    if noise.timestep_max and noise.timestep_min >= noise.timestep_max:
+        raise TrainingError(
+            f"--timestep-min {noise.timestep_min} is not below --timestep-max {noise.timestep_max}: no step is left"
+        )
     if settings.unet.uncond_share and Need.LISTS in loss.needs:
         raise TrainingError(f"--uncond-share holds pairs in place; {method} learns from lists")
     if settings.run.hard_labels and Need.PROBABILITY in loss.needs:
