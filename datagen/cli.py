@@ -160,8 +160,13 @@ def judge(
         list[str], typer.Option(help="Judges, separated by commas or given several times (datagen list judges).")
     ],
     out: Annotated[Path, typer.Option(help="Parquet file to write; the same command resumes it.")],
-    prompts: Annotated[Path | None, typer.Option(help="CSV or Parquet file with image names and prompts.")] = None,
-    image_column: Annotated[str, typer.Option(help="Its column of image names.")] = "image",
+    prompts: Annotated[
+        Path | None, typer.Option(help="CSV, TSV, JSON Lines or Parquet file with image names and prompts.")
+    ] = None,
+    image_column: Annotated[
+        str | None,
+        typer.Option(help="Its column of image names, or of images; by itself image, else chosen and rejected."),
+    ] = None,
     prompt_column: Annotated[str, typer.Option(help="Its column of prompts.")] = "prompt",
     settings: Annotated[
         list[str] | None,
@@ -186,6 +191,10 @@ def judge(
             progress=display.show,
         )
     print(f"{summary.images} images, {summary.scored} scored, {summary.errors} errors: {out}")
+    for reason, count in summary.reasons.most_common():
+        print(f"{count:>7} {reason}")
+    if not summary.scored:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -15,7 +15,7 @@ import torch
 from training import data, trainables
 from training.cache import latents
 from training.errors import TrainingError
-from training.loop import batches, checkpoint, distributed
+from training.loop import batches, checkpoint, distributed, foreword
 from training.loop.batches import Batches
 from training.loop.checkpoint import Checkpoints
 from training.loop.clip_similarity import Similarity
@@ -58,7 +58,8 @@ def train(settings: Settings, team: Team) -> None:
         similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
         objective = Objective(settings, model.noise_scheduler, soft=soft, similarity=similarity)
         update = Update(trainable, loader.get, objective, settings, team)
-        say(team, described(settings, len(samples.prompts), update, soft))
+        for line in foreword.lines(settings, pairs, len(samples.prompts), update, model):
+            say(team, line)
         checkpoint.begin(out, identity, team)
         grids = Grids(out, samples, model, trainable, settings, team) if settings.job.grid_every else None
         learn(update, grids, settings, loader.timesteps)
@@ -151,8 +152,13 @@ def check_team(settings: Settings, team: Team) -> None:
 
 
 def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
-    """The model, on this process's device."""
+    """The model, on this process's device. Raises TrainingError for one of another family than it was taken for."""
     model = diffusion.load(resolve_model(settings.run.model), settings.run.revision or None)
+    if settings.defaults_taken and model.is_xl != (settings.family == "sdxl"):
+        raise TrainingError(
+            f"{settings.run.model} is {'SDXL' if model.is_xl else 'no SDXL'}, which showed only now that it is here: "
+            "give the same command again, and its defaults are those of this family"
+        )
     for part in (model.unet, model.vae, *model.text_encoders):
         part.to(team.device)
     return model
@@ -184,19 +190,6 @@ def make_trainable(settings: Settings, model: diffusion.StableDiffusion, team: T
             pick_precision(settings.run.precision, team.device),
         )
     return trainable
-
-
-def described(settings: Settings, samples: int, update: Update, soft: bool) -> str:
-    """What is about to be done, in one line."""
-    optimizer = settings.optimizer
-    kind = "lists" if Need.LISTS in LOSSES[settings.run.method].needs else "pairs"
-    processes = f" in {update.team.num_processes} processes" if update.team.num_processes > 1 else ""
-    return (
-        f"{settings.run.method} on {samples} {kind}: {sum(w.numel() for w in update.weights):,} weights, "
-        f"{optimizer.steps} steps of {optimizer.batch} {kind}{processes}, lr {optimizer.lr:g}, "
-        f"{'soft' if soft else 'hard'} labels, {update.precision}, {update.team.device}"
-        + (f", control: {settings.run.control}" if settings.run.control else "")
-    )
 
 
 def say(team: Team, words: str) -> None:

@@ -145,8 +145,8 @@ def report(folder: Path) -> list[tuple[str, str]]:
         said = _about(model, revision) + _drawn(profile, model, revision, card)
         findings.append((f"profile {order[place]}", f"{model}: {said}"))
     for recipe in loaded:
-        profile, reason = choose(recipe, "auto")
-        findings.append((f"auto, {recipe.name}", f"{profile}: {reason}"))
+        chosen, reason = choose(recipe, "auto")
+        findings.append((f"auto, {recipe.name}", f"{chosen}: {reason}"))
     return [*findings, ("llm", _llm()), ("llm, local", _local_llm())]
 
 

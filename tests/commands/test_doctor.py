@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import misfits
 import pytest
 
 from datagen import generators, world
@@ -16,7 +17,6 @@ from datagen.commands import doctor
 from datagen.errors import ModelError, RecipeError
 from datagen.llm.local import serve
 from datagen.recipe import Profile, Recipe, load
-from tests.support import misfits
 
 
 @pytest.fixture

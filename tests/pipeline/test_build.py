@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from datagen import store
+from datagen.commands.validate import tables
 from datagen.errors import EndpointError, MachineryError, RecipeError, RunError
 from datagen.pipeline import build, plan
 from datagen.recipe import Recipe, load
@@ -439,6 +440,28 @@ def test_a_dataset_that_is_not_as_it_was_written_is_named_and_written_again(
     assert any(str(file) in line and "written again" in line for line in said)
     assert dataset_bytes(out) == before
     assert build.run(recipe, "embedded", out).made == 0
+
+
+def test_validate_reads_every_bit_of_every_table_and_says_what_is_missing(
+    switches: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    build.run(recipe, "embedded", out)
+    assert list(tables.problems(store.Run(out))) == []
+    for stage in NAMES:
+        shard = out / f"tables/{stage}/{stage}-00000.parquet"
+        whole = shard.read_bytes()
+        for place in (0.0, 0.2, 0.99):
+            flip(shard, place)
+            found = list(tables.problems(store.Run(out)))
+            assert f"{shard} is damaged" in found[0] and "delete it and rerun" in found[0]
+            shard.write_bytes(whole)
+        shard.unlink()
+        assert list(tables.problems(store.Run(out)))[0] == f"{shard} is missing: the same datagen run makes it again"
+        shard.write_bytes(whole)
+    (out / "ledger.sqlite").write_bytes(b"no database" * 100)
+    (found,) = tables.problems(store.Run(out))
+    assert "ledger.sqlite" in found
 
 
 def test_a_finished_run_writes_nothing(switches: Path, recipe: Recipe, tmp_path: Path) -> None:

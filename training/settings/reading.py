@@ -39,7 +39,7 @@ def from_file(name: str, known: Sequence[Option]) -> Values:
     """The settings of a TOML file, or of a named config. Raises TrainingError."""
     path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         named = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
         raise TrainingError(f"no config {name!r}: give a .toml file, or one of {named}") from error
@@ -108,8 +108,9 @@ def nearest(given: str, known: Iterable[str]) -> str:
 
 def check(model: type[Model], values: Values, group: str = "", **tables: dict[str, Any]) -> Model:
     """The settings, or one group of them, from the values; `tables` are groups as they are. Raises TrainingError."""
-    for name in () if group else model.model_fields:
-        tables.setdefault(name, {})  # so that what is missing is a setting, not a group
+    for name, field in () if group else model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            tables.setdefault(name, {})  # so that what is missing is a setting, not a group
     for key, given in values.items():
         outer, _, name = key.partition(".")
         tables.setdefault(outer, {})[name] = given.value

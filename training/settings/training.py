@@ -15,7 +15,9 @@ from training.errors import TrainingError
 from training.losses import LOSSES, Need
 from training.losses.registry import Part
 from training.models.embedded import EMBEDDED
+from training.models.family import Family, family_of
 from training.settings.command_line import Program
+from training.settings.defaults import BY_LOSS, defaults, sources
 from training.settings.fields import (
     Amount,
     Count,
@@ -141,7 +143,11 @@ class ValueEncoder(Group):
 
 
 class Settings(Group):
-    """One training run, complete; `loss` are the options of the loss, by name."""
+    """One training run, complete; `loss` are the options of the loss, by name.
+
+    For people: `family` is what the model was taken for, `defaults_taken` the settings that nobody gave, with their
+    values and where those come from.
+    """
 
     run: Run
     job: Job
@@ -150,38 +156,15 @@ class Settings(Group):
     unet: UNet = UNet()
     value_encoder: ValueEncoder = ValueEncoder()
     loss: dict[str, float | str]
+    family: Family = "embedded"
+    defaults_taken: tuple[str, ...] = ()
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result: a run is resumed only with the same ones."""
-        return self.model_dump(mode="json", exclude={"job"})
+        return self.model_dump(mode="json", exclude={"job", "family", "defaults_taken"})
 
 
-# How a part is trained unless the loss says otherwise: tuned for the embedded model, which learns in minutes on two
-# cores; for every other as published: the learning rate of U-Nets is the one that MaPO's authors found for their DPO
-# baseline, a value encoder's settings are LiVO's.
-EMBEDDED_DEFAULTS: dict[Part, dict[str, Any]] = {
-    "unet": {"lr": 1e-4, "steps": 120, "batch": 32},
-    "value-encoder": {"lr": 1e-3, "steps": 1200, "batch": 32, "schedule": "cosine", "leak_penalty": 10.0},
-}
-PUBLISHED_DEFAULTS: dict[Part, dict[str, Any]] = {
-    "unet": {"lr": 1e-6, "steps": 2000, "batch": 16},
-    "value-encoder": {"lr": 1e-6, "steps": 15000, "batch": 8},
-}
-BY_LOSS = tuple(PUBLISHED_DEFAULTS["unet"])
 UNKNOWN = "by loss and model"  # their default, as long as nobody has named these
-
-
-def defaults(method: str, part: Part, *, embedded: bool) -> dict[str, Any]:
-    """Settings and loss options by name, for the embedded model or as published for every other.
-
-    A value encoder is trained alike whatever the loss, so that a comparison of losses is one: of the loss's own
-    defaults only its options count there.
-    """
-    loss = LOSSES[method]
-    own = loss.embedded if embedded else loss.published
-    if part == "value-encoder":
-        own = {name: value for name, value in own.items() if name in loss.options.model_fields}
-    return {**(EMBEDDED_DEFAULTS if embedded else PUBLISHED_DEFAULTS)[part], **own}
 
 
 def loss_options() -> dict[str, list[str]]:
@@ -227,12 +210,16 @@ def complete(given: Values) -> Settings:
     method, loss = run.method, LOSSES[run.method]
     _check_options(given, method)
     part: Part = (loss.part or "unet") if run.part == "auto" else run.part
-    own = defaults(method, part, embedded=run.model == EMBEDDED)
-    filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, value in own.items()}
+    rank = given.get("unet.lora_rank", Given(0, "")).value not in (0, "0")
+    family = family_of(run.model, run.revision)
+    own = defaults(method, "lora" if part == "unet" and rank else part, family)
+    filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, (value, _) in own.items()}
     values = {**filled, **given, "run.part": Given(part, "--part")}
     chosen = check(loss.options, values, "loss").model_dump()
     others = {key: value for key, value in values.items() if not key.startswith("loss.")}
     settings = check(Settings, others, loss=chosen)
+    taken = {name: default for name, default in own.items() if _place(name) not in given}
+    settings = settings.model_copy(update={"family": family, "defaults_taken": sources(taken)})
     _check_part(settings, given)
     _check_loss(settings, given)
     return settings
