@@ -6,12 +6,14 @@ cannot be used; 130: interrupted, and nothing finished is lost. Heavy imports wa
 
 from __future__ import annotations
 
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from datagen.errors import DatagenError, InputError
 
@@ -20,9 +22,7 @@ if TYPE_CHECKING:
     from datagen.recipe import Recipe
 
 app = typer.Typer(
-    help="Preference datasets for text-to-image models, without human labels.",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: rich and what it reads take longer to load than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,10 +41,48 @@ class Listing(StrEnum):
     templates = "templates"
 
 
+def path(text: str) -> Path:
+    """A path that was given; an empty one, as of a variable that is not set, would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty: give a path, or . for the current folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~name of nobody
+        raise typer.BadParameter(f"{text}: {error}") from error
+
+
+def dollars(text: str) -> float:
+    """An amount that can be compared with a bill; NaN cannot."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not amount >= 0:
+        raise typer.BadParameter(f"{text!r} is no amount of dollars: give 0 or more, e.g. 2.50")
+    return amount
+
+
+@app.callback()
+def datagen(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Preference datasets for text-to-image models, without human labels."""
+    if version:
+        from datagen.pipeline import shard
+
+        print(f"datagen {shard.version()}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
-    out: Annotated[Path, typer.Option(help="Run directory; give the same one again to resume.")],
+    out: Annotated[
+        Path, typer.Option(parser=path, metavar="PATH", help="Run directory; give the same one again to resume.")
+    ],
     profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
     settings: Annotated[
         list[str] | None,
@@ -56,7 +94,8 @@ def run(
         int | None, typer.Option(min=1, help="Processes here; default: one per core for the embedded model.")
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost.")
+        float | None,
+        typer.Option(parser=dollars, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost."),
     ] = None,
     batch: Annotated[
         bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
@@ -65,6 +104,7 @@ def run(
     """Build a dataset from a recipe; the same command again resumes it."""
     from datagen import executors, progress
     from datagen import recipe as recipes
+    from datagen.commands import hints
     from datagen.pipeline import build
 
     loaded = recipes.load(recipe, settings or [])
@@ -73,6 +113,8 @@ def run(
     with progress.Display() as display:
         name, why = _profile(loaded, profile, out)
         display.say(f"profile {name}: {why}")
+        for hint in hints.hints(loaded.profile(name)):
+            display.say(f"hint: {hint}")
         summary = build.run(
             loaded,
             name,
@@ -112,6 +154,8 @@ def _closing(summary: Summary) -> list[str]:
     for stage in ("principles", "prompts", "pairs"):
         if stage in summary.plans and (drops := summary.plans[stage].drops()):
             lines.append(f"dropped {stage}: " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
+    for stage, plan in summary.plans.items():
+        lines += [f"{count} of {plan.total('rows')} {stage}: {remark}" for remark, count in plan.remarks().items()]
     failed = {stage: plan.total("errors") for stage, plan in summary.plans.items() if plan.total("errors")}
     if failed:
         rows = ", ".join(f"{count} {stage}" for stage, count in failed.items())
@@ -142,7 +186,7 @@ def estimate(
 
 
 @app.command()
-def status(directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]) -> None:
+def status(directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")]) -> None:
     """Show the progress of a run: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
 
@@ -154,14 +198,24 @@ def status(directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run 
 @app.command()
 def judge(
     images: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Folder of images with .txt files next to them, or Parquet.")
+        Path,
+        typer.Argument(
+            parser=path, metavar="INPUT", help="Folder of images with .txt files next to them, or Parquet."
+        ),
     ],
     judges: Annotated[
         list[str], typer.Option(help="Judges, separated by commas or given several times (datagen list judges).")
     ],
-    out: Annotated[Path, typer.Option(help="Parquet file to write; the same command resumes it.")],
+    out: Annotated[
+        Path, typer.Option(parser=path, metavar="PATH", help="Parquet file to write; the same command resumes it.")
+    ],
     prompts: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, JSON Lines or Parquet file with image names and prompts.")
+        Path | None,
+        typer.Option(
+            parser=path,
+            metavar="PATH",
+            help="CSV, TSV, JSON Lines or Parquet file with image names and prompts.",
+        ),
     ] = None,
     image_column: Annotated[
         str | None,
@@ -199,14 +253,19 @@ def judge(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory.")],
-    out: Annotated[Path, typer.Option(help="Folder to fill; it must be new, empty or an earlier export.")],
+    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A finished run directory.")],
+    out: Annotated[
+        Path,
+        typer.Option(parser=path, metavar="PATH", help="Folder to fill; it must be new, empty or an earlier export."),
+    ],
     format: Annotated[str, typer.Option(help="What to write (datagen list exports).")] = "huggingface",
 ) -> None:
     """Write the pairs of a finished run in another format."""
+    from datagen import progress
     from datagen.commands.export import export_run
 
-    written = export_run(run, format, out)
+    with progress.Display() as display:
+        written = export_run(run, format, out, display.say)
     print(f"{format} export in {out}" if written else f"nothing to do: {out} holds this export")
 
 
@@ -245,7 +304,10 @@ def doctor() -> None:
 
 @app.command()
 def validate(
-    dataset: Annotated[Path, typer.Argument(help="A run directory, a dataset directory or a Parquet file.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(parser=path, metavar="PATH", help="A run directory, a dataset directory or a Parquet file."),
+    ],
 ) -> None:
     """Check a dataset: schema, images, probabilities, splits, counts. One line per problem; exit code 2 if any."""
     from datagen.commands import validate as checks
@@ -262,22 +324,26 @@ def validate(
 def main() -> None:
     """The entry point of `datagen`."""
     try:
-        app()
+        code = app(prog_name="datagen", standalone_mode=False)
+    except TyperException as error:
+        _end(f"{error.format_message()} ({_help_of(error)} lists what it takes)", 2)
     except DatagenError as error:
-        line = " ".join(str(error).split())
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _interrupted()
-    except SystemExit as stop:
-        if stop.code == 130:  # typer turns Ctrl-C into this
-            _interrupted()
-        raise
+        _end(str(error), error.exit_code)
+    if code == 130:  # typer turns Ctrl-C into this
+        print("interrupted: finished work is kept, the same command resumes", file=sys.stderr)
+    sys.exit(code)
 
 
-def _interrupted() -> None:
-    print("interrupted: finished work is kept, the same command resumes", file=sys.stderr)
-    sys.exit(130)
+def _help_of(error: TyperException) -> str:
+    """The command that shows what the refused one takes."""
+    context = getattr(error, "ctx", None)
+    return f"{'datagen' if context is None else context.command_path} --help"
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """Say what is wrong in one line and exit."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

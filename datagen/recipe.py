@@ -239,7 +239,7 @@ def load(name_or_path: str, overrides: list[str]) -> Recipe:
                 f"no recipe is called {name_or_path!r}; {nearest(name_or_path, names())}; or give a .toml"
             )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

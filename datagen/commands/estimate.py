@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from datagen import generators
-from datagen.commands import doctor
+from datagen.commands import doctor, hints
 from datagen.llm import environment
 from datagen.llm.accounts import prices
 from datagen.llm.messages import Request
@@ -116,6 +116,8 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
     on = _gpu_time(recipe.profile(profile_name), took)
     line = f"{took.images:,} images, {on}; {_size(took.disk_bytes)} of disk"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for hint in hints.hints(recipe.profile(profile_name)):
+        console.print(f"hint: {hint}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _about(took: Estimate, batch: bool) -> str:

@@ -13,6 +13,7 @@ import functools
 import glob
 import itertools
 import os
+import re
 import shutil
 import time
 from collections import Counter
@@ -277,7 +278,7 @@ def _reasons(table: pa.Table, judges: int) -> Iterator[str]:
     rows = table.select(["judge", "value", "error"]).to_pylist()
     for number, row in enumerate(rows):
         if row["error"] is not None and number % judges == 0:
-            yield row["error"].partition(":")[0]
+            yield re.split("[:;]", row["error"])[0]
         elif row["error"] is None and row["value"] is None:
             yield f"the judge {row['judge']} abstained"
 

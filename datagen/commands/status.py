@@ -45,6 +45,10 @@ def show(root: Path, console: Console) -> None:
             drops,
         )
     console.print(table)
+    for done in plans:
+        for remark, count in done.remarks().items():
+            line = f"{count} of {done.total('rows')} {done.stage.name}: {remark}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     for damaged in (shard for done in plans for shard in done.damaged):
         console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from datagen.recipe import Profile, Recipe
 from datagen.registry import Registry
 from datagen.store import sums
 
-FORMATS = Registry(__name__, "export format", InputError, not_entries=("remarks",))
+FORMATS = Registry(__name__, "export format", InputError)
 DATASET = "huggingface"  # what a run itself writes
 
 
@@ -32,6 +32,7 @@ class Finished:
     shards: int  # of pairs
     content: str  # hash of the pairs and of the recipe they come from
     drops: dict[str, int]  # reason → pairs that did not become rows
+    remarks: dict[str, int]  # what is to be known of images → of how many
 
 
 def is_there(finished: Finished, name: str, folder: Path) -> bool:

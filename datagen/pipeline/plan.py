@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,18 @@ class Plan:
 
     def drops(self) -> dict[str, int]:
         """Reason → candidates that did not become rows, the most frequent first."""
-        counts: collections.Counter[str] = collections.Counter()
-        for footer in self.shards:
-            counts.update(footer.drops if footer is not None else {})
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        return _summed(footer.drops for footer in self.shards if footer is not None)
+
+    def remarks(self) -> dict[str, int]:
+        """What is to be known of rows → of how many, the most frequent first."""
+        return _summed(footer.remarks for footer in self.shards if footer is not None)
+
+
+def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: collections.Counter[str] = collections.Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
 @dataclasses.dataclass(frozen=True)

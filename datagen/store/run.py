@@ -43,6 +43,7 @@ class Footer:
     drops: dict[str, int]  # reason → candidates that did not become rows
     content: str  # hash of the rows, so that what is derived from them knows when it is stale
     stage_version: int = 1  # of the stage that made it; rows of another version are made again
+    remarks: dict[str, int] = dataclasses.field(default_factory=dict)  # what is to be known of rows → of how many
     made_from: str = ""  # hash of the rows that it was derived from; rows of others are made again
     # Of prompts, which are shared out: the hash of each shard's part of the rows, without those that failed.
     parts: list[str] = dataclasses.field(default_factory=list)
@@ -126,7 +127,7 @@ class Run:
         """
         path = self.root / "recipe.json"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

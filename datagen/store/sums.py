@@ -40,7 +40,7 @@ def is_ours(folder: Path) -> bool:
 
 def _lines(folder: Path) -> list[str]:
     try:
-        return beside(folder).read_text(encoding="utf-8", errors="replace").splitlines()
+        return beside(folder).read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError:
         return []
 

@@ -30,7 +30,7 @@ def rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
                 f"{path} line {number} has {len(cells)} cells, its header has {len(header)} "
                 f"({', '.join(header)}): put a text with {NAMES[delimiter]} in double quotes"
             )
-        if [cell.strip() for cell in cells] == header:
+        if [cell.strip().casefold() for cell in cells] == [name.casefold() for name in header]:
             raise InputError(f"{path} line {number} repeats the header: remove it")
         if end > number and (swallowed := _swallowed(cells, delimiter)):
             raise InputError(

@@ -76,7 +76,7 @@ def is_image(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_struct(kind):
         at = kind.get_field_index("bytes")
-        return at >= 0 and is_image(kind.field(at).type)
+        return at >= 0 and not pa.types.is_struct(kind.field(at).type) and is_image(kind.field(at).type)
     return any(of_kind(kind) for of_kind in BYTES)
 
 

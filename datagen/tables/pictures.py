@@ -64,7 +64,7 @@ def open_input(
         if path.suffix.lower() != ".parquet":
             raise InputError(f"{path} is neither a folder of images nor a Parquet file")
         return _data_set(path.parent, [path], image_column, prompt_column, [])
-    found = folders.walk(path, leave_out)
+    found = folders.walk(path, [*leave_out, *([] if prompts is None else [prompts])])
     if prompts is not None:
         return _listed(path, found, prompts, image_column, prompt_column)
     _set_scores_aside(found)
@@ -187,9 +187,13 @@ def _beside_texts(root: Path, found: Found, image_column: str | None) -> Input:
         )
     beside = _Texts(found)
     used = {beside.of(image) for image in found.images}
+    metadata = [path for paths in found.passed_over.values() for path in paths if path.stem == "metadata"]
+    hints = [
+        f"{path} may hold the prompts: name it with --prompts" for path in metadata if path.suffix in rows.SUFFIXES
+    ]
     found.pass_over("texts without a picture of their name", *(path for path in found.texts if path not in used))
     items = (_beside(root, image, beside) for image in found.images)
-    return Input(len(found.images), items, [*found.images, *found.texts], found.notes(root))
+    return Input(len(found.images), items, [*found.images, *found.texts], [*found.notes(root), *hints])
 
 
 class _Texts:
@@ -243,21 +247,29 @@ def _listed(folder: Path, found: Found, prompts: Path, image_column: str | None,
         table.check(column, what)
         table.check_text(column)
     finder = Finder(folder, prompts, found.images)
-    total, named = 0, set[Path]()
-    for row in table.rows(file_column):  # read twice, as a list of all prompts may not fit the memory
+    total, named, seen, repeated = 0, set[str](), set[int](), 0
+    for row in table.rows(file_column, prompt_column):  # read twice, as a list of all may not fit the memory
         total += 1
-        if isinstance(name := row.values[file_column], str) and (image := finder.find(name)):
-            named.add(image)
-    others = [image for image in found.images if image not in named]
+        name, prompt = row.values[file_column], row.values[prompt_column]
+        if isinstance(name, str) and (image := finder.find(name)):
+            named.add(os.path.abspath(image))
+            key = hash((image, prompt if isinstance(prompt, str) else None))
+            repeated += key in seen
+            seen.add(key)
+    others = [image for image in found.images if os.path.abspath(image) not in named]
     found.pass_over(f"pictures that {prompts.name} does not name", *others)
-    found.pass_over("Parquet files beside the pictures", *(path for path in found.tables if path.name != prompts.name))
-    elsewhere = sum(not image.is_relative_to(folder) for image in named)
-    notes = [f"{elsewhere} of {len(named)} images are not in {folder}, but beside {prompts}"] if elsewhere else []
+    found.pass_over("Parquet files beside the pictures", *found.tables)
+    elsewhere = sum(not Path(image).is_relative_to(folder.absolute()) for image in named)
+    counts = {
+        f"images that {prompts.name} names are not in {folder}, but elsewhere": elsewhere,
+        f"rows of {prompts.name} repeat image and prompt of an earlier row": repeated,
+    }
+    notes = [f"{count} {what}" for what, count in counts.items() if count]
     items = (
         _of_row(finder, f"{prompts.name} {row.place}", row.values[file_column], row.values[prompt_column])
         for row in table.rows(file_column, prompt_column)
     )
-    return Input(total, items, [*sorted(named), prompts], [*found.notes(folder), *notes])
+    return Input(total, items, [*map(Path, sorted(named)), prompts], [*found.notes(folder), *notes])
 
 
 def _of_row(finder: Finder, place: str, cell: Any, prompt: Any) -> Item:

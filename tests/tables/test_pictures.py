@@ -181,7 +181,23 @@ def test_names_relative_to_their_table_are_found_and_said_and_others_tell_where_
     assert (inside.source, beside.source) == (tmp_path / "d/a.png", tmp_path / "t/images/b.png")
     assert gone.error == f"there is no such file: {tmp_path / 'd' / 'c.png'}, nor in {tmp_path / 't'}"
     assert address.error is not None and "is an address, and nothing is downloaded" in address.error
-    assert notes(tmp_path / "d", listed) == [f"1 of 2 images are not in {tmp_path / 'd'}, but beside {listed}"]
+    assert notes(tmp_path / "d", listed) == [f"1 images that p.csv names are not in {tmp_path / 'd'}, but elsewhere"]
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv"])
+def test_the_table_of_an_image_folder_is_pointed_to_and_read_where_it_lies(tmp_path: Path, name: str) -> None:
+    put(tmp_path, "train/a.png")
+    listed = tmp_path / "train" / name
+    listed.write_text('{"file_name": "a.png", "text": "x"}' if name.endswith("l") else "file_name,text\na.png,x")
+    assert notes(tmp_path)[-1] == f"{listed} may hold the prompts: name it with --prompts"
+    assert opened(tmp_path, listed, prompt="text") == [Item("a.png", tmp_path / "train/a.png", "x")]
+
+
+def test_rows_that_are_there_twice_are_said(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "b.png")
+    rows = [["a.png", "x"], ["a.png", "y"], ["./a.png", "x"], ["b.png", "x"], ["b.png", "x"]]
+    listed = table(tmp_path / "p.csv", ["image", "prompt"], *rows)
+    assert notes(tmp_path, listed) == ["2 rows of p.csv repeat image and prompt of an earlier row"]
 
 
 def test_pictures_that_a_table_does_not_name_are_said(tmp_path: Path) -> None:
@@ -269,6 +285,8 @@ def test_prompts_stored_as_a_dictionary_are_text(tmp_path: Path) -> None:
     [
         ({"img": [b"1"], "prompt": ["x"]}, "no column 'image'; did you mean 'img'? known: img, prompt; name one with"),
         ({"image": [["x"]], "prompt": ["x"]}, "column 'image' is list<"),
+        ({"image": [[b"1"]], "prompt": ["x"]}, "column 'image' is list<"),
+        ({"image": [{"bytes": {"bytes": b"1"}}], "prompt": ["x"]}, "column 'image' is struct<bytes: struct<"),
         ({"image": [b"1"], "prompt": [b"x"]}, "column 'prompt' is binary, not text"),
         ({"image": [b"1"], "prompt": [["x"]]}, "column 'prompt' is list<"),
         ({"image": [b"1"], "prompt": pa.array([None], pa.null())}, "column 'prompt' is null, not text"),

@@ -79,6 +79,7 @@ def test_the_unnamed_column_that_pandas_writes_is_no_obstacle(tmp_path: Path) ->
         ("image,prompt\na,b\nimage,prompt\nc,d\n", "line 3 repeats the header"),
         ("image,prompt\na,b\nimage, prompt \n", "line 3 repeats the header"),
         ("prompt\na\nprompt\n", "line 3 repeats the header"),
+        ("image,prompt\na,b\nImage,PROMPT\n", "line 3 repeats the header"),
         ("image,prompt,prompt\na,b,c\n", "two columns 'prompt'"),
         ("image,prompt, prompt\na,b,c\n", "two columns 'prompt'"),
         ("image;prompt\na;b\n", "has semicolons between its columns (image;prompt), not commas: save it with commas"),

@@ -64,7 +64,7 @@ def _lines(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     where = "/".join(path.parts[-3:])
     try:
-        texts = path.read_text(encoding="utf-8").splitlines()
+        texts = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{where} cannot be read ({type(error).__name__})") from error
     for number, text in enumerate(texts, 1):

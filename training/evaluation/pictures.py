@@ -159,7 +159,7 @@ def read_rows(source: str) -> list[Mapping[str, Any]]:
     if path.suffix not in (".csv", ".jsonl") or not path.is_file():
         raise TrainingError(f"{source} is not a table: give a .csv, .jsonl or .parquet file")
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             if path.suffix == ".csv":
                 return list(csv.DictReader(stream))
             rows = [json.loads(line) for line in stream if line.strip()]

@@ -32,7 +32,7 @@ def load(source: str, principles: Sequence[str], limit: int) -> tuple[list[str],
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise TrainingError(f"{path} is not UTF-8 text: give one prompt a line, or a Parquet file") from error
 

@@ -36,7 +36,7 @@ def load_principles(source: str | Path) -> tuple[list[Principle], list[str]]:
     if path.suffix not in (".toml", ".json"):
         return [Principle(statement) for statement in _statements(str(source))], []
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError) as error:
         raise TrainingError(f"no principles at {path}: {error}") from error

@@ -55,7 +55,7 @@ def finished(out: Path, identity: dict[str, Any]) -> bool:
 
 def _check_same(path: Path, identity: dict[str, Any]) -> None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
         before = _flat(found)
     except (OSError, ValueError, AttributeError) as error:
         raise TrainingError(f"{path} is damaged, so whose run it is cannot be told: choose another --out") from error
@@ -135,7 +135,7 @@ class Checkpoints:
         if not (last := held(self.out)[-1:]):
             return {"step": 0}
         try:
-            state: dict[str, Any] = json.loads((last[0] / STATE).read_text(encoding="utf-8"))
+            state: dict[str, Any] = json.loads((last[0] / STATE).read_text(encoding="utf-8-sig"))
             update.restore(state, lambda name: self._tensors(last[0], name, update.weights))
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise TrainingError(

@@ -142,7 +142,7 @@ def _find_model_index(source: str, revision: str | None) -> dict[str, Any]:
             from huggingface_hub import hf_hub_download
 
             path = Path(hf_hub_download(source, "model_index.json", revision=revision))
-        names: dict[str, Any] = json.loads(path.read_text())
+        names: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
     except Exception as error:  # the hub client raises many kinds; all mean "not a model we can reach"
         raise TrainingError(
             f"no Stable Diffusion at {source!r} ({type(error).__name__}): give 'embedded', a diffusers folder "

@@ -123,7 +123,7 @@ class Prices:
 def _read(path: Path) -> dict[str, Price]:
     """The [models."NAME"] tables of a price file."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"the price table {path} cannot be read ({error}): {HOW_TO_PRICE}") from error
     models = table.get("models")

@@ -104,7 +104,7 @@ class Journal:
         notes = []
         for path in self._folder.glob("*.json"):
             try:
-                notes.append(Note(**json.loads(path.read_text(encoding="utf-8"))))
+                notes.append(Note(**json.loads(path.read_text(encoding="utf-8-sig"))))
             except (OSError, ValueError, TypeError) as error:
                 raise RunError(
                     f"{path} cannot be read ({error}): put it back, or delete it to give its batch up"
