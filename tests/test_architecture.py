@@ -63,6 +63,7 @@ TRAINING: dict[str, set[str]] = {
     "run": {"errors", "settings", "train"},
     "evaluate": {"errors", "settings", "evaluation"},
     "sample": {"errors", "settings", "evaluation"},
+    "export": {"errors", "settings", "inference"},
 }
 ROOMS = {"datagen": DATAGEN, "training": TRAINING}
 

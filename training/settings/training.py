@@ -30,6 +30,7 @@ from training.settings.fields import (
     Seed,
     Share,
     Shown,
+    Texts,
     of_group,
     of_groups,
 )
@@ -111,6 +112,9 @@ class Job(Group):
     checkpoint_every: Count = Field(default=500, description="steps between checkpoints")
     keep_checkpoints: Count = Field(default=2, description="the last so many are kept until the run is done")
     grid_every: Natural = Field(default=0, description="steps between grids of sample images; 0: none")
+    grid_prompts: Texts = Field(default=(), description="their prompts; without them the first of the data")
+    grid_principle: Texts = Field(default=(), description="value encoder: the principles of --grid-prompts")
+    grid_seeds: Count = Field(default=1, description="images a prompt, from the same noise at every step")
 
 
 class Optimizer(Group):
@@ -283,12 +287,27 @@ def _check_part(settings: Settings, given: Values) -> None:
     for name in ("lora_alpha", "lora_targets"):
         if f"unet.{name}" in given and not settings.unet.lora_rank:
             raise TrainingError(f"{given[f'unet.{name}'].said} is for LoRA: give --lora-rank")
+    _check_grids(settings, given)
     encoder = settings.value_encoder
     if encoder.max_principles > 1 and not encoder.leak_penalty:
         raise TrainingError(
             "--max-principles is learned by the penalty that --leak-penalty weighs, which is 0 here: "
             "give --leak-penalty 10"
         )
+
+
+def _check_grids(settings: Settings, given: Values) -> None:
+    """Refuse settings of grids that are not drawn, and a value encoder's grids without a principle."""
+    job, steered = settings.job, settings.run.part == "value-encoder"
+    for name in ("grid_prompts", "grid_principle", "grid_seeds"):
+        if f"job.{name}" in given and not job.grid_every:
+            raise TrainingError(f"{given[f'job.{name}'].said} is for grids: give --grid-every")
+    if bool(job.grid_principle) and not (steered and job.grid_prompts):
+        raise TrainingError("--grid-principle is what a value encoder reads with --grid-prompts")
+    if steered and job.grid_prompts and not job.grid_principle:
+        raise TrainingError("a value encoder does nothing without a principle: give --grid-principle")
+    if any(not prompt.strip() for prompt in (*job.grid_prompts, *job.grid_principle)):
+        raise TrainingError("--grid-prompts and --grid-principle take texts, and one is empty")
 
 
 def _check_loss(settings: Settings, given: Values) -> None:
