@@ -109,6 +109,8 @@ def learn(update: Update, grids: Grids | None, settings: Settings, timesteps: in
                 raise SystemExit(128 + signals[0] if signals else 143)
             if grids and done % job.grid_every == 0:
                 grids.write(done)
+        if team.any(not update.is_finite()):
+            raise TrainingError(f"the weights are not finite after step {steps}: lower --lr or use --precision fp32")
         # The result takes a third of this room: a disk that cannot hold the checkpoint may still hold the result.
         with contextlib.suppress(TrainingError):
             checkpoints.save(steps, update, {"tracker": tracker.state()})
