@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from training.losses import LOSSES
-from training.settings import defaults, evaluation, sampling, training
+from training.settings import defaults, evaluation, export, sampling, training
 from training.settings.fields import Option, of_group
 
 DOCS = Path(__file__).resolve().parent
@@ -88,6 +88,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "options of training/run.py": lambda: options(training.PROGRAM.options),
     "options of training/evaluate.py": lambda: options(evaluation.PROGRAM.options),
     "options of training/sample.py": lambda: options(sampling.PROGRAM.options),
+    "options of training/export.py": lambda: options(export.PROGRAM.options),
     "losses": losses,
 }
 

@@ -97,6 +97,44 @@ def test_baselines_train_the_value_encoder_too(method: str, sd15_folder: Path, d
     assert (tmp_path / "out" / WEIGHTS["livo"]).is_file() and not (tmp_path / "out" / "unet").exists()
 
 
+@pytest.mark.parametrize("method", ["livo", "sft"])
+def test_pictures_of_named_prompts_and_seeds_are_kept_for_every_step(
+    method: str, sd15_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    named = ["--grid-every", "1", "--grid-seeds", "2", "--grid-prompts", "a red cup", "a blue cup", "a red cup"]
+    named += ["--grid-principle", "smoke considered inappropriate"] if method == "livo" else []
+    line = ["--data", str(dataset), "--model", str(sd15_folder), "--method", method, "--out", str(tmp_path / "o")]
+    assert main([*line, "--steps", "2", "--batch", "2", "--lr", "0.01", "--warmup", "0", *named]) == 0
+    names = {f"{prompt}-{seed}.png" for prompt in range(2) for seed in range(2)}
+    pictures = {}
+    for step in ("base", "step-00000001", "step-00000002"):
+        folder = tmp_path / "o" / "grids" / step
+        assert {path.name for path in folder.iterdir()} == names
+        pictures[step] = {name: (folder / name).read_bytes() for name in names}
+        assert len(set(pictures[step].values())) == 4  # each from a text and noise of its own
+    assert all(pictures["base"][name] != pictures["step-00000002"][name] for name in names)
+    with Image.open(tmp_path / "o" / "grids" / "step-00000002.png", formats=["PNG"]) as sheet:
+        assert sheet.width == 4 * 128  # base and current, for each seed
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--grid-prompts", "a cup"], "--grid-prompts is for grids: give --grid-every"),
+        (["--grid-seeds", "2"], "--grid-seeds is for grids: give --grid-every"),
+        (["--grid-every", "1", "--grid-principle", "x"], "--grid-principle is what a value encoder reads"),
+        (["--grid-every", "1", "--grid-prompts", "a", " "], "take texts, and one is empty"),
+        (["--grid-every", "1", "--method", "livo", "--grid-prompts", "a"], "give --grid-principle"),
+    ],
+)
+def test_grids_that_cannot_be_drawn_are_one_line(
+    more: list[str], says: str, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = [] if "--method" in more else ["--method", "sft"]
+    assert main(["--data", str(dataset), "--out", "x", *method, *more]) == 2
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("method", ["livo", "mapo"])
 def test_grids_are_drawn_and_change_nothing(method: str, sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
     for name, more in (("plain", []), ("grids", ["--grid-every", "2"])):

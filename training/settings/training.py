@@ -25,10 +25,12 @@ from training.settings.fields import (
     Group,
     Natural,
     Option,
+    Place,
     Positive,
     Seed,
     Share,
     Shown,
+    Texts,
     of_group,
     of_groups,
 )
@@ -41,6 +43,28 @@ def _known(method: str) -> str:
     return method
 
 
+def _named(given: str) -> str:
+    name, equals, column = given.partition("=")
+    if not equals or not column or name not in COLUMNS:
+        raise ValueError(f"{given!r} is not NAME=COLUMN, NAME one of {', '.join(sorted(COLUMNS))}")
+    return given
+
+
+COLUMNS = {
+    *(
+        "prompt",
+        "chosen",
+        "rejected",
+        "principle",
+        "pool",
+        "probability",
+        "weight",
+        "chosen_reward",
+        "rejected_reward",
+    ),
+    *("chosen_prompt", "rejected_prompt", "caption", "jpg_0", "jpg_1", "label_0", "label_1"),
+}
+Column = Annotated[str, AfterValidator(_named)]
 Method = Annotated[str, AfterValidator(_known), Shown("LOSS")]
 SOFT = ", ".join(name for name, loss in LOSSES.items() if loss.soft)
 
@@ -54,19 +78,23 @@ Side = Annotated[int, Field(ge=0, le=2**14)]
 class Run(Group):
     """What is trained, on what, by which loss."""
 
-    data: str = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    data: Place = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    columns: tuple[Column, ...] = Field(
+        default=(), description="what its columns are called: prompt=caption chosen=good rejected=bad"
+    )
+    skip_bad: bool = Field(default=False, description="leave out pairs that cannot be used, and say how many")
     method: Method = Field(description=f"the loss: {', '.join(LOSSES)}")
     part: Literal["auto", "unet", "value-encoder"] = Field(
         default="auto", description="what is trained; auto: for livo the value encoder, for others the U-Net"
     )
-    model: str = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
+    model: Place = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
     revision: str = Field(default="", description="revision of a hub id")
     limit: Natural = Field(default=0, description="use at most this many pairs; 0: all")
     hard_labels: bool = Field(default=False, description=f"take every label as certain ({SOFT})")
     control: Literal["", "random-labels", "swapped-labels"] = Field(
         default="", description="train on labels that say nothing, or the opposite"
     )
-    clip: str = Field(
+    clip: Place = Field(
         default="", description="clip_align: an open_clip folder or hub id; the embedded model has its own"
     )
     resolution: Side = Field(default=0, description="side of the training images; 0: the model's own")
@@ -84,6 +112,9 @@ class Job(Group):
     checkpoint_every: Count = Field(default=500, description="steps between checkpoints")
     keep_checkpoints: Count = Field(default=2, description="the last so many are kept until the run is done")
     grid_every: Natural = Field(default=0, description="steps between grids of sample images; 0: none")
+    grid_prompts: Texts = Field(default=(), description="their prompts; without them the first of the data")
+    grid_principle: Texts = Field(default=(), description="value encoder: the principles of --grid-prompts")
+    grid_seeds: Count = Field(default=1, description="images a prompt, from the same noise at every step")
 
 
 class Optimizer(Group):
@@ -256,12 +287,27 @@ def _check_part(settings: Settings, given: Values) -> None:
     for name in ("lora_alpha", "lora_targets"):
         if f"unet.{name}" in given and not settings.unet.lora_rank:
             raise TrainingError(f"{given[f'unet.{name}'].said} is for LoRA: give --lora-rank")
+    _check_grids(settings, given)
     encoder = settings.value_encoder
     if encoder.max_principles > 1 and not encoder.leak_penalty:
         raise TrainingError(
             "--max-principles is learned by the penalty that --leak-penalty weighs, which is 0 here: "
             "give --leak-penalty 10"
         )
+
+
+def _check_grids(settings: Settings, given: Values) -> None:
+    """Refuse settings of grids that are not drawn, and a value encoder's grids without a principle."""
+    job, steered = settings.job, settings.run.part == "value-encoder"
+    for name in ("grid_prompts", "grid_principle", "grid_seeds"):
+        if f"job.{name}" in given and not job.grid_every:
+            raise TrainingError(f"{given[f'job.{name}'].said} is for grids: give --grid-every")
+    if bool(job.grid_principle) and not (steered and job.grid_prompts):
+        raise TrainingError("--grid-principle is what a value encoder reads with --grid-prompts")
+    if steered and job.grid_prompts and not job.grid_principle:
+        raise TrainingError("a value encoder does nothing without a principle: give --grid-principle")
+    if any(not prompt.strip() for prompt in (*job.grid_prompts, *job.grid_principle)):
+        raise TrainingError("--grid-prompts and --grid-principle take texts, and one is empty")
 
 
 def _check_loss(settings: Settings, given: Values) -> None:
