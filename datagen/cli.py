@@ -103,13 +103,10 @@ def run(
 ) -> None:
     """Build a dataset from a recipe; the same command again resumes it."""
     from datagen import executors, progress
-    from datagen import recipe as recipes
     from datagen.commands import hints
     from datagen.pipeline import build
 
-    loaded = recipes.load(recipe, settings or [])
-    if limit is not None and limit < loaded.prompts.count:
-        loaded = recipes.load(recipe, [*(settings or []), f"prompts.count={limit}"])
+    loaded = _load(recipe, settings, limit)
     with progress.Display() as display:
         name, why = _profile(loaded, profile, out)
         display.say(f"profile {name}: {why}")
@@ -129,8 +126,18 @@ def run(
     print("\n".join(_closing(summary)))
 
 
-def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
-    """The profile to use and why; a run that was started keeps its own."""
+def _load(name: str, settings: list[str] | None, limit: int | None) -> Recipe:
+    """The recipe with what --set and --limit change in it."""
+    from datagen import recipe as recipes
+
+    loaded = recipes.load(name, settings or [])
+    if limit is not None and limit < loaded.prompts.count:
+        loaded = recipes.load(name, [*(settings or []), f"prompts.count={limit}"])
+    return loaded
+
+
+def _profile(recipe: Recipe, wanted: str, out: Path, draws: bool = True) -> tuple[str, str]:
+    """The profile to use and why; a run that was started keeps its own. One that `draws` is checked whether it can."""
     from datagen import recipe as recipes
     from datagen import store
     from datagen.commands import doctor
@@ -139,7 +146,7 @@ def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
     if wanted == recipes.AUTO and begun is not None:
         return recipes.of_run(begun)[1], f"{out} was started with it"
     name, why = doctor.choose(recipe, wanted)
-    if begun is None:  # a finished run no longer needs a model
+    if begun is None and draws:  # a finished run no longer needs a model
         why += doctor.check(recipe.profile(name))
     return name, why
 
@@ -150,17 +157,48 @@ def _closing(summary: Summary) -> list[str]:
     if summary.made == 0:
         return [f"nothing to do: {counts} in {summary.dataset}"]
     split = ", ".join(f"{count} {name}" for name, count in summary.splits.items())
-    lines = [f"{counts} ({split}) in {summary.dataset}"]
-    for stage in ("principles", "prompts", "pairs"):
-        if stage in summary.plans and (drops := summary.plans[stage].drops()):
-            lines.append(f"dropped {stage}: " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
-    for stage, plan in summary.plans.items():
-        lines += [f"{count} of {plan.total('rows')} {stage}: {remark}" for remark, count in plan.remarks().items()]
-    failed = {stage: plan.total("errors") for stage, plan in summary.plans.items() if plan.total("errors")}
-    if failed:
-        rows = ", ".join(f"{count} {stage}" for stage, count in failed.items())
-        lines.append(f"failed rows: {rows}; the same command retries them")
-    return lines
+    return [f"{counts} ({split}) in {summary.dataset}", *summary.losses()]
+
+
+@app.command()
+def write(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
+    out: Annotated[Path | None, typer.Option(help="Run directory; datagen run with the same one goes on.")] = None,
+    profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Write at most this many prompts.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost.")
+    ] = None,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make the first call alone and show it, its reply and its cost.")
+    ] = False,
+) -> None:
+    """Write the prompts of a recipe and draw nothing; or see, by one call, how the LLM answers."""
+    from datagen import progress
+    from datagen.commands import write as writing
+    from datagen.pipeline import build
+
+    loaded = _load(recipe, settings, limit)
+    if dry_run:
+        name, _ = _profile(loaded, profile, out or Path(), draws=False)
+        print("\n".join(writing.first_call(loaded, name)))
+        return
+    if out is None:
+        raise InputError("datagen write needs --out, the run directory to write to; or --dry-run, to see one call")
+    with progress.Display() as display:
+        name, why = _profile(loaded, profile, out, draws=False)
+        display.say(f"profile {name}: {why}")
+        summary = build.run(
+            loaded, name, out, max_cost=max_cost, batch=batch, draws=False, say=display.say, progress=display.show
+        )
+    print("\n".join(writing.closing(summary, out)))
 
 
 @app.command()
@@ -171,16 +209,16 @@ def estimate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
     ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Of at most this many prompts.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="At the prices of the Batch API.")] = False,
 ) -> None:
     """Estimate what a recipe takes before anything is spent: calls, tokens, cost, GPU hours, disk."""
     from rich.console import Console
 
-    from datagen import recipe as recipes
     from datagen.commands import doctor
     from datagen.commands import estimate as estimates
 
-    loaded = recipes.load(recipe, settings or [])
+    loaded = _load(recipe, settings, limit)
     name, _ = doctor.choose(loaded, profile)
     estimates.show(loaded, name, Console(), batch=batch)
 

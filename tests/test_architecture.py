@@ -53,7 +53,7 @@ TRAINING: dict[str, set[str]] = {
     "losses": {"errors"},
     "models": {"errors"},
     "settings": {"errors", "losses", "models"},
-    "data": {"errors"},
+    "data": {"errors", "progress"},
     "cache": {"errors", "progress", "data", "models"},
     "trainables": {"errors", "settings", "losses", "models"},
     "inference": {"errors", "progress", "data", "models", "trainables"},

@@ -37,7 +37,9 @@ from training.trainables import Trainable
 def train(settings: Settings, team: Team) -> None:
     """One run, from settings to saved weights. Raises TrainingError."""
     out = Path(settings.job.out)
-    pairs = data.load(settings.run.data, limit=settings.run.limit)
+    run = settings.run
+    names = dict(given.split("=", 1) for given in run.columns)
+    pairs = data.load(run.data, limit=run.limit, skip_bad=run.skip_bad, names=names)
     check_columns(pairs, settings)
     check_team(settings, team)
     identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}

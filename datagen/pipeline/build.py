@@ -37,19 +37,21 @@ def run(
     workers: int = 1,
     max_cost: float | None = None,
     batch: bool = False,
+    draws: bool = True,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
     """Make, or resume making, the dataset of a recipe in `out`; a finished one is looked at, and nothing is written.
 
-    `max_cost` (US dollars) bounds what all LLM calls in this directory may cost; `batch` asks through the Batch API.
+    `max_cost` (US dollars) bounds what all LLM calls in this directory may cost; `batch` asks through the Batch API;
+    without `draws` it ends when the prompts are written, and a later call goes on from there.
     Raises RunError if the directory cannot be used, MachineryError if shards failed in both attempts (they are
     listed, everything else is done and kept), and the errors of the stages.
     """
     context = Context(recipe, recipe.profile(profile_name), LlmOptions(out, max_cost, batch))
     digest, directory = recipes.digest(recipe, profile_name), store.Run(out)
     execute = functools.partial(executors.load(executor), workers=workers)
-    work = _Work(directory, context, digest, execute, say, progress)
+    work = _Work(directory, context, digest, execute, draws, say, progress)
     settings = {"digest": digest, "version": version(), "recipe": recipes.resolved(recipe, profile_name)}
     if store.check(directory, settings) and (summary := work.finished()):
         return summary
@@ -92,6 +94,7 @@ class _Work:
     context: Context
     digest: str
     execute: Executor
+    draws: bool
     say: Callable[[str], None]
     progress: Progress
     made: int = 0  # shards, and the dataset
@@ -116,6 +119,8 @@ class _Work:
             before.append(self._plan(stage, before))
             if stage == plan.shared_out(plan.STAGES) and not failed:
                 self._refuse_nothing(before[-1])
+                if not self.draws:
+                    return self._summary(before)
             elif not stage.whole:
                 _refuse_failed(before[-1])
         if failures:

@@ -83,6 +83,20 @@ class Summary:
         """The rows of one stage's table."""
         return self.plans[stage].total("rows")
 
+    def losses(self) -> list[str]:
+        """Lines about what did not become a row: candidates that were dropped, and rows whose content failed."""
+        lines = []
+        for stage in ("principles", "prompts", "pairs"):
+            if stage in self.plans and (drops := self.plans[stage].drops()):
+                lines.append(f"dropped {stage}: " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
+        for stage, plan in self.plans.items():
+            lines += [f"{count} of {plan.total('rows')} {stage}: {remark}" for remark, count in plan.remarks().items()]
+        failed = {stage: plan.total("errors") for stage, plan in self.plans.items() if plan.total("errors")}
+        if failed:
+            rows = ", ".join(f"{count} {stage}" for stage, count in failed.items())
+            lines.append(f"failed rows: {rows}; the same command retries them")
+        return lines
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:

@@ -171,6 +171,13 @@ def test_a_null_is_named_in_any_column(dataset: Path, name: str) -> None:
     assert found.startswith(str(path)) and name in found
 
 
+def test_a_column_that_is_there_twice_is_named(dataset: Path) -> None:
+    path = dataset / "data/test-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("prompt", table["prompt"]), path)
+    assert list(problems(dataset)) == [f"{path}: column prompt is there twice, should be string"]
+
+
 def test_text_that_is_not_utf_8_is_named(dataset: Path) -> None:
     path = dataset / "data/test-00000-of-00001.parquet"
     table = pq.read_table(path)
@@ -291,7 +298,12 @@ def test_a_dataset_without_rows_and_a_link_to_nowhere_are_named(tmp_path: Path) 
         (b"---\ndataset_info:\n  splits: 4\n---\n", "dataset_info.splits is a int, should be a list of tables"),
         (b"---\ndataset_info:\n  splits:\n  - {name: train, num_examples: 3}\n---\n", "does not state test"),
         (b"---\ndataset_info:\n  splits:\n  - {name: train, num_examples: '3'}\n---\n", "states 3 rows of train"),
-        (b"---\ndataset_info:\n  splits:\n  - {name: [1], num_examples: 3}\n---\n", "states 3 rows of [1]"),
+        (b"---\ndataset_info:\n  splits:\n  - {name: [1], num_examples: 3}\n---\n", "states 3 rows of a list"),
+        (b"---\ndataset_info:\n  features:\n  - {name: chosen, dtype: binary}\n---\n", "says that chosen is binary"),
+        (
+            b"---\ndataset_info:\n  features:\n  - {name: rejected}\n---\n",
+            "says that rejected is None",
+        ),
         (card(train=3, test=2).encode(), "states 2 rows of test, the files hold 1"),
         (card(train=3, test=2).replace("\n", "\r\n").encode("utf-8-sig"), "states 2 rows of test"),
     ],

@@ -52,10 +52,10 @@ def _statements(source: str) -> list[str]:
     """The distinct principles of a dataset, in order."""
     found: dict[str, None] = {}
     for file in data.find_files(source, "train"):
-        table = data.read_table(file)
-        if "principle" not in table.column_names:
+        table = data.Table(file, file.parent)
+        if "principle" not in table.names:
             raise TrainingError(f"{file} has no column 'principle': give a dataset that has, or a TOML or JSON file")
-        found |= dict.fromkeys(text for text in table["principle"].to_pylist() if text)
+        found |= dict.fromkeys(text for text in table.values("principle") if isinstance(text, str) and text.strip())
     return list(found)
 
 

@@ -48,6 +48,8 @@ def _parts(
     yield f"{run.method} on {on}"
     if pairs.dropped:
         yield f" ({pairs.dropped:,} rows left out, which are ties or have no partner)"
+    if pairs.unusable:
+        yield f" ({pairs.unusable:,} left out, which cannot be used)"
     yield f": {sum(w.numel() for w in update.weights):,} weights, {optimizer.steps:,} steps of {optimizer.batch:,}"
     yield f" ({passes:,.3g} passes)" if passes < 1000 else f" ({passes:,.0f} passes)"
     yield f" in {team.num_processes} processes" if team.num_processes > 1 else ""

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from training.errors import TrainingError
 from training.models.embedded import EMBEDDED
 from training.settings.command_line import Program
-from training.settings.fields import Amount, Count, File, Folder, Group, Natural, Shown, Texts, of_groups
+from training.settings.fields import Amount, Count, File, Folder, Group, Natural, Place, Shown, Texts, of_groups
 from training.settings.reading import check
 
 
@@ -40,8 +40,8 @@ Probability = Annotated[float | None, BeforeValidator(_probability), Shown("X|au
 class Drawn(Group):
     """Pictures that are drawn."""
 
-    prompts: str = Field(default="", description="a text file, one prompt a line, or a dataset (its test split)")
-    model: str = Field(
+    prompts: Place = Field(default="", description="a text file, one prompt a line, or a dataset (its test split)")
+    model: Place = Field(
         default="",
         description="'embedded', a diffusers folder, or a hub id; without it the one that --adapter was trained on, "
         "without either 'embedded'",

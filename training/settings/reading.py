@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 from training.settings.fields import Option
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -43,8 +43,8 @@ def from_file(name: str, known: Sequence[Option]) -> Values:
     except FileNotFoundError as error:
         named = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
         raise TrainingError(f"no config {name!r}: give a .toml file, or one of {named}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise TrainingError(f"{path} is not TOML: {one_line(error)}") from error
     found: Values = {}
     for key, value in _keys(tables):
         said = f"{path}: {key}"
@@ -71,7 +71,7 @@ def from_overrides(overrides: Iterable[str], known: Sequence[Option]) -> Values:
             raise TrainingError(f"--set {override!r}: give group.key=value, for example --set {known[-1].key}=1")
         try:
             value: object = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except ValueError:  # no TOML, or a number of thousands of digits
             value = text
         found[find(key, known, f"--set {key}").key] = Given(value, f"--set {key}")
     return found

@@ -25,6 +25,7 @@ from training.settings.fields import (
     Group,
     Natural,
     Option,
+    Place,
     Positive,
     Seed,
     Share,
@@ -42,6 +43,28 @@ def _known(method: str) -> str:
     return method
 
 
+def _named(given: str) -> str:
+    name, equals, column = given.partition("=")
+    if not equals or not column or name not in COLUMNS:
+        raise ValueError(f"{given!r} is not NAME=COLUMN, NAME one of {', '.join(sorted(COLUMNS))}")
+    return given
+
+
+COLUMNS = {
+    *(
+        "prompt",
+        "chosen",
+        "rejected",
+        "principle",
+        "pool",
+        "probability",
+        "weight",
+        "chosen_reward",
+        "rejected_reward",
+    ),
+    *("chosen_prompt", "rejected_prompt", "caption", "jpg_0", "jpg_1", "label_0", "label_1"),
+}
+Column = Annotated[str, AfterValidator(_named)]
 Method = Annotated[str, AfterValidator(_known), Shown("LOSS")]
 SOFT = ", ".join(name for name, loss in LOSSES.items() if loss.soft)
 
@@ -55,19 +78,23 @@ Side = Annotated[int, Field(ge=0, le=2**14)]
 class Run(Group):
     """What is trained, on what, by which loss."""
 
-    data: str = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    data: Place = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    columns: tuple[Column, ...] = Field(
+        default=(), description="what its columns are called: prompt=caption chosen=good rejected=bad"
+    )
+    skip_bad: bool = Field(default=False, description="leave out pairs that cannot be used, and say how many")
     method: Method = Field(description=f"the loss: {', '.join(LOSSES)}")
     part: Literal["auto", "unet", "value-encoder"] = Field(
         default="auto", description="what is trained; auto: for livo the value encoder, for others the U-Net"
     )
-    model: str = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
+    model: Place = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
     revision: str = Field(default="", description="revision of a hub id")
     limit: Natural = Field(default=0, description="use at most this many pairs; 0: all")
     hard_labels: bool = Field(default=False, description=f"take every label as certain ({SOFT})")
     control: Literal["", "random-labels", "swapped-labels"] = Field(
         default="", description="train on labels that say nothing, or the opposite"
     )
-    clip: str = Field(
+    clip: Place = Field(
         default="", description="clip_align: an open_clip folder or hub id; the embedded model has its own"
     )
     resolution: Side = Field(default=0, description="side of the training images; 0: the model's own")

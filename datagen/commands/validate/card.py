@@ -48,7 +48,7 @@ def splits(facts: dict[str, Any]) -> list[tuple[str, str]]:
             split, paths = (entry.get("split"), entry.get("path")) if isinstance(entry, dict) else ("train", entry)
             for path in paths if isinstance(paths, list) else [paths]:
                 if isinstance(split, str) and isinstance(path, str):
-                    found.append((split, path))
+                    found.append((split, path.removeprefix("./")))
     return found
 
 
@@ -73,6 +73,9 @@ def problems(facts: dict[str, Any], root: Path, files: list[Path], counts: dict[
         yield f"{card}: dataset_info is a {type(infos).__name__}, should be a table"
     if len(tables) == 1:  # of several, nobody says which files are whose
         yield from _against_counts(card, tables[0].get("splits"), counts)
+        for feature in _tables(tables[0].get("features")):
+            if feature.get("name") in ("chosen", "rejected") and feature.get("dtype") != "image":
+                yield f"{card} says that {feature['name']} is {_short(feature.get('dtype'))}, should be image"
 
 
 def _against_counts(card: Path, stated: Any, counts: dict[str, int]) -> Iterator[str]:
@@ -86,11 +89,16 @@ def _against_counts(card: Path, stated: Any, counts: dict[str, int]) -> Iterator
         split, number = entry.get("name"), entry.get("num_examples")
         held = counts.get(split, 0) if isinstance(split, str) else 0
         if number is not None and (isinstance(number, bool) or number != held):
-            yield f"{card} states {number} rows of {split}, the files hold {held}"
+            yield f"{card} states {_short(number)} rows of {_short(split)}, the files hold {held}"
     named = [entry.get("name") for entry in entries]
     for split in counts:
         if entries and split not in named:
             yield f"{card} does not state {split}, of which the files hold {counts[split]} rows"
+
+
+def _short(value: Any) -> str:
+    """A value of YAML in a message: a list may hold itself a million times."""
+    return str(value)[:100] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
 
 
 def _tables(value: Any) -> list[dict[str, Any]]:
