@@ -31,7 +31,7 @@ from training.trainables import Trainable
 
 RESULT = "training.json"
 METRICS = "metrics.jsonl"
-OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", ".saving", LOCK}
+OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", "wandb", ".saving", LOCK}
 IDENTITY = "run.json"
 CHOOSERS = ("data", "columns", "skip_bad", "limit")  # settings that choose the pairs, whose digest decides
 STATE = "state.json"
