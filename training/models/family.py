@@ -18,7 +18,7 @@ def family_of(model: str, revision: str = "") -> Family:
         return "embedded"
     index = _index(model, revision)
     try:
-        name = str(json.loads(index.read_text(encoding="utf-8"))["_class_name"]) if index else model
+        name = str(json.loads(index.read_text(encoding="utf-8-sig"))["_class_name"]) if index else model
     except (OSError, ValueError, KeyError, TypeError):  # said better where the model is loaded
         name = model
     return "sdxl" if "xl" in name.lower() else "sd15"
