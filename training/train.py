@@ -25,6 +25,7 @@ from training.loop.lock import hold
 from training.loop.objective import Objective
 from training.loop.tracking import LOG_EVERY, Tracker
 from training.loop.update import Update, is_memory_error, pick_precision
+from training.loop.wandb import Wandb
 from training.losses import LOSSES, Need
 from training.models import diffusion
 from training.models.embedded import resolve_model
@@ -92,13 +93,15 @@ def learn(update: Update, grids: Grids | None, settings: Settings, timesteps: in
         grids.base()
     progress = Progress(f"training {settings.run.method}", steps, "steps", done=after, quiet=not team.is_main_process)
     tracker = Tracker(Path(job.out), team, timesteps=timesteps, after=after, state=state.get("tracker"))
-    with checkpoint.stop_signals() as signals, tracker, progress:
+    wandb = Wandb(job.wandb, Path(job.out), settings.result(), team)
+    with checkpoint.stop_signals() as signals, tracker, progress, contextlib.closing(wandb):
         for step in range(after, steps):
             tracker.add(*update(step))
             done = step + 1
             if done % LOG_EVERY == 0 or done == steps:
                 rate = round(progress.rate * settings.optimizer.batch, 2)
                 line = tracker.line(done, lr=update.lr, pairs_per_second=rate)
+                wandb.log(line)
                 progress.note = f"loss {line['loss']:.3f} accuracy {line['accuracy']:.2f}"
             progress.advance()
             stopped = team.any(bool(signals))
@@ -109,6 +112,8 @@ def learn(update: Update, grids: Grids | None, settings: Settings, timesteps: in
                 raise SystemExit(128 + signals[0] if signals else 143)
             if grids and done % job.grid_every == 0:
                 grids.write(done)
+        if team.any(not update.is_finite()):
+            raise TrainingError(f"the weights are not finite after step {steps}: lower --lr or use --precision fp32")
         # The result takes a third of this room: a disk that cannot hold the checkpoint may still hold the result.
         with contextlib.suppress(TrainingError):
             checkpoints.save(steps, update, {"tracker": tracker.state()})

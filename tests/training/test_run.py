@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -184,6 +185,28 @@ def test_a_finished_run_is_left_alone(
     assert run(sd15_folder, dataset, out, "--method", "mapo") == 2
     assert "holds another run (it differs in method" in capsys.readouterr().err
     assert (out / WEIGHTS["unet"]).stat().st_mtime_ns == stamp
+
+
+def test_the_same_pairs_elsewhere_are_the_same_run(
+    sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(sd15_folder, dataset, tmp_path / "out", "--method", "sft") == 0
+    shutil.copytree(dataset, tmp_path / "moved")
+    for spelt in (tmp_path / "moved", dataset / "data" / ".." / ""):
+        assert run(sd15_folder, spelt, tmp_path / "out", "--method", "sft", "--skip-bad") == 0
+        assert "nothing to do" in capsys.readouterr().out
+    assert run(sd15_folder, dataset, tmp_path / "out", "--method", "sft", "--limit", "8") == 2
+    assert "it differs in data_digest, pairs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [["--method", "sft"], ["--method", "dpo", "--lora-rank", "2"], ["--method", "livo"]])
+def test_weights_that_are_not_finite_are_not_saved(
+    more: list[str], sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--steps", "1", "--warmup", "0", "--lr", "1e308"]
+    assert run(sd15_folder, dataset, tmp_path / "out", *more, *line) == 2  # the loss of its one step was finite
+    assert "the weights are not finite after step 1: lower --lr" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "training.json").exists()
 
 
 def test_foreign_folders_are_not_touched(

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from datagen.tables import cells, parquet
+from datagen.tables.text import BOM
 from training.data.image_sources import ImageSource
 from training.data.tables import Table
 from training.errors import TrainingError
@@ -92,7 +93,10 @@ class Columns:
         kind = self.table.types[self.names[name]]
         if kind is not None and not (parquet.is_text(kind) or pa.types.is_null(kind)):
             raise TrainingError(f"{self.table.path.name}: {name} must be a text, not {kind}")
-        values = self.table.values(self.names[name])
+        values = [
+            value.removeprefix(BOM) if isinstance(value, str) else value
+            for value in self.table.values(self.names[name])
+        ]
         for row, value in enumerate(values):
             if isinstance(value, str) and blank and not value.strip():
                 continue

@@ -12,7 +12,7 @@ from pathlib import Path
 from training.errors import TrainingError, one_line
 
 # What a run keeps for itself.
-OWN = ("metrics.jsonl", "checkpoints", "tensorboard", "grids", "validation")
+OWN = ("metrics.jsonl", "checkpoints", "tensorboard", "grids", "wandb")
 
 
 def upload(folder: Path, repository: str, *, push: bool, public: bool) -> str:

@@ -31,8 +31,9 @@ from training.trainables import Trainable
 
 RESULT = "training.json"
 METRICS = "metrics.jsonl"
-OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", ".saving", LOCK}
+OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", "wandb", ".saving", LOCK}
 IDENTITY = "run.json"
+CHOOSERS = ("data", "columns", "skip_bad", "limit")  # settings that choose the pairs, whose digest decides
 STATE = "state.json"
 
 
@@ -59,8 +60,10 @@ def _check_same(path: Path, identity: dict[str, Any]) -> None:
         before = _flat(found)
     except (OSError, ValueError, AttributeError) as error:
         raise TrainingError(f"{path} is damaged, so whose run it is cannot be told: choose another --out") from error
-    if found != json.loads(json.dumps(identity)):
-        now = _flat(identity)
+    now = _flat(json.loads(json.dumps(identity)))
+    for chooser in CHOOSERS:
+        before.pop(chooser, None), now.pop(chooser, None)
+    if before != now:
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         folder = path.parent if path.name == RESULT else path.parent.parent
         raise TrainingError(f"{folder} holds another run (it differs in {', '.join(changed)}): choose another --out")

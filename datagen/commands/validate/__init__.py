@@ -31,7 +31,7 @@ def problems(given: Path) -> Iterator[str]:
         raise InputError(
             f"{root} holds no Parquet file: give an --out directory that is finished, a dataset or a file"
         )
-    if root.is_dir() and (root == run.dataset or sums.is_ours(root)):
+    if root.is_dir() and (root == run.dataset or sums.format_of(root) is not None):
         yield from sums.differences(root)
     facts, wrong = card.read(root / "README.md")
     yield from wrong

@@ -262,6 +262,12 @@ def test_what_systems_leave_behind_is_no_data(litter: str, tmp_path: Path, make_
     assert len(data.load(str(tmp_path))) == 2
 
 
+def test_a_mark_within_a_cell_is_no_part_of_the_text(tmp_path: Path, make_rows: Rows) -> None:
+    rows = [{**row, "prompt": f"\ufeff{row['prompt']}"} for row in make_rows(2)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train-0.parquet")
+    assert data.load(str(tmp_path)).prompts == [row["prompt"] for row in make_rows(2)]
+
+
 def test_a_column_that_the_first_line_lacks_is_read(tmp_path: Path, make_picture: Picture) -> None:
     rows = files(tmp_path, make_picture)
     rows[1]["principle"] = "no smoke"
