@@ -7,6 +7,7 @@ in the ledger, both on disk; a call that was paid for nothing is on the account 
 from __future__ import annotations
 
 import asyncio
+import collections
 import itertools
 import json
 import random
@@ -57,14 +58,16 @@ class Sender:
         self._account = Account(prices, endpoint.model, budget)
         self._manners = Manners(endpoint, say)
         self.on_wire: set[asyncio.Task[Any]] = set()
-        self._answered = self._unanswered = 0  # requests; those without an answer are of one streak
+        self._answered = 0  # requests
+        self._streaks: collections.Counter[type[Exception]] = collections.Counter()  # requests since, by what they met
         self._fruitless = ""  # why no more requests are sent
         # Under a budget one request goes first: it shows what this server bills for one, before many are in flight.
         self._first, self._shown = asyncio.Lock(), budget is None
 
     def begin(self) -> None:
         """Begin a new series of requests: what was fruitless before may have been mended."""
-        self._unanswered, self._fruitless = 0, ""
+        self._streaks.clear()
+        self._fruitless = ""
 
     async def buy(self, request: Request, key: str) -> Completion:
         """Pay for a completion, with retries; its `problem` says why the server gives none for this request."""
@@ -83,34 +86,40 @@ class Sender:
         try:
             completion = await self._send_as_taken(request, key, lambda: self._manners.body(request, self._probe))
         except RequestRejected as rejection:
-            if rejection.code != "content_filter":  # which is about this one text
-                self._count(None if self._answered else NEVER, str(rejection))
+            self._streaks[ServerRefusal] = 0  # key and model are in order
+            if rejection.code != "content_filter" and not self._answered:  # which is about this one text
+                self._count(rejection, NEVER, str(rejection))
             return Completion(problem=rejected(rejection.code, str(rejection)))
         except ServerRefusal as refusal:
             if not self._health.successes:
                 raise
-            self._count(STREAK, str(refusal))
+            self._count(refusal, STREAK, str(refusal))
             return Completion(problem=f"unreadable: {refusal}")
         except RetriesExhausted as failure:
             return Completion(problem=f"unreadable: {failure}")
         except UnusableAnswer as answer:
             if not self._health.successes:
-                self._count(1 if answer.verdict else NEVER, answer.verdict or f"{self._endpoint.address}: {answer}")
-            elif self._unanswered + 1 >= FRUITLESS:
-                self._fruitless = f"{FRUITLESS} requests in a row gave nothing that can be used"
-                self._say(f"{self._endpoint.address}: {self._fruitless} ({answer}); the rest is not asked")
+                reason = answer.verdict or f"{self._endpoint.address}: {answer}"
+                self._count(answer, 1 if answer.verdict else NEVER, reason)
             else:
-                self._unanswered += 1
+                self._count_fruitless(answer)
             return Completion(problem=f"unreadable: {answer}")
         self._answered += 1
-        self._unanswered = 0
+        self._streaks.clear()
         return completion
 
-    def _count(self, most: int | None, reason: str) -> None:
-        """Count a request without an answer; EndpointError if that makes `most` in a row."""
-        self._unanswered += 1
-        if most is not None and self._unanswered >= most:
+    def _count(self, error: Exception, most: int, reason: str) -> None:
+        """Count a request without an answer; EndpointError if that makes `most` of its kind in a row."""
+        self._streaks[type(error)] += 1
+        if self._streaks[type(error)] >= most:
             raise EndpointError(reason)
+
+    def _count_fruitless(self, answer: UnusableAnswer) -> None:
+        """Count a request that was paid for nothing; after too many in a row no more are sent."""
+        self._streaks[UnusableAnswer] += 1
+        if self._streaks[UnusableAnswer] >= FRUITLESS and not self._fruitless:
+            self._fruitless = f"{FRUITLESS} requests in a row gave nothing that can be used"
+            self._say(f"{self._endpoint.address}: {self._fruitless} ({answer}); the rest is not asked")
 
     async def _send_as_taken(self, request: Request, key: str, build: Callable[[], Any]) -> Completion:
         """Send a body, and again with what a rejection taught of how this server wants it."""

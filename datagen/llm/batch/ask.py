@@ -89,6 +89,7 @@ class _Fetcher:
         self._price = budget.price if budget else self._prices.of(endpoint.model) or FREE
         self._bought: dict[str, Usage] = {}  # by key; each is handed out once
         self._refused: dict[str, str] = {}  # requests that the server will not take, and why
+        self._came = False  # whether any request was answered
         self._unusable = set[str]()  # requests whose answer was paid for and no use, once
         self._trouble = "no reason given"  # why the last unanswered request was not answered
         self._most = endpoint.batch_requests  # requests in a batch
@@ -127,10 +128,14 @@ class _Fetcher:
     def _round(self, missing: dict[str, Request], tries: collections.Counter[str]) -> None:
         """Send as many of the missing requests as the budget takes now, and wait for their batches."""
         if exhausted := [name for name in missing if tries[name] >= TRIES]:
-            raise ServerError(
-                f"{len(exhausted)} requests came back unanswered from {TRIES} batches ({self._trouble}): what came is "
-                "kept, rerun to ask these again"
-            )
+            reason = f"unanswered from {TRIES} batches ({self._trouble})"
+            if not self._came:
+                raise ServerError(f"{len(exhausted)} requests came back {reason}: what came is kept, rerun later")
+            for name in exhausted:  # while others were answered: then it is these requests' own failure
+                self._refused[name] = f"unreadable: it came back {reason}"
+                del missing[name]
+            if not missing:
+                return
         notes = self._notes(missing, tries)
         if not self._one_by_one:
             notes = iter([self._submit(note) for note in list(notes)])
@@ -232,13 +237,14 @@ class _Fetcher:
             status, body = response.get("status_code"), response.get("body")
             if status == 200 and isinstance(body, dict):
                 keys.discard(name)
+                self._came = True
                 choices = body.get("choices")
                 usable = isinstance(choices, list) and bool(choices) and isinstance(choices[0], dict)
                 if not usable:
                     self._count_unusable(name)
                 yield name, body, usable
                 continue
-            message, code = error_of(line.get("error") or body)
+            message, code = error_of({"error": line["error"]} if line.get("error") else body)
             self._trouble = reason = self._words(message or code or f"HTTP {status}")
             if status in (400, 413, 422):
                 self._refused[name] = rejected(code, f"the server rejects it ({reason})")

@@ -52,16 +52,26 @@ def _piece(text: str, start: int) -> Piece:
         value, end = _LENIENT.raw_decode(text, start)
         return Piece(text[start:end], end, sound=True, value=value)
     except (ValueError, RecursionError):
-        closed, inside = _extent(text, start)
+        closed, inside, missing = _extent(text, start)
     if closed is not None:
         return Piece(text[start:closed], closed)
     rest = text[start:].rstrip().removesuffix("```").rstrip()
-    return Piece(rest, len(text), broken=inside, partial=_wants_more(rest))
+    partial = _wants_more(rest)
+    if not inside and not partial:
+        try:  # nothing but its last brackets may be missing
+            value = _LENIENT.decode(rest.removesuffix(",") + missing)
+            return Piece(rest, len(text), sound=True, value=value)
+        except (ValueError, RecursionError):
+            pass
+    return Piece(rest, len(text), broken=inside, partial=partial)
 
 
-def _extent(text: str, start: int) -> tuple[int | None, bool]:
-    """Where the bracket at `start` is closed; if it never is, None and whether the text ends inside a quotation."""
-    depth, quote, position = 0, "", start
+def _extent(text: str, start: int) -> tuple[int | None, bool, str]:
+    """Where the bracket at `start` is closed; None, and whether the text ends inside a quotation, if it never is.
+
+    The last are the brackets that are still to be closed.
+    """
+    missing, quote, position = [], "", start
     while found := _TOKENS.search(text, position):
         token, place = found[0], found.start()
         position = place + 1
@@ -72,11 +82,13 @@ def _extent(text: str, start: int) -> tuple[int | None, bool]:
                 quote = token
             elif token == quote and _after(text, place, ",:}]"):
                 quote = ""
+        elif not quote and token in "{[":
+            missing.append("}" if token == "{" else "]")
         elif not quote:
-            depth += 1 if token in "{[" else -1
-            if depth == 0:
-                return position, False
-    return None, bool(quote)
+            missing.pop()
+            if not missing:
+                return position, False, ""
+    return None, bool(quote), "".join(reversed(missing))
 
 
 def _wants_more(rest: str) -> bool:

@@ -283,7 +283,7 @@ def test_a_batch_that_failed_as_a_whole_is_handed_in_again(room: Room, stub: Bat
     assert stub.stats()["batches"] == 2 and room.spent()["total"] == pytest.approx(5 * A_CALL)
 
 
-def test_lines_that_always_fail_end_it_with_everything_else_kept(
+def test_a_line_that_always_fails_is_an_error_of_its_own_and_everything_else_is_kept(
     room: Room, stub: BatchStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit = BatchServer.submit
@@ -292,13 +292,20 @@ def test_lines_that_always_fail_end_it_with_everything_else_kept(
         stub.change(lines_failing=1)  # the first of what is left
         return submit(self, note, journal)
 
-    with (
-        monkeypatch.context() as patch,
-        pytest.raises(ServerError, match="1 requests came back unanswered from 3 batches .No.*: what came is kept"),
-    ):
+    with monkeypatch.context() as patch:
         patch.setattr(BatchServer, "submit", submitting)
+        replies = room.ask(requests(5))
+    assert replies[0].error == "unreadable: it came back unanswered from 3 batches (No.)"
+    assert texts(replies)[1:] == EXPECTED[1:] and len(stub.stats()["paid"]) == 4
+    assert texts(room.ask(requests(5))) == EXPECTED
+
+
+def test_a_server_that_answers_no_line_ends_it(room: Room, stub: BatchStub) -> None:
+    stub.change(lines_failing=10**6)
+    with pytest.raises(ServerError, match="5 requests came back unanswered from 3 batches .No.*: what came is kept"):
         room.ask(requests(5))
-    assert len(stub.stats()["paid"]) == 4
+    assert stub.stats()["batches"] == 3
+    stub.change(lines_failing=0)
     assert texts(room.ask(requests(5))) == EXPECTED
 
 

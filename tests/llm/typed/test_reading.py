@@ -103,6 +103,15 @@ def test_a_reply_that_ends_inside_a_text_is_cut_off_wherever_it_ends(lead: str) 
     assert str(of(lead + whole[: whole.index("sitting") + 3]).error).startswith("cut off: ")
 
 
+def test_what_lacks_its_last_brackets_alone_is_read_as_it_stands() -> None:
+    text = "\f tab\t \"quoted\" \u00e9, 'and' \\ so"
+    for content in (json.dumps({"scenes": [text[:20]]})[:-1], json.dumps({"scenes": [text[:20]]})[:-2]):
+        assert of(content, Scenes).value == Scenes(scenes=[text[:20]])
+    whole = json.dumps({**FINAL, "chosen": text})
+    for content in (whole[:-1], f"```json\n{whole[:-1]}\n```", json.dumps({"response": FINAL})[:-2]):
+        assert isinstance(of(content).value, Row)
+
+
 @given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4), st.data())
 def test_no_half_text_is_ever_taken(scenes: list[str], data: st.DataObject) -> None:
     whole = json.dumps({"scenes": scenes}, ensure_ascii=data.draw(st.booleans()))
