@@ -26,6 +26,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  e.g.  make dataset RECIPE=pick-safety OUT=out/safety PROFILE=auto     make setup PYTHON=python3.12'
+	@echo '  then  . $(BIN)/activate   puts `datagen` and `python` on the PATH of this shell'
 
 dataset: $(READY)  ## build a dataset: RECIPE=pick-style OUT=out/RECIPE PROFILE=auto
 	$(BIN)/datagen run '$(RECIPE)' --out '$(OUT)' --profile '$(PROFILE)'
@@ -105,4 +106,5 @@ $(READY): requirements.lock pyproject.toml $(UV_READY)
 	rm -f $@ && touch $(VENV)/.unfinished && \
 	$(UV) pip install --python $(BIN)/python $$again --require-hashes --no-deps -r requirements.lock && \
 	$(UV) pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable . && \
-	rm $(VENV)/.unfinished && pwd -P > $@
+	rm $(VENV)/.unfinished && pwd -P > $@ && \
+	echo 'datagen lies in $(BIN): `. $(BIN)/activate` puts it on the PATH of this shell'

@@ -6,12 +6,14 @@ cannot be used; 130: interrupted, and nothing finished is lost. Heavy imports wa
 
 from __future__ import annotations
 
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from datagen.errors import DatagenError, InputError
 
@@ -20,9 +22,7 @@ if TYPE_CHECKING:
     from datagen.recipe import Recipe
 
 app = typer.Typer(
-    help="Preference datasets for text-to-image models, without human labels.",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: rich and what it reads take longer to load than all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,10 +41,48 @@ class Listing(StrEnum):
     templates = "templates"
 
 
+def path(text: str) -> Path:
+    """A path that was given; an empty one, as of a variable that is not set, would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty: give a path, or . for the current folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~name of nobody
+        raise typer.BadParameter(f"{text}: {error}") from error
+
+
+def dollars(text: str) -> float:
+    """An amount that can be compared with a bill; NaN cannot."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not amount >= 0:
+        raise typer.BadParameter(f"{text!r} is no amount of dollars: give 0 or more, e.g. 2.50")
+    return amount
+
+
+@app.callback()
+def datagen(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Preference datasets for text-to-image models, without human labels."""
+    if version:
+        from datagen.pipeline import shard
+
+        print(f"datagen {shard.version()}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
-    out: Annotated[Path, typer.Option(help="Run directory; give the same one again to resume.")],
+    out: Annotated[
+        Path, typer.Option(parser=path, metavar="PATH", help="Run directory; give the same one again to resume.")
+    ],
     profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
     settings: Annotated[
         list[str] | None,
@@ -56,7 +94,8 @@ def run(
         int | None, typer.Option(min=1, help="Processes here; default: one per core for the embedded model.")
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost.")
+        float | None,
+        typer.Option(parser=dollars, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost."),
     ] = None,
     batch: Annotated[
         bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
@@ -64,15 +103,15 @@ def run(
 ) -> None:
     """Build a dataset from a recipe; the same command again resumes it."""
     from datagen import executors, progress
-    from datagen import recipe as recipes
+    from datagen.commands import hints
     from datagen.pipeline import build
 
-    loaded = recipes.load(recipe, settings or [])
-    if limit is not None and limit < loaded.prompts.count:
-        loaded = recipes.load(recipe, [*(settings or []), f"prompts.count={limit}"])
+    loaded = _load(recipe, settings, limit)
     with progress.Display() as display:
         name, why = _profile(loaded, profile, out)
         display.say(f"profile {name}: {why}")
+        for hint in hints.hints(loaded.profile(name)):
+            display.say(f"hint: {hint}")
         summary = build.run(
             loaded,
             name,
@@ -87,8 +126,18 @@ def run(
     print("\n".join(_closing(summary)))
 
 
-def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
-    """The profile to use and why; a run that was started keeps its own."""
+def _load(name: str, settings: list[str] | None, limit: int | None) -> Recipe:
+    """The recipe with what --set and --limit change in it."""
+    from datagen import recipe as recipes
+
+    loaded = recipes.load(name, settings or [])
+    if limit is not None and limit < loaded.prompts.count:
+        loaded = recipes.load(name, [*(settings or []), f"prompts.count={limit}"])
+    return loaded
+
+
+def _profile(recipe: Recipe, wanted: str, out: Path, draws: bool = True) -> tuple[str, str]:
+    """The profile to use and why; a run that was started keeps its own. One that `draws` is checked whether it can."""
     from datagen import recipe as recipes
     from datagen import store
     from datagen.commands import doctor
@@ -97,7 +146,7 @@ def _profile(recipe: Recipe, wanted: str, out: Path) -> tuple[str, str]:
     if wanted == recipes.AUTO and begun is not None:
         return recipes.of_run(begun)[1], f"{out} was started with it"
     name, why = doctor.choose(recipe, wanted)
-    if begun is None:  # a finished run no longer needs a model
+    if begun is None and draws:  # a finished run no longer needs a model
         why += doctor.check(recipe.profile(name))
     return name, why
 
@@ -108,15 +157,48 @@ def _closing(summary: Summary) -> list[str]:
     if summary.made == 0:
         return [f"nothing to do: {counts} in {summary.dataset}"]
     split = ", ".join(f"{count} {name}" for name, count in summary.splits.items())
-    lines = [f"{counts} ({split}) in {summary.dataset}"]
-    for stage in ("principles", "prompts", "pairs"):
-        if stage in summary.plans and (drops := summary.plans[stage].drops()):
-            lines.append(f"dropped {stage}: " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
-    failed = {stage: plan.total("errors") for stage, plan in summary.plans.items() if plan.total("errors")}
-    if failed:
-        rows = ", ".join(f"{count} {stage}" for stage, count in failed.items())
-        lines.append(f"failed rows: {rows}; the same command retries them")
-    return lines
+    return [f"{counts} ({split}) in {summary.dataset}", *summary.losses()]
+
+
+@app.command()
+def write(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
+    out: Annotated[Path | None, typer.Option(help="Run directory; datagen run with the same one goes on.")] = None,
+    profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Write at most this many prompts.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost.")
+    ] = None,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make the first call alone and show it, its reply and its cost.")
+    ] = False,
+) -> None:
+    """Write the prompts of a recipe and draw nothing; or see, by one call, how the LLM answers."""
+    from datagen import progress
+    from datagen.commands import write as writing
+    from datagen.pipeline import build
+
+    loaded = _load(recipe, settings, limit)
+    if dry_run:
+        name, _ = _profile(loaded, profile, out or Path(), draws=False)
+        print("\n".join(writing.first_call(loaded, name)))
+        return
+    if out is None:
+        raise InputError("datagen write needs --out, the run directory to write to; or --dry-run, to see one call")
+    with progress.Display() as display:
+        name, why = _profile(loaded, profile, out, draws=False)
+        display.say(f"profile {name}: {why}")
+        summary = build.run(
+            loaded, name, out, max_cost=max_cost, batch=batch, draws=False, say=display.say, progress=display.show
+        )
+    print("\n".join(writing.closing(summary, out)))
 
 
 @app.command()
@@ -127,22 +209,22 @@ def estimate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
     ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Of at most this many prompts.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="At the prices of the Batch API.")] = False,
 ) -> None:
     """Estimate what a recipe takes before anything is spent: calls, tokens, cost, GPU hours, disk."""
     from rich.console import Console
 
-    from datagen import recipe as recipes
     from datagen.commands import doctor
     from datagen.commands import estimate as estimates
 
-    loaded = recipes.load(recipe, settings or [])
+    loaded = _load(recipe, settings, limit)
     name, _ = doctor.choose(loaded, profile)
     estimates.show(loaded, name, Console(), batch=batch)
 
 
 @app.command()
-def status(directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]) -> None:
+def status(directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")]) -> None:
     """Show the progress of a run: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
 
@@ -154,14 +236,29 @@ def status(directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run 
 @app.command()
 def judge(
     images: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Folder of images with .txt files next to them, or Parquet.")
+        Path,
+        typer.Argument(
+            parser=path, metavar="INPUT", help="Folder of images with .txt files next to them, or Parquet."
+        ),
     ],
     judges: Annotated[
         list[str], typer.Option(help="Judges, separated by commas or given several times (datagen list judges).")
     ],
-    out: Annotated[Path, typer.Option(help="Parquet file to write; the same command resumes it.")],
-    prompts: Annotated[Path | None, typer.Option(help="CSV or Parquet file with image names and prompts.")] = None,
-    image_column: Annotated[str, typer.Option(help="Its column of image names.")] = "image",
+    out: Annotated[
+        Path, typer.Option(parser=path, metavar="PATH", help="Parquet file to write; the same command resumes it.")
+    ],
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path,
+            metavar="PATH",
+            help="CSV, TSV, JSON Lines or Parquet file with image names and prompts.",
+        ),
+    ] = None,
+    image_column: Annotated[
+        str | None,
+        typer.Option(help="Its column of image names, or of images; by itself image, else chosen and rejected."),
+    ] = None,
     prompt_column: Annotated[str, typer.Option(help="Its column of prompts.")] = "prompt",
     settings: Annotated[
         list[str] | None,
@@ -186,18 +283,27 @@ def judge(
             progress=display.show,
         )
     print(f"{summary.images} images, {summary.scored} scored, {summary.errors} errors: {out}")
+    for reason, count in summary.reasons.most_common():
+        print(f"{count:>7} {reason}")
+    if not summary.scored:
+        raise typer.Exit(1)
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory.")],
-    out: Annotated[Path, typer.Option(help="Folder to fill; it must be new, empty or an earlier export.")],
+    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A finished run directory.")],
+    out: Annotated[
+        Path,
+        typer.Option(parser=path, metavar="PATH", help="Folder to fill; it must be new, empty or an earlier export."),
+    ],
     format: Annotated[str, typer.Option(help="What to write (datagen list exports).")] = "huggingface",
 ) -> None:
     """Write the pairs of a finished run in another format."""
+    from datagen import progress
     from datagen.commands.export import export_run
 
-    written = export_run(run, format, out)
+    with progress.Display() as display:
+        written = export_run(run, format, out, display.say)
     print(f"{format} export in {out}" if written else f"nothing to do: {out} holds this export")
 
 
@@ -236,7 +342,10 @@ def doctor() -> None:
 
 @app.command()
 def validate(
-    dataset: Annotated[Path, typer.Argument(help="A run directory, a dataset directory or a Parquet file.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(parser=path, metavar="PATH", help="A run directory, a dataset directory or a Parquet file."),
+    ],
 ) -> None:
     """Check a dataset: schema, images, probabilities, splits, counts. One line per problem; exit code 2 if any."""
     from datagen.commands import validate as checks
@@ -253,22 +362,26 @@ def validate(
 def main() -> None:
     """The entry point of `datagen`."""
     try:
-        app()
+        code = app(prog_name="datagen", standalone_mode=False)
+    except TyperException as error:
+        _end(f"{error.format_message()} ({_help_of(error)} lists what it takes)", 2)
     except DatagenError as error:
-        line = " ".join(str(error).split())
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _interrupted()
-    except SystemExit as stop:
-        if stop.code == 130:  # typer turns Ctrl-C into this
-            _interrupted()
-        raise
+        _end(str(error), error.exit_code)
+    if code == 130:  # typer turns Ctrl-C into this
+        print("interrupted: finished work is kept, the same command resumes", file=sys.stderr)
+    sys.exit(code)
 
 
-def _interrupted() -> None:
-    print("interrupted: finished work is kept, the same command resumes", file=sys.stderr)
-    sys.exit(130)
+def _help_of(error: TyperException) -> str:
+    """The command that shows what the refused one takes."""
+    context = getattr(error, "ctx", None)
+    return f"{'datagen' if context is None else context.command_path} --help"
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """Say what is wrong in one line and exit."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

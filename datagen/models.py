@@ -140,7 +140,7 @@ def table() -> dict[str, Needs]:
 def read_table(path: Path) -> dict[str, Needs]:
     """The [models."NAME"] tables of a file like prompts/models.toml. ModelError, one line, if it cannot be read."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ModelError(f"the table of models {path} cannot be read: {one_line(error)}") from error
     entries = content.get("models")

@@ -17,6 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from datagen.errors import RecipeError, nearest, one_line
 
+# Parameters of a call to an LLM that llm.parameters may not hold: the client decides them, or counts on them.
+OURS = {
+    "model", "messages", "temperature", "max_tokens", "max_completion_tokens", "response_format", "stream",
+    "stream_options", "n", "best_of", "tools", "tool_choice", "functions", "function_call",
+}  # fmt: skip
 AUTO = "auto"  # as a profile's name: the one that this machine can serve
 # Where scenes are set: the LLM is given these in turn, since left alone it returns to the same few.
 ANGLES = (
@@ -91,6 +96,22 @@ class Llm(_Section):
     widen: int = Field(default=0, ge=0, le=200)  # principles it adds to the taxonomy, where the writer asks an LLM
     scenes: int = Field(default=20, ge=1, le=50)  # scenes per call
     angles: Annotated[Texts, Field(min_length=1)] = ANGLES
+    # Put into the body of every call as they are: reasoning_effort, top_p, chat_template_kwargs.enable_thinking, …
+    parameters: dict[str, Any] = {}
+
+    @field_validator("parameters")
+    @classmethod
+    def _sendable(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(value.keys() & OURS):
+            raise ValueError(f"{', '.join(taken)} may not stand here: the client decides it, or another key of llm")
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"they must be what JSON can say: {error}") from error
+        return value
+
+    def __hash__(self) -> int:
+        return hash(self.model)  # a recipe can be hashed, and parameters are a table
 
 
 class Images(_Section):
@@ -239,7 +260,7 @@ def load(name_or_path: str, overrides: list[str]) -> Recipe:
                 f"no recipe is called {name_or_path!r}; {nearest(name_or_path, names())}; or give a .toml"
             )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -256,6 +277,8 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
     """Everything that decides the rows of a run, JSON-able: the recipe with the one profile and the files it names."""
     profile = recipe.profile(profile_name)
     values = recipe.model_dump(mode="json", exclude={"profiles"})
+    if not values["llm"]["parameters"]:  # so that what was begun before there were any is resumed
+        del values["llm"]["parameters"]
     return {
         **values,
         "profile": {"name": profile_name, **profile.model_dump(mode="json")},

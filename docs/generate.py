@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from training.losses import LOSSES
-from training.settings import evaluation, sampling, training
+from training.settings import defaults, evaluation, export, sampling, training
 from training.settings.fields import Option, of_group
 
 DOCS = Path(__file__).resolve().parent
@@ -56,13 +56,14 @@ def accepted(option: Option) -> str:
 def losses() -> str:
     """The losses, with their options and what they are trained with."""
     rows = [
-        [name, listed(of_group("loss", loss.options, "")), pairs(loss.embedded), pairs(loss.published)]
+        [name, listed(of_group("loss", loss.options, "")), pairs(loss.embedded), ways(loss.published)]
         for name, loss in LOSSES.items()
     ]
-    head = ("`--method`", "options, and their defaults", "`--model embedded`", "other models")
+    head = ("`--method`", "options, and their defaults", "`--model embedded`", "published, for other models")
     parts = [
-        [f"`--part {part}`", "", pairs(training.EMBEDDED_DEFAULTS[part]), pairs(training.PUBLISHED_DEFAULTS[part])]
-        for part in training.EMBEDDED_DEFAULTS
+        [spelled, "", pairs(defaults.EMBEDDED_DEFAULTS[kind]), f"{pairs(common)} ({defaults.SOURCES[kind]})"]
+        for kind, common in defaults.PUBLISHED_DEFAULTS.items()
+        for spelled in ["`--lora-rank`" if kind == "lora" else f"`--part {kind}`"]
     ]
     return table(head, [*parts, *rows])
 
@@ -73,15 +74,21 @@ def listed(own: Iterable[Option]) -> str:
     return ", ".join(f"`{option.flag} {option.default}`{bound}" for option, bound in bounds.items())
 
 
-def pairs(values: dict[str, object]) -> str:
+def pairs(values: Mapping[str, object]) -> str:
     """Settings as they would be typed."""
     return ", ".join(f"`--{name.replace('_', '-')} {value}`" for name, value in values.items())
+
+
+def ways(published: Mapping[str, Mapping[str, object]]) -> str:
+    """What is published for each way of training."""
+    return "; ".join(f"{way}: {pairs(values)}" for way, values in published.items())
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "options of training/run.py": lambda: options(training.PROGRAM.options),
     "options of training/evaluate.py": lambda: options(evaluation.PROGRAM.options),
     "options of training/sample.py": lambda: options(sampling.PROGRAM.options),
+    "options of training/export.py": lambda: options(export.PROGRAM.options),
     "losses": losses,
 }
 

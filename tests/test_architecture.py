@@ -15,9 +15,9 @@ SOURCES = sorted([*ROOT.glob("datagen/**/*.py"), *ROOT.glob("training/**/*.py")]
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "open_clip", "datasets", "pandas", "accelerate", "peft"}
 # A room → what it may import of its own package; files that lie in no room count as rooms of one file.
 GROUND = {"errors", "records", "recipe", "store", "progress", "models"}
-LEAVES = {"registry", "safety", "text", "images", "weights", "world"}
+LEAVES = {"registry", "safety", "text", "images", "tables", "weights", "world"}
 # What training may import: leaves, which import nothing but errors and each other. One rule for both sides.
-SHARED = {"errors", "images", "weights", "world"}
+SHARED = {"errors", "images", "tables", "weights", "world"}
 DATAGEN: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
@@ -31,6 +31,7 @@ DATAGEN: dict[str, set[str]] = {
     "models": {"errors", "recipe", "weights", "world"},
     "text": {"errors", "records", "models", "safety", "world"},
     "images": {"errors"},
+    "tables": {"errors", "images"},
     "llm": GROUND | LEAVES,
     "executors": GROUND | {"registry"},
     "generators": GROUND | LEAVES | {"llm"},
@@ -52,7 +53,7 @@ TRAINING: dict[str, set[str]] = {
     "losses": {"errors"},
     "models": {"errors"},
     "settings": {"errors", "losses", "models"},
-    "data": {"errors"},
+    "data": {"errors", "progress"},
     "cache": {"errors", "progress", "data", "models"},
     "trainables": {"errors", "settings", "losses", "models"},
     "inference": {"errors", "progress", "data", "models", "trainables"},
@@ -62,6 +63,7 @@ TRAINING: dict[str, set[str]] = {
     "run": {"errors", "settings", "train"},
     "evaluate": {"errors", "settings", "evaluation"},
     "sample": {"errors", "settings", "evaluation"},
+    "export": {"errors", "settings", "inference"},
 }
 ROOMS = {"datagen": DATAGEN, "training": TRAINING}
 

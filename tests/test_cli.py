@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,89 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(
     assert error.startswith("error: ")
     assert line in error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["rnu"], "No such command 'rnu'. Did you mean 'run'? (datagen --help lists what it takes)"),
+        (["run"], "Missing argument 'recipe'. (datagen run --help lists what it takes)"),
+        (["run", "pick-style"], "Missing option '--out'."),
+        (["run", "pick-style", "--out"], "Option '--out' requires an argument."),
+        (["run", "pick-style", "--oout", "x"], "No such option: --oout"),
+        (["run", "pick-style", "--prof", "sd15", "--out", "x"], "No such option: --prof"),
+        (["run", "pick-style", "x", "--out", "y"], "unexpected extra argument(s) (x)"),
+        (["run", "pick-style", "--out", "x", "--limit", "0"], "Invalid value for '--limit'"),
+        (["run", "pick-style", "--out", "x", "--limit", "many"], "Invalid value for '--limit'"),
+        (["run", "pick-style", "--out", "x", "--batch=yes"], "'--batch' does not take a value"),
+        (["run", "pick-style", "--out", "x", "--max-cost", "nan"], "'nan' is no amount of dollars"),
+        (["run", "pick-style", "--out", "x", "--max-cost", "-1"], "'-1' is no amount of dollars"),
+        (["run", "pick-style", "--out", "x", "--max-cost", "2,50"], "'2,50' is no amount of dollars"),
+        (["run", "pick-style", "--out", ""], "Invalid value for '--out': it is empty: give a path"),
+        (
+            ["run", "pick-style", "--out", "~nobody-of-that-name/x"],
+            "Could not determine home directory",
+        ),
+        (["judge", " ", "--judges", "clip", "--out", "x"], "Invalid value for 'INPUT': it is empty"),
+        (["judge", "x", "--judges", "clip", "--out", ""], "Invalid value for '--out': it is empty"),
+        (["export", "", "--out", "x"], "Invalid value for 'RUN': it is empty"),
+        (["export", "x", "--out", ""], "Invalid value for '--out': it is empty"),
+        (["status", ""], "Invalid value for 'RUN': it is empty"),
+        (["validate", ""], "Invalid value for 'PATH': it is empty"),
+        (["list", "recepies"], "'recepies' is not one of 'recipes'"),
+        (["list"], "Choose from: recipes, judges"),
+    ],
+)
+def test_what_the_command_does_not_take_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *arguments) == 2
+    said = capsys.readouterr()
+    (error,) = said.err.splitlines()
+    assert error.startswith("error: ") and line in error
+    assert said.out == "" and list(tmp_path.iterdir()) == []
+
+
+def test_the_home_folder_is_written_in_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert call(monkeypatch, "status", "~/runs/one") == 2
+    assert f"{tmp_path}/runs/one is not a run directory" in capsys.readouterr().err
+
+
+def test_version_help_and_completion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "--version") == 0
+    assert re.fullmatch(r"datagen \d+\.\d+\.\d+\n", capsys.readouterr().out)
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    for arguments, told in (
+        ([], "Usage: datagen"),
+        (["--help"], "Usage: datagen"),
+        (["--show-completion", "bash"], "_DATAGEN_COMPLETE"),
+    ):
+        assert call(monkeypatch, *arguments) == 0
+        assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "not JSON", '{"digest": "d", "version": "0", "recipe": {}}'])
+@pytest.mark.parametrize("command", ["run", "status", "export", "validate"])
+def test_a_recipe_json_that_is_no_runs_is_one_line(
+    command: str, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipe.json").write_text(text)
+    arguments = {
+        "run": ["pick-style", "--out", tmp_path, "--profile", "embedded"],
+        "export": [tmp_path, "--out", tmp_path / "x"],
+    }.get(command, [tmp_path])
+    assert call(monkeypatch, command, *arguments) == 2
+    *_, error = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and ("recipe.json" in error or "was started with other settings" in error)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
 
 
 @pytest.mark.parametrize(

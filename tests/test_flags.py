@@ -55,6 +55,7 @@ def test_every_benchmark_has_a_parser() -> None:
         ["training/run.py", "--data", "x", "--out", "y", "--method", "dpo", "--lora", "4"],
         ["training/evaluate.py", "--conf", "x"],
         ["training/sample.py", "--adapt", "x"],
+        ["training/export.py", "--adapt", "x"],
         ["-m", "datagen", "--hel"],
         ["-m", "datagen", "run", "pick-style", "--out", "x", "--prof", "sd15"],
         ["-m", "datagen", "judge", "x", "--judge", "clip", "--out", "y"],

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import misfits
 import pytest
 
 from datagen import models, recipe, world
 from datagen.errors import ModelError
 from datagen.models import Missing, Needs
 from datagen.weights import hub
-from tests.support import misfits
 
 
 @pytest.fixture

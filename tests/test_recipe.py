@@ -9,7 +9,7 @@ import pytest
 
 from datagen import recipe as recipes
 from datagen.errors import RecipeError
-from datagen.recipe import JudgeChoice, asks_llm, digest, load, names, resolved
+from datagen.recipe import JudgeChoice, asks_llm, digest, load, names, of_run, resolved
 
 
 @pytest.mark.parametrize("name", names())
@@ -216,3 +216,22 @@ def test_judges_of_another_form_are_one_line(override: str, says: str) -> None:
     with pytest.raises(RecipeError, match="^recipe pick-style: [^\n]*$") as caught:
         load("pick-style", [override])
     assert says in str(caught.value)
+
+
+def test_parameters_of_the_llm_are_passed_on_and_decide_rows() -> None:
+    plain = load("pick-safety", ["profiles.sd15.writer=llm"])
+    asked = load(
+        "pick-safety",
+        ["profiles.sd15.writer=llm", "llm.parameters.reasoning_effort=low",
+         "llm.parameters.chat_template_kwargs.enable_thinking=false"],
+    )  # fmt: skip
+    assert asked.llm.parameters == {"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}}
+    assert digest(asked, "sd15") != digest(plain, "sd15")
+    assert "parameters" not in resolved(plain, "sd15")["llm"]  # a run from before there were any is the same run
+    assert of_run({"recipe": resolved(asked, "sd15")})[0].llm == asked.llm
+
+
+@pytest.mark.parametrize("name", ["model", "n", "stream", "max_tokens", "response_format", "messages", "temperature"])
+def test_parameters_that_the_client_decides_are_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match=f"llm.parameters: {name} may not stand here"):
+        load("pick-safety", [f"llm.parameters.{name}=1"])

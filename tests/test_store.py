@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from datagen import store
 from datagen.errors import RunError
-from datagen.store import files
+from datagen.store import files, seal
 
 SETTINGS = {"digest": "d", "version": "1", "recipe": {"name": "x", "prompts": {"count": 3}}}
 FOOTER: dict[str, Any] = {"errors": 0, "seconds": 1.5, "digest": "d", "version": "1", "drops": {}}
@@ -304,3 +304,17 @@ def test_who_only_looks_at_the_lock_does_not_stop_a_run(tmp_path: Path) -> None:
     threading.Timer(0.02, os.close, [looking]).start()
     with store.hold(run, SETTINGS):
         pass
+
+
+def test_a_shard_that_cannot_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.Run(tmp_path)
+    run.commit("images", 0, table(), **FOOTER)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(seal, "facts", fail)
+    for read in (run.footer, run.table):
+        with pytest.raises(RunError, match=r"cannot read .*images-00000.parquet \(Input/output error\)") as refused:
+            read("images", 0)
+        assert not isinstance(refused.value, store.Damaged)

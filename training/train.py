@@ -15,7 +15,7 @@ import torch
 from training import data, trainables
 from training.cache import latents
 from training.errors import TrainingError
-from training.loop import batches, checkpoint, distributed
+from training.loop import batches, checkpoint, distributed, foreword
 from training.loop.batches import Batches
 from training.loop.checkpoint import Checkpoints
 from training.loop.clip_similarity import Similarity
@@ -25,6 +25,7 @@ from training.loop.lock import hold
 from training.loop.objective import Objective
 from training.loop.tracking import LOG_EVERY, Tracker
 from training.loop.update import Update, is_memory_error, pick_precision
+from training.loop.wandb import Wandb
 from training.losses import LOSSES, Need
 from training.models import diffusion
 from training.models.embedded import resolve_model
@@ -36,7 +37,9 @@ from training.trainables import Trainable
 def train(settings: Settings, team: Team) -> None:
     """One run, from settings to saved weights. Raises TrainingError."""
     out = Path(settings.job.out)
-    pairs = data.load(settings.run.data, limit=settings.run.limit)
+    run = settings.run
+    names = dict(given.split("=", 1) for given in run.columns)
+    pairs = data.load(run.data, limit=run.limit, skip_bad=run.skip_bad, names=names)
     check_columns(pairs, settings)
     check_team(settings, team)
     identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}
@@ -48,6 +51,7 @@ def train(settings: Settings, team: Team) -> None:
         samples = batches.samples(pairs, settings)
         torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
         model = load_model(settings, team)
+        batches.check_noise(settings.noise, model.noise_scheduler)
         resolution = check_resolution(settings.run.resolution or model.resolution, model)
         store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
         loss = LOSSES[settings.run.method]
@@ -55,8 +59,10 @@ def train(settings: Settings, team: Team) -> None:
         soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
         loader = Batches(samples, store, model, settings)
         similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
-        update = Update(trainable, loader.get, Objective(settings, soft=soft, similarity=similarity), settings, team)
-        say(team, described(settings, len(samples.prompts), update, soft))
+        objective = Objective(settings, model.noise_scheduler, soft=soft, similarity=similarity)
+        update = Update(trainable, loader.get, objective, settings, team)
+        for line in foreword.lines(settings, pairs, len(samples.prompts), update, model):
+            say(team, line)
         checkpoint.begin(out, identity, team)
         grids = Grids(out, samples, model, trainable, settings, team) if settings.job.grid_every else None
         learn(update, grids, settings, loader.timesteps)
@@ -87,13 +93,15 @@ def learn(update: Update, grids: Grids | None, settings: Settings, timesteps: in
         grids.base()
     progress = Progress(f"training {settings.run.method}", steps, "steps", done=after, quiet=not team.is_main_process)
     tracker = Tracker(Path(job.out), team, timesteps=timesteps, after=after, state=state.get("tracker"))
-    with checkpoint.stop_signals() as signals, tracker, progress:
+    wandb = Wandb(job.wandb, Path(job.out), settings.result(), team)
+    with checkpoint.stop_signals() as signals, tracker, progress, contextlib.closing(wandb):
         for step in range(after, steps):
             tracker.add(*update(step))
             done = step + 1
             if done % LOG_EVERY == 0 or done == steps:
                 rate = round(progress.rate * settings.optimizer.batch, 2)
                 line = tracker.line(done, lr=update.lr, pairs_per_second=rate)
+                wandb.log(line)
                 progress.note = f"loss {line['loss']:.3f} accuracy {line['accuracy']:.2f}"
             progress.advance()
             stopped = team.any(bool(signals))
@@ -104,6 +112,8 @@ def learn(update: Update, grids: Grids | None, settings: Settings, timesteps: in
                 raise SystemExit(128 + signals[0] if signals else 143)
             if grids and done % job.grid_every == 0:
                 grids.write(done)
+        if team.any(not update.is_finite()):
+            raise TrainingError(f"the weights are not finite after step {steps}: lower --lr or use --precision fp32")
         # The result takes a third of this room: a disk that cannot hold the checkpoint may still hold the result.
         with contextlib.suppress(TrainingError):
             checkpoints.save(steps, update, {"tracker": tracker.state()})
@@ -149,8 +159,13 @@ def check_team(settings: Settings, team: Team) -> None:
 
 
 def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
-    """The model, on this process's device."""
+    """The model, on this process's device. Raises TrainingError for one of another family than it was taken for."""
     model = diffusion.load(resolve_model(settings.run.model), settings.run.revision or None)
+    if settings.defaults_taken and model.is_xl != (settings.family == "sdxl"):
+        raise TrainingError(
+            f"{settings.run.model} is {'SDXL' if model.is_xl else 'no SDXL'}, which showed only now that it is here: "
+            "give the same command again, and its defaults are those of this family"
+        )
     for part in (model.unet, model.vae, *model.text_encoders):
         part.to(team.device)
     return model
@@ -182,19 +197,6 @@ def make_trainable(settings: Settings, model: diffusion.StableDiffusion, team: T
             pick_precision(settings.run.precision, team.device),
         )
     return trainable
-
-
-def described(settings: Settings, samples: int, update: Update, soft: bool) -> str:
-    """What is about to be done, in one line."""
-    optimizer = settings.optimizer
-    kind = "lists" if Need.LISTS in LOSSES[settings.run.method].needs else "pairs"
-    processes = f" in {update.team.num_processes} processes" if update.team.num_processes > 1 else ""
-    return (
-        f"{settings.run.method} on {samples} {kind}: {sum(w.numel() for w in update.weights):,} weights, "
-        f"{optimizer.steps} steps of {optimizer.batch} {kind}{processes}, lr {optimizer.lr:g}, "
-        f"{'soft' if soft else 'hard'} labels, {update.precision}, {update.team.device}"
-        + (f", control: {settings.run.control}" if settings.run.control else "")
-    )
 
 
 def say(team: Team, words: str) -> None:

@@ -87,7 +87,9 @@ def hurried(seconds: float = 0.01) -> Iterator[None]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("ways", nargs="*", help="crooked ways; all if none is named")
     given = parser.parse_args()

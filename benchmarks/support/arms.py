@@ -83,7 +83,7 @@ class Ours:
             self.model, self.pairs.images, texts, resolution=tiny.RESOLUTION, folder=folder
         )
         self.trainable = train.make_trainable(self.settings, self.model, team)
-        self.objective = Objective(self.settings, soft=False)
+        self.objective = Objective(self.settings, self.model.noise_scheduler, soft=False)
         self.loader = batches.Batches(self.pairs, self.store, self.model, self.settings)
         self.update: Update | None = None
         self.done = 0

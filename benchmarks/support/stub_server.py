@@ -201,9 +201,9 @@ def saying(question: Any) -> str:
     return f"reply {hashlib.sha256(json.dumps(question).encode()).hexdigest()[:16]}"
 
 
-def error(status: int, message: str, code: str) -> web.Response:
+def error(status: int, message: str, code: str, **parts: Any) -> web.Response:
     """An error as OpenAI words it."""
-    return web.json_response({"error": {"message": message, "type": "error", "code": code}}, status=status)
+    return web.json_response({"error": {"message": message, "type": "error", "code": code, **parts}}, status=status)
 
 
 class Stub:

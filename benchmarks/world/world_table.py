@@ -23,7 +23,7 @@ from benchmarks.support.results import Row, percent, record
 from benchmarks.support.training_runs import measure
 from benchmarks.support.world_arms import ARMS, BASE, DEBIAS, EVALUATION, FIGURES, GOALS, STYLE, TOXICITY, Arm, texts
 from training import run
-from training.settings.training import defaults
+from training.settings.defaults import defaults
 
 PILOTS, PILOT_ROUNDS = (5, 45), 3  # steps of the two trainings whose difference says how long a step takes
 
@@ -85,7 +85,7 @@ def equal_time(arm: Arm, given: argparse.Namespace, command: list[str]) -> list[
         ratios = [seconds(mapo, given.out) / seconds(command, given.out) for _ in range(PILOT_ROUNDS)]
         kept.write_text(json.dumps({"mapo's time of a step over dpo's": statistics.median(ratios), "of": ratios}))
     ratio: float = next(iter(json.loads(kept.read_text()).values()))
-    return ["--steps", str(round(ratio * defaults("mapo", "unet", embedded=True)["steps"]))]
+    return ["--steps", str(round(ratio * defaults("mapo", "unet", "embedded")["steps"].value))]
 
 
 def train(arm: Arm, given: argparse.Namespace, seed: int) -> None:

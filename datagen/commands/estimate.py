@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from datagen import generators
-from datagen.commands import doctor
+from datagen.commands import doctor, hints
 from datagen.llm import environment
 from datagen.llm.accounts import prices
 from datagen.llm.messages import Request
@@ -50,10 +50,13 @@ class Usage:
 class Estimate(Usage):
     """What a whole run takes; `stages` are the parts of the LLM's share.
 
-    `gpu_hours` are those of one `device`: 0 if no GPU is needed, None if the seconds of a model are not known.
+    `most` dollars is what the calls cost if each reply uses all of `llm.max_tokens`, as a model that thinks may: what
+    it thinks is output, and within that bound on most servers. `gpu_hours` are those of one `device`: 0 if no GPU is
+    needed, None if the seconds of a model are not known.
     """
 
     model: str = ""
+    most: float | None = 0.0
     images: int = 0
     gpu_hours: float | None = 0.0
     device: str = ""
@@ -68,10 +71,14 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
     profile = recipe.profile(profile_name)
     price, model = _price(recipe)
     tokens: dict[str, list[tuple[int, int]]] = collections.defaultdict(list)
+    most = 0.0
     for call in plan_calls(recipe, profile):
-        tokens[call.request.stage].append((_asked(call.request), round(len(call.reply) / TEXT_CHARS)))
+        asked = _asked(call.request)
+        tokens[call.request.stage].append((asked, round(len(call.reply) / TEXT_CHARS)))
+        most += price.cost(asked, call.request.max_tokens, batch) if price else 0.0
     if tokens and not batch:
         tokens["probe"] = [PROBE]
+        most += price.cost(*PROBE) if price else 0.0
     stages = {}
     for stage, counts in tokens.items():
         used = tuple(map(sum, zip(*counts, strict=True)))
@@ -90,6 +97,7 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
         sum(part.output_tokens for part in stages.values()),
         None if price is None and calls else sum(part.cost or 0.0 for part in stages.values()),
         model if calls else "",
+        None if price is None and calls else most,
         images,
         None if seconds is None else images * seconds / 3600,
         "" if seconds == 0 else device,
@@ -116,6 +124,8 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
     on = _gpu_time(recipe.profile(profile_name), took)
     line = f"{took.images:,} images, {on}; {_size(took.disk_bytes)} of disk"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for hint in hints.hints(recipe.profile(profile_name)):
+        console.print(f"hint: {hint}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _about(took: Estimate, batch: bool) -> str:
@@ -124,9 +134,10 @@ def _about(took: Estimate, batch: bool) -> str:
         name = f"{took.model!r} has no price" if took.model else "no model is named (DATAGEN_LLM_MODEL)"
         return f"{name}: {prices.HOW_TO_PRICE}"
     mode = " through the Batch API" if batch else ""
+    thinking = f"; a model that thinks is billed for its thoughts, up to ${took.most:,.4f}" if took.most else ""
     return (
-        f"{took.model}{mode}, from nothing: replies in the cache cost nothing; what a reasoning model thinks and "
-        "corrections of unreadable replies come on top"
+        f"{took.model}{mode}, from nothing: replies in the cache cost nothing; corrections of unreadable replies come "
+        f"on top{thinking}"
     )
 
 

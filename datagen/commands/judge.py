@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import glob
 import itertools
-import math
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +25,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen import recipe, records, safety, store
-from datagen.errors import ModelError, RunError
-from datagen.images import sources
+from datagen.errors import InputError, ModelError, RunError, UserError
 from datagen.judges import JUDGES, Judge, panel
 from datagen.pipeline.shard import version
 from datagen.progress import Progress
 from datagen.recipe import JudgeChoice
+from datagen.tables import folders, pictures
+from datagen.tables.pictures import Input, Item
 
 SHARD = 8 * panel.CHUNK  # images; a killed call judges at most so many of them again
+ROW_GROUP = 10_000  # rows of the file that is written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +51,12 @@ class Judged:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Images that were read, rows that have a value, images that became an error."""
+    """Images that were read, rows that have a value, images that became an error; how often for which `reasons`."""
 
     images: int
     scored: int
     errors: int
+    reasons: Counter[str] = dataclasses.field(default_factory=Counter, compare=False)
 
 
 def choose(names: Sequence[str], settings: Sequence[str], clip_model: str | None = None) -> list[JudgeChoice]:
@@ -81,33 +87,36 @@ def judge_path(
     out: Path,
     *,
     prompts: Path | None = None,
-    image_column: str = "image",
+    image_column: str | None = None,
     prompt_column: str = "prompt",
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
     """Write one row per image and judge to the Parquet file `out`, which appears only when it is complete.
 
-    `input` is a folder of images with prompts next to them (`a.png`, `a.txt`) or in the table `prompts` (CSV or
-    Parquet with a file and a prompt column), or a Parquet file or folder with an image column (structs of bytes, or
-    bytes; in sets of pairs: chosen and rejected) and a prompt column. Raises InputError and ModelError before anything
-    is written; RunError if `out` cannot be written, or if what an earlier call left has other settings.
+    `input` is a folder of images with prompts next to them (`a.png`, `a.txt`) or in the table `prompts` (CSV, TSV,
+    JSON Lines or Parquet with a file and a prompt column), or a Parquet file or folder with an image column (structs
+    of bytes, or bytes; "image", in sets of pairs chosen and rejected) and a prompt column. What of a folder is passed
+    over is said. Raises InputError and ModelError before anything is written; RunError if `out` cannot be written, or
+    if what an earlier call left has other settings.
     """
     _refuse_out(out, input, prompts)
-    total, items = sources.open_input(input, prompts, image_column, prompt_column)
+    given = pictures.open_input(input, prompts, image_column, prompt_column, leave_out=[out])
     judges = panel.load(choices)
-    parts = store.Run(out.with_name(f"{out.name}{sources.PARTS}"))
+    for note in given.notes:
+        say(note)
+    parts = store.Run(out.with_name(f"{out.name}{folders.PARTS}"))
     settings = {
         "input": str(input),
-        "files": sources.fingerprint(input, prompts),
+        "files": pictures.fingerprint(given.files),
         "columns": [image_column, prompt_column],
         "judges": [
             {"version": judge.version, **choice.model_dump()} for judge, choice in zip(judges, choices, strict=True)
         ],
     }
     digest = records.content_id(settings)
-    with store.hold(parts, {"digest": digest, "version": version(), "recipe": settings}), _tidy(parts):
-        done = _judge_missing(parts, judges, items, total, digest, say, progress)
+    with store.hold(parts, {"digest": digest, "version": version(), "recipe": settings}), _tidy(parts, out):
+        done = _judge_missing(parts, judges, given, digest, say, progress)
         summary = _merge(parts, done, len(judges), out)
         shutil.rmtree(parts.root)
     if worlds := panel.of_the_world(judges):
@@ -126,11 +135,15 @@ def _refuse_out(out: Path, *given: Path | None) -> None:
     with store.writing(out):
         if out.is_dir():
             raise RunError(f"{out} is a folder; give the name of a Parquet file")
+    if out.suffix.lower() not in ("", ".parquet"):
+        raise RunError(f"{out} would be a Parquet file; give a name that ends in .parquet")
 
 
 @contextlib.contextmanager
-def _tidy(parts: store.Run) -> Iterator[None]:
-    """Clean up after a call that ends before its first shard is done."""
+def _tidy(parts: store.Run, out: Path) -> Iterator[None]:
+    """Clear up after a killed call, and after one that ends before anything is done or whose input is no good."""
+    for leftover in out.parent.glob(f".{glob.escape(out.name)}.*{store.TEMPORARY}"):
+        leftover.unlink(missing_ok=True)
     try:
         yield
     except BaseException:
@@ -142,38 +155,67 @@ def _tidy(parts: store.Run) -> Iterator[None]:
 def _judge_missing(
     parts: store.Run,
     judges: list[Judge],
-    items: Iterator[sources.Item],
-    total: int,
+    given: Input,
     digest: str,
     say: Callable[[str], None],
     progress: Progress,
 ) -> int:
-    """Judge what earlier calls did not; the number of shards."""
-    count = math.ceil(total / SHARD)
-    first = next((index for index in range(count) if parts.footer("scores", index) is None), count)
-    if first:
-        say(f"{min(first * SHARD, total)} of {total} images were judged before")
-    items = itertools.islice(items, first * SHARD, None)
-    for index in range(first, count):
-        started, rows, done = time.perf_counter(), list[Judged](), index * SHARD
-        for chunk in panel.chunks(itertools.islice(items, SHARD)):
-            rows += _rows(judges, chunk)
-            done += len(chunk)
-            progress("judge", done, total)
-        parts.commit(
-            "scores",
-            index,
-            records.to_table(Judged, rows),
-            errors=sum(row.error is not None for row in rows),
-            seconds=round(time.perf_counter() - started, 3),
-            digest=digest,
-            version=version(),
-            drops={},
-        )
-    return count
+    """Judge what earlier calls did not; the number of shards. What is judged when it is interrupted is kept."""
+    index, done = _kept(parts, len(judges), say)
+    if done:
+        say(f"{done} of {given.total} images were judged before")
+    items, commit = itertools.islice(given.items, done, None), functools.partial(_commit, parts, digest)
+    while done < given.total:
+        started, rows = time.perf_counter(), list[Judged]()
+        try:
+            for chunk in panel.chunks(itertools.islice(items, SHARD)):
+                rows += _rows(judges, chunk)
+                done += len(chunk)
+                progress("judge", done, given.total)
+        except UserError:
+            raise
+        except BaseException:
+            with contextlib.suppress(RunError):  # a full disk is told by what raised first
+                if rows:
+                    commit(index, rows, started)
+            say(f"{done} of {given.total} images are judged" + (f" and kept in {parts.root}" if done else ""))
+            raise
+        if not rows:
+            raise InputError(f"{done} of {given.total} images could be read: the input was changed while it was read")
+        commit(index, rows, started)
+        index += 1
+    return index
 
 
-def _rows(judges: list[Judge], items: list[sources.Item]) -> list[Judged]:
+def _commit(parts: store.Run, digest: str, index: int, rows: list[Judged], started: float) -> None:
+    parts.commit(
+        "scores",
+        index,
+        records.to_table(Judged, rows),
+        errors=sum(row.error is not None for row in rows),
+        seconds=round(time.perf_counter() - started, 3),
+        digest=digest,
+        version=version(),
+        drops={},
+    )
+
+
+def _kept(parts: store.Run, judges: int, say: Callable[[str], None]) -> tuple[int, int]:
+    """The shards that earlier calls finished, and how many images are in them; from a damaged one on they are lost."""
+    index = rows = 0
+    try:
+        while footer := parts.footer("scores", index):
+            parts.verify("scores", index)
+            rows += footer.rows
+            index += 1
+    except store.Damaged as damaged:
+        say(f"{damaged.path} is damaged ({damaged.why}): what was judged since then is judged again")
+        for shard in itertools.takewhile(Path.exists, (parts.shard("scores", at) for at in itertools.count(index))):
+            shard.unlink()
+    return index, rows // judges
+
+
+def _rows(judges: list[Judge], items: list[Item]) -> list[Judged]:
     """The rows of a few images, those of one image together."""
     refused = [None if item.prompt is None else safety.refusal(item.prompt) for item in items]
     questions = [
@@ -197,19 +239,48 @@ def _rows(judges: list[Judge], items: list[sources.Item]) -> list[Judged]:
 def _merge(parts: store.Run, count: int, judges: int, out: Path) -> Summary:
     """Merge the shards into one file, and count what is in them."""
     images = scored = errors = 0
+    reasons = Counter[str]()
+
+    def tables() -> Iterator[pa.Table]:
+        nonlocal images, scored, errors
+        for index in range(count):
+            table = parts.table("scores", index).replace_schema_metadata(None)
+            images += table.num_rows // judges
+            scored += _present(table["value"])
+            errors += _present(table["error"]) // judges
+            reasons.update(_reasons(table, judges))
+            yield table
 
     def fill(file: Any) -> None:
-        nonlocal images, scored, errors
         with store.parquet_writer(file, records.schema(Judged)) as writer:
-            for index in range(count):
-                table = parts.table("scores", index)
-                writer.write_table(table.replace_schema_metadata(None))
-                images += table.num_rows // judges
-                scored += _present(table["value"])
-                errors += _present(table["error"]) // judges
+            for table in _groups(tables()):
+                writer.write_table(table, row_group_size=ROW_GROUP)
 
     store.write_file(out, fill)
-    return Summary(images, scored, errors)
+    return Summary(images, scored, errors, reasons)
+
+
+def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows as row groups of equal size, wherever calls were interrupted."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        while sum(part.num_rows for part in waiting) >= ROW_GROUP:
+            whole = pa.concat_tables(waiting).combine_chunks()
+            yield whole.slice(0, ROW_GROUP)
+            waiting = [whole.slice(ROW_GROUP)]
+    if waiting and any(part.num_rows for part in waiting):
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _reasons(table: pa.Table, judges: int) -> Iterator[str]:
+    """Why rows have no value: of an image that is not judged once, of a judge that abstained each time."""
+    rows = table.select(["judge", "value", "error"]).to_pylist()
+    for number, row in enumerate(rows):
+        if row["error"] is not None and number % judges == 0:
+            yield re.split("[:;]", row["error"])[0]
+        elif row["error"] is None and row["value"] is None:
+            yield f"the judge {row['judge']} abstained"
 
 
 def _present(column: pa.ChunkedArray) -> int:

@@ -27,7 +27,7 @@ def principles() -> list[tuple[str, str]]:
     """The principles as taxonomy/id, with kind and statement."""
     found = []
     for path in sorted((PROMPTS / "principles").glob("*.toml")):
-        for entry in tomllib.loads(path.read_text(encoding="utf-8"))["principle"]:
+        for entry in tomllib.loads(path.read_text(encoding="utf-8-sig"))["principle"]:
             found.append((f"{path.stem}/{entry['id']}", f"{entry['kind']:<8} {entry['statement']}"))
     return found
 
@@ -35,5 +35,5 @@ def principles() -> list[tuple[str, str]]:
 def templates() -> list[tuple[str, str]]:
     """What the LLM is asked: the templates, with the variables that each is filled with."""
     files = sorted((PROMPTS / "templates").glob("*.md"))
-    variables = [string.Template(path.read_text(encoding="utf-8")).get_identifiers() for path in files]
+    variables = [string.Template(path.read_text(encoding="utf-8-sig")).get_identifiers() for path in files]
     return [(path.stem, " ".join(f"${name}" for name in names)) for path, names in zip(files, variables, strict=True)]

@@ -51,6 +51,9 @@ def show(root: Path, console: Console) -> None:
             console.print(f"dropped by {done.stage.name}: {words}", highlight=False, soft_wrap=True)
         if told := meaning.told(drops, done.total("rows") - done.total("errors")):
             console.print(f"{done.stage.name}: {told}", highlight=False, soft_wrap=True)
+        for remark, count in done.remarks().items():
+            line = f"{count} of {done.total('rows')} {done.stage.name}: {remark}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     for damaged in (shard for done in plans for shard in done.damaged):
         console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from datagen.recipe import Profile, Recipe
 from datagen.registry import Registry
 from datagen.store import sums
 
-FORMATS = Registry(__name__, "export format", InputError, not_entries=("remarks",))
+FORMATS = Registry(__name__, "export format", InputError)
 DATASET = "huggingface"  # what a run itself writes
 
 
@@ -32,6 +32,7 @@ class Finished:
     shards: int  # of pairs
     content: str  # hash of the pairs and of the recipe they come from
     drops: dict[str, int]  # reason → pairs that did not become rows
+    remarks: dict[str, int]  # what is to be known of images → of how many
 
 
 def is_there(finished: Finished, name: str, folder: Path) -> bool:
@@ -50,7 +51,7 @@ def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None
     if is_there(finished, name, folder):
         return False
     _refuse_others(finished, name, folder)
-    if sums.is_ours(folder):  # else nothing is known of what lies there
+    if sums.format_of(folder) == name:  # else nothing is known of what lies there
         for change in sums.differences(folder):
             say(f"{change}: the export is written again")
     building = folder.with_name(f".{folder.name}{store.TEMPORARY}")
@@ -59,17 +60,18 @@ def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None
         building.mkdir(parents=True)
         module.export(finished, building)
         _swap(building, folder)
-        sums.write(folder)
+        sums.write(folder, name)
     return True
 
 
 def _refuse_others(finished: Finished, name: str, folder: Path) -> None:
     """RunError if what lies where an export is to be written is neither one, nor empty, nor the run's own dataset."""
-    if folder == finished.run.dataset:
+    dataset = folder.resolve() == finished.run.dataset.resolve()
+    if dataset and name == DATASET:
         return
-    known = sums.is_ours(folder)
+    known = sums.format_of(folder) == name
     empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not (known or empty or FORMATS.module(name).stamp(folder) is not None):
+    if folder.exists() and (dataset or not (known or empty or FORMATS.module(name).stamp(folder) is not None)):
         raise RunError(f"{folder} holds something that is not a {name} export: give another folder, or remove it")
     if sums.beside(folder).exists() and not known:
         raise RunError(f"{sums.beside(folder)}, where digests are written, is another file: give another folder")

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 
 from datagen import records, store
 from datagen.export import Finished
-from datagen.export.remarks import remarks
 from datagen.recipe import Profile, Recipe
 
 SPLITS = ("train", "test")
@@ -157,7 +156,7 @@ def export(finished: Finished, folder: Path) -> None:
     for split in _written(facts.splits):
         _write_split(finished, split, facts.splits[split], folder / "data")
         facts.sizes[split] = sum(path.stat().st_size for path in folder.glob(f"data/{split}-*"))
-    card = _card(finished.recipe, finished.profile, facts, finished.drops)
+    card = _card(finished, facts)
     store.write_file(folder / "README.md", lambda file: file.write(card.encode()))
 
 
@@ -188,12 +187,11 @@ class _Facts:
     generators: set[str]
     judges: set[str]
     sizes: dict[str, int]  # bytes by split, known once its files are written
-    remarks: dict[str, int]  # what did not count in an image → how many such images
     empty_negatives: set[str]
 
 
 def _gather(run: store.Run, shards: int) -> _Facts:
-    facts = _Facts(collections.Counter(), collections.Counter(), set(), set(), {}, remarks(run, shards), set())
+    facts = _Facts(collections.Counter(), collections.Counter(), set(), set(), {}, set())
     columns = ["split", "principle", "category", "kind", "generator", "generator_revision"]
     negatives = ["empty_negative", "rejected_empty_negative"]
     for index in range(shards):
@@ -255,9 +253,9 @@ def _dtype(arrow: pa.DataType) -> str:
     return "float64" if pa.types.is_float64(arrow) else str(arrow)  # Arrow calls it double
 
 
-def _card(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]) -> str:
+def _card(finished: Finished, facts: _Facts) -> str:
     """The README of the dataset: YAML for the hub, then text for people. No times, so equal runs give equal cards."""
-    return f"---\n{_yaml(recipe, profile, facts)}---\n\n{_text(recipe, profile, facts, drops)}"
+    return f"---\n{_yaml(finished.recipe, finished.profile, facts)}---\n\n{_text(finished, facts)}"
 
 
 def _yaml(recipe: Recipe, profile: Profile, facts: _Facts) -> str:
@@ -289,6 +287,10 @@ def _yaml(recipe: Recipe, profile: Profile, facts: _Facts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} × {_cell(what)}" for what, count in counts.items()) or "none"
+
+
 def _sampling(profile: Profile, facts: _Facts) -> str:
     """How images were drawn, and what stood for an empty negative prompt."""
     how = (
@@ -298,7 +300,8 @@ def _sampling(profile: Profile, facts: _Facts) -> str:
     return how + (negative if facts.empty_negatives else "")
 
 
-def _text(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]) -> str:
+def _text(finished: Finished, facts: _Facts) -> str:
+    recipe, profile = finished.recipe, finished.profile
     principles = [
         f"| {_cell(statement)} | {_cell(category)} | {kind} | {count} |"
         for (statement, category, kind), count in sorted(facts.principles.items())
@@ -310,8 +313,8 @@ def _text(recipe: Recipe, profile: Profile, facts: _Facts, drops: dict[str, int]
         "judges": ", ".join(sorted(facts.judges)) or ", ".join(judge.name for judge in profile.judges),
         "kept": f"pairs of probability {recipe.labels.min_probability:g} and more, "
         f"match {recipe.labels.min_match:g} and more",
-        "dropped": ", ".join(f"{count} × {_cell(reason)}" for reason, count in drops.items()) or "none",
-        "remarks on images": ", ".join(f"{n} × {_cell(what)}" for what, n in facts.remarks.items()) or "none",
+        "dropped": _counted(finished.drops),
+        "remarks on images": _counted(finished.remarks),
     }
     return "\n".join(
         [

@@ -1,1 +1,1 @@
-"""Encoded pictures: read as a viewer would show them, and found in folders and tables."""
+"""Encoded pictures: what kind they are, and how a viewer would show them."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datagen.errors import one_line
-from datagen.images import png
+from datagen.images import jpeg, png
 from datagen.images.kinds import HEAD, READ, kind_of
 
 if TYPE_CHECKING:
@@ -46,25 +46,33 @@ class Unreadable(Exception):
 
 def decode(source: bytes | Path) -> Image.Image:
     """An RGB picture from encoded bytes or a file; Unreadable if empty, damaged, too large or of another format."""
-    with _opened(source) as (image, orientation):
-        image.load()
-        return _upright(_rgb(image), orientation)
+    data = source if isinstance(source, bytes) else _read(source)
+    with _opened(data) as (image, orientation):
+        picture = _rgb(image)
+        if image.format in ("JPEG", "MPO") and jpeg.is_cut(data, picture, _as_stored):
+            raise Unreadable("the image is cut short: pixel data is missing")
+        return _upright(picture, orientation)
+
+
+def _as_stored(data: bytes) -> Image.Image:
+    """The RGB picture without its orientation."""
+    with _opened(data) as (image, _):
+        return _rgb(image)
 
 
 def size_of(source: bytes | Path) -> tuple[int, int]:
     """Height and width in pixels of what `decode` gives, from the header; Unreadable as far as that can tell."""
-    with _opened(source) as (image, orientation):
+    with _opened(source if isinstance(source, bytes) else _read(source)) as (image, orientation):
         width, height = image.size
         return (width, height) if orientation > 4 else (height, width)
 
 
 @contextlib.contextmanager
-def _opened(source: bytes | Path) -> Iterator[tuple[ImageFile, int]]:
+def _opened(data: bytes) -> Iterator[tuple[ImageFile, int]]:
     """The image before its pixels are decoded, and its orientation, 1 to 8. Whatever goes wrong is Unreadable."""
     from PIL import Image
 
     try:
-        data = source if isinstance(source, bytes) else _bytes_of(source)
         _check_kind(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's own size warning comes before our check
@@ -83,9 +91,12 @@ def _opened(source: bytes | Path) -> Iterator[tuple[ImageFile, int]]:
         raise Unreadable(f"the image cannot be decoded: {_reason(error)}") from error
 
 
-def _bytes_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"the image cannot be read: {getattr(error, 'strerror', None) or one_line(error)}") from error
     if len(data) > MAX_BYTES:
         raise Unreadable(f"the image is too large: a file of over {MAX_BYTES >> 20} MiB")
     return data
@@ -151,6 +162,7 @@ def _rgb(image: ImageFile) -> Image.Image:
     """Any mode as RGB."""
     from PIL import Image
 
+    image.load()
     if image.mode.startswith("I;16"):  # `convert` would clip at 255 instead of scaling
         return _of_deep_grey(image)
     if image.has_transparency_data:

@@ -6,7 +6,9 @@ Everything is opened when a writer needs it and closed with it; importing this m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from datagen.llm import LEDGER, LlmOptions
 from datagen.llm.messages import Ask, Reply, Request
@@ -15,15 +17,18 @@ BATCHES = "batches"
 
 
 @contextlib.contextmanager
-def connect(model: str, options: LlmOptions) -> Iterator[Ask]:
-    """Asks the LLM of a recipe's `llm.model` and the environment; EndpointError if they name none that can be used."""
+def connect(model: str, options: LlmOptions, parameters: Mapping[str, Any] | None = None) -> Iterator[Ask]:
+    """Asks the LLM of a recipe's `llm.model` and the environment; EndpointError if they name none that can be used.
+
+    `parameters` go into the body of every call as they are (a recipe's `llm.parameters`).
+    """
     from datagen.llm.accounts.cache import Cache, default_path
     from datagen.llm.accounts.money import Budget, Ledger, Prices
     from datagen.llm.batch import ask as batch
     from datagen.llm.client import Client
     from datagen.llm.environment import from_environment
 
-    endpoint = from_environment(model)
+    endpoint = dataclasses.replace(from_environment(model), parameters=dict(parameters or {}))
     with (
         contextlib.closing(Cache(default_path())) as cache,
         contextlib.closing(Ledger(options.folder / LEDGER)) as ledger,

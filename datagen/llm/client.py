@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -48,7 +49,8 @@ class Client:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             provider = provider_of(self._endpoint.base_url)
-            endpoint = stack.enter_context(provider.serve(self._endpoint, self._say))
+            served = stack.enter_context(provider.serve(self._endpoint, self._say))
+            endpoint = dataclasses.replace(served, parameters=self._endpoint.parameters)
             prices = self._prices or Prices.load(base_url=endpoint.base_url)
             self._loop = asyncio.new_event_loop()
             thread = threading.Thread(target=self._loop.run_forever, name="datagen-llm", daemon=True)

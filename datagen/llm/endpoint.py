@@ -17,9 +17,9 @@ class Endpoint:
 
     `concurrency` caps the calls in flight; how many there really are is found out. `timeout` is the seconds of one
     call on the wire: waiting for a free place or for a rate limit is not counted. `patience` is the seconds of nothing
-    but failures after which the server counts as down (None: limits.PATIENCE_S). `bounds` says that the server takes
-    the lengths of texts and lists in a schema. `headers` go with every call; `parameters` are put into the body of
-    every call as they are.
+    but failures after which the server counts as down (None: limits.PATIENCE_S), `batch_requests` the most that one
+    batch holds. `bounds` says that the server takes the lengths of texts and lists in a schema. `headers` go with
+    every call; `parameters` are put into the body of every call as they are.
     """
 
     base_url: str
@@ -30,6 +30,7 @@ class Endpoint:
     tokens_per_minute: float | None = None
     timeout: float = 120.0
     patience: float | None = None
+    batch_requests: int | None = None
     bounds: bool = False
     headers: tuple[tuple[str, str], ...] = dataclasses.field(repr=False, default=())
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)

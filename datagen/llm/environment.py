@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 
 from datagen.errors import EndpointError
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.providers import provider_of
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # of a header, by RFC 9110
 
 
 def from_environment(model: str = "") -> Endpoint:
@@ -23,7 +27,8 @@ def from_environment(model: str = "") -> Endpoint:
     key = _read("DATAGEN_LLM_API_KEY", "OPENAI_API_KEY")
     if not name:
         raise EndpointError(f"no model is named for {base_url}: set DATAGEN_LLM_MODEL, e.g. to gpt-4.1-mini")
-    if not key and not provider.here(base_url):
+    headers = _headers()
+    if not key and not headers and not provider.here(base_url):
         raise EndpointError(f"{base_url} needs a key: set OPENAI_API_KEY or DATAGEN_LLM_API_KEY")
     if not key.isascii() or not key.isprintable():
         raise EndpointError(
@@ -37,6 +42,9 @@ def from_environment(model: str = "") -> Endpoint:
         requests_per_minute=_number("DATAGEN_LLM_RPM"),
         tokens_per_minute=_number("DATAGEN_LLM_TPM"),
         timeout=_number("DATAGEN_LLM_TIMEOUT") or Endpoint.timeout,
+        patience=_number("DATAGEN_LLM_PATIENCE"),
+        batch_requests=int(_number("DATAGEN_LLM_BATCH_REQUESTS") or 0) or None,
+        headers=headers,
     )
 
 
@@ -48,6 +56,26 @@ def named(model: str = "") -> tuple[str, str]:
 
 def _read(*names: str) -> str:
     return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def _headers() -> tuple[tuple[str, str], ...]:
+    """Further headers of every call. What is wrong with them is said without their values, which may be secret."""
+    if not (text := _read("DATAGEN_LLM_HEADERS")):
+        return ()
+    try:
+        headers = json.loads(text)
+        wrong = not isinstance(headers, dict) or [
+            name for name, value in headers.items() if not (_NAME.fullmatch(name) and isinstance(value, str))
+            or not value.isascii() or not value.isprintable()
+        ]  # fmt: skip
+    except ValueError:
+        wrong = True
+    if wrong:
+        raise EndpointError(
+            "DATAGEN_LLM_HEADERS is not a JSON object of names and texts that HTTP takes: "
+            """give for example '{"X-Team": "vision"}'"""
+        )
+    return tuple(headers.items())
 
 
 def _number(name: str) -> float | None:

@@ -29,11 +29,11 @@ class Window:
     refuses but queues is seen by its rate: a fifth more places and long waits, but hardly more answers.
     """
 
-    def __init__(self, cap: int, clock: Callable[[], float] = time.monotonic, start: int = START) -> None:
+    def __init__(self, cap: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.cap = cap
         self.in_flight = 0
         self._clock = clock
-        self._places = float(min(start, cap))
+        self._places = float(min(START, cap))
         self._doubling = True
         self._draining = False
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()

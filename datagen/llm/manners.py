@@ -22,9 +22,13 @@ from datagen.llm.typed.structured import Dialect
 LESSONS = 6  # most that one request may teach
 _LENGTHS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _LOWER = {Dialect.SCHEMA: Dialect.OBJECT, Dialect.OBJECT: Dialect.TEXT}
-# "This model supports at most 1024 completion tokens", "must be less than or equal to 8192", "<= 4096".
+_CONTEXT = re.compile(r"context[ _](?:length|size)|context of")  # a question too long for it is that one's affair
+_NOT_TAKEN = re.compile(
+    r"un\w*(?:supported|recogni[sz]ed|known|expected)|not (?:supported|permitted|allowed)|extra|instead|forbidden"
+)
+# "supports at most 1024 completion tokens", "must be less than or equal to 8192", "<= 4096", "9000 > 8192".
 _AT_MOST = re.compile(
-    r"(?:at most|maximum(?: \w+){0,4}?|up to|less than or equal to|<=|between \d+ and)\D{0,20}(\d{2,9})"
+    r"(?:at most|maximum(?: \w+){0,4}?|up to|less than or equal to|<=|\d >|between \d+ and)\D{0,20}(\d{2,9})"
 )
 _FORMAT = re.compile(r"response_format|json_schema|json_object|structured[ _]output|\bschema\b|json mode")
 
@@ -84,14 +88,13 @@ class Manners:
 
     def _of_length(self, words: str, asked: dict[str, Any]) -> str | None:
         name = next((name for name in _LENGTHS if name in asked), None)
-        # A question that is too long for the model's context is that request's own affair.
-        if name is None or not re.search(rf"\b{name}\b", words) or "context" in words:
+        if name is None or not re.search(rf"\b{name}\b", words) or _CONTEXT.search(words):
             return None
         most = next((int(found) for found in _AT_MOST.findall(words) if 16 <= int(found) < asked[name]), None)
         if most is not None:
             self._most = most
             return f"takes at most {most} tokens a reply: {name} is that from now on"
-        if self._renamed:
+        if self._renamed or not _NOT_TAKEN.search(words):
             return None
         self._renamed = True
         return f"does not take {name}: {_LENGTHS[name]} is sent instead"

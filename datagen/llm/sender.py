@@ -17,7 +17,7 @@ from datagen.errors import EndpointError, RequestRejected, ServerError
 from datagen.llm.accounts.account import Account, Entry
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.finish import Completion, rejected
-from datagen.llm.limits import MINUTE_S, START, Health, Pace, Window
+from datagen.llm.limits import MINUTE_S, Health, Pace, Window
 from datagen.llm.manners import LESSONS, Manners
 from datagen.llm.messages import Message, Request
 from datagen.llm.outbox import Bought, Outbox
@@ -50,8 +50,7 @@ class Sender:
         self._endpoint, self._transport, self._outbox, self._say = endpoint, transport, outbox, say
         self._stopped = stopped
         clock = asyncio.get_running_loop().time
-        # Under a budget one call goes first: it shows what this server bills for a call, before many are in flight.
-        self._window = Window(endpoint.concurrency, clock, START if budget is None else 1)
+        self._window = Window(endpoint.concurrency, clock)
         self._health = Health(clock, endpoint.patience)
         self._requests = Pace(endpoint.requests_per_minute, clock)
         self._tokens = Pace(endpoint.tokens_per_minute, clock)
@@ -60,6 +59,8 @@ class Sender:
         self.on_wire: set[asyncio.Task[Any]] = set()
         self._answered = self._unanswered = 0  # requests; those without an answer are of one streak
         self._fruitless = ""  # why no more requests are sent
+        # Under a budget one request goes first: it shows what this server bills for one, before many are in flight.
+        self._first, self._shown = asyncio.Lock(), budget is None
 
     def begin(self) -> None:
         """Begin a new series of requests: what was fruitless before may have been mended."""
@@ -67,6 +68,16 @@ class Sender:
 
     async def buy(self, request: Request, key: str) -> Completion:
         """Pay for a completion, with retries; its `problem` says why the server gives none for this request."""
+        if not self._shown:
+            async with self._first:
+                if not self._shown:
+                    try:
+                        return await self._buy(request, key)
+                    finally:
+                        self._shown = True
+        return await self._buy(request, key)
+
+    async def _buy(self, request: Request, key: str) -> Completion:
         if self._fruitless:
             return Completion(problem=f"unreadable: not asked ({self._fruitless})")
         try:

@@ -37,19 +37,21 @@ def run(
     workers: int = 1,
     max_cost: float | None = None,
     batch: bool = False,
+    draws: bool = True,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
     """Make, or resume making, the dataset of a recipe in `out`; a finished one is looked at, and nothing is written.
 
-    `max_cost` (US dollars) bounds what all LLM calls in this directory may cost; `batch` asks through the Batch API.
+    `max_cost` (US dollars) bounds what all LLM calls in this directory may cost; `batch` asks through the Batch API;
+    without `draws` it ends when the prompts are written, and a later call goes on from there.
     Raises RunError if the directory cannot be used, MachineryError if shards failed in both attempts (they are
     listed, everything else is done and kept), and the errors of the stages.
     """
     context = Context(recipe, recipe.profile(profile_name), LlmOptions(out, max_cost, batch))
     digest, directory = recipes.digest(recipe, profile_name), store.Run(out)
     execute = functools.partial(executors.load(executor), workers=workers)
-    work = _Work(directory, context, digest, execute, say, progress)
+    work = _Work(directory, context, digest, execute, draws, say, progress)
     settings = {"digest": digest, "version": version(), "recipe": recipes.resolved(recipe, profile_name)}
     if store.check(directory, settings) and (summary := work.finished()):
         return summary
@@ -79,7 +81,9 @@ def _finished(
     if undone := [stage.stage.name for stage in plans if stage.missing or not stage.shards]:
         raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): rerun the same datagen run")
     (pairs,) = (stage for stage in plans if stage.stage.record is records.Pair)
-    return export.Finished(run, recipe, profile, len(pairs.shards), pairs.content(digest), pairs.drops())
+    (images,) = (stage for stage in plans if stage.stage.record is records.Image)
+    content, remarks = pairs.content(digest), images.remarks()
+    return export.Finished(run, recipe, profile, len(pairs.shards), content, pairs.drops(), remarks)
 
 
 @dataclasses.dataclass
@@ -90,6 +94,7 @@ class _Work:
     context: Context
     digest: str
     execute: Executor
+    draws: bool
     say: Callable[[str], None]
     progress: Progress
     made: int = 0  # shards, and the dataset
@@ -107,16 +112,33 @@ class _Work:
         """Do whatever is missing. Damaged if a shard is found not to be as it was written."""
         failures = dict[str, Failure]()
         before: list[Plan] = []
+        self._check_before_paying()
         for stage in plan.STAGES:
             failed = self._do(before, stage)
             failures |= failed
             before.append(self._plan(stage, before))
             if stage == plan.shared_out(plan.STAGES) and not failed:
                 self._refuse_nothing(before[-1])
+                if not self.draws:
+                    return self._summary(before)
+            elif not stage.whole:
+                _refuse_failed(before[-1])
         if failures:
             raise MachineryError(_list_failures(self.run, failures))
         self.made += export.write(self._export(before), export.DATASET, self.run.dataset, self.say)
         return self._summary(before)
+
+    def _check_before_paying(self) -> None:
+        """Where an LLM is still to be paid, ask each stage first whether it can do its work."""
+        paid = recipes.asks_llm(self.context.recipe, self.context.profile)
+        if not paid or not any(found.missing for found in self._plans() if found.stage.whole):
+            return
+        for stage in plan.STAGES:
+            if stage.check is not None:
+                self.say(f"{stage.name}: a test before anything is paid for")
+                for _, result in self.execute(functools.partial(_check, stage, self.context), [0]):
+                    if isinstance(result, Failure):
+                        raise MachineryError(f"{stage.name} cannot be made, nothing was paid: {result.reason}")
 
     def discard(self, damaged: store.Damaged) -> None:
         """Delete a damaged shard, so that it is made again; MachineryError if it was already."""
@@ -192,6 +214,20 @@ class _Work:
         if footer.rows == footer.errors:
             (first, *_) = self.run.table(name, 0, ["error"])["error"].to_pylist()
             raise MachineryError(f"none of {footer.rows} {name} could be written ({first}): rerun to retry them")
+
+
+def _check(stage: Stage[object], context: Context, _index: int) -> None:
+    """A stage's check as an executor's task, as it is where the stage works that it must be able to."""
+    assert stage.check is not None
+    stage.check(context)
+
+
+def _refuse_failed(found: Plan) -> None:
+    """Stop where a stage is done and every row of it failed: what comes after would be made of nothing."""
+    rows = found.total("rows")
+    if rows and not found.missing and found.total("errors") == rows:
+        why = "; ".join(f"{count} × {remark}" for remark, count in list(found.remarks().items())[:3])
+        raise MachineryError(f"none of {rows} {found.stage.name} could be made ({why}): mend that and rerun")
 
 
 def _list_failures(run: store.Run, failures: dict[str, Failure]) -> str:

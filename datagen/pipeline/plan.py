@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,18 @@ class Plan:
 
     def drops(self) -> dict[str, int]:
         """Reason → candidates that did not become rows, the most frequent first."""
-        counts: collections.Counter[str] = collections.Counter()
-        for footer in self.shards:
-            counts.update(footer.drops if footer is not None else {})
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        return _summed(footer.drops for footer in self.shards if footer is not None)
+
+    def remarks(self) -> dict[str, int]:
+        """What is to be known of rows → of how many, the most frequent first."""
+        return _summed(footer.remarks for footer in self.shards if footer is not None)
+
+
+def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: collections.Counter[str] = collections.Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +82,20 @@ class Summary:
     def rows(self, stage: str) -> int:
         """The rows of one stage's table."""
         return self.plans[stage].total("rows")
+
+    def losses(self) -> list[str]:
+        """Lines about what did not become a row: candidates that were dropped, and rows whose content failed."""
+        lines = []
+        for stage in ("principles", "prompts", "pairs"):
+            if stage in self.plans and (drops := self.plans[stage].drops()):
+                lines.append(f"dropped {stage}: " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
+        for stage, plan in self.plans.items():
+            lines += [f"{count} of {plan.total('rows')} {stage}: {remark}" for remark, count in plan.remarks().items()]
+        failed = {stage: plan.total("errors") for stage, plan in self.plans.items() if plan.total("errors")}
+        if failed:
+            rows = ", ".join(f"{count} {stage}" for stage, count in failed.items())
+            lines.append(f"failed rows: {rows}; the same command retries them")
+        return lines
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,6 +62,7 @@ def _run_shard(job: Job, index: int) -> bool:
         digest=job.digest,
         version=version(),
         drops={str(reason): int(count) for reason, count in drops.items()},
+        remarks=dict(Counter(remark for row in rows for remark in stage.remarks(row))),
         stage_version=stage.version,
         made_from=job.sources[index],
         parts=_parts(job, rows) if job.is_shared_out else [],

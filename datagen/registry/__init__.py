@@ -83,4 +83,4 @@ def _exists(name: str) -> bool:
 
 
 def _first_line(path: Path) -> str:
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8-sig"))) or "").partition("\n")[0]

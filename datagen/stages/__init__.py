@@ -7,7 +7,7 @@ failure of content is a row with `error`, not an exception. Only `pipeline` impo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from datagen.llm import LlmOptions
@@ -48,6 +48,10 @@ def _of_prompts(rows: list[Any], prompt_ids: set[str]) -> list[Any]:
     return [row for row in rows if getattr(row, "prompt_id", None) in prompt_ids or not hasattr(row, "prompt_id")]
 
 
+def _nothing(row: object) -> Sequence[str]:
+    return ()
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage(Generic[Row]):
     """One step of a run; `name` is the table it writes. Plain data: a worker is sent it by reference to its functions.
@@ -55,7 +59,8 @@ class Stage(Generic[Row]):
     `version` is raised when equal inputs give other rows, so that what an older one derived is derived anew. A `whole`
     stage sees the run as one shard; one whose content can fail has `retry`, which is given its rows and tries the
     failed ones again. A sharded stage needs none: its failed prompts are run again. `check` raises what would keep the
-    stage from doing its work, and is asked before anything is paid for.
+    stage from doing its work, and is asked before anything is paid for. `remarks` are what is to be known of a row, as
+    that something asked for did not count; they are counted.
     """
 
     name: str
@@ -65,6 +70,7 @@ class Stage(Generic[Row]):
     whole: bool = False
     retry: Callable[[Context, Shard, list[Row]], Written[Row]] | None = None
     check: Callable[[Context], None] | None = None
+    remarks: Callable[[Row], Sequence[str]] = _nothing
 
     @property
     def can_fail(self) -> bool:

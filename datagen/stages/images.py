@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 
 Want = tuple[Prompt, str, int]  # prompt, side, index
+CUT = "wording longer than the model reads"
+NEGATIVE_CUT = "negative prompt longer than the model reads"
+NEGATIVE_IDLE = "negative prompt without effect, as guidance is not above 1"
 
 
 def run(context: Context, shard: Shard) -> Written[Image]:
@@ -37,6 +40,16 @@ def check(context: Context) -> None:
     """Draw a test picture with each of the profile's models, as its images are to be drawn."""
     for model in _models(context.profile):
         generators.rehearse(model)
+
+
+def remarks(row: Image) -> list[str]:
+    """What was asked of an image and did not count, why there is none, and what is to be known of its generator."""
+    found = [note for note in (*row.notes.split("; "), (row.error or "")[:200]) if note]
+    if row.unread:
+        found.append(CUT)
+    if row.negative_unread:
+        found.append(NEGATIVE_CUT if row.guidance > 1 else NEGATIVE_IDLE)
+    return found
 
 
 def _models(profile: Profile) -> list[Profile]:
@@ -130,4 +143,4 @@ def _png(image: Pillow.Image) -> bytes:
     return buffer.getvalue()
 
 
-STAGE = Stage("images", Image, run, version=2, check=check)
+STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks)

@@ -6,6 +6,8 @@ that cannot be decoded, keeps its rows with the error.
 
 from __future__ import annotations
 
+import io
+
 from datagen.judges import panel
 from datagen.labels.aggregate import AXES
 from datagen.records import Image, Prompt, Score, Written
@@ -36,6 +38,15 @@ def run(context: Context, shard: Shard) -> Written[Score]:
     return Written(rows)
 
 
+def check(context: Context) -> None:
+    """Have the judges look at a test picture, which loads them."""
+    from PIL import Image as Pillow
+
+    file = io.BytesIO()
+    Pillow.linear_gradient("L").convert("RGB").save(file, "PNG")
+    panel.ask(panel.load(context.profile.judges), [panel.Question(file.getvalue(), ("a chair",))])
+
+
 def _question(image: Image, prompt: Prompt) -> panel.Question:
     """What the judges are asked of an image, one text an axis."""
     texts = {"match": prompt.prompt, "aligned": prompt.chosen_prompt, "violating": prompt.rejected_prompt}
@@ -43,4 +54,4 @@ def _question(image: Image, prompt: Prompt) -> panel.Question:
     return panel.Question(image.image, tuple(texts[axis] for axis in AXES), error)
 
 
-STAGE = Stage("scores", Score, run)
+STAGE = Stage("scores", Score, run, check=check)

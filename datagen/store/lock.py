@@ -159,7 +159,7 @@ def holder(run: Run) -> str | None:
 def _named(run: Run) -> str:
     """Who holds the lock, as it has written itself down."""
     try:
-        who = json.loads((run.root / LOCK).read_text(encoding="utf-8"))
+        who = json.loads((run.root / LOCK).read_text(encoding="utf-8-sig"))
         return f"process {int(who['pid'])} on {who['host']} since {who['started']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -43,6 +43,7 @@ class Footer:
     drops: dict[str, int]  # reason → candidates that did not become rows
     content: str  # hash of the rows, so that what is derived from them knows when it is stale
     stage_version: int = 1  # of the stage that made it; rows of another version are made again
+    remarks: dict[str, int] = dataclasses.field(default_factory=dict)  # what is to be known of rows → of how many
     made_from: str = ""  # hash of the rows that it was derived from; rows of others are made again
     # Of prompts, which are shared out: the hash of each shard's part of the rows, without those that failed.
     parts: list[str] = dataclasses.field(default_factory=list)
@@ -73,7 +74,9 @@ class Run:
             footer = Footer(**values)
         except FileNotFoundError:
             return None
-        except (OSError, KeyError, TypeError, seal.Broken) as error:
+        except OSError as error:  # not damaged: it may be read when it is tried again, and is not ours to delete
+            raise _unread(path, error) from error
+        except (KeyError, TypeError, seal.Broken) as error:
             raise Damaged(path, _why(error)) from error
         if shard != path.stem:
             raise Damaged(path, f"it is the file of {shard}")
@@ -85,7 +88,11 @@ class Run:
         try:
             facts = path.stat()
             _verified(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-        except (OSError, KeyError, seal.Broken) as error:
+        except FileNotFoundError as error:
+            raise Damaged(path, "it is not there") from error
+        except OSError as error:
+            raise _unread(path, error) from error
+        except (KeyError, seal.Broken) as error:
             raise Damaged(path, _why(error)) from error
 
     def table(self, stage: str, index: int, columns: list[str] | None = None) -> pa.Table:
@@ -95,8 +102,8 @@ class Run:
         try:
             with pq.ParquetFile(path) as file:
                 return file.read(columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise Damaged(path, _why(error)) from error
+        except (pa.ArrowException, OSError) as error:  # as it was written, so the libraries differ, or the disk
+            raise RunError(f"cannot read {path}: {one_line(error)}") from error
 
     def rows(self, stage: str, index: int, record: type) -> list[Any]:
         """The rows of a done shard as records."""
@@ -126,7 +133,7 @@ class Run:
         """
         path = self.root / "recipe.json"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -159,12 +166,10 @@ def _verified(path: Path, inode: int, size: int, mtime: int) -> None:
     seal.verify(path, seal.facts(path)["data"])
 
 
-def _why(error: BaseException) -> str:
+def _why(error: Exception) -> str:
     """The reason in one line."""
-    if isinstance(error, FileNotFoundError):
-        return "it is not there"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, KeyError | TypeError):  # facts that are missing, or more of them
-        return "it is of another version of datagen"
-    return one_line(error)
+    return str(error) if isinstance(error, seal.Broken) else "it is of another version of datagen"
+
+
+def _unread(path: Path, error: OSError) -> RunError:
+    return RunError(f"cannot read {path} ({error.strerror or error}): look at this disk and who may read it")

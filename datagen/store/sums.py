@@ -11,7 +11,7 @@ from pathlib import Path
 
 from datagen.store.files import write_file
 
-FIRST = "# sha256 and bytes of the files of a datagen export"
+FIRST = "# sha256 and bytes of the files of a datagen export, format "
 
 
 def beside(folder: Path) -> Path:
@@ -19,10 +19,10 @@ def beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.sha256")
 
 
-def write(folder: Path) -> None:
-    """Note the digests of a folder's files. RunError if the disk refuses."""
+def write(folder: Path, name: str) -> None:
+    """Note the digests of the files of an export in the format `name`. RunError if the disk refuses."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [FIRST]
+    lines = [f"{FIRST}{name}"]
     for path in files:
         lines += [f"# {path.stat().st_size} bytes", f"{_digest(path)}  {path.relative_to(folder.parent).as_posix()}"]
     text = "\n".join([*lines, _last(len(files))]) + "\n"
@@ -33,14 +33,15 @@ def _last(count: int) -> str:
     return f"# {count} files"
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether the file beside a folder is one of these."""
-    return _lines(folder)[:1] == [FIRST]
+def format_of(folder: Path) -> str | None:
+    """The format of the export that lies, or lay, in a folder; None if the file beside it is none of these."""
+    first = "".join(_lines(folder)[:1])
+    return first.removeprefix(FIRST) if first.startswith(FIRST) else None
 
 
 def _lines(folder: Path) -> list[str]:
     try:
-        return beside(folder).read_text(encoding="utf-8", errors="replace").splitlines()
+        return beside(folder).read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError:
         return []
 
@@ -52,7 +53,7 @@ def differences(folder: Path, *, contents: bool = True) -> Iterator[str]:
         name: (_number(size), digest)
         for size, (digest, _, name) in zip(lines[1:-1:2], (line.partition("  ") for line in lines[2::2]), strict=False)
     }
-    if lines[:1] != [FIRST] or lines[-1] != _last(len(stated)):
+    if format_of(folder) is None or lines[-1] != _last(len(stated)):
         yield f"{beside(folder)} is missing or damaged, so it is not known what was written"
         return
     for name, (size, digest) in stated.items():

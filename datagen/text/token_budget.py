@@ -93,7 +93,7 @@ def _published() -> Any:
 
     package = importlib.util.find_spec("open_clip")
     assert package is not None and package.origin is not None  # a dependency of this package
-    with gzip.open(Path(package.origin).with_name("bpe_simple_vocab_16e6.txt.gz"), "rt", encoding="utf-8") as file:
+    with gzip.open(Path(package.origin).with_name("bpe_simple_vocab_16e6.txt.gz"), "rt", encoding="utf-8-sig") as file:
         merges = [tuple(line.split()) for line in file.read().split("\n")[1 : _MERGES + 1]]
     symbols = _byte_symbols()
     symbols += [f"{symbol}</w>" for symbol in symbols]

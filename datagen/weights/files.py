@@ -110,7 +110,7 @@ def header(path: Path) -> dict[str, Entry]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ModelError, one line, for whatever else the file holds."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -28,13 +28,16 @@ def folder(model: str, revision: str = "") -> Path:
     if not ID.fullmatch(model) or model.startswith("."):
         raise ModelError(f"there is no folder {model}; give a diffusers folder, or a hub id such as owner/name")
     problem = ""
-    for local in (True, False):
-        if not local and (problem := unreachable()):
+    # Some have their weights in half precision alone, which is found out only by asking for the others.
+    for local, variant in ((True, None), (False, None), (False, "fp16")):
+        if not local and (why := unreachable()):
+            problem = why
             break
         try:
             found = diffusers.DiffusionPipeline.download(
                 model,
                 revision=revision or None,
+                variant=variant,
                 local_files_only=local,
                 use_safetensors=True,
                 safety_checker=None,

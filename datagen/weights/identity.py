@@ -83,7 +83,7 @@ def _of_file(path: Path) -> dict[str, str]:
     stamp = [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
     kept = _cache() / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        held = json.loads(kept.read_text(encoding="utf-8"))
+        held = json.loads(kept.read_text(encoding="utf-8-sig"))
         if held["stamp"] == stamp:
             tensors: dict[str, str] = held["tensors"]
             return tensors

@@ -39,5 +39,7 @@ def open_writer(recipe: Recipe, profile: Profile, options: LlmOptions) -> Iterat
     from datagen.llm.access import connect
     from datagen.writers.brief_writer import BriefWriter
 
-    with connect(recipe.llm.model, options) if asks_llm(recipe, profile) else contextlib.nullcontext() as ask:
+    llm = recipe.llm
+    asked = connect(llm.model, options, llm.parameters) if asks_llm(recipe, profile) else contextlib.nullcontext()
+    with asked as ask:
         yield BriefWriter(recipe, profile, ask, options.say)

@@ -124,8 +124,8 @@ class BriefWriter:
             draft = ByLlm(self.recipe, self._ask, self._templates, modifier=self._writer == "modifier")
         if self.recipe.prompts.source:
             used = {row.scene for row in before}
-            texts = existing.prompts(self.recipe.prompts.source, self.recipe.prompts.column, self.recipe.seed)
-            return Existing(text for text in texts if text not in used), draft
+            known = existing.prompts(self.recipe.prompts.source, self.recipe.prompts.column, self.recipe.seed)
+            return Existing((text for text in known.texts if text not in used), known.drops), draft
         assert self._ask is not None  # the recipe has refused a writer without an LLM and without a source
         earlier: dict[str, list[str]] = {}
         for row in before:

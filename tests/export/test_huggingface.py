@@ -57,7 +57,7 @@ def fill(root: Path, rows: list[Pair]) -> store.Run:
 
 def export(run: store.Run, recipe: Recipe, content: str = "c") -> bool:
     drops = {"probability too low": 4}
-    finished = exports.Finished(run, recipe, recipe.profile("sd15"), 2, content, drops)
+    finished = exports.Finished(run, recipe, recipe.profile("sd15"), 2, content, drops, {"wording cut": 7})
     return exports.write(finished, "huggingface", run.dataset)
 
 
@@ -158,6 +158,7 @@ def test_the_card_says_how_it_was_made_and_trusts_no_text(tmp_path: Path, recipe
     assert [entry["num_examples"] for entry in values["dataset_info"]["splits"]] == [8, 3]
     for said in ("some/model at abc", "clip 3", "4 × probability too low", "8 pairs to train on, 3 to test on"):
         assert said in text
+    assert "- remarks on images: 7 × wording cut\n" in text
     assert "| pixel art &#124; preferred &lt;b&gt; | style | avoid | 11 |" in text
     assert json.loads(pq.read_schema(run.dataset / "data/test-00000-of-00001.parquet").metadata[b"datagen"])
 

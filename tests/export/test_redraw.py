@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import io
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import misfits
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -61,23 +63,23 @@ def published(given: recipe.Recipe, profile: str, out: Path) -> tuple[list[dict[
     return rows, (dataset / "README.md").read_text()
 
 
-def card_draw(card: str) -> Callable[[dict[str, Any], str, str], Image.Image]:
+def card_draw(card: str) -> Callable[..., Image.Image]:
     """The function that the card prints, executed as it stands."""
     (code,) = re.findall(r"## How to draw a row again.*?```python\n(.*?)```", card, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
-    draw: Callable[[dict[str, Any], str, str], Image.Image] = names["draw"]
+    draw: Callable[..., Image.Image] = names["draw"]
     return draw
 
 
-def assert_redrawn(rows: list[dict[str, Any]], card: str, folders: dict[str, Path]) -> None:
+def assert_redrawn(rows: list[dict[str, Any]], card: str, folders: dict[str, Path], vae: Path | None = None) -> None:
     """Both images of each row are the very pixels that are published."""
     draw = card_draw(card)
     threads = torch.get_num_threads()
     try:
         for row in rows:
             for side, generator in (("chosen", "generator"), ("rejected", "rejected_generator")):
-                again = np.asarray(draw(row, side, str(folders[row[generator]])))
+                again = np.asarray(draw(row, side, str(folders[row[generator]]), vae))
                 with Image.open(io.BytesIO(row[side]["bytes"])) as stored:
                     assert np.array_equal(again, np.asarray(stored)), (side, row["prompt"])
     finally:
@@ -105,6 +107,17 @@ def test_folders_of_both_families_are_drawn_again_with_their_negatives(
     }
     assert {(row["width"], row["height"]) for row in rows} == {(64, 96)}
     assert_redrawn(rows[:2], card, {family: folder})
+
+
+def test_a_row_in_another_precision_with_a_vae_of_its_own_is_drawn_again(sd15_folder: Path, tmp_path: Path) -> None:
+    vae = tmp_path / "my-vae"
+    shutil.copytree(sd15_folder / "vae", vae)
+    misfits.rewrite(vae, lambda tensors: {name: value * 1.3 for name, value in tensors.items()})
+    given = folders("contrast", sd15_folder, [], "dpm++", tmp_path)
+    profile = given.profile("sd15").model_copy(update={"precision": "bf16", "vae": str(vae)})
+    rows, card = published(given.model_copy(update={"profiles": {"sd15": profile}}), "sd15", tmp_path / "out")
+    assert {(row["dtype"], row["vae"].partition("@")[0]) for row in rows} == {("bfloat16", "my-vae")}
+    assert_redrawn(rows[:2], card, {"sd15": sd15_folder}, vae)
 
 
 def test_candidates_of_two_models_are_drawn_again_each_by_its_own(

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import misfits
 import numpy as np
 import pytest
 import torch
@@ -409,6 +410,112 @@ def test_a_damaged_model_is_told_in_one_line(sd15_folder: Path, tmp_path: Path, 
         generators.load(choice(folder))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+MISFITS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "other names": (
+        "sd15", lambda f: misfits.rewrite(f / "text_encoder", misfits.prefixed("encoder.")), "text_encoder .* missing",
+    ),
+    "a layer missing": (
+        "sd15", lambda f: misfits.rewrite(f / "text_encoder", misfits.without("layers.1.")), "text_encoder .* missing",
+    ),
+    "more layers asked for": (
+        "sd15", lambda f: misfits.reset(f / "text_encoder/config.json", num_hidden_layers=9), "encoder .* missing",
+    ),
+    "no projection": (
+        "sdxl",
+        lambda f: misfits.rewrite(f / "text_encoder_2", misfits.without("text_projection")),
+        r"text_encoder_2 .* 1 missing \(text_projection.weight\)",
+    ),
+    "a U-Net of a checkpoint": (
+        "sd15", lambda f: misfits.rewrite(f / "unet", misfits.prefixed("model.diffusion_model.")), "unet .* missing",
+    ),
+    "half a VAE": (
+        "sdxl", lambda f: misfits.rewrite(f / "vae", misfits.without("decoder.mid_block")), "vae .* missing",
+    ),
+    "NaN": (
+        "sd15",
+        lambda f: misfits.rewrite(f / "text_encoder", lambda held: {k: v * torch.nan for k, v in held.items()}),
+        "text_encoder .* hold NaN",
+    ),
+    "a U-Net for inpainting": (
+        "sd15", lambda f: misfits.reset(f / "unet/config.json", in_channels=9), "reads 9 channels",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_weights_that_do_not_fill_their_model_draw_nothing(
+    misfit: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    family, hurt, message = MISFITS[misfit]
+    folder = misfits.copy(request.getfixturevalue(f"{family}_folder"), tmp_path)
+    hurt(folder)
+    with pytest.raises(ModelError, match=message) as caught:
+        generators.load(choice(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_fewer_layers_than_the_file_holds_draw_and_stand_in_the_row(sd15_folder: Path, tmp_path: Path) -> None:
+    folder = misfits.copy(sd15_folder, tmp_path)
+    misfits.reset(folder / "text_encoder/config.json", num_hidden_layers=2)
+    ours = stable_diffusion.load(str(folder), "", "ddim")
+    assert ours.generate([request()])[0].size == (64, 64)
+    assert ours.means(request()).notes == (
+        "text_encoder in sd15 has 2 layers; its file holds 1 more, which are not read"
+    )
+    assert stable_diffusion.load(str(sd15_folder), "", "ddim").means(request()).notes == ""
+
+
+def test_a_model_that_is_there_as_a_variant_alone_is_read_and_that_is_said(folder: Path, tmp_path: Path) -> None:
+    copied = misfits.copy(folder, tmp_path)
+    expected = stable_diffusion.load(str(folder), "", "ddim").generate([request(seed=3)])[0].tobytes()
+    for path in copied.glob("*/*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    ours = stable_diffusion.load(str(copied), "", "ddim")
+    assert ours.generate([request(seed=3)])[0].tobytes() == expected
+    notes = ours.means(request()).notes
+    assert "read from the variant fp16, as there is no other" in notes and str(tmp_path) not in notes
+
+
+def test_a_vae_in_the_place_of_the_models_own(sd15_folder: Path, tmp_path: Path) -> None:
+    import diffusers
+
+    vae = Path(shutil.copytree(sd15_folder / "vae", tmp_path / "other-vae"))
+    misfits.rewrite(vae, lambda tensors: {name: value * 1.3 for name, value in tensors.items()})
+    asked = [request(seed=k) for k in range(8)]
+    plain = generators.load(choice(sd15_folder)).generate(asked)[0]
+    ours = generators.load(choice(sd15_folder, vae=str(vae)))
+    assert ours.means(asked[0]).vae == f"other-vae@{models.find_vae(str(vae)).revision}"
+    assert ours.revision == models.find(str(sd15_folder)).revision
+    drawn = ours.generate(asked)[0]
+    stock = diffusers.StableDiffusionPipeline.from_pretrained(
+        sd15_folder, vae=diffusers.AutoencoderKL.from_pretrained(vae)
+    )
+    stock.scheduler = diffusers.DDIMScheduler.from_config(stock.scheduler.config, clip_sample=False)
+    stock.set_progress_bar_config(disable=True)
+    expected = stock(
+        ["a chef"] * 8, num_inference_steps=2, guidance_scale=4.0, width=64, height=64,
+        generator=[torch.Generator("cpu").manual_seed(k) for k in range(8)],
+    ).images[0]  # fmt: skip
+    assert drawn.tobytes() == expected.tobytes() != plain.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scaling_factor": 0.13025}, "its scaling_factor is 0.13025, that of the model's own 0.18215"),
+        ({"shift_factor": 0.1}, "its shift_factor is 0.1, that of the model's own None"),
+        ({"latents_mean": [0.0] * 4, "latents_std": [2.0] * 4}, "its latents_mean is "),
+    ],
+)
+def test_a_vae_of_another_family_is_refused(
+    sd15_folder: Path, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    vae = Path(shutil.copytree(sd15_folder / "vae", tmp_path / "other-vae"))
+    misfits.reset(vae / "config.json", **settings)
+    with pytest.raises(ModelError, match=f"the VAE other-vae is not of this model's family: {message}"):
+        generators.load(choice(sd15_folder, vae=str(vae)))
 
 
 @pytest.mark.parametrize("model", ["/nowhere/at/all", "./nowhere", "nonsense"])

@@ -289,10 +289,45 @@ def test_what_cannot_be_read_is_one_line(data: bytes, reason: str) -> None:
     assert "\n" not in message and "0x" not in message and len(message) < 300
 
 
+JPEGS: list[dict[str, Any]] = [
+    {},
+    {"quality": 95, "subsampling": 0},
+    {"progressive": True},
+    {"restart_marker_rows": 1},
+]
+
+
+@pytest.mark.parametrize("options", JPEGS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_that_was_cut_is_told_though_it_was_closed_again(mode: str, options: dict[str, Any]) -> None:
+    data = encoded(noise(120, 90).convert(mode), "JPEG", **options)
+    assert decode(data).size == (120, 90)
+    begin = data.find(b"\xff\xda") + 20
+    for at in range(begin, len(data) - 100, (len(data) - begin) // 12):
+        with pytest.raises(Unreadable, match="the image is cut short: pixel data is missing|cannot be decoded"):
+            decode(data[:at].rstrip(b"\xff") + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("options", JPEGS)
+@pytest.mark.parametrize("colour", ["black", "white", (128, 128, 128)])
+def test_a_jpeg_that_ends_in_one_colour_is_whole(colour: Any, options: dict[str, Any]) -> None:
+    image = noise(120, 90)
+    image.paste(colour, (0, 40, 120, 90))
+    for whole in (image, Image.new("RGB", (33, 17), colour), Image.new("RGB", (1, 1), colour)):
+        data = encoded(whole, "JPEG", **options)
+        assert decode(data).size == decode(data + b"what follows the end").size == whole.size
+
+
+def test_of_several_pictures_in_one_jpeg_the_first_is_seen() -> None:
+    first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
+    data = encoded(first, "MPO", save_all=True, append_images=[second])
+    assert decode(data).getpixel((20, 15))[0] > 200  # type: ignore[index]
+
+
 def test_an_empty_file_and_no_file_are_unreadable(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     for name in ("a.png", "b.png"):
-        with pytest.raises(Unreadable, match="is empty|cannot be decoded"):
+        with pytest.raises(Unreadable, match="is empty|cannot be read: No such file"):
             decode(tmp_path / name)
 
 

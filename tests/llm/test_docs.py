@@ -9,10 +9,10 @@ ROOT = Path(__file__).parents[2]
 VARIABLE = re.compile(r"\b(?:DATAGEN|OPENAI)_[A-Z]+(?:_[A-Z]+)*\b")
 
 
+def variables(folder: Path) -> set[str]:
+    return {name for file in folder.rglob("*.py") for name in VARIABLE.findall(file.read_text(encoding="utf-8"))}
+
+
 def test_the_variables_of_the_docs_are_those_of_the_code() -> None:
-    read = {
-        name
-        for file in (ROOT / "datagen").rglob("*.py")
-        for name in VARIABLE.findall(file.read_text(encoding="utf-8"))
-    }
-    assert set(VARIABLE.findall((ROOT / "docs" / "llm.md").read_text(encoding="utf-8"))) == read
+    told = set(VARIABLE.findall((ROOT / "docs" / "llm.md").read_text(encoding="utf-8")))
+    assert variables(ROOT / "datagen" / "llm") <= told <= variables(ROOT / "datagen")

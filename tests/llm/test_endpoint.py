@@ -13,7 +13,10 @@ SECRET = "sk-very-secret"
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BASE_URL", "MODEL", "API_KEY", "RPM", "TPM", "CONCURRENCY", "TIMEOUT"):
+    for name in (
+        "BASE_URL", "MODEL", "API_KEY", "RPM", "TPM", "CONCURRENCY", "TIMEOUT", "PATIENCE", "HEADERS",
+        "BATCH_REQUESTS",
+    ):  # fmt: skip
         monkeypatch.delenv(f"DATAGEN_LLM_{name}", raising=False)
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -63,6 +66,20 @@ def test_a_gguf_file_is_its_own_model(monkeypatch: pytest.MonkeyPatch, tmp_path:
         ({"OPENAI_API_KEY": SECRET, "DATAGEN_LLM_BASE_URL": "example.com"}, "DATAGEN_LLM_BASE_URL"),
         ({"OPENAI_API_KEY": SECRET, "DATAGEN_LLM_BASE_URL": "https://me:pw@example.com/v1"}, "password"),
         ({"DATAGEN_LLM_BASE_URL": "local:/nowhere/model.gguf"}, "GGUF"),
+        ({"OPENAI_API_KEY": SECRET, "DATAGEN_LLM_PATIENCE": "long"}, "DATAGEN_LLM_PATIENCE"),
+        ({"OPENAI_API_KEY": SECRET, "DATAGEN_LLM_BATCH_REQUESTS": "-3"}, "DATAGEN_LLM_BATCH_REQUESTS"),
+        ({"OPENAI_API_KEY": SECRET, "DATAGEN_LLM_BASE_URL": "https://host:port/v1"}, "DATAGEN_LLM_BASE_URL"),
+        *[
+            ({"OPENAI_API_KEY": "k", "DATAGEN_LLM_HEADERS": text}, "DATAGEN_LLM_HEADERS")
+            for text in (
+                f"X-Key: {SECRET}",
+                f'["{SECRET}"]',
+                f'{{"X Key": "{SECRET}"}}',
+                '{"X-Key": 1}',
+                f'{{"X-Key": "{SECRET}\\n"}}',
+                f'{{"X-Key:": "{SECRET}"}}',
+            )
+        ],
     ],
 )
 def test_what_is_wrong_is_said_by_name(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], said: str) -> None:
@@ -81,3 +98,43 @@ def test_no_model_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_key_is_not_shown() -> None:
     assert SECRET not in repr(Endpoint("https://a.example/v1", "m", SECRET))
+
+
+def test_further_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(
+        monkeypatch, OPENAI_API_KEY=SECRET, DATAGEN_LLM_PATIENCE="600", DATAGEN_LLM_BATCH_REQUESTS="500",
+        DATAGEN_LLM_HEADERS='{"HTTP-Referer": "https://us.example", "X-Title": "datagen"}',
+    )  # fmt: skip
+    endpoint = from_environment("m")
+    assert (endpoint.patience, endpoint.batch_requests) == (600.0, 500)
+    assert endpoint.sent_headers() == {
+        "User-Agent": "datagen", "HTTP-Referer": "https://us.example", "X-Title": "datagen",
+        "Authorization": f"Bearer {SECRET}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["Authorization", "api-key", "x-api-key"])
+def test_a_header_may_take_the_place_of_the_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(
+        monkeypatch, DATAGEN_LLM_BASE_URL="https://a.example/v1", DATAGEN_LLM_HEADERS=f'{{"{name}": "Token {SECRET}"}}'
+    )
+    endpoint = from_environment("m")
+    assert endpoint.sent_headers() == {"User-Agent": "datagen", name: f"Token {SECRET}"}
+    assert SECRET not in repr(endpoint) and {SECRET, f"Token {SECRET}"} <= {*endpoint.secrets()}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me.openai.azure.com/openai/deployments/d?api-version=2024-10-21",
+        "https://me.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
+        "https://me.openai.azure.com/openai/deployments/d/?api-version=2024-10-21",
+    ],
+)
+def test_azure_s_addresses_keep_their_query(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, DATAGEN_LLM_BASE_URL=address, DATAGEN_LLM_API_KEY=SECRET)
+    endpoint = from_environment("m")
+    base = "https://me.openai.azure.com/openai/deployments/d"
+    assert endpoint.url("chat/completions") == f"{base}/chat/completions?api-version=2024-10-21"
+    assert endpoint.address == base
+    assert endpoint.sent_headers() == {"User-Agent": "datagen", "api-key": SECRET}

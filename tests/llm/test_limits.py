@@ -5,6 +5,9 @@ import heapq
 import random
 from collections.abc import Callable
 
+import pytest
+
+from datagen.llm import limits
 from datagen.llm.limits import Health, Pace, Window
 
 
@@ -197,3 +200,31 @@ def test_health_pauses_everything_only_when_most_calls_are_refused() -> None:
         health.success()
     health.failure("HTTP 429", retry_after=30.0)
     assert health.pause() == 0
+
+
+def test_health_waits_for_a_server_that_loads_its_model() -> None:
+    clock = Clock()
+    health = Health(clock)
+    for _ in range(int(limits.LOADING_S / 4)):
+        health.failure("HTTP 503: Loading model", loading=True, retry_after=60.0)
+        clock.now += 4.0
+        assert health.down() is None
+    health.failure("HTTP 503: Loading model", loading=True)
+    clock.now += 70.0
+    assert "Loading model" in (health.down() or "")
+    health.success()
+    assert health.down() is None
+
+
+@pytest.mark.parametrize("patience", [5.0, 100.0, 4000.0])
+def test_health_is_as_patient_as_it_is_told(patience: float) -> None:
+    clock = Clock()
+    health, began = Health(clock, patience), clock.now
+    while health.down() is None:
+        health.failure("HTTP 500")
+        clock.now += 1.0
+    assert patience < clock.now - began < patience + 7.0
+    waiting = Health(clock, patience)
+    for _ in range(6):
+        waiting.failure("HTTP 429", retry_after=90.0)
+    assert (waiting.down() is None) == (patience >= 90.0)

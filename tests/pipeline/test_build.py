@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from datagen import store
-from datagen.errors import EndpointError, MachineryError, RecipeError, RunError
+from datagen.commands.validate import tables
+from datagen.errors import EndpointError, MachineryError, ModelError, RecipeError, RunError
 from datagen.pipeline import build, plan
 from datagen.recipe import Recipe, load
-from datagen.records import Written
+from datagen.records import Image, Written
+from datagen.stages import Context, Shard, images
 from datagen.store import seal
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -142,6 +144,57 @@ def test_failed_content_is_kept_and_tried_again_for_its_prompts_alone(
     assert retried.plans["images"].total("errors") == 0
     build.run(recipe, "embedded", tmp_path / "clean")
     assert dataset_bytes(out) == dataset_bytes(tmp_path / "clean")
+
+
+def test_a_stage_whose_rows_all_failed_ends_the_run_with_the_reason(
+    switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(context: Context, shard: Shard) -> Written[Image]:
+        rows = importlib.import_module("fake_stages.images").run(context, shard).rows
+        errors = {"chosen": "NaN pixels", "rejected": "an all black image"}
+        return Written([dataclasses.replace(row, image=None, error=errors[row.side]) for row in rows])
+
+    whole = plan.STAGES
+    stages = tuple(
+        dataclasses.replace(s, run=broken, remarks=images.remarks) if s.name == "images" else s for s in whole
+    )
+    monkeypatch.setattr(plan, "STAGES", stages)
+    why = r"none of 44 images could be made \(22 × NaN pixels; 22 × an all black image\): mend that and rerun"
+    for _ in range(2):
+        with pytest.raises(MachineryError, match=why) as caught:
+            build.run(recipe, "embedded", tmp_path / "out")
+        assert caught.value.exit_code == 1
+    assert calls(switches, "scores") == [] and not (tmp_path / "out" / "dataset").exists()
+    monkeypatch.setattr(plan, "STAGES", whole)
+    assert build.run(recipe, "embedded", tmp_path / "out").splits == {"train": 16, "test": 6}
+
+
+def test_stages_are_asked_whether_they_can_work_before_anything_is_paid_for(
+    switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    fails = [ModelError("the model draws nothing")]
+
+    def check(context: Context) -> None:
+        asked.append(context.profile.model)
+        if fails:
+            raise fails.pop()
+
+    stages = tuple(dataclasses.replace(s, check=check) if s.name == "images" else s for s in plan.STAGES)
+    monkeypatch.setattr(plan, "STAGES", stages)
+    build.run(recipe, "embedded", tmp_path / "offline")
+    assert asked == []  # nothing is paid for
+    (switches / "calls").unlink()
+    paid = recipe.model_copy(update={"prompts": recipe.prompts.model_copy(update={"writer": "llm"})})
+    with pytest.raises(ModelError, match="draws nothing"):
+        build.run(paid, "embedded", tmp_path / "paid")
+    assert asked == ["embedded"] and not (switches / "calls").exists()
+    said: list[str] = []
+    build.run(paid, "embedded", tmp_path / "paid", say=said.append)
+    assert said == ["images: a test before anything is paid for"] and asked == ["embedded"] * 2
+    (tmp_path / "paid/tables/images/images-00000.parquet").unlink()
+    build.run(paid, "embedded", tmp_path / "paid")
+    assert asked == ["embedded"] * 2  # the prompts are there
 
 
 def test_failed_prompts_are_retried_and_only_their_shards_are_made_again(
@@ -346,6 +399,23 @@ def test_a_shard_that_was_cut_is_named_and_made_again(
     assert dataset_bytes(out) == before
 
 
+def test_a_finished_run_on_a_read_only_disk_has_nothing_to_do(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(disk)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a disk needs Linux and root")
+    try:
+        build.run(recipe, "embedded", disk / "out")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert build.run(recipe, "embedded", disk / "out").made == 0
+        assert store.holder(store.Run(disk / "out")) is None
+        with pytest.raises(RunError, match="cannot write .*: Read-only file system"):
+            build.run(recipe, "embedded", disk / "new")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def test_shards_of_others_are_made_again(switches: Path, recipe_file: Path, tmp_path: Path) -> None:
     out, said, recipe = tmp_path / "out", list[str](), load(str(recipe_file), [])
     build.run(recipe, "embedded", out)
@@ -439,6 +509,28 @@ def test_a_dataset_that_is_not_as_it_was_written_is_named_and_written_again(
     assert any(str(file) in line and "written again" in line for line in said)
     assert dataset_bytes(out) == before
     assert build.run(recipe, "embedded", out).made == 0
+
+
+def test_validate_reads_every_bit_of_every_table_and_says_what_is_missing(
+    switches: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    build.run(recipe, "embedded", out)
+    assert list(tables.problems(store.Run(out))) == []
+    for stage in NAMES:
+        shard = out / f"tables/{stage}/{stage}-00000.parquet"
+        whole = shard.read_bytes()
+        for place in (0.0, 0.2, 0.99):
+            flip(shard, place)
+            found = list(tables.problems(store.Run(out)))
+            assert f"{shard} is damaged" in found[0] and "delete it and rerun" in found[0]
+            shard.write_bytes(whole)
+        shard.unlink()
+        assert list(tables.problems(store.Run(out)))[0] == f"{shard} is missing: the same datagen run makes it again"
+        shard.write_bytes(whole)
+    (out / "ledger.sqlite").write_bytes(b"no database" * 100)
+    (found,) = tables.problems(store.Run(out))
+    assert "ledger.sqlite" in found
 
 
 def test_a_finished_run_writes_nothing(switches: Path, recipe: Recipe, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@ import dataclasses
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from datagen import generators, records
+from datagen.errors import MachineryError
 from datagen.generators.protocol import ContentError, Means, ModelChoice, Request
 from datagen.records import Prompt
 from datagen.stages import Context, Shard, images
@@ -16,6 +18,8 @@ class Painter:
     """Paints one colour a seed; fails where a text says so."""
 
     name, revision = "painter", "r1"
+
+    choice = ("", "", "")
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
@@ -139,6 +143,50 @@ def test_a_prompt_that_failed_keeps_its_rows_with_the_reason(
     rows = images.run(make_context(), Shard({Prompt: [make_prompt(error="unreadable reply")]})).rows
     assert [row.error for row in rows] == ["the prompt failed: unreadable reply"] * 2
     assert painter.asked == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"unread": 3}, [images.CUT]),
+        ({"negative_unread": 1}, [images.NEGATIVE_CUT]),
+        ({"negative_unread": 1, "guidance": 1.0}, [images.NEGATIVE_IDLE]),
+        ({"negative_unread": 1, "guidance": 0.0, "unread": 1}, [images.CUT, images.NEGATIVE_IDLE]),
+        ({"notes": "one; two"}, ["one", "two"]),
+        ({"error": "an all black image"}, ["an all black image"]),
+    ],
+)
+def test_what_is_to_be_known_of_a_row(changes: dict[str, Any], said: list[str]) -> None:
+    row = records.Image("i", "p", "chosen", 0, "t", "n", 0, "g", "r", "S", 20, 7.0, 8, 8, b"png")
+    assert images.remarks(dataclasses.replace(row, **changes)) == said
+    assert images.STAGE.remarks is images.remarks
+
+
+def test_a_test_picture_is_drawn_by_each_model_as_its_images_are_to_be(
+    monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., Context]
+) -> None:
+    drawn: list[tuple[str, str, str, Request]] = []
+
+    class Drawer(Painter):
+        def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+            drawn.append((*self.choice, *requests))
+            return [ContentError("all black")] if self.choice[0] == "b" else super().generate(requests)
+
+    def load(choice: ModelChoice) -> Painter:
+        it = Drawer()
+        it.choice = (choice.model, choice.revision, choice.vae)
+        return it
+
+    monkeypatch.setattr(generators, "load", load)
+    context = make_context("rank", candidates=2)
+    profile = context.profile.model_copy(
+        update={"model": "a", "revision": "r", "vae": "v", "other_models": ("b",), "width": 96}
+    )
+    with pytest.raises(MachineryError, match="the model 'b' draws no picture: all black"):
+        images.check(dataclasses.replace(context, profile=profile))
+    assert [entry[:3] for entry in drawn] == [("a", "r", "v"), ("b", "", "")]
+    assert all(entry[3] == Request("a chair", "", 0, 2, 4.0, 96, 64) for entry in drawn)
 
 
 def test_no_prompts_no_rows(painter: Painter, make_context: Callable[..., Context]) -> None:

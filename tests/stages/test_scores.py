@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from datagen import judges
+from datagen.errors import ModelError
 from datagen.judges import panel as judge_panel
 from datagen.recipe import JudgeChoice
 from datagen.records import Image, Prompt
@@ -130,3 +131,13 @@ def test_an_unknown_judge_is_told_before_anything_is_read(make_context: Callable
     profile: Any = SimpleNamespace(judges=(JudgeChoice(name="clop"),))
     with pytest.raises(ModelError, match="did you mean 'clip'"):
         scores.run(Context(context.recipe, profile), Shard({Image: [image()]}))
+
+
+def test_judges_look_at_a_test_picture_before_anything_is_paid_for(
+    panel: dict[str, Ruler], make_context: Callable[..., Context]
+) -> None:
+    scores.check(make_context())
+    assert [judge.calls for judge in panel.values()] == [[1], [1]]
+    panel["clip"].score = lambda images, prompts: np.array([math.inf])  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="the judge clip gave"):
+        scores.check(make_context())

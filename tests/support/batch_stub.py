@@ -37,6 +37,12 @@ class BatchFaults:
     finish: str = "stop"  # finish_reason of a reply with that content
     corrects: bool = True  # a correction round gets another reply
     no_batches: bool = False
+    room: int = 0  # a batch of more lines fails, as its tokens are too many; -1: every one does
+    string_errors: int = 0  # of the next batch, so many lines fail with a text in the place of an error
+    odd_lines: int = 0  # … are answered with something else than an object
+    no_choices: int = 0  # … are answered, and paid, without choices
+    no_usage: int = 0  # … do not say what they used
+    cut: int = 0  # so many downloads break off half-way
     hidden_lists: int = 0  # so many lists do not show the newest batch yet
 
 
@@ -104,8 +110,16 @@ class BatchServer(stub_server.Server):
         shown = {"id": name, "object": "file", "bytes": len(self._files[name]), "created_at": 1, "filename": "f"}
         return web.json_response({**shown, "purpose": "batch", "status": "processed"})
 
-    async def _content(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._files[request.match_info["name"]])
+    async def _content(self, request: web.Request) -> web.StreamResponse:
+        data = self._files[request.match_info["name"]]
+        if not self._use("cut"):
+            return web.Response(body=data)
+        response = web.StreamResponse(headers={"Content-Length": str(len(data))})
+        await response.prepare(request)
+        await response.write(data[: len(data) // 2])
+        assert request.transport is not None
+        request.transport.abort()
+        return response
 
     async def _create(self, request: web.Request) -> web.Response:
         asked = await request.json()
@@ -147,10 +161,15 @@ class BatchServer(stub_server.Server):
             return
         if self.faults.status:
             batch["status"], self.faults.status = self.faults.status, ""
-            trouble = {"code": "token_limit_exceeded", "message": "Too many tokens."}
+            trouble = {"code": "internal_error", "message": "The batch was lost."}
             batch["errors"] = {"object": "list", "data": [trouble]}
             return
         lines = [json.loads(line) for line in self._files[batch["input_file_id"]].splitlines()]
+        if self.faults.room and len(lines) > self.faults.room:
+            words = "Enqueued token limit reached for stub-model. Limit: 90,000 enqueued tokens."
+            batch["status"] = "failed"
+            batch["errors"] = {"object": "list", "data": [{"code": "token_limit_exceeded", "message": words}]}
+            return
         done, failed = [], []
         limit, self.faults.expire_after = self.faults.expire_after or len(lines), 0
         for number, line in enumerate(lines):
@@ -170,6 +189,10 @@ class BatchServer(stub_server.Server):
         if expired:
             words = "This request could not be executed before the completion window expired."
             return {"response": None, "error": {"code": "batch_expired", "message": words}}
+        if self._use("string_errors"):
+            return {"response": {"status_code": 500, "body": {"error": "internal server error"}}, "error": None}
+        if self._use("odd_lines"):
+            return {"response": "lost", "error": "batch_expired"}
         if code := 500 * bool(self._use("lines_failing")) or 400 * bool(self._use("lines_rejected")):
             name = "content_policy_violation" if code == 400 else "server_error"
             body = {"error": {"code": name, "message": "No."}}
@@ -186,6 +209,10 @@ class BatchServer(stub_server.Server):
         body = mock.completion(asked, said)
         body["choices"][0]["finish_reason"] = finish
         body["usage"] = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
+        if self._use("no_usage"):
+            del body["usage"]
+        if self._use("no_choices"):
+            del body["choices"]
         response = {"status_code": 200, "request_id": "r", "body": body}
         return {"id": "x", "custom_id": name, "response": response, "error": None}
 

@@ -170,7 +170,7 @@ def test_everything_can_be_turned_off_but_the_pixels(folders: list[str], tmp_pat
         (["--prompts", "DATASET", "--features", "nosuch"], "--features 'nosuch'"),
         (["--base-images", "EMPTY"], "--base-images needs --captions"),
         (["--base-images", "EMPTY", "--adapter", "EMPTY"], "are for pictures that are drawn"),
-        (["--table", "nowhere.parquet"], "nowhere.parquet is not a readable Parquet file"),
+        (["--table", "nowhere.parquet"], "there is no nowhere.parquet"),
     ],
 )
 def test_bad_input_is_one_line(

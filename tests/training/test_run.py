@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,44 @@ def test_baselines_train_the_value_encoder_too(method: str, sd15_folder: Path, d
     assert (tmp_path / "out" / WEIGHTS["livo"]).is_file() and not (tmp_path / "out" / "unet").exists()
 
 
+@pytest.mark.parametrize("method", ["livo", "sft"])
+def test_pictures_of_named_prompts_and_seeds_are_kept_for_every_step(
+    method: str, sd15_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    named = ["--grid-every", "1", "--grid-seeds", "2", "--grid-prompts", "a red cup", "a blue cup", "a red cup"]
+    named += ["--grid-principle", "smoke considered inappropriate"] if method == "livo" else []
+    line = ["--data", str(dataset), "--model", str(sd15_folder), "--method", method, "--out", str(tmp_path / "o")]
+    assert main([*line, "--steps", "2", "--batch", "2", "--lr", "0.01", "--warmup", "0", *named]) == 0
+    names = {f"{prompt}-{seed}.png" for prompt in range(2) for seed in range(2)}
+    pictures = {}
+    for step in ("base", "step-00000001", "step-00000002"):
+        folder = tmp_path / "o" / "grids" / step
+        assert {path.name for path in folder.iterdir()} == names
+        pictures[step] = {name: (folder / name).read_bytes() for name in names}
+        assert len(set(pictures[step].values())) == 4  # each from a text and noise of its own
+    assert all(pictures["base"][name] != pictures["step-00000002"][name] for name in names)
+    with Image.open(tmp_path / "o" / "grids" / "step-00000002.png", formats=["PNG"]) as sheet:
+        assert sheet.width == 4 * 128  # base and current, for each seed
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--grid-prompts", "a cup"], "--grid-prompts is for grids: give --grid-every"),
+        (["--grid-seeds", "2"], "--grid-seeds is for grids: give --grid-every"),
+        (["--grid-every", "1", "--grid-principle", "x"], "--grid-principle is what a value encoder reads"),
+        (["--grid-every", "1", "--grid-prompts", "a", " "], "take texts, and one is empty"),
+        (["--grid-every", "1", "--method", "livo", "--grid-prompts", "a"], "give --grid-principle"),
+    ],
+)
+def test_grids_that_cannot_be_drawn_are_one_line(
+    more: list[str], says: str, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    method = [] if "--method" in more else ["--method", "sft"]
+    assert main(["--data", str(dataset), "--out", "x", *method, *more]) == 2
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("method", ["livo", "mapo"])
 def test_grids_are_drawn_and_change_nothing(method: str, sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
     for name, more in (("plain", []), ("grids", ["--grid-every", "2"])):
@@ -146,6 +185,28 @@ def test_a_finished_run_is_left_alone(
     assert run(sd15_folder, dataset, out, "--method", "mapo") == 2
     assert "holds another run (it differs in method" in capsys.readouterr().err
     assert (out / WEIGHTS["unet"]).stat().st_mtime_ns == stamp
+
+
+def test_the_same_pairs_elsewhere_are_the_same_run(
+    sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(sd15_folder, dataset, tmp_path / "out", "--method", "sft") == 0
+    shutil.copytree(dataset, tmp_path / "moved")
+    for spelt in (tmp_path / "moved", dataset / "data" / ".." / ""):
+        assert run(sd15_folder, spelt, tmp_path / "out", "--method", "sft", "--skip-bad") == 0
+        assert "nothing to do" in capsys.readouterr().out
+    assert run(sd15_folder, dataset, tmp_path / "out", "--method", "sft", "--limit", "8") == 2
+    assert "it differs in data_digest, pairs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [["--method", "sft"], ["--method", "dpo", "--lora-rank", "2"], ["--method", "livo"]])
+def test_weights_that_are_not_finite_are_not_saved(
+    more: list[str], sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--steps", "1", "--warmup", "0", "--lr", "1e308"]
+    assert run(sd15_folder, dataset, tmp_path / "out", *more, *line) == 2  # the loss of its one step was finite
+    assert "the weights are not finite after step 1: lower --lr" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "training.json").exists()
 
 
 def test_foreign_folders_are_not_touched(

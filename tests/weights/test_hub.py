@@ -4,6 +4,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from misfits import copy
 
 from datagen.errors import ModelError
 from datagen.weights import hub
@@ -48,3 +49,23 @@ def test_what_is_no_id_is_told_without_asking(name: str, unreachable: Unreachabl
     with pytest.raises(ModelError, match="there is no folder"):
         hub.folder(name)
     assert not unreachable.requests
+
+
+def test_weights_that_a_repository_has_in_half_precision_alone_are_asked_for(
+    sd15_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    whole = copy(sd15_folder, tmp_path)
+    for path in whole.glob("*/*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    asked: list[tuple[bool, str | None]] = []
+
+    def download(model: str, *, local_files_only: bool, variant: str | None, **_: object) -> str:
+        asked.append((local_files_only, variant))
+        return str(whole if variant else tmp_path)
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", download)
+    monkeypatch.setattr(hub, "unreachable", lambda: "")
+    assert hub.folder("someone/half") == whole
+    assert asked == [(True, None), (False, None), (False, "fp16")]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from training.cache.array_store import KEY, Damaged, Store
 from training.data.images import Images
-from training.data.index import folder_of_caches, prefetch, threads
+from training.data.index import folder_of_caches, prefetch, threads, undecodable
 from training.data.pictures import VERSION, decode, time_ids, to_array
 from training.errors import TrainingError
 from training.models.diffusion import Context, StableDiffusion, encode_text, to_device
@@ -177,7 +177,15 @@ def encode_images(model: StableDiffusion, images: Images, resolution: int, rows:
     done, pixels = 0, list[np.ndarray]()
     while done < len(rows):
         batch = rows[done : done + size]
-        pixels += [next(arrays) for _ in range(len(batch) - len(pixels))]
+        try:
+            pixels += [next(arrays) for _ in range(len(batch) - len(pixels))]
+        except TrainingError as error:
+            faults = undecodable(images)
+            raise TrainingError(
+                f"{faults.count:,} images cannot be decoded: {faults.words()} (--skip-bad leaves their pairs out)"
+                if faults.count
+                else str(error)
+            ) from error
         try:
             moments = _moments(vae, pixels[: len(batch)], size)
         except torch.OutOfMemoryError as error:

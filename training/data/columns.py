@@ -1,20 +1,24 @@
-"""One Parquet file as pairs, read without its images: our columns or Pick-a-Pic's.
+"""One table as pairs, read without its images: our columns or Pick-a-Pic's.
 
-The label columns alone decide which rows are kept, so ties cost no image byte.
+The label columns alone decide which rows are kept, so ties cost no image byte. A row that cannot be used is remembered
+with the reason, and the others are read.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from training.data.files import column_names, read_table
-from training.data.image_sources import ImageSource, ParquetSource
+from datagen.tables import cells, parquet
+from datagen.tables.text import BOM
+from training.data.image_sources import ImageSource
+from training.data.tables import Table
 from training.errors import TrainingError
 
 OURS = ("prompt", "chosen", "rejected")
@@ -26,13 +30,16 @@ NUMBERS = {
     "rejected_reward": (-math.inf, math.inf, "a number"),
 }
 CAPTIONS = ("chosen_prompt", "rejected_prompt")
+FILE_NAME = "{}_file_name"  # how an ImageFolder's metadata name the files of a column
+READ = (*OURS, *PICK_A_PIC, "principle", "pool", *CAPTIONS, *NUMBERS)
 
 
 @dataclasses.dataclass
 class Part:
     """Pairs of one source: texts, the places of their images, and the further columns that it has by name.
 
-    Pairs of one of the `pools` may exchange their rejected images; "" is a pair that stands for itself.
+    Pairs of one of the `pools` may exchange their rejected images; "" is a pair that stands for itself. `bad` are the
+    pairs that cannot be used, and why.
     """
 
     source: ImageSource
@@ -44,91 +51,149 @@ class Part:
     numbers: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     captions: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     dropped: int = 0
+    bad: dict[int, str] = dataclasses.field(default_factory=dict)
 
-    def first(self, count: int) -> Part:
-        """The first pairs only."""
-        columns: dict[str, Any] = {n: value[:count] for n, value in vars(self).items() if isinstance(value, list)}
-        numbers = {name: value[:count] for name, value in self.numbers.items()}
-        captions = {name: value[:count] for name, value in self.captions.items()}
-        return dataclasses.replace(self, **columns, numbers=numbers, captions=captions)
+    def keep(self, kept: Sequence[int]) -> Part:
+        """Some of the pairs only, in order."""
+        columns: dict[str, Any] = {
+            name: [value[i] for i in kept] for name, value in vars(self).items() if isinstance(value, list)
+        }
+        numbers = {name: [value[i] for i in kept] for name, value in self.numbers.items()}
+        captions = {name: [value[i] for i in kept] for name, value in self.captions.items()}
+        bad = {new: self.bad[old] for new, old in enumerate(kept) if old in self.bad}
+        return dataclasses.replace(self, **columns, numbers=numbers, captions=captions, bad=bad)
 
 
-def read(path: Path) -> Part:
-    """The pairs of a Parquet file. Raises TrainingError naming file, row and column of whatever is unusable."""
-    names = column_names(path)
-    if set(OURS) <= set(names):
-        return _ours(path, names)
-    if set(PICK_A_PIC) <= set(names):
-        return _pick_a_pic(path, names)
-    wanted = min((OURS, PICK_A_PIC), key=lambda schema: len(set(schema) - set(names)))
-    missing = ", ".join(name for name in wanted if name not in names)
+class Columns:
+    """The columns of a table under the names that this package reads; `bad` collects the rows that cannot be used."""
+
+    def __init__(self, table: Table, names: Mapping[str, str]) -> None:
+        self.table, self.bad = table, dict[int, str]()
+        self.names = {name: name for name in table.names if name in READ and name not in names.values()}
+        for side in ("chosen", "rejected"):
+            if side not in self.names and FILE_NAME.format(side) in table.names:
+                self.names[side] = FILE_NAME.format(side)
+        if unknown := [name for name in names.values() if name not in table.names]:
+            raise TrainingError(
+                f"{table.path.name} has no column {unknown[0]!r}, which --columns names; it has "
+                f"{', '.join(table.names)}"
+            )
+        self.names |= names
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a column."""
+        return name in self.names
+
+    def images(self, columns: Sequence[str]) -> ImageSource:
+        """The images of some columns."""
+        return self.table.images([self.names[name] for name in columns])
+
+    def texts(self, name: str, *, blank: bool = True) -> list[str]:
+        """A column of texts, where "" stands for what is none; `blank` ones may be meant."""
+        kind = self.table.types[self.names[name]]
+        if kind is not None and not (parquet.is_text(kind) or pa.types.is_null(kind)):
+            raise TrainingError(f"{self.table.path.name}: {name} must be a text, not {kind}")
+        values = [
+            value.removeprefix(BOM) if isinstance(value, str) else value
+            for value in self.table.values(self.names[name])
+        ]
+        for row, value in enumerate(values):
+            if isinstance(value, str) and blank and not value.strip():
+                continue
+            try:
+                cells.text_of(value)
+            except cells.Unusable as error:
+                what = cells.kind_of(value)
+                if isinstance(value, str):
+                    what = "half of a character" if "surrogate" in str(error) else "blank"
+                self._mark(row, f"{name} must be a text, not {what}")
+                values[row] = ""
+        return values
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A column as float64 (N,), 0 where a cell is not a number or out of its range."""
+        least, most, accepted = NUMBERS.get(name, (-math.inf, math.inf, "a number"))
+        kind = self.table.types[self.names[name]]
+        if kind is not None and (pa.types.is_nested(kind) or parquet.is_text(kind) or parquet.is_image(kind)):
+            raise TrainingError(f"{self.table.path.name}: {name} must be {accepted}, not {kind}")
+        values = self.table.values(self.names[name])
+        found = np.array([_number(value) for value in values], dtype=np.float64)
+        for row in np.flatnonzero(~((found >= least) & (found <= most) & np.isfinite(found))).tolist():
+            self._mark(row, f"{name} must be {accepted}, not {values[row]}")
+            found[row] = 0.0
+        return found
+
+    def _mark(self, row: int, why: str) -> None:
+        self.bad.setdefault(row, f"{self.table.where(row)}: {why}")
+
+
+def read(path: Path, root: Path | None = None, names: Mapping[str, str] | None = None) -> Part:
+    """The pairs of a table in the data set at `root`; `names` are its columns where they are called otherwise.
+
+    Raises TrainingError naming file and column of what cannot be read at all.
+    """
+    table = Table(path, root or path.parent)
+    columns = Columns(table, names or {})
+    if all(map(columns.has, OURS)):
+        return _ours(columns)
+    if all(map(columns.has, PICK_A_PIC)):
+        return _pick_a_pic(columns)
+    wanted = min((OURS, PICK_A_PIC), key=lambda schema: sum(not columns.has(name) for name in schema))
+    missing = ", ".join(name for name in wanted if not columns.has(name))
     raise TrainingError(
-        f"{path.name} has columns {', '.join(names)}; needed: {', '.join(OURS)} (and principle for livo), or "
-        f"{', '.join(PICK_A_PIC)}; the nearest lacks {missing}"
+        f"{path.name} has columns {', '.join(table.names)}; needed: {', '.join(OURS)} (and principle for livo), or "
+        f"{', '.join(PICK_A_PIC)}, under these names or by --columns; the nearest lacks {missing}"
     )
 
 
-def _ours(path: Path, names: list[str]) -> Part:
-    texts = [n for n in ("prompt", "principle", "pool", *CAPTIONS) if n in names]
-    table = read_table(path, [*texts, *(n for n in NUMBERS if n in names)])
-    rows, empty = range(table.num_rows), [""] * table.num_rows
+def _ours(columns: Columns) -> Part:
+    count = len(columns.table)
+    rows, empty = range(count), [""] * count
     return Part(
-        source=ParquetSource(path, ("chosen", "rejected")),
-        prompts=_texts(table, "prompt", path),
-        principles=_texts(table, "principle", path) if "principle" in names else empty,
-        pools=_texts(table, "pool", path) if "pool" in names else empty,
+        source=columns.images(("chosen", "rejected")),
+        prompts=columns.texts("prompt", blank=False),
+        principles=columns.texts("principle") if columns.has("principle") else empty,
+        pools=columns.texts("pool") if columns.has("pool") else empty,
         chosen=[2 * i for i in rows],
         rejected=[2 * i + 1 for i in rows],
-        numbers={name: _numbers(table, name, path).tolist() for name in NUMBERS if name in names},
-        captions={name: _texts(table, name, path) for name in CAPTIONS if name in names},
+        numbers={name: columns.numbers(name).tolist() for name in NUMBERS if columns.has(name)},
+        captions={name: columns.texts(name, blank=False) for name in CAPTIONS if columns.has(name)},
+        bad=columns.bad,
     )
 
 
-def _pick_a_pic(path: Path, names: list[str]) -> Part:
+def _pick_a_pic(columns: Columns) -> Part:
     """The winner is the side with the higher label; equal labels (0.5 and 0.5, say) are a tie and are dropped.
 
     Labels that add up to 1 say how likely the winner is the better one, as a share of votes does.
     """
-    given = [str(name) for name in ("probability", "weight") if name in names]
-    table = read_table(path, ["caption", "label_0", "label_1", *given])
-    labels = np.stack([_numbers(table, name, path) for name in ("label_0", "label_1")])
-    kept = np.flatnonzero(labels[0] != labels[1])
+    given = [str(name) for name in ("probability", "weight") if columns.has(name)]
+    labels = np.stack([columns.numbers(name) for name in ("label_0", "label_1")])
+    ties = labels[0] == labels[1]
+    ties[list(columns.bad)] = False  # what has no label is no tie
+    kept = np.flatnonzero(~ties)
     sums = labels[:, kept].sum(axis=0)
     likely = np.where(np.isclose(sums, 1.0) & (labels[:, kept] >= 0).all(axis=0), labels[:, kept].max(axis=0), 1.0)
-    numbers = {name: _numbers(table, name, path)[kept].tolist() for name in given}
+    numbers = {name: columns.numbers(name)[kept].tolist() for name in given}
     if "probability" not in given:
         numbers["votes"] = likely.tolist()
-    prompts, won = _texts(table, "caption", path), (labels[1] > labels[0])[kept]
+    prompts, won = columns.texts("caption", blank=False), (labels[1] > labels[0])[kept]
     return Part(
-        source=ParquetSource(path, ("jpg_0", "jpg_1")),
+        source=columns.images(("jpg_0", "jpg_1")),
         prompts=[prompts[i] for i in kept],
         principles=[""] * len(kept),
         pools=[""] * len(kept),
         chosen=(2 * kept + won).tolist(),
         rejected=(2 * kept + ~won).tolist(),
         numbers=numbers,
-        dropped=table.num_rows - len(kept),
+        dropped=len(columns.table) - len(kept),
+        bad={new: columns.bad[old] for new, old in enumerate(kept.tolist()) if old in columns.bad},
     )
 
 
-def _numbers(table: pa.Table, name: str, path: Path) -> np.ndarray:
-    """A column as float64 (N,). Raises TrainingError for what is not a number or out of its range."""
-    least, most, accepted = NUMBERS.get(name, (-math.inf, math.inf, "a number"))
-    column = table[name]
+def _number(value: Any) -> float:
+    """A cell as a number, NaN for what is none; those of CSV are texts."""
     try:
-        values = column.cast(pa.float64()).to_numpy()
-    except pa.ArrowException as error:
-        raise TrainingError(f"{path.name}: {name} must be {accepted}, not {column.type}") from error
-    bad = np.flatnonzero(~((values >= least) & (values <= most) & np.isfinite(values)))
-    if len(bad):
-        value = column[int(bad[0])].as_py()
-        raise TrainingError(f"{path.name} row {bad[0]}: {name} must be {accepted}, not {value}")
-    return np.asarray(values)
-
-
-def _texts(table: pa.Table, name: str, path: Path) -> list[str]:
-    values: list[str] = table[name].to_pylist()
-    for i, value in enumerate(values):
-        if not isinstance(value, str):
-            raise TrainingError(f"{path.name} row {i}: {name} must be a text, not {type(value).__name__}")
-    return values
+        return math.nan if value is None else float(value)
+    except (TypeError, ValueError):
+        return math.nan

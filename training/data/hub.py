@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.data.files import find_files, of_split
+from training.data.sources import find_files, of_split
 from training.errors import TrainingError, one_line
 
 CONVERTED = "refs/convert/parquet"

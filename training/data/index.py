@@ -17,8 +17,11 @@ from typing import TypeVar
 import numpy as np
 
 from training.data import pictures
+from training.data.faults import Faults, Unusable
 from training.data.image_sources import ImageSource
-from training.data.images import ImageInfo
+from training.data.images import ImageInfo, Images
+from training.errors import TrainingError
+from training.progress import Progress
 
 VERSION = 1  # of the cache files
 WORTH = 32  # MB of files from which on caching pays off
@@ -57,35 +60,73 @@ def threads() -> int:
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def image_infos(source: ImageSource, places: Sequence[int]) -> list[ImageInfo]:
-    """Hash, height and width of the images at `places`, in that order. Raises TrainingError for a bad one."""
-    cached = _cache_file(source, places)
+def image_infos(source: ImageSource, places: Sequence[int], *, decoded: bool = False) -> list[ImageInfo | str]:
+    """Hash, height and width of the images at `places`, in that order; instead, why an image cannot be used.
+
+    `decoded`: pictures are decoded, too, so that those whose headers alone are sound are found. Raises TrainingError
+    for a source that is broken.
+    """
+    cached = _cache_file(source, places, decoded)
     known = None if cached is None else _read(cached, len(places))
     if known is not None:
-        return known
+        return known  # type: ignore[return-value]
     read = source.open()
-    found = list(
-        prefetch(lambda at: _image_info(at[1], source, at[0]), ((place, read(place)) for place in places), 32)
-    )
-    if cached is not None:
-        _write(cached, found)
+
+    def one(place: int) -> tuple[int, bytes | str]:
+        try:
+            return place, read(place)
+        except Unusable as error:
+            return place, str(error)
+
+    found = list(prefetch(lambda at: _image_info(at[1], source, at[0], decoded), map(one, places), 32))
+    sound = [info for info in found if not isinstance(info, str)]
+    if cached is not None and source.files() is not None and len(sound) == len(found):
+        _write(cached, sound)
     return found
 
 
-def _image_info(data: bytes, source: ImageSource, place: int) -> ImageInfo:
-    return hashlib.sha256(data).hexdigest()[:32], *pictures.size_of(data, source.where(place))
+def undecodable(images: Images) -> Faults:
+    """All of the images whose headers alone are sound; every one is decoded, which takes a while."""
+
+    def look(row: int) -> str | None:
+        try:
+            pictures.decode(images.bytes(row), images.where(row))
+        except TrainingError as error:
+            return str(error)
+        return None
+
+    faults = Faults(pairs=len(images))
+    with Progress("looking at all images", len(images), "images") as progress:
+        for why in prefetch(look, range(len(images)), 32):
+            progress.advance()
+            if why is not None:
+                faults.add(why)
+    return faults
 
 
-def _cache_file(source: ImageSource, places: Sequence[int]) -> Path | None:
-    """The file that caches these places; None if the source is small or was changed just now."""
+def _image_info(data: bytes | str, source: ImageSource, place: int, decoded: bool) -> ImageInfo | str:
+    if isinstance(data, str):
+        return data
     try:
-        states = [path.stat() for path in source.files()]
+        size = pictures.size_of(data, source.where(place))
+        if decoded:
+            pictures.decode(data, source.where(place))
+    except TrainingError as error:
+        return str(error)
+    return hashlib.sha256(data).hexdigest()[:32], *size
+
+
+def _cache_file(source: ImageSource, places: Sequence[int], decoded: bool) -> Path | None:
+    """The file that caches these places; None if the source is small or was changed just now."""
+    files = source.files() or []
+    try:
+        states = [path.stat() for path in files]
     except OSError:
         return None  # reading says which file it is
     if sum(s.st_size for s in states) < WORTH << 20 or max(s.st_mtime for s in states) > time.time() - SETTLED:
         return None
     state = hashlib.sha256(f"{VERSION} {pictures.VERSION}".encode())
-    for path, s in zip(source.files(), states, strict=True):
+    for path, s in zip(files, states, strict=True):
         state.update(f"{path.resolve()} {s.st_size} {s.st_ino} {s.st_mtime_ns} {s.st_ctime_ns}\n".encode())
     state.update(np.asarray(places, dtype=np.int64).tobytes())
     return folder_of_caches() / "facts" / f"{state.hexdigest()[:32]}.npy"

@@ -8,24 +8,28 @@ Format: value_encoder/train.py of github.com/achernarwang/LiVO at ce43332.
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from datagen.tables import json_lines
 from training.data.columns import Part
 from training.data.image_sources import FolderSource
 from training.errors import TrainingError
 
 INDEX = "metadata.jsonl"
+SIDES = ("chosen", "rejected")
 MOST = 8  # pairs of one aligned image
 
 
 def holds(root: Path) -> bool:
-    """Whether a folder is laid out like LiVO's."""
-    return root.is_dir() and not any(root.rglob("*.parquet")) and any(root.rglob(INDEX))
+    """Whether a folder is laid out like LiVO's; metadata that name both images of a pair are an ImageFolder's."""
+    if not root.is_dir() or any(root.rglob("*.parquet")) or not (indices := sorted(root.rglob(INDEX))):
+        return False
+    _, first = next(json_lines.values(indices[0]), ("", {}))
+    return not (isinstance(first, dict) and any(name.startswith(SIDES) for name in first))
 
 
 def read(root: Path) -> Iterator[Part]:
@@ -63,25 +67,15 @@ def _lines(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The lines of the aligned and of the violating images. Raises TrainingError naming file and line."""
     sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     where = "/".join(path.parts[-3:])
-    try:
-        texts = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{where} cannot be read ({type(error).__name__})") from error
-    for number, text in enumerate(texts, 1):
-        if not text.strip():
-            continue
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise TrainingError(f"{where} line {number} is not JSON ({error.msg})") from error
+    for place, line in json_lines.values(path):
         own = isinstance(line, dict) and line.get("label") == 1
         wanted = ("file_name", "prompt", "value") if own else ("file_name",)
         if not isinstance(line, dict) or "label" not in line or not all(type(line.get(k)) is str for k in wanted):
             raise TrainingError(
-                f"{where} line {number}: needed are file_name and label, and prompt and value where label is 1 "
+                f"{where} {place}: needed are file_name and label, and prompt and value where label is 1 "
                 "(LiVO's layout)"
             )
         if Path(line["file_name"]).name != line["file_name"]:
-            raise TrainingError(f"{where} line {number}: file_name must name a file of the same folder")
+            raise TrainingError(f"{where} {place}: file_name must name a file of the same folder")
         sides[not own].append(line)
     return sides

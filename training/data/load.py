@@ -1,17 +1,20 @@
 """From a source to pairs: find its files, read their labels, look at the images that the kept rows name.
 
-Everything is checked here that can be without decoding a picture, before any model is loaded.
+Everything is checked here that can be without decoding a picture, before any model is loaded; all that cannot be used
+is named at once.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from training.data import columns, files, hub, livo
+from datagen.errors import InputError
+from training.data import columns, hub, livo, sources
 from training.data.columns import CAPTIONS, NUMBERS, Part
+from training.data.faults import Faults
 from training.data.images import Images
 from training.data.index import image_infos
 from training.data.pairs import Pairs
@@ -20,48 +23,92 @@ from training.errors import TrainingError
 Value = TypeVar("Value")
 
 
-def load(source: str, *, split: str = "train", limit: int = 0, revision: str | None = None) -> Pairs:
-    """All pairs of a split, at most `limit` if above 0; ties are dropped and counted.
+def load(
+    source: str,
+    *,
+    split: str = "train",
+    limit: int = 0,
+    revision: str | None = None,
+    skip_bad: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> Pairs:
+    """All pairs of a split, at most the first `limit` if above 0; ties are dropped and counted.
 
-    `source` is a Parquet file, a folder of them, a folder in LiVO's layout, or the id of a data set on the Hugging
-    Face hub, of which `revision` is taken. Raises TrainingError.
+    `source` is a table (Parquet, Arrow, CSV, TSV, JSON Lines), a folder of them, an ImageFolder, a folder in LiVO's
+    layout or one that `save_to_disk` wrote, or the id of a data set on the Hugging Face hub, of which `revision` is
+    taken. `names` are its columns by the names that are read here. Pairs that cannot be used raise TrainingError, or
+    with `skip_bad`, for which all pictures are decoded, are left out and counted.
     """
+    try:
+        return _load(source, split, limit, revision, skip_bad, names or {})
+    except InputError as error:  # of the door for tables
+        raise TrainingError(str(error)) from error
+
+
+def _load(
+    source: str, split: str, limit: int, revision: str | None, skip_bad: bool, names: Mapping[str, str]
+) -> Pairs:
     parts: list[Part] = []
-    images = Images()
-    for part in _parts(source, split, revision):
-        part = part.first(limit - sum(len(p.prompts) for p in parts)) if limit else part
-        _place(part, images)
-        parts.append(part)
-        if limit and sum(len(p.prompts) for p in parts) >= limit:
+    images, faults = Images(), Faults()
+    for part in _parts(source, split, revision, names):
+        part = part.keep(range(min(limit - faults.pairs, len(part.prompts)))) if limit else part
+        parts.append(_placed(part, images, faults, decoded=skip_bad))
+        if limit and faults.pairs >= limit:
             break
     dropped = sum(p.dropped for p in parts)
+    faults.settle(source, skip=skip_bad)
     if not any(p.prompts for p in parts):
         why = f"all its {dropped} rows are ties or have no partner" if dropped else "it has no rows"
         raise TrainingError(f"{source} has no usable pairs in split {split!r}: {why}")
-    pairs = _joined(parts, images, dropped)
-    _check_sizes(pairs)
+    pairs = _joined(parts, images, dropped, faults.count)
+    _say_uneven(pairs)
     return pairs
 
 
-def _parts(source: str, split: str, revision: str | None) -> Iterator[Part]:
+def _parts(source: str, split: str, revision: str | None, names: Mapping[str, str]) -> Iterator[Part]:
     """The source's files as they are asked for, so that a limit spares the rest."""
-    root = Path(source)
-    if root.exists():
-        yield from livo.read(root) if livo.holds(root) else map(columns.read, files.find_files(source, split))
-    elif hub.is_id(source):
-        yield from map(columns.read, hub.files_of(source, split, revision))
+    root = Path(source).expanduser()
+    if not root.exists() and hub.is_id(source):
+        files = hub.files_of(source, split, revision)
+        yield from (columns.read(file, file.parent, names) for file in files)
+    elif livo.holds(root):
+        yield from livo.read(root)
     else:
-        files.find_files(source, split)
+        folder = root if root.is_dir() else root.parent
+        yield from (columns.read(file, folder, names) for file in sources.find_files(source, split))
 
 
-def _place(part: Part, images: Images) -> None:
-    """Turn the part's places in its source into rows of `images`."""
-    places = [place for pair in zip(part.chosen, part.rejected, strict=True) for place in pair]
-    rows = images.add(part.source, zip(places, image_infos(part.source, places), strict=True))
+def _placed(part: Part, images: Images, faults: Faults, *, decoded: bool) -> Part:
+    """The part's usable pairs, their places in its source turned into rows of `images`."""
+    faults.pairs += len(part.prompts)
+    wanted = [i for i in range(len(part.prompts)) if i not in part.bad]
+    places = [place for i in wanted for place in (part.chosen[i], part.rejected[i])]
+    infos = image_infos(part.source, places, decoded=decoded)
+    usable, found = [], []
+    for i, first, second in zip(wanted, infos[0::2], infos[1::2], strict=True):
+        if isinstance(first, str) or isinstance(second, str):
+            part.bad[i] = first if isinstance(first, str) else str(second)
+        elif not _of_one_shape(first[1:], second[1:]):
+            sizes = f"images of two sizes, {first[2]}×{first[1]} and {second[2]}×{second[1]}"
+            where = part.source.where(part.chosen[i])
+            part.bad[i] = f"pair {i} ({where}): {sizes}; crop them to one shape or remove the pair"
+        else:
+            usable.append(i)
+            found += [(part.chosen[i], first), (part.rejected[i], second)]
+    for i in sorted(part.bad):
+        faults.add(part.bad[i])
+    rows = images.add(part.source, found)
+    part = part.keep(usable)
     part.chosen, part.rejected = rows[0::2], rows[1::2]
+    return part
 
 
-def _joined(parts: list[Part], images: Images, dropped: int) -> Pairs:
+def _of_one_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Images of a pair may differ in size but not in shape: they would be cropped differently."""
+    return abs(first[0] * second[1] - first[1] * second[0]) <= 0.01 * first[1] * second[0]
+
+
+def _joined(parts: list[Part], images: Images, dropped: int, unusable: int) -> Pairs:
     """All parts behind one another. Raises TrainingError for a column that only some of them have."""
     numbers = {name: _all_or_none(name, [p.numbers.get(name) for p in parts]) for name in NUMBERS}
     captions = {name: _all_or_none(name, [p.captions.get(name) for p in parts]) for name in CAPTIONS}
@@ -83,6 +130,7 @@ def _joined(parts: list[Part], images: Images, dropped: int) -> Pairs:
         chosen_captions=captions["chosen_prompt"],
         rejected_captions=captions["rejected_prompt"],
         dropped=dropped,
+        unusable=unusable,
     )
 
 
@@ -105,18 +153,9 @@ def _all_or_none(name: str, columns: list[list[Value] | None]) -> list[Value] | 
     return [value for column in known for value in column] if known else None
 
 
-def _check_sizes(pairs: Pairs) -> None:
-    """Images of a pair may differ in size, which is said, but not in shape: they would be cropped differently."""
-    uneven = []
-    for i, sides in enumerate(zip(pairs.chosen, pairs.rejected, strict=True)):
-        first, second = (pairs.images.sizes[row] for row in sides)
-        if first != second:
-            uneven.append(i)
-            words = f"images of two sizes, {first[1]}×{first[0]} and {second[1]}×{second[0]}"
-            if abs(first[0] * second[1] - first[1] * second[0]) > 0.01 * first[1] * second[0]:
-                where = pairs.images.where(sides[0])
-                raise TrainingError(f"pair {i} ({where}): {words}; crop them to one shape or remove the pair")
+def _say_uneven(pairs: Pairs) -> None:
+    """Say how many pairs have images of two sizes."""
+    sizes = pairs.images.sizes
+    uneven = sum(sizes[first] != sizes[second] for first, second in zip(pairs.chosen, pairs.rejected, strict=True))
     if uneven:
-        print(
-            f"{len(uneven)} of {len(pairs)} pairs have images of two sizes: each is scaled by itself", file=sys.stderr
-        )
+        print(f"{uneven} of {len(pairs)} pairs have images of two sizes: each is scaled by itself", file=sys.stderr)

@@ -18,7 +18,7 @@ class Pairs:
     `principles` are "" where the data has none; the columns after `rejected` are None without such data: `partners`,
     the images of which any may stand for the violating one; `probabilities` that the labels are right, in [0, 1];
     `weights`, from 0; finite `rewards` of each image; the `captions` that each image was generated from. `dropped`
-    counts the rows that held no preference.
+    counts the rows that held no preference, `unusable` those that were left out because they could not be read.
     """
 
     prompts: list[str]
@@ -34,6 +34,7 @@ class Pairs:
     chosen_captions: list[str] | None = None
     rejected_captions: list[str] | None = None
     dropped: int = 0
+    unusable: int = 0
 
     def __len__(self) -> int:
         return len(self.prompts)

@@ -39,7 +39,7 @@ class ImageFolder:
         if not self._record.is_file():
             return {}
         try:
-            record = json.loads(self._record.read_text(encoding="utf-8"))
+            record = json.loads(self._record.read_text(encoding="utf-8-sig"))
             return {"digest": str(record["digest"]), "notes": dict(record["notes"])}
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(

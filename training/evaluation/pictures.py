@@ -5,16 +5,16 @@ A `Round` is what one seed gives: the same prompts in every arm, image by image.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from training.data import decode, read_table
+from datagen.tables.rows import SUFFIXES as TABLES
+from datagen.tables.rows import read
+from training.data import Table, decode
 from training.errors import TrainingError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -108,34 +108,27 @@ def from_folders(base: str, adapted: str | None, captions: str | None) -> tuple[
 
 def from_table(source: str) -> tuple[list[str], Round]:
     """Prompts and pictures of a Parquet file with the columns prompt (or caption), base, and perhaps adapted."""
-    table = read_table(Path(source))
-    names = table.column_names
+    table = Table(Path(source), Path(source).parent)
+    names = table.names
     text = _column(names, TEXT_COLUMNS, source)
     if "base" not in names:
         raise TrainingError(f"{source} has no column 'base'; it has {', '.join(names)}; needed: prompt, base, adapted")
-    texts: list[str] = table[text].to_pylist()
+    texts: list[str] = table.values(text)
     odd = next((row for row, value in enumerate(texts) if not isinstance(value, str) or not value.strip()), None)
     if odd is not None:
         raise TrainingError(f"{source} row {odd}: {text} is {texts[odd]!r}; a text is needed for every picture")
     prompts = list(dict.fromkeys(texts))
     rows = {prompt: i for i, prompt in enumerate(prompts)}
-    arms = {arm: _cells(table[arm], f"{Path(source).name}, {arm}") for arm in ("base", "adapted") if arm in names}
+    arms: dict[str, Pictures] = {arm: _cells(table, arm) for arm in ("base", "adapted") if arm in names}
     if not texts:
         raise TrainingError(f"{source} holds no rows")
     return prompts, Round([rows[value] for value in texts], arms)
 
 
-def _cells(column: Any, what: str) -> Pictures:
-    """The pictures of a column: bytes, or Hugging Face's image structs."""
-
-    def read(index: int) -> bytes:
-        cell = column[index].as_py()
-        data = cell.get("bytes") if isinstance(cell, dict) else cell
-        if not isinstance(data, bytes):
-            raise TrainingError(f"{what} row {index}: holds no image bytes")
-        return data
-
-    return Pictures([f"{what} row {i}" for i in range(len(column))], read)
+def _cells(table: Table, arm: str) -> Pictures:
+    """The pictures of a column: bytes, Hugging Face's image structs, or names of files."""
+    source = table.images((arm,))
+    return Pictures([source.where(row) for row in range(len(table))], source.open())
 
 
 def captions_of(source: str) -> dict[str, str]:
@@ -152,22 +145,11 @@ def captions_of(source: str) -> dict[str, str]:
 
 
 def read_rows(source: str) -> list[Mapping[str, Any]]:
-    """The rows of a CSV, JSON-lines or Parquet file."""
+    """The rows of a CSV, TSV, JSON-lines or Parquet file."""
     path = Path(source)
-    if path.suffix == ".parquet":
-        return list(read_table(path).to_pylist())
-    if path.suffix not in (".csv", ".jsonl") or not path.is_file():
-        raise TrainingError(f"{source} is not a table: give a .csv, .jsonl or .parquet file")
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            if path.suffix == ".csv":
-                return list(csv.DictReader(stream))
-            rows = [json.loads(line) for line in stream if line.strip()]
-    except (ValueError, csv.Error) as error:
-        raise TrainingError(f"{source} is not readable ({error}): give UTF-8 CSV or JSON lines") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise TrainingError(f"{source}: every line must be an object such as {{'file_name': …, 'prompt': …}}")
-    return rows
+    if path.suffix.lower() not in TABLES or not path.is_file():
+        raise TrainingError(f"{source} is not a table: give a .csv, .tsv, .jsonl or .parquet file")
+    return [row.values for row in read(path).rows()]
 
 
 def _column(names: Sequence[str], accepted: Sequence[str], source: str) -> str:

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.data import find_files, read_table
+from datagen.tables import text
+from datagen.tables.cells import kind_of
+from datagen.tables.text import BOM
+from training.data import Table, find_files
+from training.data.sources import TABLES
 from training.errors import TrainingError
 
 
@@ -17,9 +21,9 @@ def load(source: str, principles: Sequence[str], limit: int) -> tuple[list[str],
 
     Two rows of one prompt with different principles are two prompts.
     """
-    path = Path(source)
-    if path.is_file() and path.suffix != ".parquet":
-        rows = [(line.strip(), "") for line in _text(path).splitlines() if line.strip()]
+    path = Path(source).expanduser()
+    if path.is_file() and path.suffix.lower() not in TABLES:
+        rows = [(line.strip(), "") for line in text.lines(path) if line.strip()]
     else:
         rows = [row for file in find_files(source, "test") for row in _rows(file)]
     given = tuple(principles)
@@ -30,18 +34,21 @@ def load(source: str, principles: Sequence[str], limit: int) -> tuple[list[str],
     return [prompt for prompt, _ in found], [own for _, own in found]
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise TrainingError(f"{path} is not UTF-8 text: give one prompt a line, or a Parquet file") from error
-
-
 def _rows(file: Path) -> list[tuple[str, str]]:
-    table = read_table(file)
-    names = table.column_names
-    column = next((name for name in ("prompt", "caption") if name in names), None)
+    """Prompts and principles of a table; a blank prompt is none."""
+    table = Table(file, file.parent)
+    column = next((name for name in ("prompt", "caption") if name in table.names), None)
     if column is None:
-        raise TrainingError(f"{file.name} has no column 'prompt' or 'caption'; it has {', '.join(names)}")
-    values = table["principle"].to_pylist() if "principle" in names else [""] * table.num_rows
-    return [(str(p), str(v or "")) for p, v in zip(table[column].to_pylist(), values, strict=True) if p]
+        raise TrainingError(f"{file.name} has no column 'prompt' or 'caption'; it has {', '.join(table.names)}")
+    prompts = _texts(table, column)
+    principles = _texts(table, "principle") if "principle" in table.names else [""] * len(prompts)
+    return [(prompt, principle) for prompt, principle in zip(prompts, principles, strict=True) if prompt.strip()]
+
+
+def _texts(table: Table, name: str) -> list[str]:
+    """A column; "" where a cell is empty. Raises TrainingError for what is no text."""
+    values = table.values(name)
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise TrainingError(f"{table.where(row)}: {name} must be a text, not {kind_of(value)}")
+    return [(value or "").removeprefix(BOM) for value in values]

@@ -43,7 +43,7 @@ def evaluate(settings: Settings) -> dict[str, Any]:
     stated: Stated = [dict(parse(text)) for text in texts]
     probes = load_probes(options, texts, str(pick_device(settings.job.device)))
     if notes and arms == 1 and probes.are_none:
-        raise TrainingError(f"nothing would be measured: {notes[-1]}")
+        raise TrainingError(f"nothing would be measured, {notes[-1]}")
     out = Path(settings.job.out)
     out.mkdir(parents=True, exist_ok=True)
     real = _real(probes, settings, notes)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from training.errors import TrainingError
 from training.evaluation.first_look import is_blank
 from training.evaluation.prompts import load as load_prompts
@@ -52,6 +54,8 @@ def sample(settings: Settings) -> None:
     for arm, pictures in (("base", base), ("aligned", aligned)):
         if blank := sum(map(is_blank, pictures)):
             print(f"note: {blank} of {len(pictures)} {arm} pictures are of one colour")
+    if all(np.array_equal(np.asarray(one), np.asarray(other)) for one, other in zip(base, aligned, strict=True)):
+        print("note: the aligned pictures are the base model's to the last pixel: what was trained does nothing here")
     print(f"saved to {out}")
 
 

@@ -77,7 +77,7 @@ def _trained_on(folder: Path) -> Base | None:
     if not path.is_file():
         return None
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))["run"]
+        run = json.loads(path.read_text(encoding="utf-8-sig"))["run"]
         return Base(str(run["model"]), str(run.get("revision") or ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(

@@ -36,7 +36,7 @@ def load_principles(source: str | Path) -> tuple[list[Principle], list[str]]:
     if path.suffix not in (".toml", ".json"):
         return [Principle(statement) for statement in _statements(str(source))], []
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError) as error:
         raise TrainingError(f"no principles at {path}: {error}") from error
@@ -52,10 +52,10 @@ def _statements(source: str) -> list[str]:
     """The distinct principles of a dataset, in order."""
     found: dict[str, None] = {}
     for file in data.find_files(source, "train"):
-        table = data.read_table(file)
-        if "principle" not in table.column_names:
+        table = data.Table(file, file.parent)
+        if "principle" not in table.names:
             raise TrainingError(f"{file} has no column 'principle': give a dataset that has, or a TOML or JSON file")
-        found |= dict.fromkeys(text for text in table["principle"].to_pylist() if text)
+        found |= dict.fromkeys(text for text in table.values("principle") if isinstance(text, str) and text.strip())
     return list(found)
 
 

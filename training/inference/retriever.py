@@ -154,7 +154,9 @@ def sentence_encoder(folder: str | Path) -> Encode:
     import transformers
 
     pooling = Path(folder) / "1_Pooling" / "config.json"
-    if pooling.is_file() and not json.loads(pooling.read_text()).get("pooling_mode_mean_tokens", True):
+    if pooling.is_file() and not json.loads(pooling.read_text(encoding="utf-8-sig")).get(
+        "pooling_mode_mean_tokens", True
+    ):
         raise TrainingError(f"{folder} does not pool by the mean, which is what is supported: give one that does")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

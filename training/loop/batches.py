@@ -17,9 +17,10 @@ from torch import Tensor
 
 from training import data
 from training.cache.latents import Cache
+from training.errors import TrainingError
 from training.losses import LOSSES, Need
 from training.models import diffusion
-from training.settings.training import Settings
+from training.settings.training import Noise, Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Batches:
         self.samples, self.store, self.settings = samples, store, settings
         self.scheduler = model.noise_scheduler
         self.timesteps = int(self.scheduler.config.num_train_timesteps)
+        self.steps = steps_of_noise(settings.noise, self.timesteps)
         needs = LOSSES[settings.run.method].needs
         self.alone = Need.SINGLE_IMAGES in needs  # each image has noise of its own
         self.rewarded = Need.REWARD_GAP in needs
@@ -141,10 +143,12 @@ class Batches:
         # cancels. A share of the pairs holds that branch where it was: no caption, and the rejected image to denoise.
         uncond = float(torch.rand((), generator=rng)) < self.settings.unet.uncond_share
         own = images if self.alone else 1
-        timesteps = torch.randint(self.timesteps, (own,), generator=rng)
+        timesteps = torch.randint(self.steps.start, self.steps.stop, (own,), generator=rng)
         posterior = torch.randn((images, *shape), generator=rng)
         noise = torch.randn((own, *shape), generator=rng)
         other_principles = self._other_principles(self.principles[row], rng)
+        if offset := self.settings.noise.noise_offset:
+            noise = noise + offset * torch.randn((own, shape[0], 1, 1), generator=rng)
         return SampleNoise(posterior, noise.expand(images, *shape), timesteps.expand(images), uncond, other_principles)
 
     def _other_principles(self, own: str, rng: torch.Generator) -> tuple[str, ...]:
@@ -186,6 +190,24 @@ class Batches:
         """What the chosen and the rejected images were generated from."""
         chosen, rejected = (getattr(self.samples, f"{side}_captions") for side in ("chosen", "rejected"))
         return [chosen[row] for row in rows], [rejected[row] for row in rows]
+
+
+def check_noise(noise: Noise, scheduler: Any) -> None:
+    """Raise TrainingError for settings that the model's noise does not have, before any image is encoded."""
+    steps_of_noise(noise, int(scheduler.config.num_train_timesteps))
+    if noise.min_snr:
+        diffusion.snr_weight(scheduler, torch.zeros(1, dtype=torch.long), noise.min_snr)
+
+
+def steps_of_noise(noise: Noise, count: int) -> range:
+    """The steps that images are noised to, of the model's `count`. Raises TrainingError if none is left."""
+    steps = range(noise.timestep_min, noise.timestep_max or count)
+    if steps.stop > count or not steps:
+        raise TrainingError(
+            f"--timestep-min {steps.start} and --timestep-max {steps.stop}: the model has steps 0 to {count - 1}, and "
+            "the least must be below the other"
+        )
+    return steps
 
 
 def chosen_first(images: Tensor) -> Tensor:

@@ -31,8 +31,9 @@ from training.trainables import Trainable
 
 RESULT = "training.json"
 METRICS = "metrics.jsonl"
-OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", ".saving", LOCK}
+OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", "wandb", ".saving", LOCK}
 IDENTITY = "run.json"
+CHOOSERS = ("data", "columns", "skip_bad", "limit")  # settings that choose the pairs, whose digest decides
 STATE = "state.json"
 
 
@@ -55,12 +56,14 @@ def finished(out: Path, identity: dict[str, Any]) -> bool:
 
 def _check_same(path: Path, identity: dict[str, Any]) -> None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
         before = _flat(found)
     except (OSError, ValueError, AttributeError) as error:
         raise TrainingError(f"{path} is damaged, so whose run it is cannot be told: choose another --out") from error
-    if found != json.loads(json.dumps(identity)):
-        now = _flat(identity)
+    now = _flat(json.loads(json.dumps(identity)))
+    for chooser in CHOOSERS:
+        before.pop(chooser, None), now.pop(chooser, None)
+    if before != now:
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         folder = path.parent if path.name == RESULT else path.parent.parent
         raise TrainingError(f"{folder} holds another run (it differs in {', '.join(changed)}): choose another --out")
@@ -135,7 +138,7 @@ class Checkpoints:
         if not (last := held(self.out)[-1:]):
             return {"step": 0}
         try:
-            state: dict[str, Any] = json.loads((last[0] / STATE).read_text(encoding="utf-8"))
+            state: dict[str, Any] = json.loads((last[0] / STATE).read_text(encoding="utf-8-sig"))
             update.restore(state, lambda name: self._tensors(last[0], name, update.weights))
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise TrainingError(

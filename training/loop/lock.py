@@ -70,7 +70,7 @@ def _locked(out: Path) -> int:
 
 def _holder(out: Path) -> str:
     try:
-        holder = json.loads((out / LOCK).read_text(encoding="utf-8"))
+        holder = json.loads((out / LOCK).read_text(encoding="utf-8-sig"))
         return f"process {holder['pid']} on {holder['host']} since {holder['started']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -6,6 +6,7 @@ Everything is per sample, so that micro-batches and processes can add up sums; n
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from training.loop.batches import TrainingBatch
 from training.loop.clip_similarity import Similarity
 from training.losses import LOSSES, Errors, Need, Outcome, Ranked, Unpaired
+from training.models.diffusion import snr_weight
 from training.settings.training import Settings
 from training.trainables import Step
 
@@ -33,9 +35,12 @@ class Scored:
 class Objective:
     """The loss of a run. `soft`: labels are taken as only probably right; `similarity` feeds clip_align."""
 
-    def __init__(self, settings: Settings, *, soft: bool, similarity: Similarity | None = None) -> None:
+    def __init__(
+        self, settings: Settings, scheduler: Any, *, soft: bool, similarity: Similarity | None = None
+    ) -> None:
         self.loss = LOSSES[settings.run.method]
         self.options = settings.loss
+        self.scheduler, self.min_snr = scheduler, settings.noise.min_snr
         self.soft = soft
         self.similarity = similarity
         self.penalised = settings.run.part == "value-encoder" and settings.value_encoder.leak_penalty > 0
@@ -59,7 +64,7 @@ class Objective:
         else:
             outcome = self.loss.function(errors, **self.options)
         total = outcome.loss if pairs.weight is None else outcome.loss * pairs.weight
-        total = torch.where(pairs.uncond, errors.chosen.to(total), total)
+        total = torch.where(pairs.uncond, errors.chosen.to(total), total) * self._weight(pairs.timesteps[: len(pairs)])
         penalty = output.penalty
         if penalty is None and self.penalised:  # a part of the batch that has no bystander
             penalty = torch.zeros_like(errors.chosen)
@@ -85,7 +90,12 @@ class Objective:
         worst = relevance.nan_to_num(torch.inf).argmin(1, keepdim=True)
         ends = Errors(*(table.gather(1, at)[:, 0] for table in (error, ref_error) for at in (best, worst)))
         counted = torch.ones_like(outcome.loss, dtype=torch.bool)
-        return Scored(outcome.loss, measure(outcome, ends, None), counted, timesteps[members[:, 0]])
+        steps = timesteps[members[:, 0]]
+        return Scored(outcome.loss * self._weight(steps), measure(outcome, ends, None), counted, steps)
+
+    def _weight(self, timesteps: Tensor) -> Tensor | float:
+        """How much the samples at these steps (S,) count."""
+        return snr_weight(self.scheduler, timesteps, self.min_snr) if self.min_snr else 1.0
 
 
 def singles(errors: Errors, gain: Tensor) -> Unpaired:

@@ -171,7 +171,7 @@ def _opened(path: Path, after: int) -> Any:
     """The file of lines, without those that come after the step that the run goes on from."""
     kept = []
     if path.is_file():
-        for text in path.read_text().splitlines():
+        for text in path.read_text(encoding="utf-8-sig").splitlines():
             try:
                 kept += [text] if json.loads(text)["step"] <= after else []
             except (ValueError, KeyError, TypeError):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from training.loop.batches import TrainingBatch
-from training.loop.distributed import Team
+from training.loop.distributed import Team, is_sharded
 from training.loop.objective import Objective, Scored, gains
 from training.settings.training import Optimizer, Settings
 from training.trainables import Step, Trainable
@@ -66,6 +66,12 @@ class Update:
     def lr(self) -> float:
         """The learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
+
+    def is_finite(self) -> bool:
+        """Whether this process's share of the weights, and of their average, is made of finite numbers."""
+        tensors: list[Any] = [*self.weights, *(self.ema_weights or ())]
+        own: list[Any] = [tensor.to_local() if is_sharded(tensor) else tensor for tensor in tensors]
+        return all(bool(tensor.isfinite().all()) for tensor in own)
 
     def load_ema(self) -> None:
         """Replace the weights by their exponential moving average."""

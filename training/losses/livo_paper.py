@@ -18,6 +18,7 @@ from training.losses.tensors import F
     # The embedded model's errors are larger than Stable Diffusion's and so are the margins: gamma1/beta and
     # gamma2/alpha are in units of mean squared error.
     embedded={"beta": 100.0, "alpha": 100.0, "gamma1": 1.0, "gamma2": 3.0},
+    published={"sd15-value-encoder": {"lr": 1e-6, "steps": 15000, "batch": 8}},  # README of achernarwang/LiVO
 )
 def livo(
     errors: Errors, *, beta: float = 1000.0, alpha: float = 500.0, gamma1: float = 1.0, gamma2: float = 0.5

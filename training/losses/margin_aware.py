@@ -36,7 +36,10 @@ def on_the_scale_of_its_form(*, beta: float, form: str, **rest: float) -> None:
     check=on_the_scale_of_its_form,
     # LoRA: full fine-tuning changes the style whatever the prompt says, these weights only where it leaves it open.
     embedded={"lr": 2e-3, "steps": 1200, "schedule": "cosine", "uncond_share": 0.15, "lora_rank": 32},
-    published={"lr": 1e-5},
+    published={
+        "sdxl": {"lr": 1e-5, "steps": 2000, "batch": 16, "warmup": 0},  # README of github.com/mapo-t2i/mapo
+        "sdxl-lora": {"lr": 1e-5, "steps": 2000, "batch": 16, "warmup": 0},
+    },
 )
 def mapo(
     errors: Errors,

@@ -52,8 +52,9 @@ class Options(BaseModel):
 class Loss:
     """A registered loss: the function, its options, what it needs, whether uncertain labels matter to it, defaults.
 
-    `part` is the only part that it can train, None for any. `embedded` and `published` are settings and options by
-    name, for the embedded model and for every other.
+    `part` is the only part that it can train, None for any. `embedded` and each of `published` are settings and
+    options by name: for the embedded model, and as published for a way of training, "sd15" or "sdxl" for the whole
+    U-Net, "sd15-lora", "sdxl-value-encoder" and their like for others.
     """
 
     function: Callable[..., Outcome]
@@ -62,7 +63,7 @@ class Loss:
     soft: bool
     part: Part | None
     embedded: Mapping[str, Any]
-    published: Mapping[str, Any]
+    published: Mapping[str, Mapping[str, Any]]
 
     @property
     def needs_reference(self) -> bool:
@@ -79,7 +80,7 @@ def loss(
     part: Part | None = None,
     check: Callable[..., None] | None = None,
     embedded: Mapping[str, Any] | None = None,
-    published: Mapping[str, Any] | None = None,
+    published: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
     """Register the decorated function under its own name; it is given its inputs in float64.
 

@@ -7,7 +7,12 @@ from training.losses.registry import Need, Positive, loss
 from training.losses.tensors import F, torch
 
 
-@loss(Need.REFERENCE, Need.SINGLE_IMAGES, embedded={"beta": 250.0})
+@loss(
+    Need.REFERENCE,
+    Need.SINGLE_IMAGES,
+    embedded={"beta": 250.0},
+    published={"sd15-lora": {"beta": 1000.0, "lr": 1e-7}},
+)
 def kto(
     images: Unpaired, *, beta: Positive = 1000.0, desirable_weight: float = 1.0, undesirable_weight: float = 1.0
 ) -> Outcome:

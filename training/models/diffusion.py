@@ -142,7 +142,7 @@ def _find_model_index(source: str, revision: str | None) -> dict[str, Any]:
             from huggingface_hub import hf_hub_download
 
             path = Path(hf_hub_download(source, "model_index.json", revision=revision))
-        names: dict[str, Any] = json.loads(path.read_text())
+        names: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
     except Exception as error:  # the hub client raises many kinds; all mean "not a model we can reach"
         raise TrainingError(
             f"no Stable Diffusion at {source!r} ({type(error).__name__}): give 'embedded', a diffusers folder "
@@ -248,6 +248,19 @@ def unet_time(scheduler: Any, timesteps: Tensor) -> Tensor:
         return timesteps
     count: int = scheduler.config.num_train_timesteps
     return _sigma(scheduler, timesteps) * count
+
+
+def snr_weight(scheduler: Any, timesteps: Tensor, gamma: float) -> Tensor:
+    """min(SNR, gamma) / SNR at steps (N,), for v-prediction over SNR + 1: Hang et al. 2023 (arXiv 2303.09556), eq. 9.
+
+    Raises TrainingError for flow matching, whose noise has other proportions.
+    """
+    if _is_flow(scheduler):
+        raise TrainingError("--min-snr is for models that predict noise or v: this one was trained by flow matching")
+    kept: Tensor = scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+    ratio = (kept / (1 - kept)).double() if timesteps.device.type != "mps" else kept / (1 - kept)
+    below = ratio + 1 if scheduler.config.prediction_type == "v_prediction" else ratio
+    return ratio.clamp(max=gamma) / below.clamp(min=1e-12)
 
 
 def clean_scale(scheduler: Any, timesteps: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ would say something, and it would mean nothing. Raises TrainingError of one line
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from training.errors import TrainingError
 from training.models.embedded import EMBEDDED
 from training.settings.command_line import Program
-from training.settings.fields import Amount, Count, File, Folder, Group, Natural, Shown, Texts, of_groups
+from training.settings.fields import Amount, Count, File, Folder, Group, Natural, Place, Shown, Texts, of_groups
 from training.settings.reading import check
 
 
@@ -40,8 +40,8 @@ Probability = Annotated[float | None, BeforeValidator(_probability), Shown("X|au
 class Drawn(Group):
     """Pictures that are drawn."""
 
-    prompts: str = Field(default="", description="a text file, one prompt a line, or a dataset (its test split)")
-    model: str = Field(
+    prompts: Place = Field(default="", description="a text file, one prompt a line, or a dataset (its test split)")
+    model: Place = Field(
         default="",
         description="'embedded', a diffusers folder, or a hub id; without it the one that --adapter was trained on, "
         "without either 'embedded'",
@@ -139,23 +139,26 @@ OF_OTHERS: dict[str, Any] = {
 GIVES = {
     "reader": "attributes and balance",
     "toxicity": "toxicity",
-    "clip": "CLIPScore, drift, diversity and wins by CLIP",
+    "clip": "CLIPScore, drift, diversity, wins, FID and Inception Score by CLIP",
 }
 
 
 def for_pictures(options: ProbeOptions, *, embedded: bool) -> tuple[ProbeOptions, list[str]]:
     """The options as they are for pictures of the embedded model, or not; and what is to be said of them.
 
-    Raises TrainingError where groups are asked for, and nothing says which.
+    Raises TrainingError where groups are asked for, and nothing says which, and where what a reader sees is asked for
+    and there is none.
     """
+    given = frozenset(options.model_fields_set)
     if embedded:
+        _check_reader(options, given)
         return options, []
-    given = options.model_fields_set
     made = options.model_copy(update={name: value for name, value in OF_OTHERS.items() if name not in given})
     if made.reader == ZERO_SHOT and not (made.balance and made.groups):
         raise TrainingError("--reader clip needs --balance and --groups: --balance gender --groups male female")
     if bool(made.balance) != bool(made.groups):
         raise TrainingError("--balance and --groups go together, such as --balance gender --groups male female")
+    _check_reader(made, given)
     absent = [f"{figures} (--{name})" for name, figures in GIVES.items() if name not in given]
     notes = [f"not measured: {'; '.join(absent)}: name what can look at these pictures, or 'none'"] if absent else []
     asked = {"--reader": (made.reader,), "--clip": (made.clip,), "--judge": made.judge}
@@ -166,6 +169,15 @@ def for_pictures(options: ProbeOptions, *, embedded: bool) -> tuple[ProbeOptions
             "be such"
         )
     return made, notes
+
+
+def _check_reader(options: ProbeOptions, given: Set[str]) -> None:
+    """Raise TrainingError if what was given is an attribute of a reader's and nothing reads."""
+    names = [name for name in ("rates", "balance", "groups") if name in given and getattr(options, name)]
+    names += ["toxicity"] * ("toxicity" in given and options.toxicity != "none" and ":" not in options.toxicity)
+    if options.reader == "none" and names:
+        flags = " and ".join(f"--{name}" for name in names)
+        raise TrainingError(f"{flags}: attributes are what a --reader sees, and there is none: name one")
 
 
 class Job(Group):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 
@@ -28,8 +29,18 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]  # torch takes no more
 Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Folder = Annotated[str, Shown("DIR")]
-File = Annotated[str, Shown("FILE")]
+
+
+def _at_home(given: str) -> str:
+    try:
+        return str(Path(given).expanduser()) if given.startswith("~") else given
+    except RuntimeError as error:
+        raise ValueError(f"{given!r} is in nobody's home folder") from error
+
+
+Place = Annotated[str, AfterValidator(_at_home)]  # a path, or the id of something on a hub
+Folder = Annotated[Place, Shown("DIR")]
+File = Annotated[Place, Shown("FILE")]
 Texts = Annotated[tuple[str, ...], Shown("TEXT")]
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 from training.settings.fields import Option
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -39,12 +39,12 @@ def from_file(name: str, known: Sequence[Option]) -> Values:
     """The settings of a TOML file, or of a named config. Raises TrainingError."""
     path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         named = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
         raise TrainingError(f"no config {name!r}: give a .toml file, or one of {named}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise TrainingError(f"{path} is not TOML: {one_line(error)}") from error
     found: Values = {}
     for key, value in _keys(tables):
         said = f"{path}: {key}"
@@ -71,7 +71,7 @@ def from_overrides(overrides: Iterable[str], known: Sequence[Option]) -> Values:
             raise TrainingError(f"--set {override!r}: give group.key=value, for example --set {known[-1].key}=1")
         try:
             value: object = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except ValueError:  # no TOML, or a number of thousands of digits
             value = text
         found[find(key, known, f"--set {key}").key] = Given(value, f"--set {key}")
     return found
@@ -108,8 +108,9 @@ def nearest(given: str, known: Iterable[str]) -> str:
 
 def check(model: type[Model], values: Values, group: str = "", **tables: dict[str, Any]) -> Model:
     """The settings, or one group of them, from the values; `tables` are groups as they are. Raises TrainingError."""
-    for name in () if group else model.model_fields:
-        tables.setdefault(name, {})  # so that what is missing is a setting, not a group
+    for name, field in () if group else model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            tables.setdefault(name, {})  # so that what is missing is a setting, not a group
     for key, given in values.items():
         outer, _, name = key.partition(".")
         tables.setdefault(outer, {})[name] = given.value

@@ -11,19 +11,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from training.settings.command_line import Program
-from training.settings.fields import Amount, Count, Folder, Group, Seed, Shown, Texts, of_groups
+from training.settings.fields import Amount, Count, Folder, Group, Place, Seed, Shown, Texts, of_groups
 from training.settings.reading import check
 
 
 class Drawn(Group):
     """What is drawn."""
 
-    model: str = Field(
+    model: Place = Field(
         default="",
         description="'embedded', a diffusers folder, or a hub id; without it the one that --adapter was trained on",
     )
     adapter: Folder = Field(min_length=1, description="what training wrote")
-    prompts: str = Field(min_length=1, description="a text file, one prompt a line, or a dataset (its test split)")
+    prompts: Place = Field(min_length=1, description="a text file, one prompt a line, or a dataset (its test split)")
     seeds: Count = Field(default=2, description="images a prompt and column pair")
     seed: Seed = Field(default=0, description="the first of them")
     steps: Count = Field(default=20, description="denoising steps of an image")
@@ -37,7 +37,9 @@ class Principles(Group):
     retrieve: Literal["", "keywords", "embeddings", "llm"] = Field(
         default="", description="a prompt's own, from --principles"
     )
-    principles: str = Field(default="", description="a TOML or JSON file, or a dataset: what --retrieve chooses from")
+    principles: Place = Field(
+        default="", description="a TOML or JSON file, or a dataset: what --retrieve chooses from"
+    )
     at_most: Count = Field(default=1, description="principles that --retrieve gives a prompt")
     threshold: Amount = Field(default=0.05, description="embeddings: the least score")
     sentences: Folder = Field(
@@ -52,7 +54,7 @@ class Principles(Group):
 class Job(Group):
     """Where it runs."""
 
-    out: Annotated[str, Shown("PNG")] = Field(min_length=1, description="the picture to write")
+    out: Annotated[Place, Shown("PNG")] = Field(min_length=1, description="the picture to write")
     batch: Count = Field(default=16, description="pictures at a time")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
 

@@ -15,7 +15,9 @@ from training.errors import TrainingError
 from training.losses import LOSSES, Need
 from training.losses.registry import Part
 from training.models.embedded import EMBEDDED
+from training.models.family import Family, family_of
 from training.settings.command_line import Program
+from training.settings.defaults import BY_LOSS, defaults, sources
 from training.settings.fields import (
     Amount,
     Count,
@@ -23,10 +25,12 @@ from training.settings.fields import (
     Group,
     Natural,
     Option,
+    Place,
     Positive,
     Seed,
     Share,
     Shown,
+    Texts,
     of_group,
     of_groups,
 )
@@ -39,6 +43,28 @@ def _known(method: str) -> str:
     return method
 
 
+def _named(given: str) -> str:
+    name, equals, column = given.partition("=")
+    if not equals or not column or name not in COLUMNS:
+        raise ValueError(f"{given!r} is not NAME=COLUMN, NAME one of {', '.join(sorted(COLUMNS))}")
+    return given
+
+
+COLUMNS = {
+    *(
+        "prompt",
+        "chosen",
+        "rejected",
+        "principle",
+        "pool",
+        "probability",
+        "weight",
+        "chosen_reward",
+        "rejected_reward",
+    ),
+    *("chosen_prompt", "rejected_prompt", "caption", "jpg_0", "jpg_1", "label_0", "label_1"),
+}
+Column = Annotated[str, AfterValidator(_named)]
 Method = Annotated[str, AfterValidator(_known), Shown("LOSS")]
 SOFT = ", ".join(name for name, loss in LOSSES.items() if loss.soft)
 
@@ -52,19 +78,23 @@ Side = Annotated[int, Field(ge=0, le=2**14)]
 class Run(Group):
     """What is trained, on what, by which loss."""
 
-    data: str = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    data: Place = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    columns: tuple[Column, ...] = Field(
+        default=(), description="what its columns are called: prompt=caption chosen=good rejected=bad"
+    )
+    skip_bad: bool = Field(default=False, description="leave out pairs that cannot be used, and say how many")
     method: Method = Field(description=f"the loss: {', '.join(LOSSES)}")
     part: Literal["auto", "unet", "value-encoder"] = Field(
         default="auto", description="what is trained; auto: for livo the value encoder, for others the U-Net"
     )
-    model: str = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
+    model: Place = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
     revision: str = Field(default="", description="revision of a hub id")
     limit: Natural = Field(default=0, description="use at most this many pairs; 0: all")
     hard_labels: bool = Field(default=False, description=f"take every label as certain ({SOFT})")
     control: Literal["", "random-labels", "swapped-labels"] = Field(
         default="", description="train on labels that say nothing, or the opposite"
     )
-    clip: str = Field(
+    clip: Place = Field(
         default="", description="clip_align: an open_clip folder or hub id; the embedded model has its own"
     )
     resolution: Side = Field(default=0, description="side of the training images; 0: the model's own")
@@ -81,7 +111,11 @@ class Job(Group):
     checkpointing: bool = Field(default=False, description="less memory, a third more time")
     checkpoint_every: Count = Field(default=500, description="steps between checkpoints")
     keep_checkpoints: Count = Field(default=2, description="the last so many are kept until the run is done")
+    wandb: str = Field(default="", description="project of Weights & Biases that gets the metrics, too")
     grid_every: Natural = Field(default=0, description="steps between grids of sample images; 0: none")
+    grid_prompts: Texts = Field(default=(), description="their prompts; without them the first of the data")
+    grid_principle: Texts = Field(default=(), description="value encoder: the principles of --grid-prompts")
+    grid_seeds: Count = Field(default=1, description="images a prompt, from the same noise at every step")
 
 
 class Optimizer(Group):
@@ -98,10 +132,31 @@ class Optimizer(Group):
     ema: Share = Field(default=0.0, description="decay of an average of the weights, which is saved instead; 0: none")
 
 
+class Noise(Group):
+    """Which noise is learnt from, and how much each counts."""
+
+    timestep_min: Natural = Field(default=0, description="the least step of the noise that images are given")
+    timestep_max: Natural = Field(default=0, description="steps of the noise are below this; 0: all of the model's")
+    noise_offset: Amount = Field(
+        default=0.0, description="noise of one value a channel and image that is added, times this; 0: none"
+    )
+    min_snr: Amount = Field(
+        default=0.0,
+        description="gamma: each sample's loss is weighed by min(SNR, gamma) / SNR, for v-prediction over SNR + 1 "
+        "(arXiv 2303.09556); 0: all count alike",
+    )
+
+
 class UNet(Group):
     """--part unet."""
 
     lora_rank: Rank = Field(default=0, description="train LoRA adapters of this rank; 0: the whole U-Net")
+    lora_alpha: Amount = Field(
+        default=0.0, description="LoRA's output is scaled by this over its rank; 0: as the rank, a scale of 1"
+    )
+    lora_targets: Literal["attention", "transformer"] = Field(
+        default="attention", description="layers with LoRA: those of attention, or the feed-forward ones as well"
+    )
     uncond_share: Share = Field(
         default=0.0,
         description="share of the pairs that hold the unconditional branch in place: no caption, the rejected image "
@@ -120,46 +175,28 @@ class ValueEncoder(Group):
 
 
 class Settings(Group):
-    """One training run, complete; `loss` are the options of the loss, by name."""
+    """One training run, complete; `loss` are the options of the loss, by name.
+
+    For people: `family` is what the model was taken for, `defaults_taken` the settings that nobody gave, with their
+    values and where those come from.
+    """
 
     run: Run
     job: Job
     optimizer: Optimizer
+    noise: Noise = Noise()
     unet: UNet = UNet()
     value_encoder: ValueEncoder = ValueEncoder()
     loss: dict[str, float | str]
+    family: Family = "embedded"
+    defaults_taken: tuple[str, ...] = ()
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result: a run is resumed only with the same ones."""
-        return self.model_dump(mode="json", exclude={"job"})
+        return self.model_dump(mode="json", exclude={"job", "family", "defaults_taken"})
 
 
-# How a part is trained unless the loss says otherwise: tuned for the embedded model, which learns in minutes on two
-# cores; for every other as published: the learning rate of U-Nets is the one that MaPO's authors found for their DPO
-# baseline, a value encoder's settings are LiVO's.
-EMBEDDED_DEFAULTS: dict[Part, dict[str, Any]] = {
-    "unet": {"lr": 1e-4, "steps": 120, "batch": 32},
-    "value-encoder": {"lr": 1e-3, "steps": 1200, "batch": 32, "schedule": "cosine", "leak_penalty": 10.0},
-}
-PUBLISHED_DEFAULTS: dict[Part, dict[str, Any]] = {
-    "unet": {"lr": 1e-6, "steps": 2000, "batch": 16},
-    "value-encoder": {"lr": 1e-6, "steps": 15000, "batch": 8},
-}
-BY_LOSS = tuple(PUBLISHED_DEFAULTS["unet"])
 UNKNOWN = "by loss and model"  # their default, as long as nobody has named these
-
-
-def defaults(method: str, part: Part, *, embedded: bool) -> dict[str, Any]:
-    """Settings and loss options by name, for the embedded model or as published for every other.
-
-    A value encoder is trained alike whatever the loss, so that a comparison of losses is one: of the loss's own
-    defaults only its options count there.
-    """
-    loss = LOSSES[method]
-    own = loss.embedded if embedded else loss.published
-    if part == "value-encoder":
-        own = {name: value for name, value in own.items() if name in loss.options.model_fields}
-    return {**(EMBEDDED_DEFAULTS if embedded else PUBLISHED_DEFAULTS)[part], **own}
 
 
 def loss_options() -> dict[str, list[str]]:
@@ -205,12 +242,16 @@ def complete(given: Values) -> Settings:
     method, loss = run.method, LOSSES[run.method]
     _check_options(given, method)
     part: Part = (loss.part or "unet") if run.part == "auto" else run.part
-    own = defaults(method, part, embedded=run.model == EMBEDDED)
-    filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, value in own.items()}
+    rank = given.get("unet.lora_rank", Given(0, "")).value not in (0, "0")
+    family = family_of(run.model, run.revision)
+    own = defaults(method, "lora" if part == "unet" and rank else part, family)
+    filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, (value, _) in own.items()}
     values = {**filled, **given, "run.part": Given(part, "--part")}
     chosen = check(loss.options, values, "loss").model_dump()
     others = {key: value for key, value in values.items() if not key.startswith("loss.")}
     settings = check(Settings, others, loss=chosen)
+    taken = {name: default for name, default in own.items() if _place(name) not in given}
+    settings = settings.model_copy(update={"family": family, "defaults_taken": sources(taken)})
     _check_part(settings, given)
     _check_loss(settings, given)
     return settings
@@ -244,6 +285,10 @@ def _check_part(settings: Settings, given: Values) -> None:
         raise TrainingError(
             f"{method}'s reference is the model without its token: it trains --part {LOSSES[method].part} only"
         )
+    for name in ("lora_alpha", "lora_targets"):
+        if f"unet.{name}" in given and not settings.unet.lora_rank:
+            raise TrainingError(f"{given[f'unet.{name}'].said} is for LoRA: give --lora-rank")
+    _check_grids(settings, given)
     encoder = settings.value_encoder
     if encoder.max_principles > 1 and not encoder.leak_penalty:
         raise TrainingError(
@@ -252,11 +297,30 @@ def _check_part(settings: Settings, given: Values) -> None:
         )
 
 
+def _check_grids(settings: Settings, given: Values) -> None:
+    """Refuse settings of grids that are not drawn, and a value encoder's grids without a principle."""
+    job, steered = settings.job, settings.run.part == "value-encoder"
+    for name in ("grid_prompts", "grid_principle", "grid_seeds"):
+        if f"job.{name}" in given and not job.grid_every:
+            raise TrainingError(f"{given[f'job.{name}'].said} is for grids: give --grid-every")
+    if bool(job.grid_principle) and not (steered and job.grid_prompts):
+        raise TrainingError("--grid-principle is what a value encoder reads with --grid-prompts")
+    if steered and job.grid_prompts and not job.grid_principle:
+        raise TrainingError("a value encoder does nothing without a principle: give --grid-principle")
+    if any(not prompt.strip() for prompt in (*job.grid_prompts, *job.grid_principle)):
+        raise TrainingError("--grid-prompts and --grid-principle take texts, and one is empty")
+
+
 def _check_loss(settings: Settings, given: Values) -> None:
     """Refuse settings that the loss makes nothing of."""
     method, loss = settings.run.method, LOSSES[settings.run.method]
     if "run.clip" in given and Need.SIMILARITIES not in loss.needs:
         raise TrainingError(f"{given['run.clip'].said} is an option of clip_align; {method} reads no similarities")
+    noise = settings.noise
+    if noise.timestep_max and noise.timestep_min >= noise.timestep_max:
+        raise TrainingError(
+            f"--timestep-min {noise.timestep_min} is not below --timestep-max {noise.timestep_max}: no step is left"
+        )
     if settings.unet.uncond_share and Need.LISTS in loss.needs:
         raise TrainingError(f"--uncond-share holds pairs in place; {method} learns from lists")
     if settings.run.hard_labels and Need.PROBABILITY in loss.needs:

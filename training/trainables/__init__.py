@@ -18,4 +18,12 @@ def make(settings: Settings, model: StableDiffusion, *, reference: bool) -> Trai
     if settings.run.part == "value-encoder":
         own = settings.value_encoder
         return LivoTrainable(model, leak_penalty=own.leak_penalty, rank=own.encoder_rank, checkpointing=checkpointing)
-    return UNetTrainable(model, lora_rank=settings.unet.lora_rank, reference=reference, checkpointing=checkpointing)
+    unet = settings.unet
+    return UNetTrainable(
+        model,
+        lora_rank=unet.lora_rank,
+        lora_alpha=unet.lora_alpha,
+        lora_targets=unet.lora_targets,
+        reference=reference,
+        checkpointing=checkpointing,
+    )

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from training.losses import Errors
 from training.models import activations, attention
 from training.models.diffusion import Batch, StableDiffusion, predict, squared_error, unet_time
+from training.trainables import lora
 from training.trainables.protocol import Step
-
-LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")  # as MaPO's and diffusers' scripts have it
 
 
 def adapters(unet: Any) -> list[Any]:
@@ -49,24 +48,28 @@ def switched_off(layers: Sequence[Any]) -> Iterator[None]:
 class UNetTrainable:
     """The U-Net of `model`, made trainable in place; `lora_rank` 0 means full fine-tuning.
 
-    `checkpointing` saves memory by recomputing activations in the backward pass.
+    `lora_alpha` (0: the rank) and `lora_targets` are LoRA's scale and places; `checkpointing` saves memory by
+    recomputing activations in the backward pass.
     """
 
     def __init__(
-        self, model: StableDiffusion, *, lora_rank: int, reference: bool, checkpointing: bool = False
+        self,
+        model: StableDiffusion,
+        *,
+        lora_rank: int,
+        reference: bool,
+        lora_alpha: float = 0.0,
+        lora_targets: lora.Targets = "attention",
+        checkpointing: bool = False,
     ) -> None:
         self.model = model
         self.lora_rank = lora_rank
         self.frozen: Any = None
+        if lora_rank:  # first, for layers that save memory read the weights of those inside them past any adapter
+            lora.add(model.unet, rank=lora_rank, alpha=lora_alpha, targets=lora_targets)
         activations.save_memory(model.unet)
         attention.share_texts(model.unet)
         if lora_rank:
-            from peft import LoraConfig
-
-            config = LoraConfig(
-                r=lora_rank, lora_alpha=lora_rank, init_lora_weights="gaussian", target_modules=list(LORA_TARGETS)
-            )
-            model.unet.add_adapter(config)
             model.unet.to(memory_format=torch.channels_last)  # faster convolutions; they are frozen and not saved
         else:
             if reference:
@@ -99,16 +102,8 @@ class UNetTrainable:
         return chosen, rejected
 
     def save(self, folder: Path) -> None:
-        """Write `unet/`, or the LoRA file that `pipe.load_lora_weights(folder)` reads."""
-        unet = self.model.unet
-        if not self.lora_rank:
-            unet.save_pretrained(folder / "unet", safe_serialization=True)
-            return
-        import diffusers
-        from diffusers.utils import state_dict_utils
-        from peft.utils import get_peft_model_state_dict
-
-        pipeline: Any = diffusers.StableDiffusionXLPipeline if self.model.is_xl else diffusers.StableDiffusionPipeline
-        convert: Any = state_dict_utils.convert_state_dict_to_diffusers
-        layers = convert(get_peft_model_state_dict(unet))
-        pipeline.save_lora_weights(str(folder), unet_lora_layers=layers, safe_serialization=True)
+        """Write `unet/`, or LoRA's two files."""
+        if self.lora_rank:
+            lora.save(self.model.unet, folder, is_xl=self.model.is_xl)
+        else:
+            self.model.unet.save_pretrained(folder / "unet", safe_serialization=True)

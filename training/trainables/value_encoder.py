@@ -64,5 +64,5 @@ def save(encoders: Sequence[Any], folder: Path) -> None:
         words = {"save_embedding_layers": False} if hasattr(encoder, "peft_config") else {}
         encoder.save_pretrained(folder / name, **words)
     stock = "StableDiffusionXLPipeline" if len(encoders) == 2 else "StableDiffusionPipeline"
-    source = Path(value_pipeline.__file__).read_text(encoding="utf-8")
+    source = Path(value_pipeline.__file__).read_text(encoding="utf-8-sig")
     (folder / "pipeline.py").write_text(source + CUSTOM_PIPELINE.format(stock=stock), encoding="utf-8")

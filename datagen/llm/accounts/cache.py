@@ -25,7 +25,6 @@ from datagen.llm.typed.schemas import schema_of
 from datagen.llm.words import line
 
 VERSION = 1
-ZIPPED_FROM = 1024  # bytes; below, compressing costs more than it saves
 
 _SCHEMA = """
 CREATE TABLE replies (key BLOB PRIMARY KEY, model TEXT NOT NULL, time REAL NOT NULL, zipped INTEGER NOT NULL,
@@ -143,6 +142,5 @@ class Cache:
 
 
 def _pack(completion: dict[str, Any]) -> tuple[int, bytes]:
-    """Whether it is compressed, and the bytes."""
-    text = _compact(completion).encode()
-    return (1, zlib.compress(text, 1)) if len(text) >= ZIPPED_FROM else (0, text)
+    """Whether it is compressed, and the bytes: always, as zlib's checksum meets a bit that flips in them."""
+    return 1, zlib.compress(_compact(completion).encode(), 1)

@@ -53,8 +53,8 @@ class Price(BaseModel):
     date: datetime.date | None = None
 
     def cost(self, input_tokens: int, output_tokens: int, batch: bool = False, cached: int = 0) -> float:
-        """Dollars for that many tokens, of whose input `cached` were cached."""
-        less = 0.0 if self.cached is None else cached * (self.input - self.cached)
+        """Dollars for that many tokens, of whose input `cached` were cached, which a batch takes no notice of."""
+        less = 0.0 if self.cached is None or batch else cached * (self.input - self.cached)
         full = (input_tokens * self.input - less + output_tokens * self.output) / 1e6
         return full * self.batch if batch else full
 
@@ -123,7 +123,7 @@ class Prices:
 def _read(path: Path) -> dict[str, Price]:
     """The [models."NAME"] tables of a price file."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"the price table {path} cannot be read ({error}): {HOW_TO_PRICE}") from error
     models = table.get("models")

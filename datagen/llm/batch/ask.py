@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import collections
 import itertools
+import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from datagen.llm.accounts.cache import Cache, key
 from datagen.llm.accounts.money import Budget, Call, Ledger, Prices
 from datagen.llm.accounts.prices import FREE
 from datagen.llm.batch import journal as batch_journal
+from datagen.llm.batch import server as batch_server
 from datagen.llm.batch.journal import Journal, Line, Note
 from datagen.llm.batch.server import BatchServer
 from datagen.llm.endpoint import Endpoint
@@ -26,10 +29,13 @@ from datagen.llm.finish import Completion, corrected, finish, rejected
 from datagen.llm.messages import Reply, Request, Usage
 from datagen.llm.providers import provider_of
 from datagen.llm.typed import structured
+from datagen.llm.wire.answers import error_of
 
 if TYPE_CHECKING:
     from openai.types import Batch
 
+# "token_limit_exceeded", "Enqueued token limit reached", "too many batches in progress".
+_NO_ROOM = re.compile(r"token_limit_exceeded|enqueued|too many (?:batches|requests)|batch(?:es)? limit", re.IGNORECASE)
 TRIES = 3  # batches from which a request may come back without an answer
 CHUNK = 500  # completions a transaction
 
@@ -51,7 +57,7 @@ def ask(
     if not (provider := provider_of(endpoint.base_url)).batches:
         raise EndpointError(f"{provider.name} has no Batch API and nothing to save: run without --batch")
     with BatchServer(endpoint, say) as server:
-        fetcher = _Fetcher(endpoint, cache, ledger, budget, Journal(folder, endpoint), server)
+        fetcher = _Fetcher(endpoint, cache, ledger, budget, Journal(folder, endpoint), server, say)
         replies = list[Reply]()
         corrections: dict[int, Request] = {}
         for request, completion in zip(requests, fetcher.fetch(requests), strict=True):
@@ -75,20 +81,25 @@ class _Fetcher:
         budget: Budget | None,
         journal: Journal,
         server: BatchServer,
+        say: Callable[[str], None],
     ) -> None:
         self._endpoint, self._cache, self._ledger, self._budget = endpoint, cache, ledger, budget
-        self._journal, self._server = journal, server
+        self._journal, self._server, self._say = journal, server, say
         self._prices = Prices.load(base_url=endpoint.base_url)
         self._price = budget.price if budget else self._prices.of(endpoint.model) or FREE
         self._bought: dict[str, Usage] = {}  # by key; each is handed out once
         self._refused: dict[str, str] = {}  # requests that the server will not take, and why
+        self._unusable = set[str]()  # requests whose answer was paid for and no use, once
         self._trouble = "no reason given"  # why the last unanswered request was not answered
+        self._most = endpoint.batch_requests  # requests in a batch
+        self._one_by_one = False  # for a server that takes no more of them at once
+        self._waited = 0.0  # seconds, for a server that has room for no request at all
 
     def fetch(self, requests: Sequence[Request]) -> list[Completion]:
         """A completion for each request, or the reason why the server will not give one."""
         for note in self._journal.notes():
             self._finish(note)
-        keys = [key(request, self._endpoint.model) for request in requests]
+        keys = [key(request, self._endpoint.model, self._endpoint.parameters) for request in requests]
         missing = {name: r for name, r in zip(keys, requests, strict=True) if self._cache.get(name) is None}
         tries: collections.Counter[str] = collections.Counter()
         while missing:
@@ -120,24 +131,43 @@ class _Fetcher:
                 f"{len(exhausted)} requests came back unanswered from {TRIES} batches ({self._trouble}): what came is "
                 "kept, rerun to ask these again"
             )
-        notes = []
+        notes = self._notes(missing, tries)
+        if not self._one_by_one:
+            notes = iter([self._submit(note) for note in list(notes)])
+        begun = limited = False
+        for note in notes:
+            begun = True
+            keys = self._journal.keys(note)
+            if self._finish(note):
+                tries.subtract(keys)  # it was not the requests' fault
+                self._give_way(note)
+                limited = True
+                if self._one_by_one:
+                    break
+        if limited:
+            self._one_by_one = True
+        elif begun:
+            self._waited = 0.0
+        elif self._budget is not None:
+            raise self._budget.spent(min(self._price.most(request, batch=True) for request in missing.values()))
+
+    def _notes(self, missing: dict[str, Request], tries: collections.Counter[str]) -> Iterator[Note]:
+        """Batches of the missing requests, noted and their money put aside; as many as the budget takes."""
         for stage in dict.fromkeys(request.stage for request in missing.values()):
-            lines = (self._line(name, request) for name, request in missing.items() if request.stage == stage)
-            for part in batch_journal.parts(lines):
+            lines = [self._line(name, request) for name, request in missing.items() if request.stage == stage]
+            for part in batch_journal.parts(lines, self._most):
                 if affordable := self._affordable(part, missing):
                     cost = sum(self._price.most(missing[name], batch=True) for name, _ in affordable)
-                    notes.append(note := self._journal.begin(stage, affordable, cost))
+                    note = self._journal.begin(stage, affordable, cost)
                     self._ledger.reserve(stage, cost, None, note.name, note.requests)
                     tries.update(name for name, _ in affordable)
-        if not notes and self._budget is not None:
-            raise self._budget.spent(min(self._price.most(request, batch=True) for request in missing.values()))
-        for note in [self._submit(note) for note in notes]:
-            self._finish(note)
+                    yield note
 
     def _line(self, name: str, request: Request) -> Line:
         # The Batch API is OpenAI's, which takes JSON schemas; a probe would cost a call at the full price.
         dialect = structured.Dialect.TEXT if request.reply is None else structured.Dialect.SCHEMA
-        return batch_journal.line(name, structured.body(request, self._endpoint.model, dialect))
+        body = structured.body(request, self._endpoint.model, dialect)
+        return batch_journal.line(name, {**body, **self._endpoint.parameters})
 
     def _affordable(self, part: list[Line], requests: dict[str, Request]) -> list[Line]:
         """The first lines of a part, as many as the budget has room for now."""
@@ -157,45 +187,71 @@ class _Fetcher:
             self._settle(note, [])
             raise
 
-    def _finish(self, note: Note) -> None:
-        """Wait for a batch and put what came of it into cache and ledger."""
+    def _finish(self, note: Note) -> bool:
+        """Wait for a batch and put what came of it into cache and ledger; True if there was no room for it."""
         note = self._submit(note)
         batch = self._server.wait(note)
-        if batch.errors and batch.errors.data:
-            self._trouble = self._words(str(batch.errors.data[0].message))
+        faults = batch.errors.data or [] if batch.errors else []
+        if faults:
+            self._trouble = self._words(str(faults[0].message or faults[0].code))
         keys, calls = self._journal.keys(note), list[Call]()
         rows: list[tuple[str, dict[str, Any]]] = []
-        for name, completion in self._answers(note, batch, keys):
-            # What does not say what it used may have used all that it was allowed.
-            share = Usage(cost=note.cost / note.requests)
-            usage = self._prices.usage(note.model, completion, batch=True) or share
-            calls.append(Call(note.stage, name, note.model, usage))
-            rows.append((name, completion))
-            if len(rows) == CHUNK:
-                self._cache.put_many(rows)
-                rows.clear()
-        self._cache.put_many(rows)
+        try:
+            for name, answer, usable in self._answers(note, batch, keys):
+                usage = self._prices.usage(note.model, answer, batch=True)
+                # What does not say what it used may have used all that it was allowed.
+                most = Usage(cost=note.cost / note.requests)
+                calls.append(Call(note.stage, name, note.model, usage or most, unsure=usage is None))
+                rows += [(name, answer)] if usable else []
+                if len(rows) == CHUNK:
+                    self._cache.put_many(rows)
+                    rows.clear()
+        finally:  # a download that broke off: what came is kept, and the batch stays noted
+            self._cache.put_many(rows)
         self._settle(note, calls)
+        return any(_NO_ROOM.search(f"{fault.code} {fault.message}") for fault in faults)
 
-    def _answers(self, note: Note, batch: Batch, keys: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The completions of a batch by key, each once; what was refused or failed is remembered."""
+    def _give_way(self, note: Note) -> None:
+        """Make the next batches smaller, for a server without room for one of this size; wait if none is smaller."""
+        if self._waited > batch_server.PATIENCE_S:
+            raise ServerError(f"the server takes no batch ({self._trouble}): what came is kept, rerun later")
+        if note.requests > 1:
+            self._most = min(self._most or note.requests, max(1, note.requests // 2))
+            self._say(f"the server has no room for {note.requests} requests at once: {self._most} are submitted next")
+        else:
+            self._waited += batch_server.LONGEST_WAIT_S
+            time.sleep(batch_server.LONGEST_WAIT_S)
+
+    def _answers(self, note: Note, batch: Batch, keys: set[str]) -> Iterator[tuple[str, Any, bool]]:
+        """The paid answers of a batch by key, each once, and whether it is a completion; the rest is remembered."""
         for line in self._server.download(batch, self._journal.upload(note).with_suffix(".part")):
-            name, answer = line.get("custom_id"), line.get("response") or {}
+            name, response = line.get("custom_id"), line.get("response")
             if name not in keys:
                 continue
-            status, body = answer.get("status_code"), answer.get("body")
-            if status == 200 and isinstance(body, dict) and isinstance(body.get("choices"), list) and body["choices"]:
+            response = response if isinstance(response, dict) else {}
+            status, body = response.get("status_code"), response.get("body")
+            if status == 200 and isinstance(body, dict):
                 keys.discard(name)
-                yield name, body
+                choices = body.get("choices")
+                usable = isinstance(choices, list) and bool(choices) and isinstance(choices[0], dict)
+                if not usable:
+                    self._count_unusable(name)
+                yield name, body, usable
                 continue
-            error = line.get("error") or (body.get("error") if isinstance(body, dict) else None) or {}
-            reason = self._words(str(error.get("message") or error.get("code") or f"HTTP {status}"))
-            self._trouble = reason
+            message, code = error_of(line.get("error") or body)
+            self._trouble = reason = self._words(message or code or f"HTTP {status}")
             if status in (400, 413, 422):
-                self._refused[name] = rejected(str(error.get("code")), f"the server rejects it ({reason})")
+                self._refused[name] = rejected(code, f"the server rejects it ({reason})")
+
+    def _count_unusable(self, name: str) -> None:
+        """A second answer that was paid for and is no completion is the last."""
+        self._trouble = "an answer without choices, which is no chat completion"
+        if name in self._unusable:
+            self._refused[name] = f"unreadable: {self._trouble}"
+        self._unusable.add(name)
 
     def _words(self, text: str) -> str:
-        return words.line(text, self._endpoint.api_key)
+        return words.line(text, *self._endpoint.secrets())
 
     def _settle(self, note: Note, calls: list[Call]) -> None:
         """Book a batch, once, and forget it."""

@@ -45,12 +45,13 @@ def line(key: str, body: dict[str, object]) -> Line:
     return key, f'{_START}{key}", {rest[1:]}\n'.encode()
 
 
-def parts(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Lines in groups that one batch may hold."""
+def parts(lines: Iterable[Line], most: int | None = None) -> Iterator[list[Line]]:
+    """Lines in groups that one batch may hold, of `most` lines at most."""
+    most = min(most or MOST_REQUESTS, MOST_REQUESTS)
     part: list[Line] = []
     size = 0
     for item in lines:
-        if part and (len(part) == MOST_REQUESTS or size + len(item[1]) > MOST_BYTES):
+        if part and (len(part) == most or size + len(item[1]) > MOST_BYTES):
             yield part
             part, size = [], 0
         part.append(item)
@@ -104,7 +105,7 @@ class Journal:
         notes = []
         for path in self._folder.glob("*.json"):
             try:
-                notes.append(Note(**json.loads(path.read_text(encoding="utf-8"))))
+                notes.append(Note(**json.loads(path.read_text(encoding="utf-8-sig"))))
             except (OSError, ValueError, TypeError) as error:
                 raise RunError(
                     f"{path} cannot be read ({error}): put it back, or delete it to give its batch up"

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from datagen.errors import EndpointError, RequestRejected, ServerError
 from datagen.llm.batch.journal import Journal, Note
 from datagen.llm.endpoint import Endpoint
+from datagen.llm.wire import proxies
 from datagen.llm.words import line
 
 if TYPE_CHECKING:
@@ -40,9 +42,17 @@ class BatchServer:
 
         self._endpoint, self._say = endpoint, say
         self._reached = False
+        headers: dict[str, Any] = {"Authorization": openai.Omit(), **endpoint.sent_headers()}
+        proxy = proxies.of(endpoint.base_url)
         # Trying again is ours: the package would repeat a submission whose answer it did not get.
         self._client = openai.OpenAI(
-            api_key=endpoint.api_key or "none", base_url=endpoint.base_url, max_retries=0, timeout=UPLOAD_S
+            api_key=endpoint.api_key or "none",
+            base_url=endpoint.url("").partition("?")[0],
+            default_query=dict(urllib.parse.parse_qsl(endpoint.base_url.partition("?")[2])),
+            default_headers=headers,
+            http_client=openai.DefaultHttpxClient(trust_env=False, proxy=proxy.url if proxy else None),
+            max_retries=0,
+            timeout=UPLOAD_S,
         )
 
     def __enter__(self) -> BatchServer:
@@ -81,16 +91,23 @@ class BatchServer:
             wait()
 
     def download(self, batch: Batch, path: Path) -> Iterator[dict[str, Any]]:
-        """The lines of what came and of what failed; `path` is used in between, and removed."""
+        """The lines of what came and of what failed; `path` is used in between, and removed.
+
+        ServerError if a file cannot be had whole, after the lines that came of it.
+        """
         for file_id in (batch.output_file_id, batch.error_file_id):
-            if file_id:
+            if not file_id:
+                continue
+            failure = None
+            try:
                 self._patiently(lambda: self._fetch(file_id, path))  # noqa: B023 - called at once
-                with path.open("rb") as file:
-                    for text in file:
-                        with contextlib.suppress(ValueError):
-                            if isinstance(row := json.loads(text), dict):
-                                yield row
+            except ServerError as error:
+                failure = error
+            if path.exists():
+                yield from _lines(path)
                 path.unlink()
+            if failure is not None:
+                raise failure
 
     def _create(self, note: Note, wait: _Wait) -> Batch | None:
         """Submit once; None if it is unknown whether it arrived."""
@@ -127,8 +144,16 @@ class BatchServer:
         return None
 
     def _fetch(self, file_id: str, path: Path) -> None:
+        import openai
+
         with self._client.files.with_streaming_response.content(file_id) as answer:
-            answer.stream_to_file(path)
+            try:
+                answer.stream_to_file(path)
+            except (OSError, openai.OpenAIError):
+                raise
+            except Exception as error:  # its HTTP library's own: the package wraps none once a body has begun
+                where = self._endpoint.address
+                raise ServerError(f"{where} broke off in the middle of a file ({type(error).__name__})") from error
 
     def _patiently(self, work: Callable[[], Result]) -> Result:
         """Retry what may be done twice until it works, or until there is no hope."""
@@ -150,13 +175,13 @@ class BatchServer:
         """The package's errors as ours: ServerError for what may pass, EndpointError for what will not."""
         import openai
 
-        where = self._endpoint.base_url
+        where = self._endpoint.address
         try:
             yield
         except openai.APIConnectionError as error:
             raise ServerError(f"{where} did not answer ({type(error.__cause__ or error).__name__})") from error
         except openai.APIStatusError as error:
-            status, words = error.status_code, line(error.message, self._endpoint.api_key)
+            status, words = error.status_code, line(error.message, *self._endpoint.secrets())
             if status in (401, 403):
                 raise EndpointError(
                     f"{where} refuses the key (HTTP {status}); check OPENAI_API_KEY or DATAGEN_LLM_API_KEY"
@@ -168,6 +193,15 @@ class BatchServer:
                     f"{where} has no Batch API, or lost the batch (HTTP {status}: {words}); run without --batch"
                 ) from error
             raise RequestRejected(f"{where} rejects the batch (HTTP {status}: {words})") from error
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file that are JSON objects; the last of one that broke off is none."""
+    with path.open("rb") as file:
+        for text in file:
+            with contextlib.suppress(ValueError, RecursionError):
+                if isinstance(row := json.loads(text), dict):
+                    yield row
 
 
 class _Wait:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 START_LIMIT = 900.0  # seconds: a large model from a slow disk takes minutes
 CALL_LIMIT = 3600.0  # seconds of one call: a large model on a few busy cores writes a word a second
-INSTALL = "install it with `pip install 'datagen[local-llm]'`, or in a clone with `pip install xllamacpp`"
+INSTALL = "install it with `pip install '.[local-llm]'` in the clone"
 
 
 @dataclasses.dataclass(frozen=True)

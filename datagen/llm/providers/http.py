@@ -114,7 +114,10 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 
 
 def _status(endpoint: Endpoint) -> str:
-    proxy = proxies.of(endpoint.base_url)
+    try:
+        proxy = proxies.of(endpoint.base_url)
+    except EndpointError as error:
+        return f"{endpoint.model} at {endpoint.address} cannot be asked: {error}"
     return f"{endpoint.model} at {endpoint.address}{proxy.via if proxy else ''}: {_models(endpoint, proxy)}"
 
 

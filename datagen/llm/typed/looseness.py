@@ -59,11 +59,22 @@ def _loosened(value: Any, part: Schema, known: Schema, depth: int) -> Any:
         case "array" if isinstance(value, list):
             kind = part.get("items", {})
             return [None if entry is None else _loosened(entry, kind, known, depth - 1) for entry in value]
-        case "string" if part.get("minLength", 0) == 0 and "enum" not in part:
-            if value is None:
-                return ""
-            if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
-                return ", ".join(value)
+        case "array" if isinstance(value, dict) and value and all(key.isdecimal() for key in value):
+            return _loosened(list(value.values()), part, known, depth)
+        case "string" if "enum" not in part:
+            return _text(value, may_be_empty=part.get("minLength", 0) == 0)
+    return value
+
+
+def _text(value: Any, *, may_be_empty: bool) -> Any:
+    """A text that stands alone in a list or an object; where nothing may be said, a null or several short ones."""
+    if isinstance(value, dict | list) and len(value) == 1:
+        (inner,) = value.values() if isinstance(value, dict) else value
+        return inner if isinstance(inner, str) else value
+    if may_be_empty and value is None:
+        return ""
+    if may_be_empty and isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return ", ".join(value)
     return value
 
 

@@ -23,6 +23,9 @@ _NO_CREDIT = {
     "insufficient_credits", "insufficient_user_quota", "credit_limit_exceeded",
 }  # fmt: skip
 _LOADING = re.compile(r"\bload(?:ing|ed) (?:the )?model|model [^.]{0,80}(?:is )?(?:currently |still )?loading", re.I)
+_WRONG_KEY = re.compile(
+    r"API_KEY_INVALID|\bapi[ _-]?key (?:is )?(?:not valid|not found|invalid|expired|missing)", re.I
+)
 # "The response was filtered", "The input was flagged", "blocked by our content policy".
 _MODERATED = re.compile(r"content[ _]?(?:filter|policy|management)|moderat|\bflagged\b|safety (?:system|polic)", re.I)
 
@@ -36,7 +39,7 @@ class Answers:
 
     def read(self, status: int, headers: Mapping[str, str], content: bytes) -> dict[str, Any]:
         """The completion; RetryableError, UnusableAnswer, ServerRefusal, EndpointError or RequestRejected."""
-        if status == 200:
+        if status == 200 or (200 < status < 300 and content.strip()):
             return self._completion(headers, content)
         if status == 400 and (written := _failed_generation(content)) is not None:
             return written
@@ -55,7 +58,8 @@ class Answers:
         kind = headers.get("Content-Type", "").lower()
         try:
             text = content.decode(_charset(kind))
-            answer = _events(text) if text.lstrip()[:5] == "data:" else json.loads(text.removeprefix("\ufeff"))
+            streamed = "event-stream" in kind or text.lstrip().startswith(("data:", "event:", ":"))
+            answer = _events(text) if streamed else json.loads(text.removeprefix("\ufeff"))
         except UnicodeDecodeError as error:
             raise UnusableAnswer("a reply in no known encoding (not UTF-8)") from error
         except (ValueError, RecursionError) as error:
@@ -74,7 +78,7 @@ class Answers:
             )
         if not answer["choices"] or not isinstance(answer["choices"][0], dict):
             raise UnusableAnswer("a completion whose list of choices is empty", answer)
-        return answer
+        return _with_cost(answer, headers)
 
     def _refused(self, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
         """Raise what an HTTP status other than 200 means."""
@@ -102,7 +106,7 @@ class Answers:
             )
         if status == 407:
             raise EndpointError(f"the proxy wants a name and a password (HTTP 407){self._via}")
-        if status in (401, 403) and not moderated:
+        if (status in (401, 403) and not moderated) or (status == 400 and _WRONG_KEY.search(about)):
             self._no_access(status, words, html)
         if html or 300 <= status < 400 or status == 204:
             raise ServerRefusal(self._page(status))
@@ -120,7 +124,7 @@ class Answers:
         )
 
     def _no_access(self, status: int, words: str, html: bool) -> NoReturn:
-        refused = "the key" if status == 401 else "access"
+        refused = "access" if status == 403 else "the key"
         page = " with a web page" if html else words
         raise ServerRefusal(
             f"{self.where} refuses {refused} (HTTP {status}{page}); check OPENAI_API_KEY or DATAGEN_LLM_API_KEY"
@@ -163,6 +167,16 @@ def _failed_generation(content: bytes) -> dict[str, Any] | None:
     return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
 
 
+def _with_cost(answer: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    """The completion with the cost that a gateway (LiteLLM) tells in a header alone, among its usage."""
+    usage = answer.get("usage")
+    try:
+        cost = float(headers.get("x-litellm-response-cost", ""))
+    except ValueError:
+        return answer
+    return {**answer, "usage": {**usage, "cost": cost}} if isinstance(usage, dict) and "cost" not in usage else answer
+
+
 def _charset(kind: str) -> str:
     """The encoding that a Content-Type names, UTF-8 where it names none that is known."""
     found = re.search(r"charset=\"?([\w-]+)", kind)
@@ -175,7 +189,7 @@ def _charset(kind: str) -> str:
 def _events(text: str) -> dict[str, Any]:
     """The completion that a stream of server-sent events adds up to, which some gateways send unasked.
 
-    ValueError if one of its events is not JSON.
+    ValueError if one of its events is not JSON, or if there is none.
     """
     whole: dict[str, Any] = {}
     content: list[str] = []
@@ -196,6 +210,8 @@ def _events(text: str) -> dict[str, Any]:
                 last = choice if choice.get("finish_reason") else last
     if "error" in whole and not content:
         return whole
+    if not content and not last and not whole:
+        raise ValueError("a stream without an event")
     message = {"role": "assistant", "content": "".join(content)}
     # A stream that broke off says no reason for its end.
     return {**whole, "choices": [{"index": 0, "message": message, "finish_reason": last.get("finish_reason")}]}

@@ -53,11 +53,12 @@ def of(url: str) -> Proxy | None:
 
 def is_loopback(url: str) -> bool:
     """Whether the host of a URL is this machine."""
-    host = urllib.parse.urlsplit(url).hostname or ""
+    host = (urllib.parse.urlsplit(url).hostname or "").rstrip(".")
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified  # 0.0.0.0, as servers print it when they start
 
 
 def _variable(scheme: str) -> str:

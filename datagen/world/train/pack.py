@@ -22,6 +22,6 @@ def pack(pipeline_folder: Path, clip_folder: Path, pipeline_out: Path, clip_out:
     pipeline.save_pretrained(pipeline_out, safe_serialization=True)
     shutil.copytree(clip_folder, clip_out)
     for file in pipeline_out.rglob("*.json"):
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8-sig"))
         if values.pop("_name_or_path", None):  # the folder they were trained in stays private
             file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

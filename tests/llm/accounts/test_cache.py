@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_it_outlives_its_object(cache: Cache) -> None:
 def test_no_pickle_is_stored(cache: Cache) -> None:
     cache.put_many([(name(1), completion("x"))])
     stored = sqlite3.connect(cache.path).execute("SELECT completion FROM replies").fetchone()[0]
-    assert json.loads(stored) == completion("x")
+    assert json.loads(zlib.decompress(stored)) == completion("x")
 
 
 WRITER = """
@@ -272,6 +273,20 @@ def test_a_reply_that_cannot_be_read_is_asked_for_again(cache: Cache) -> None:
     assert cache.get(name(1)) is None
     cache.put_many([(name(1), completion("again"))])
     assert cache.get(name(1)) == completion("again")
+
+
+def test_a_flipped_bit_never_gives_another_reply(cache: Cache) -> None:
+    """sqlite3 has no checksums of its own."""
+    cache.put_many([(name(1), completion("short"))])
+    with sqlite3.connect(cache.path) as database:
+        ((stored,),) = database.execute("SELECT completion FROM replies").fetchall()
+    for bit in range(8 * len(stored)):
+        flipped = bytearray(stored)
+        flipped[bit // 8] ^= 1 << bit % 8
+        cache.put_many([(name(1), completion("short"))])
+        with sqlite3.connect(cache.path) as database:
+            database.execute("UPDATE replies SET completion = ?", (bytes(flipped),))
+        assert cache.get(name(1)) in (None, completion("short"))
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(cache: Cache) -> None:

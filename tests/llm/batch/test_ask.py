@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 
 from datagen.errors import BudgetSpent, EndpointError, RunError, ServerError
 from datagen.llm.accounts import money
-from datagen.llm.accounts.cache import Cache
+from datagen.llm.accounts.cache import Cache, key
 from datagen.llm.accounts.money import Budget, Ledger, Price, Prices
 from datagen.llm.batch import ask as batch
 from datagen.llm.batch import journal as batch_journal
@@ -382,3 +383,83 @@ def test_a_note_that_cannot_be_read_is_one_line(room: Room) -> None:
     (room.batches / "x.json").write_text("{")
     with pytest.raises(RunError, match="x.json cannot be read .*delete it to give its batch up"):
         room.ask(requests(1))
+
+
+@pytest.mark.parametrize("fault", ["string_errors", "odd_lines"])
+def test_a_line_s_error_of_any_shape_is_data(room: Room, stub: BatchStub, fault: str) -> None:
+    stub.change(**{fault: 2})
+    assert texts(room.ask(requests(5))) == EXPECTED
+    assert stub.stats()["batches"] == 2 and all(count == 1 for count in stub.stats()["paid"].values())
+
+
+def test_a_download_that_breaks_off_is_made_again(room: Room, stub: BatchStub) -> None:
+    stub.change(cut=2)
+    assert texts(room.ask(requests(5))) == EXPECTED
+    assert stub.stats()["batches"] == 1 and room.spent()["total"] == pytest.approx(5 * A_CALL)
+
+
+def test_what_came_of_a_download_that_never_ends_is_kept(
+    room: Room, stub: BatchStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.change(cut=10**6)
+    with monkeypatch.context() as patch, pytest.raises(ServerError, match="broke off"):
+        patch.setattr(batch_server, "PATIENCE_S", 0.0)
+        room.ask(requests(5))
+    cache = Cache(room.folder / "replies.sqlite")
+    assert sum(cache.get(key(request, "stub-model")) is not None for request in requests(5)) == 2
+    cache.close()
+    assert room.spent()["prompts"].unsure == 5  # the batch is still noted, and its money put aside
+    stub.change(cut=0)
+    assert texts(room.ask(requests(5))) == EXPECTED
+    assert stub.stats()["batches"] == 1 and room.spent()["total"] == pytest.approx(5 * A_CALL)
+
+
+def test_a_batch_that_finds_no_room_is_halved_and_queued(room: Room, stub: BatchStub) -> None:
+    stub.change(room=2)
+    assert texts(room.ask(requests(5))) == EXPECTED
+    assert any("no room for 5 requests" in line for line in room.said)
+    assert stub.stats()["batches"] == 1 + 3 and all(count == 1 for count in stub.stats()["paid"].values())
+    assert room.spent()["total"] == pytest.approx(5 * A_CALL)
+
+
+def test_a_server_that_has_room_for_no_request_is_waited_for(
+    room: Room, stub: BatchStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_server, "PATIENCE_S", 0.1)
+    stub.change(room=-1)
+    with pytest.raises(ServerError, match="takes no batch .Enqueued token limit"):
+        room.ask(requests(1))
+    stub.change(room=0)
+    assert texts(room.ask(requests(1))) == EXPECTED[:1]
+
+
+def test_an_answer_without_choices_is_paid_and_asked_once_more(room: Room, stub: BatchStub) -> None:
+    stub.change(no_choices=2)
+    assert texts(room.ask(requests(5))) == EXPECTED
+    assert room.spent()["prompts"].calls == 7 and room.spent()["total"] == pytest.approx(7 * A_CALL)
+    stub.change(no_choices=10**6)
+    (reply,) = room.ask(requests(6)[5:])
+    assert reply.error == "unreadable: an answer without choices, which is no chat completion"
+    assert room.spent()["prompts"].calls == 9
+
+
+def test_an_answer_that_does_not_say_what_it_used_is_booked_at_its_most(room: Room, stub: BatchStub) -> None:
+    stub.change(no_usage=1)
+    room.ask(requests(5))
+    spent = room.spent()["prompts"]
+    assert (spent.calls, spent.unsure) == (4, 1) and spent.at_most > A_CALL
+
+
+def test_a_batch_holds_as_many_requests_as_the_user_says(room: Room, stub: BatchStub) -> None:
+    endpoint = dataclasses.replace(room.endpoint, batch_requests=2, parameters={"top_p": 0.5})
+    assert texts(room.ask(requests(5), endpoint=endpoint)) == EXPECTED
+    assert stub.stats()["batches"] == 3
+    assert not any(reply.cached for reply in room.ask(requests(5)))  # with other parameters it is another question
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_a_batch_server_on_this_machine_is_asked_without_a_proxy(
+    room: Room, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert texts(room.ask(requests(2))) == EXPECTED[:2]

@@ -253,7 +253,7 @@ def test_a_killed_run_goes_on_and_the_replies_are_valid(tmp_path: Path) -> None:
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(serve, "installed", lambda: False)
-    assert "pip install 'datagen[local-llm]'" in refused(tmp_path / "model.gguf")
+    assert "pip install '.[local-llm]'" in refused(tmp_path / "model.gguf")
 
 
 @needs_model

@@ -128,6 +128,8 @@ def test_a_server_s_word_for_its_filter_is_known(finish: str) -> None:
         json.dumps({**FINAL, "chosen_negative": None}),
         json.dumps({**FINAL, "chosen_negative": []}),
         json.dumps({**FINAL, "notes": "kept short", "confidence": 0.9}),
+        json.dumps({**FINAL, "chosen": [FINAL["chosen"]]}),
+        json.dumps({**FINAL, "prompt": {"text": FINAL["prompt"]}}),
         json.dumps({"response": FINAL}),
         json.dumps({"result": {"output": FINAL}}),
         json.dumps({"response": {**FINAL, "notes": "x"}, "status": "ok"}),
@@ -186,6 +188,13 @@ def test_unusable_entries_of_independent_ones_are_left_out_and_counted(
     for content in (json.dumps({"scenes": scenes}), json.dumps(scenes), json.dumps({"data": {"scenes": scenes}})):
         outcome = of(content, Scenes)
         assert (outcome.value, outcome.left_out) == (Scenes(scenes=kept), left_out), outcome.error
+
+
+@pytest.mark.parametrize(
+    "scenes", [{"1": "a dog", "2": "a cat"}, [{"scene": "a dog"}, {"scene": "a cat"}], [["a dog"], ["a cat"]]]
+)
+def test_a_list_in_another_form_is_read(scenes: Any) -> None:
+    assert of(json.dumps({"scenes": scenes}), Scenes).value == Scenes(scenes=["a dog", "a cat"])
 
 
 def test_where_no_entry_is_usable_there_is_no_reply() -> None:

@@ -56,7 +56,7 @@ def test_what_is_missing_of_the_nearest_schema_is_named(columns: list[str], miss
 @pytest.mark.parametrize("content", [b"", b"PAR1 and then nothing"])
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "train-0.parquet").write_bytes(content)
-    with pytest.raises(TrainingError, match=r"train-0\.parquet is not a readable Parquet file"):
+    with pytest.raises(TrainingError, match=r"train-0\.parquet is (not a readable Parquet file|empty)"):
         data.load(str(tmp_path))
 
 

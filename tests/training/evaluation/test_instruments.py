@@ -52,6 +52,15 @@ def test_groups_are_never_the_worlds_on_other_pictures(given: dict[str, Any]) ->
         for_pictures(ProbeOptions(**given), embedded=False)
 
 
+@pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.parametrize(
+    "given", [{"toxicity": "hazard"}, {"rates": ("style",)}, {"balance": "gender", "groups": ("male", "female")}]
+)
+def test_what_a_reader_would_see_needs_one(embedded: bool, given: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match=f"--{next(iter(given))}.*: attributes are what a --reader sees"):
+        for_pictures(ProbeOptions(reader="none", **given), embedded=embedded)
+
+
 def report(out: Path) -> dict[str, Any]:
     read: dict[str, Any] = json.loads((out / "report.json").read_text())
     return read

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training.errors import TrainingError
+from datagen.errors import UserError
 from training.evaluation import pictures, prompts, rewards
 
 
@@ -60,7 +60,7 @@ def test_a_table_of_pictures(tmp_path: Path, make_picture: Callable[..., bytes])
 
 
 def refused(call: Callable[[], object], says: str) -> None:
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(UserError) as caught:
         call()
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
@@ -84,7 +84,7 @@ def test_what_does_not_fit_together_is_named(folders: Path) -> None:
     (folders / "empty").mkdir()
     refused(lambda: pictures.from_folders(str(folders / "empty"), None, captions), "holds no images")
     (folders / "captions.jsonl").write_text("{broken\n")
-    refused(lambda: pictures.captions_of(str(folders / "captions.jsonl")), "not readable")
+    refused(lambda: pictures.captions_of(str(folders / "captions.jsonl")), "is not JSON")
 
 
 def test_a_broken_picture_is_named(folders: Path) -> None:
@@ -110,7 +110,7 @@ def test_rewards_are_matched_by_name_and_judge(tmp_path: Path) -> None:
         ("path,value\na.png,much\nb.png,1\n", "'much' is not a number"),
         ("path,value\na.png,inf\nb.png,1\n", "'inf' is not a number"),
         ("file,quality\na.png,1\n", "needed: path, value"),
-        ("", "needed: path, value"),
+        ("", "has no rows"),
     ],
 )
 def test_rewards_that_cannot_be_used(text: str, says: str, tmp_path: Path) -> None:
@@ -125,6 +125,6 @@ def test_prompts_are_distinct_and_keep_their_principles(tmp_path: Path, dataset:
     texts, principles = prompts.load(str(dataset), [], 0)
     assert len(texts) == 4 and all(len(own) == 1 for own in principles)
     (tmp_path / "p.txt").write_bytes(b"\xff\xfe\x00")
-    refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "not UTF-8 text")
+    refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "is UTF-16 text")
     (tmp_path / "p.txt").write_text("\n")
     refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "holds no prompts")

@@ -44,7 +44,13 @@ def updating(folder: Path, dataset: Path, *more: str) -> Update:
     loss = LOSSES[settings.run.method]
     trainable = trainables.make(settings, model, reference=loss.needs_reference)
     loader = Batches(batches.samples(pairs, settings), store, model, settings)
-    return Update(trainable, loader.get, Objective(settings, soft=loss.soft), settings, Team(torch.device("cpu")))
+    return Update(
+        trainable,
+        loader.get,
+        Objective(settings, model.noise_scheduler, soft=loss.soft),
+        settings,
+        Team(torch.device("cpu")),
+    )
 
 
 def taken(update: Update) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:

@@ -152,7 +152,8 @@ def test_options_come_with_their_kinds() -> None:
     assert parse("--method", "mapo", "--form", "factor", "--beta", "64").loss["form"] == "factor"
     assert parse("--method", "mapo").loss["beta"] == 0.1
     assert parse("--method", "smpo").loss == {"beta": 50.0, "sensitivity": 10.0}
-    assert parse("--method", "smpo", "--model", "elsewhere").loss["beta"] == 5000.0
+    assert parse("--method", "smpo", "--model", "elsewhere").loss["beta"] == 2000.0
+    assert parse("--method", "smpo", "--model", "some/sdxl").loss["beta"] == 5000.0
 
 
 def test_numbers_are_read_with_both_schemas_and_belong_to_the_digest(make_rows: Rows, tmp_path: Path) -> None:

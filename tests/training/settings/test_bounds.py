@@ -84,6 +84,23 @@ def test_a_beta_that_teaches_nothing_is_refused(method: str) -> None:
         training.parse(["--data", "x", "--out", "y", "--method", method, "--beta", "0"])
 
 
+def test_a_home_folder_is_found_and_nobodys_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    run = training.parse(["--data=~/pairs", "--model=~/sd15", "--out=~/out", "--method", "dpo"])
+    assert (run.run.data, run.run.model, run.job.out) == ("/home/me/pairs", "/home/me/sd15", "/home/me/out")
+    with pytest.raises(TrainingError, match="--data: '~no one/x' is in nobody's home folder"):
+        training.parse(["--data=~no one/x", *TRAIN[2:]])
+
+
+def test_a_number_of_thousands_of_digits_is_one_line(tmp_path: Path) -> None:
+    for key in ("steps", "data"):
+        (tmp_path / "own.toml").write_text(f"{key} = {'9' * 5000}")
+        with pytest.raises(TrainingError, match="own.toml is not TOML"):
+            training.parse(["--config", str(tmp_path / "own.toml"), *TRAIN])
+    with pytest.raises(TrainingError, match="--set steps is '999"):
+        training.parse([*TRAIN, "--set", f"steps={'9' * 5000}"])
+
+
 def test_a_null_character_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text('data = "a\\u0000b"\n')
     with pytest.raises(TrainingError, match="own.toml: data: it holds a null character"):

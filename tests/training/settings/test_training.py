@@ -13,6 +13,7 @@ from training.settings.reading import CONFIGS
 from training.settings.training import PROGRAM, parse
 
 NEEDED = ["--data", "x", "--out", "y"]
+WAYS = ("", "-lora", "-value-encoder")
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
@@ -43,7 +44,8 @@ def test_every_default_of_a_loss_is_a_setting_or_an_option_of_it() -> None:
             settings = parse([*NEEDED, "--method", name, "--model", model])
             assert set(settings.loss) == set(loss.options.model_fields)
         known = {option.name for option in PROGRAM.options if option.group != "loss"} | set(loss.options.model_fields)
-        assert {*loss.embedded, *loss.published} <= known
+        assert all({*values} <= known for values in (loss.embedded, *loss.published.values()))
+        assert {*loss.published} <= {f"{family}{kind}" for family in ("sd15", "sdxl") for kind in WAYS}, name
 
 
 def test_a_value_encoder_is_trained_as_livo_trains_it_whatever_the_loss() -> None:

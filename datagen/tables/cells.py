@@ -1,0 +1,51 @@
+"""What a cell of a table holds, whichever format it comes from: a text, an image, or neither and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from datagen.tables.text import BOM
+
+
+class Unusable(Exception):
+    """Why a cell cannot be used, in one line."""
+
+
+def text_of(cell: Any) -> str:
+    """The text of a cell without spaces around it; Unusable for what is empty, or no text though `str` makes one."""
+    if cell is None:
+        raise Unusable("the cell is empty")
+    if not isinstance(cell, str):
+        raise Unusable(f"the cell holds {kind_of(cell)}, not text")
+    if not (text := cell.strip().strip(BOM).strip()):
+        raise Unusable("the cell is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Unusable("the text holds half of a character (a lone surrogate)") from error
+    return text
+
+
+def image_of(cell: Any) -> bytes:
+    """The encoded image of a cell: bytes, or a struct with `bytes`; Unusable if there are none."""
+    encoded = cell.get("bytes") if isinstance(cell, Mapping) else cell
+    if isinstance(encoded, bytes) and encoded:
+        return encoded
+    if encoded is not None and not isinstance(encoded, bytes):
+        raise Unusable(f"the cell holds {kind_of(encoded)}, not image bytes")
+    path = cell.get("path") if isinstance(cell, Mapping) else None
+    raise Unusable(f"the cell has no bytes, only the path {path!r}" if path else "the cell has no bytes")
+
+
+def kind_of(cell: Any) -> str:
+    """What a cell is, in words."""
+    if isinstance(cell, bool):
+        return "true or false"
+    if isinstance(cell, float) and math.isnan(cell):
+        return "NaN"
+    if isinstance(cell, int | float):
+        return "a number"
+    kinds = ((bytes, "bytes"), (Mapping, "a struct"), (list | tuple, "a list"), (str, "text"), (type(None), "nothing"))
+    return next((name for kind, name in kinds if isinstance(cell, kind)), f"a {type(cell).__name__}")

@@ -1,0 +1,83 @@
+"""CSV and TSV, strictly: every row has the cells of the header, or the file is refused with the line that does not.
+
+What a lenient reader would cut or swallow without a word is an InputError: texts with commas that are not quoted, a
+quote that is never closed or closed rows later, a header in the middle of the file, two columns of one name.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from datagen.errors import InputError
+from datagen.tables import text
+
+CELL = 1 << 24  # characters of a cell; one of 100,000 is a row with an error, not a crash
+NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+
+
+def rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+    """The header and then the rows, each with its place ("line 3"). Blank lines are no rows."""
+    header: list[str] = []
+    for number, end, cells in _records(path, delimiter):
+        if not header:
+            header = _header(path, cells, delimiter)
+            yield f"line {number}", header
+            continue
+        if len(cells) != len(header):
+            raise InputError(
+                f"{path} line {number} has {len(cells)} cells, its header has {len(header)} "
+                f"({', '.join(header)}): put a text with {NAMES[delimiter]} in double quotes"
+            )
+        if [cell.strip().casefold() for cell in cells] == [name.casefold() for name in header]:
+            raise InputError(f"{path} line {number} repeats the header: remove it")
+        if end > number and (swallowed := _swallowed(cells, delimiter)):
+            raise InputError(
+                f"{path} line {number} has a quoted text that goes on to line {end} over what looks like another row "
+                f"({swallowed[:60]!r}): is a quote not closed?"
+            )
+        yield f"line {number}", cells
+
+
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+    """First and last line and the cells of each record."""
+    csv.field_size_limit(CELL)
+    reader = csv.reader(text.lines(path, keep_ends=True), delimiter=delimiter, strict=True)
+    first = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield first, reader.line_num, cells
+            first = reader.line_num + 1
+    except csv.Error as error:
+        what = "a quote that is not closed" if "unexpected end" in str(error) else str(error)
+        raise InputError(f"{path} line {first} cannot be read: {what}") from error
+
+
+def _header(path: Path, cells: list[str], delimiter: str) -> list[str]:
+    """The names of the columns; several may have none, as the index that pandas writes."""
+    names = [cell.strip() for cell in cells]
+    if len(names) == 1:
+        for other, name in NAMES.items():
+            if other != delimiter and other in names[0]:
+                hint = "name it .tsv" if other == "\t" else f"save it with {NAMES[delimiter]}"
+                raise InputError(f"{path} has {name} between its columns ({names[0]}), not {NAMES[delimiter]}: {hint}")
+    for name in names:
+        if name and names.count(name) > 1:
+            raise InputError(f"{path} has two columns {name!r}: rename or remove one")
+    return names
+
+
+def _swallowed(cells: list[str], delimiter: str) -> str | None:
+    """A line within a quoted text that is a row by itself: as many cells, and single words in the same places."""
+    for cell in cells:
+        for line in cell.splitlines()[1:]:
+            inner = line.split(delimiter)
+            if len(inner) == len(cells) > 1 and all(
+                len(other.split()) == 1
+                for own, other in zip(cells, inner, strict=True)
+                if own is not cell and len(own.split()) == 1
+            ):
+                return line
+    return None
