@@ -48,16 +48,16 @@ def show(root: Path, console: Console) -> None:
     for done in plans:
         if drops := done.drops():
             words = ", ".join(f"{count} {reason}" for reason, count in drops.items())
-            console.print(f"dropped by {done.stage.name}: {words}", highlight=False, soft_wrap=True)
+            console.print(f"dropped by {done.stage.name}: {words}", highlight=False, markup=False, soft_wrap=True)
         if told := meaning.told(drops, done.total("rows") - done.total("errors")):
-            console.print(f"{done.stage.name}: {told}", highlight=False, soft_wrap=True)
+            console.print(f"{done.stage.name}: {told}", highlight=False, markup=False, soft_wrap=True)
         for remark, count in done.remarks().items():
             line = f"{count} of {done.total('rows')} {done.stage.name}: {remark}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     for damaged in (shard for done in plans for shard in done.damaged):
-        console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, soft_wrap=True)
-    console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, soft_wrap=True)
+        console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _dataset(folder: Path) -> str:
