@@ -1,9 +1,8 @@
 """What holding replies against what was asked catches, and what it costs: bad rows caught, good ones lost.
 
-`python -m benchmarks meaning [--local]`; no server, no download. Good rows are wordings by hand, spoiled in each way
-in which replies go wrong: the set `made`, which the rules were made with, and `held out`, written before them by the
-same hand (benchmarks/support/meaning). Then a run's own requests, answered well and in each bad way by a stub; with
-`--local` by llama.cpp with SmolLM2, whose rows are counted: nobody says which of them are good.
+`python -m benchmarks meaning`; no server, no download. Good rows are wordings by hand, spoiled in each way in which
+replies go wrong: the set `made`, which the rules were made with, and `held out`, written before them by the same hand
+(benchmarks/support/meaning). What the first reading of `held out` missed was seen when two rules were mended.
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ def test_undressing_ages_and_compounds_are_read(text: str) -> None:
     [
         "a child with a naked juggling ball", "a girl in a nude-coloured raincoat", "a girl (9) rides a pony",
         "a boy taking off his coat", "a girl takes clothes off the line", "a naked bulb above a kid's desk",
-        "a barn owl over a child", "a child dressed in boots", "a child stripping bark from a twig", "a nude study (oil), a woman of forty",
+        "a barn owl over a child", "a child dressed in boots",
+        "a child stripping bark from a twig", "a nude study (oil), a woman of forty",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_it_passes(text: str) -> None:
