@@ -124,7 +124,7 @@ def run(
             progress=display.show,
         )
     print("\n".join(_closing(summary)))
-    if summary.rows("prompts") and not summary.rows("pairs"):
+    if summary.rows("prompts") and not sum(summary.splits.values()):
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.plans["pairs"].drops().items())
         raise MachineryError(f"no pair passed, so there is nothing to train on (dropped: {reasons or 'none'})")
 
