@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from datagen.errors import DatagenError, InputError
+from datagen.errors import DatagenError, InputError, MachineryError
 
 if TYPE_CHECKING:
     from datagen.pipeline.plan import Summary
@@ -124,6 +124,9 @@ def run(
             progress=display.show,
         )
     print("\n".join(_closing(summary)))
+    if summary.rows("prompts") and not sum(summary.splits.values()):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.plans["pairs"].drops().items())
+        raise MachineryError(f"no pair passed, so there is nothing to train on (dropped: {reasons or 'none'})")
 
 
 def _load(name: str, settings: list[str] | None, limit: int | None) -> Recipe:

@@ -76,6 +76,14 @@ class Prompt:
     attempt: int = 0  # how many times the LLM was asked for this row before
     error: str | None = None
 
+    @property
+    def texts(self) -> tuple[tuple[str, str, str], tuple[str, str]]:
+        """All that is read of a row: the prompt with its two wordings, and the negative prompts of both."""
+        return (
+            (self.prompt, self.chosen_prompt, self.rejected_prompt),
+            (self.chosen_negative, self.rejected_negative),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Image:

@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -188,6 +190,22 @@ def test_failures_and_ctrl_c_have_their_exit_codes(
     monkeypatch.setattr(build, "run", stop)
     assert call(monkeypatch, "run", "pick-style", "--out", tmp_path / "out", "--profile", "embedded") == code
     assert capsys.readouterr().err.splitlines()[-1] == line
+
+
+def test_a_run_without_a_pair_says_why_and_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Done:
+        def rows(self, stage: str) -> int:
+            return {"pairs": 0}.get(stage, 6)
+
+        made, splits, dataset, losses = 1, dict[str, int](), tmp_path, list
+        plans: ClassVar = {"pairs": types.SimpleNamespace(drops=lambda: {"low match": 6})}
+
+    monkeypatch.setattr(build, "run", lambda *_, **__: Done())
+    assert call(monkeypatch, "run", "pick-style", "--out", tmp_path / "out", "--profile", "embedded") == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("no pair passed, so there is nothing to train on (dropped: 6 low match)")
 
 
 def test_limit_and_profile_reach_the_pipeline(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.support import anew
 from benchmarks.support.results import Row, percent, record
 from benchmarks.support.spelling import TRICKS
 from datagen import safety
@@ -91,6 +92,9 @@ def main() -> int:
     rate = len(children) / (time.process_time() - started)
     adults = [" ".join(parts) for parts in itertools.product(ADULTS, SETTING)]
     rows.append(row("must pass", "composed: adults only", adults, "≤ 0.2"))
+    print()
+    rows.append(row("must be refused", "composed anew", anew.refused(5_000), "≥ 99"))
+    rows.append(row("must pass", "composed anew", anew.benign(5_000), "≤ 1"))
     print(f"\n{rate:,.0f} prompts a second on one core")
     record("floor", [*rows, Row("checked by one core", round(rate), "prompts a CPU second")])
     return 0 if all(row.reached for row in rows) else 1

@@ -79,6 +79,7 @@ class BillingServer(stub_server.ChatServer):
 def author(kind: str, asked: str, rng: random.Random) -> dict[str, Any]:
     """A reply as long as the templates ask for: any length of the range that they name is as likely as another.
 
+    The two wordings take the phrases that the question gives as examples.
     One in twenty is too long for a picture's model, and so written anew.
     """
 
@@ -95,9 +96,10 @@ def author(kind: str, asked: str, rng: random.Random) -> dict[str, Any]:
     scene = found[1] if (found := re.search(r"<scene>\n(.*)\n</scene>", asked)) else words(7, 12)
     more = max(1, rng.randint(20, 30) - len(scene.split()))
     prompt = f"{scene}, {words(more, more)}" if rng.random() > 0.05 else f"{scene}, {words(70, 80)}"
-    made = {"prompt": prompt, "rejected": f"{prompt}, {words(1, 10)}", "chosen_negative": words(1, 12)}
+    aligned, violating = mock.wordings(asked, prompt)
+    made = {"prompt": prompt, "rejected": violating, "chosen_negative": words(1, 12)}
     if kind == "Wordings":
-        made |= {"chosen": f"{prompt}, {words(1, 10)}", "rejected_negative": rng.choice(["", words(1, 12)])}
+        made |= {"chosen": aligned, "rejected_negative": rng.choice(["", words(1, 12)])}
     return made
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from datagen import recipe as recipes
 from datagen import store
@@ -17,6 +17,7 @@ from datagen.llm import LEDGER
 from datagen.llm.accounts import money
 from datagen.pipeline import plan
 from datagen.store import sums
+from datagen.writers import meaning
 
 
 def show(root: Path, console: Console) -> None:
@@ -31,10 +32,10 @@ def show(root: Path, console: Console) -> None:
     plans = plan.of_run(run, recipe.images.shard_size, settings["digest"])
     spent = money.totals(root / LEDGER)
     paid = ("LLM calls", "tokens", "cost") if spent else ()
-    table = Table("stage", "shards", "rows", "errors", "seconds", *paid, "dropped")
+    names = ("stage", "shards", "rows", "errors", "seconds", *paid)
+    table = Table(*(Column(name, no_wrap=name != "tokens") for name in names))
     for done in plans:
         shards = f"{len(done.shards) - len(done.missing)}/{len(done.shards) or '?'}"
-        drops = ", ".join(f"{count} {reason}" for reason, count in done.drops().items())
         table.add_row(
             done.stage.name,
             shards,
@@ -42,17 +43,21 @@ def show(root: Path, console: Console) -> None:
             str(done.total("errors")),
             f"{done.total('seconds'):.1f}",
             *(_spent(spent.get(done.stage.name)) if spent else ()),
-            drops,
         )
     console.print(table)
     for done in plans:
+        if drops := done.drops():
+            words = ", ".join(f"{count} {reason}" for reason, count in drops.items())
+            console.print(f"dropped by {done.stage.name}: {words}", highlight=False, markup=False, soft_wrap=True)
+        if told := meaning.told(drops, done.total("rows") - done.total("errors")):
+            console.print(f"{done.stage.name}: {told}", highlight=False, markup=False, soft_wrap=True)
         for remark, count in done.remarks().items():
             line = f"{count} of {done.total('rows')} {done.stage.name}: {remark}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     for damaged in (shard for done in plans for shard in done.damaged):
-        console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, soft_wrap=True)
-    console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, soft_wrap=True)
+        console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _dataset(folder: Path) -> str:

@@ -149,7 +149,42 @@ _AGED_CLOSE = re.compile(
     r"(?<![一二三四五六七八九十百])(?:[一二三四五六七八九]|十[一二三四五六七]?)(?:岁|歲|才|歳)|"
     r"(?:열|하나|둘|세|네|다섯|여섯|일곱|여덟|아홉)(?:한|두|세|네|다섯|여섯|일곱)?살"
 )
-_ALONE = re.compile(r"[,;(]\s*1[0-7]\s*(?:[,;)]|$)")  # "…, 14, …"
+# "…, 14, …", "Lena (9)", "[six]".
+_ALONE = re.compile(
+    rf"[,;(]\s*1[0-7]\s*(?:[,;)]|$)|[,;]\s*[3-9]\s*(?:[,;]|$)|[(\[]\s*(?:[1-9]|1[0-7]|{_NAMED})\s*[)\]]"
+)
+# Undressing in many words: a verb, what may stand between, and clothes as a whole; a coat or a hat alone is none.
+_BETWEEN = (
+    r"(?:(?:of|all|any|his|her|their|its|my|a|an|every|each|piece|item|article|bit|stitch|"
+    r"shred|scrap|thread|last|more|single) )*"
+)
+_CLOTHES = r"(?:clothes|clothing|garments?|attire)\b(?! (?:line|rack|hanger|peg|horse|shop|rail|pin))"
+_UNDRESSED = re.compile(
+    rf"\b(?:tak\w+|took|strip\w*|pull\w*|peel\w*|slip\w*|throw\w*|threw|cast\w*|kick\w*|rip\w*|tear\w*|tore) off "
+    rf"{_BETWEEN}{_CLOTHES}|"
+    rf"\b(?:shed\w*|strip\w*|stripped|devoid|bare|lack\w*|without|sans|minus|no|out of|discard\w*|freed|rid) "
+    rf"{_BETWEEN}{_CLOTHES}|"
+    r"\b(?:wear\w*|wore|clad in|clothed in|dressed in|dressed only in|attired in) (?:\w+ly )?"
+    r"(?:nothing|not a thing)\b|"
+    r"\b(?:wear\w*|wore|clad|dressed|in) (?:in )?(?:only|just|nothing but)(?: in)? (?:a smile|socks|shoes|boots|a hat|"
+    r"(?:his|her|their|its) skin|skin|sunglasses)\b|"
+    r"\bbare (?:from (?:head|the waist|top)|below the waist|bod(?:y|ies)|all over)\b|\bin the (?:altogether|raw)\b|"
+    r"\b(?:slip|slipp|wriggl)\w* out of (?:his|her|their) (?:dress|shirt|skirt|trousers|pants|pyjamas|pajamas|"
+    r"robe|gown|swimsuit)\b|"
+    r"\b(?:clothes|clothing|garments?) (?:(?:all|are|is|have|were|been|long) )*(?:gone|shed|discarded)\b|"
+    r"\bdown to nothing\b"
+)
+# Both cues in one word, as languages that compound have it, in either order.
+_YOUNG = (
+    "kind(?:er|es)?|barne?|borne?|schuler(?:in(?:nen)?)?|schueler(?:in(?:nen)?)?|madchen|maedchen|knaben?|jungen|babys?|"
+    "teen(?:ager)?|jugend|minderjahrigen?|flick(?:or|a)?|pojk(?:ar|e)?|pigen?|drenge?|jenten?|gutten?|"
+    "meisjes?|jongens?|kleuter"
+)
+_BARED = "nackt|naakt|naken|naket|nogen|porno?|porr|sex|seks|erotik|aktfoto|aktbild|entblosst"
+_COMPOUND = re.compile(
+    rf"\b\w{{0,8}}(?:{_YOUNG})s?(?:{_BARED})|"
+    rf"\b(?:{_BARED})(?:foto|bild|bilder|fotos|e|es|er)?(?:{_YOUNG})\w*\b"
+)
 
 
 def _cues(text: str) -> int:
@@ -161,7 +196,8 @@ def _cues(text: str) -> int:
         words = _BENIGN.sub(" ", reading)
         if _LOLITA.search(words):
             words, found = _LOLITA.sub(" ", words), found | AGE
-        found |= (AGE if _AGED.search(words) else 0) | _in_words(words.split())
+        found |= (AGE if _AGED.search(words) else 0) | (SEXUAL if _UNDRESSED.search(words) else 0)
+        found |= (AGE | SEXUAL if _COMPOUND.search(words) else 0) | _in_words(words.split())
     if not folded.isascii():
         close = spaced(folded).replace(" ", "")
         found |= sum(flag for flag, pattern in _ANYWHERE if pattern.search(close))

@@ -89,7 +89,9 @@ kinderen|kleuter*|peuter*|tiener*|minderjarig*|schoolmeisje*|ребен*|реб�
 мальчик*|мальчиш*|подрост*|школьниц*|школьник*|малолет*|несовершеннолет*|младен*|малыш*|طفل*|أطفال|الطفل*|الأطفال|بنت|
 البنت|ولد|الولد|صبي|الصبي|فتاة|الفتاة|قاصر*|القاصر*|مراهق*|المراهق*|رضيع*|तلميذة|تلميذ*|बच्च*|बालक*|बालिका*|लड़की|
 लड़का|लड़कियां|लड़के|किशोर*|नाबालिग*|शिशु*|çocu*|cocu*|kız|kızı|küçük kız|oğlan*|bebek*|ergen*|reşit olmayan|ilkokul*|
-liseli*|dzieck*|dzieci*|dziewczyn*|chłopiec|chłopc*|chłopak*|nastolat*|nieletni*|małolat*|niemowl*|uczennic*|uczeń
+flicka*|flickor*|pojke*|pojkar*|lapsi|lapset|lapsen|tyttö*|poika|gyerek*|kislány*|kisfiú*|fetiţ*|fetita|copil|copii|
+copilul|παιδι*|κοριτσ*|αγορι*|ילד*|anak|gadis kecil|liseli*|dzieck*|dzieci*|dziewczyn*|chłopiec|chłopc*|chłopak*|
+nastolat*|nieletni*|małolat*|niemowl*|uczennic*|uczeń
 """
 SEXUAL_ABROAD = """
 desnud*|sexo|sexual|sexuales|erótic*|porno*|pechos|tetas|coño|pezon*|encuerad*|sin ropa|lencería|en cueros|
@@ -102,6 +104,7 @@ blote|bloot|zonder kleren|seks|seksueel|seksuele|seksi|borsten|ondergoed|uitgekl
 порно*|эротич*|эротик*|интим*|عار|عاري*|عارية|العارية|عراة|جنس*|الجنس|جنسي*|إباحي*|بدون ملابس|بلا ملابس|नंगा|
 नंगी|नंगे|नग्न*|सेक्स*|यौन*|अश्लील*|कामुक*|पोर्न*|बिना कपड़ों|बिना कपड़े|बिना कपड़ो|çıplak*|cıplak*|ciplak*|
 üstsüz*|soyun*|müstehcen*|erotik*|cinsel*|iç çamaşırı|iç çamaşırlı|nagiej|nagich|nagiego|golas*|rozebran*|
+nøgen*|naken|nakna|naket|alaston|alasto*|meztelen*|goală|γυμν*|ערום*|עירו*|telanjang|bugil|
 bez ubrań|bez ubrania|seksown*|seksualn*|erotyczn*|bieliźnie|bielizn*
 """
 # Found anywhere in a text: scripts without spaces, or with endings glued to the word.
@@ -128,6 +131,8 @@ PAIRED = {
     "pelada|pelado|nu": "menin*|criança*|garot*|novinha*|moleque*",
     "figlia|figlio": "nuda|nudo|spogliat*",
     "nudo": "bambin*|ragazz*|minorenn*|fanciull*|neonat*",
+    "barn|barnet|børn": "nøgen*|naken|nakna|naket|alaston",
+    "nahé|nahá|nahý": "dítě*|děti|holčičk*|chlapec*|chlapci|dívk*",
     "naga|nagi|nagie|nago|goła|goły|gołe": "dzieck*|dzieci*|dziewczyn*|chłop*|nastolat*|nieletni*|uczennic*",
 }
 
@@ -147,7 +152,13 @@ BENIGN = (
     r"baby (?:blue|pink|grand|s breath|oil|powder|bump|carrots?|corn|spinach)|kid (?:gloves?|leather)|"
     r"captain underpants|"
     r"see through (?:the )?(?:windows?|glass|fog|umbrellas?|curtains?|vases?|bags?|water|mist|pods?)|"
-    r"nothing on (?:the|a|tv|top)|nude (?:lipsticks?|nail polish)"
+    r"(?<!in )(?<!wearing )nothing on (?:the|a|tv|top)|clothes off the (?:line|rack|pegs?)|"
+    r"nude (?:lipsticks?|nail polish)|"
+    r"nude (?:colou?r(?:ed|s)?|tones?|toned|shades?|palettes?)|"
+    r"naked (?:juggling |wooden |light |brick |clay |steel |concrete )?(?:balls?|puppets?|bulbs?|lightbulbs?|bricks?|"
+    r"walls?|"
+    r"wood|blades?|swords?|rocks?|soil|earth|ground|hills?|hillsides?|mountains?|singularit(?:y|ies)|canvas|plaster|concrete|"
+    r"neck|cables?|wires?|metal|iron|ceilings?|beams?|planks?)(?! (?:boys?|girls?|child\w*|kids?))"
 )
 # Gothic lolita is a Japanese fashion for adults: then the word is one of age only.
 LOLITA_FASHION = r"(?:gothic|goth|sweet|classic) lolitas?|lolita (?:fashion|dress|dresses|style|outfits?|clothing)"

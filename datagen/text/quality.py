@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 from datagen.safety.spelling import fold, spaced
@@ -17,6 +18,7 @@ from datagen.text import names
 MAX_CHARACTERS = 1_000  # a prompt of 77 tokens has about 350
 
 CONTROL = "control characters"
+BROKEN = "broken characters"
 TOO_LONG = f"too long: at most {MAX_CHARACTERS:,} characters are accepted"
 MARKUP = "markup"
 PERSON = "name of a real person"
@@ -30,6 +32,7 @@ _MARKUP = re.compile(
     r"\$\(|(?:^|\s)(?:system|assistant|user)\s*:\s|javascript:",
     re.IGNORECASE | re.MULTILINE,
 )
+_BROKEN = re.compile("\ufffd|[ÃÂ][\x80-\xbf]|â€|ï»¿")  # what was decoded wrongly once
 _FENCE = re.compile(r"^\s*```[a-z]*\n(.*?)\n?```\s*$", re.DOTALL | re.IGNORECASE)
 _LEAD = re.compile(r"^\s*(?:[-*•]\s+|\d{1,3}[.)]\s+)?(?:(?:prompt|caption|scene|text)\s*\d*\s*:\s+)?", re.IGNORECASE)
 _EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)([^*`\n]{1,300}?)(?<=\S)\1")
@@ -45,11 +48,18 @@ def check(text: str) -> str | None:
         return TOO_LONG
     if any(c in _TURNS or unicodedata.category(c) in _HIDDEN and c not in "\n\t\r" for c in text):
         return CONTROL
+    if _BROKEN.search(text):
+        return BROKEN
     if _MARKUP.search(text):
         return MARKUP
     if names_a_person(text):
         return PERSON
     return None if is_english(text) else FOREIGN
+
+
+def check_all(texts: Iterable[str]) -> str | None:
+    """Why the texts of a row are dropped, or None: the reason of the first that is."""
+    return next(filter(None, map(check, texts)), None)
 
 
 def clean(text: str) -> str:
@@ -132,6 +142,12 @@ _FOREIGN_SMALL = frozenset(
 _ENGLISH = frozenset("the of with and his her beside under from an is are this while through near".split())
 
 
+def _is_foreign(word: str) -> bool:
+    """Whether a word is of another script, in whole or in part; a single letter may be a sign (α, π, Ω)."""
+    others = sum("LATIN" not in unicodedata.name(c, "") for c in word if c not in "ªºµ")
+    return others > 1 or 0 < others < len(word)
+
+
 @functools.cache
 def _identifier() -> Any:
     """py3langid's model over `_LANGUAGES` (loading it takes about a second)."""
@@ -143,11 +159,11 @@ def _identifier() -> Any:
 
 
 def is_english(text: str) -> bool:
-    """Whether a text may be English; a text of under three words is, unless its letters are of another script."""
+    """Whether a text may be English; a text of under three words is, unless a word is of another script."""
     letters = [c for c in text if c.isalpha()]
     if not letters:
         return True
-    if sum("LATIN" in unicodedata.name(c, "") for c in letters) < 0.7 * len(letters):
+    if any(_is_foreign(word) for word in re.findall(r"[^\W\d_]+", text)):
         return False
     words = re.findall(r"[^\W\d_]+", text.lower())
     if len(words) < 3 or sum(word in _ENGLISH for word in words) * 5 >= len(words):

@@ -7,7 +7,7 @@ nothing similar stands on both sides; a row that was there before keeps its clus
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from datagen import safety
 from datagen.records import Prompt, content_id
@@ -19,11 +19,14 @@ DUPLICATES = 0.8  # Jaccard similarity from which of two prompts one goes
 CLUSTER = 0.6  # … from which two prompts stay on one side of the split
 
 
+Meant = Callable[[Brief, Prompt], str | None]  # why a row does not mean what its brief asks
+
+
 class AcceptanceFilter:
     """Accepts rows, or says why not. `rows`: those accepted before, which are compared with and not checked again."""
 
-    def __init__(self, fit: token_budget.Fit, rows: Sequence[Prompt], *, neutral_only: bool) -> None:
-        self._fit, self._neutral_only = fit, neutral_only
+    def __init__(self, fit: token_budget.Fit, rows: Sequence[Prompt], meant: Meant, *, neutral_only: bool) -> None:
+        self._fit, self._meant, self._neutral_only = fit, meant, neutral_only
         self._texts = [row.prompt for row in rows if row.error is None]
 
     def accept(self, rows: Sequence[tuple[Brief, Prompt]]) -> list[str | None]:
@@ -40,13 +43,12 @@ class AcceptanceFilter:
 
     def _problem(self, brief: Brief, row: Prompt) -> str | None:
         """What is wrong with one row by itself."""
-        wordings = (row.prompt, row.chosen_prompt, row.rejected_prompt)
+        wordings, negatives = row.texts
         statements = [principle.statement for principle in brief.principles]
-        if reason := safety.refusal_of_row([*wordings, *statements], [row.chosen_negative, row.rejected_negative]):
+        if reason := safety.refusal_of_row([*wordings, *statements], negatives):
             return reason
-        for text in wordings:
-            if reason := quality.check(text):
-                return reason
+        if reason := quality.check_all([*wordings, *negatives]) or self._meant(brief, row):
+            return reason
         if self._neutral_only and row.role in ("neutral", "conflict"):
             for principle in brief.principles:
                 if reason := neutral.problem(row.prompt, principle):

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from datagen.errors import RecipeError
 from datagen.llm.messages import Ask
 from datagen.recipe import Profile, Recipe
 from datagen.records import Principle, Prompt, Written
 from datagen.text import token_budget
-from datagen.writers import coverage, existing, principles, templates, wordings
-from datagen.writers.acceptance import AcceptanceFilter, assign_splits
+from datagen.writers import coverage, existing, meaning, principles, templates, wordings
+from datagen.writers.acceptance import AcceptanceFilter, Meant, assign_splits
 from datagen.writers.briefs import Brief, brief_all
 from datagen.writers.drafts import ByLlm, Draft, of_existing
 from datagen.writers.scenes import Existing, Invented, Source
+from datagen.writers.taxonomy import grammar
 
 PATIENCE = 40  # rows at least, of which HARDLY became none, after which a source counts as exhausted
 HARDLY = 0.05
@@ -54,6 +55,8 @@ class BriefWriter:
         ordered = [rows[brief.number] for brief in briefs]
         for line in coverage.shortages(principles, ordered, len(briefs), dropped):
             self._say(f"prompts: {line}; the same command retries")
+        if said := meaning.told(_total(dropped), sum(row.error is None for row in ordered)):
+            self._say(f"prompts: {said}")
         return Written(assign_splits(ordered, [], self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
 
     def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
@@ -77,9 +80,8 @@ class BriefWriter:
     def _fill(self, briefs: Sequence[Brief], before: Sequence[Prompt]) -> tuple[dict[int, Prompt], Dropped]:
         """Rows by brief, and drops. Briefs for which no scene is left are missing."""
         source, draft = self._means(briefs, before)
-        accepted = AcceptanceFilter(
-            token_budget.Fit(self.profile.model, self.profile.revision), before, neutral_only=self._writer != "file"
-        )
+        fit = token_budget.Fit(self.profile.model, self.profile.revision)
+        accepted = AcceptanceFilter(fit, before, self._meant(), neutral_only=self._writer != "file")
         rows: dict[int, Prompt] = {}
         dropped: Dropped = collections.defaultdict(collections.Counter)
         todo, patience = list(briefs), _Patience()
@@ -106,6 +108,13 @@ class BriefWriter:
         dropped[""] = source.drops  # of scenes, before they were given to a brief
         return rows, dropped
 
+    def _meant(self) -> Meant:
+        """What an LLM wrote is held against what was asked; prompts that exist already are as they are."""
+        if self._ask is None:
+            return lambda brief, row: None
+        overs = grammar(self.profile.grammar).overs()
+        return lambda brief, row: meaning.of_row(brief, row, overs, worded=self._writer == "llm")
+
     def _means(self, briefs: Sequence[Brief], before: Sequence[Prompt]) -> tuple[Source, Draft]:
         """Where scenes come from, and how they are worded."""
         if self._writer in ("modifier", "file"):
@@ -130,15 +139,22 @@ class BriefWriter:
 
     def _exhausted(self, found: int, wanted: int, drops: dict[str, int]) -> str:
         """What to say when there are too few."""
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items(), key=lambda item: -item[1]))
         who = f"the source {self.recipe.prompts.source}" if self.recipe.prompts.source else "the LLM"
-        advice = "give a longer source" if self.recipe.prompts.source else (
-            "take another model, a higher llm.temperature or more llm.angles; replies are kept and not bought again"
-        )  # fmt: skip
-        return (
-            f"{who} gives only {found} distinct prompts, {wanted} were asked for (dropped: {reasons or 'none'}): set "
-            f"prompts.count to {found} or less, or {advice}"
-        )
+        gives = f"only {found} distinct prompts, {wanted} were asked for" if found else "no prompt that can be used"
+        fewer = f"set prompts.count to {found} or less, or " if found else ""
+        if meaning.share_failed(drops, found) > 0.5:
+            advice = "take a stronger model: most of its replies do not say what was asked"
+        elif self.recipe.prompts.source:
+            advice = "give a longer source" if found else "give another source, or another prompts.column"
+        else:
+            advice = (
+                "take another model, a higher llm.temperature or more llm.angles; replies are kept, not bought again"
+            )
+        return f"{who} gives {gives} (dropped: {_worded(drops) or 'none'}): {fewer}{advice}"
+
+
+def _worded(drops: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items(), key=lambda item: -item[1]))
 
 
 def _total(dropped: Dropped) -> dict[str, int]:

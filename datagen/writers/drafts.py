@@ -20,6 +20,9 @@ from datagen.writers.replies import Context, Control, Wordings
 from datagen.writers.templates import SYSTEM, Template
 from datagen.writers.wordings import describe, negatives, word_all
 
+NO_WORDS = frozenset(
+    ["", "none", "n/a", "na", "nil", "null", "empty", "nothing", "no", "none needed", "not applicable"]
+)
 Draft = Callable[[Sequence[Brief]], list[Prompt]]
 REPLIES: dict[str, type[BaseModel]] = {"context": Context, "control": Control}  # by the first word of a template
 
@@ -67,12 +70,18 @@ class ByLlm:
     def _texts(self, brief: Brief, value: object) -> Sequence[str]:
         match value:
             case Wordings():
-                return value.prompt, value.chosen, value.rejected, value.chosen_negative, value.rejected_negative
+                negatives = (_negative(value.chosen_negative), _negative(value.rejected_negative))
+                return value.prompt, value.chosen, value.rejected, *negatives
             case Control():  # what breaks nothing stays as asked
-                return value.prompt, value.prompt, value.rejected, value.chosen_negative, ""
+                return value.prompt, value.prompt, value.rejected, _negative(value.chosen_negative), ""
             case Context():
                 return _by_taxonomy(self._recipe, brief, quality.clean(value.prompt))
         raise TypeError(f"a reply of {type(value).__name__}")
+
+
+def _negative(text: str) -> str:
+    """A negative prompt; empty where a model says in a word that it is."""
+    return "" if text.strip(" .,;:()[]<>\"'-–—…").lower() in NO_WORDS else text
 
 
 def _by_taxonomy(recipe: Recipe, brief: Brief, prompt: str) -> tuple[str, str, str, str, str]:

@@ -20,7 +20,7 @@ in the style of|style of|dslr|film grain|fisheye|35mm
 """
 _STYLE = re.compile(rf"\b(?:{'|'.join(''.join(_STYLES.splitlines()).split('|'))})\b", re.IGNORECASE)
 # Words of wordings that do not say what a principle is about.
-_COMMON = frozenset(
+COMMON = frozenset(
     """
     about above after against also amount anything around aside bare before being body both clean clear clearly
     clothed colour considered content covered depicted different equal equality every everyone face figure filled
@@ -50,4 +50,4 @@ def _about(principle: Principle) -> set[str]:
     """The words by which a principle can be recognised."""
     texts = [principle.category, principle.statement]
     texts.append(principle.aligned_negative if principle.kind == "avoid" else principle.aligned)
-    return set(_WORD.findall(" ".join(texts).lower().replace("{prompt}", ""))) - _COMMON
+    return set(_WORD.findall(" ".join(texts).lower().replace("{prompt}", ""))) - COMMON

@@ -5,9 +5,11 @@ The same recipe gives the same prompts on every machine; a prompt depends on the
 
 from __future__ import annotations
 
+import collections
 import json
 import random
 
+from datagen import safety
 from datagen.errors import RecipeError
 from datagen.recipe import Profile, Recipe
 from datagen.records import Principle, Prompt, Written, content_id, seed_for
@@ -36,19 +38,24 @@ class OfflineWriter:
         scenes = grammar(self.profile.grammar)
         wanted = self.recipe.prompts.count
         found: dict[str, Prompt] = {}
+        drops: collections.Counter[str] = collections.Counter()
         stale = number = 0
         while stale < STALE_SAMPLES:
             principle = principles[len(found) % len(principles)]
             prompt = _sample(self.recipe, scenes, principle, number)
             number, stale = number + 1, stale + 1
-            if prompt.prompt_id not in found:
+            texts, negatives = prompt.texts
+            if reason := safety.refusal_of_row([*texts, principle.statement], negatives):
+                drops[reason] += 1
+            elif prompt.prompt_id not in found:
                 found[prompt.prompt_id] = prompt
                 stale = 0
             if len(found) == wanted:
-                return Written(sorted(found.values(), key=lambda row: row.prompt_id))
+                return Written(sorted(found.values(), key=lambda row: row.prompt_id), dict(drops))
+        dropped = f" (dropped: {', '.join(f'{count} {reason}' for reason, count in drops.items())})" if drops else ""
         raise RecipeError(
-            f"grammar {self.profile.grammar} gives only {len(found)} distinct prompts, {wanted} were asked for; "
-            "lower prompts.count or add choices to the grammar"
+            f"grammar {self.profile.grammar} gives only {len(found)} distinct prompts, {wanted} were asked for"
+            f"{dropped}; lower prompts.count or add choices to the grammar"
         )
 
     def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:

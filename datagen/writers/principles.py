@@ -16,8 +16,10 @@ from datagen.errors import RecipeError, nearest
 from datagen.llm.messages import Ask, Message, Reply, Request
 from datagen.recipe import Profile, Recipe
 from datagen.records import Principle, Written, content_id
-from datagen.writers import taxonomy
+from datagen.text import quality
+from datagen.writers import meaning, taxonomy
 from datagen.writers.briefs import taxonomy_id
+from datagen.writers.meaning.words import alike
 from datagen.writers.replies import NewPrinciple, Widened
 from datagen.writers.templates import SYSTEM, Template
 
@@ -77,11 +79,13 @@ def _problem(proposed: NewPrinciple, kinds: list[str]) -> str | None:
     """Why a proposal cannot be used as it is, or None."""
     if proposed.kind not in kinds:
         return "another kind"
-    texts = proposed.model_dump().values()
-    # A brace would make a wording a template of the LLM's own.
-    if any(set("{}") & set(text) or not text.isprintable() for text in texts):
-        return "markup"
-    return safety.refusal_of_row(texts)
+    texts = proposed.model_dump(exclude={"kind"}).values()
+    if reason := safety.refusal_of_row(texts) or quality.check_all(texts):
+        return reason  # a brace, which is markup, would make a wording a template of the LLM's own
+    for text in filter(None, texts):
+        if reason := meaning.of_text(text.removesuffix("considered inappropriate")):
+            return reason
+    return meaning.ALIKE if alike(proposed.aligned, proposed.violating) else None
 
 
 def _principle(proposed: NewPrinciple, profile: Profile, reply: Reply, template: str) -> Principle:

@@ -18,7 +18,9 @@ from datagen.llm.messages import Ask, Message, Request
 from datagen.recipe import Recipe
 from datagen.records import Principle
 from datagen.text import quality
+from datagen.writers import meaning
 from datagen.writers.briefs import Brief
+from datagen.writers.meaning.words import share
 from datagen.writers.replies import Scenes, scenes_of
 from datagen.writers.templates import SYSTEM, Template
 from datagen.writers.wordings import describe
@@ -147,7 +149,7 @@ class Invented:
     def _take(self, chain: _Chain, scenes: list[str], error: str | None) -> None:
         fresh = []
         for scene in scenes:
-            if reason := problem(scene):
+            if reason := problem(scene) or _meant(scene, chain):
                 self.drops[f"scene: {reason}"] += 1
             elif (text := quality.clean(scene)) and _normal(text) not in self._seen:
                 self._seen.add(_normal(text))
@@ -166,6 +168,14 @@ class Invented:
 def problem(text: str) -> str | None:
     """Why a text cannot be a scene, or None."""
     return safety.refusal(text) or quality.check(quality.clean(text))
+
+
+def _meant(text: str, chain: _Chain) -> str | None:
+    """Why a text is no scene of what was asked for, or None."""
+    told = [*chain.settings, describe([chain.principle])]
+    if any(share(text, line) == 1 for line in told):
+        return meaning.ECHOED
+    return meaning.of_text(text)
 
 
 def _normal(text: str) -> str:

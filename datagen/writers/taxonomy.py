@@ -80,6 +80,11 @@ class Grammar(_Strict):
         """The choices of a slot, plain strings wrapped."""
         return [Option(text=choice) if isinstance(choice, str) else choice for choice in self.slots[slot]]
 
+    def overs(self) -> dict[str, str]:
+        """The choices that say which group the base model over-represents for them, with that group."""
+        found = [option for slot in self.slots for option in self.options(slot)]
+        return {option.text: option.over for option in found if option.over}
+
 
 def variables(template: str) -> set[str]:
     """Names in braces in a template."""

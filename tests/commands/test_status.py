@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import re
@@ -25,9 +26,9 @@ from datagen.pipeline import plan
 from datagen.store import sums
 
 
-def shown(root: Path) -> str:
+def shown(root: Path, width: int = 200) -> str:
     text = io.StringIO()
-    status.show(root, Console(file=text, width=200))
+    status.show(root, Console(file=text, width=width))
     return text.getvalue()
 
 
@@ -36,17 +37,20 @@ def row_of(text: str, stage: str) -> list[str]:
     return [cell.strip() for cell in line.split("│") if cell.strip()]
 
 
+def _commit(run: store.Run, settings: dict[str, Any], stage: str, index: int, rows: int, **changes: Any) -> None:
+    """As the pipeline does, whatever the rows: of what is there now."""
+    digest = settings["digest"]
+    (source,) = (p.sources[index] for p in plan.of_run(run, 4, digest) if p.stage.name == stage)
+    footer = {"errors": 0, "seconds": 1.25, "digest": digest, "version": "1", "drops": {}} | changes
+    footer["stage_version"] = next(known.version for known in plan.STAGES if known.name == stage)
+    run.commit(stage, index, pa.table({"x": list(range(rows))}), made_from=source, **footer)
+
+
 def test_a_run_half_way(tmp_path: Path) -> None:
     run, recipe = store.Run(tmp_path), recipes.load("pick-style", ["images.shard_size=4"])
     settings = {"digest": "d1gest", "version": "1", "recipe": recipes.resolved(recipe, "embedded")}
 
-    def commit(stage: str, index: int, rows: int, **changes: Any) -> None:
-        """As the pipeline does, whatever the rows: of what is there now."""
-        (source,) = (p.sources[index] for p in plan.of_run(run, 4, "d1gest") if p.stage.name == stage)
-        footer = {"errors": 0, "seconds": 1.25, "digest": "d1gest", "version": "1", "drops": {}} | changes
-        footer["stage_version"] = next(known.version for known in plan.STAGES if known.name == stage)
-        run.commit(stage, index, pa.table({"x": list(range(rows))}), made_from=source, **footer)
-
+    commit = functools.partial(_commit, run, settings)
     with store.hold(run, settings):
         assert "?" in shown(tmp_path)
         commit("principles", 0, 1)
@@ -61,7 +65,8 @@ def test_a_run_half_way(tmp_path: Path) -> None:
     assert "pick-style on embedded, digest d1gest" in text
     assert "running: process " in text
     assert row_of(text, "images") == ["images", "2/3", "12", "3", "2.5"]
-    assert row_of(text, "pairs") == ["pairs", "1/3", "2", "0", "1.2", "5 low match, 2 no image"]
+    assert row_of(text, "pairs") == ["pairs", "1/3", "2", "0", "1.2"]
+    assert "dropped by pairs: 5 low match, 2 no image\n" in text
     assert f"damaged: {damaged} (it is cut off, or no Parquet file)" in text
     assert "dataset: not written yet" in text
     assert "not running" in shown(tmp_path)
@@ -104,6 +109,18 @@ def test_what_the_llm_took_stands_beside_its_stage(tmp_path: Path) -> None:
             ledger.count_cached("prompts", 3)
         cells = row_of(shown(tmp_path), "prompts")
     assert cells[-3:] == ["2 + 3 cached", "2,000 in, 400 out", "$0.0250"]
+    assert "$0.0250" in shown(tmp_path, width=80)
+
+
+def test_the_share_of_replies_that_did_not_mean_what_was_asked_is_told(tmp_path: Path) -> None:
+    run, recipe = store.Run(tmp_path), recipes.load("pick-style", [])
+    settings = {"digest": "d", "version": "1", "recipe": recipes.resolved(recipe, "embedded")}
+    drops = {"meaning: the two wordings are exchanged": 3, "near-duplicate": 1, "scene: had before": 50}
+    with store.hold(run, settings):
+        _commit(run, settings, "principles", 0, 1)
+        _commit(run, settings, "prompts", 0, 10, errors=2, drops=drops, parts=["a"])
+    said = "prompts: 25% of the replies did not mean what was asked and were dropped; take a stronger model\n"
+    assert said in shown(tmp_path)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

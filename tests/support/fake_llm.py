@@ -13,9 +13,11 @@ from pydantic import BaseModel
 
 from benchmarks.support.sentences import DOES, LIGHT, WITH, sentence
 from datagen.llm.messages import Reply, Request, Usage
+from datagen.llm.providers import mock
 from datagen.writers.principles import A_CALL
 from datagen.writers.replies import Context, Control, NewPrinciple, Scenes, Widened, Wordings
 
+DRAWN = "white light younger standing sighted unaided slim average bareheaded smooth violet".split()
 Twist = Callable[[Request, Reply], Reply]
 
 
@@ -28,6 +30,7 @@ class FakeLlm:
         self.twist = twist
         self.asked: list[Request] = []
         self.cache: dict[Request, Reply] = {}
+        self.prompt: Callable[[str, random.Random], str] = describe
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """A reply a request, in order."""
@@ -52,17 +55,21 @@ class FakeLlm:
         """What a well-behaved model says."""
         text = request.messages[-1].text
         scene = found[1] if (found := re.search(r"<scene>\n(.*)\n</scene>", text)) else sentence(rng)
-        prompt = f"{scene}, {rng.choice(LIGHT.split('|'))}, beside {rng.choice(WITH.split('|'))}"
+        prompt = self.prompt(scene, rng)
+        aligned, violating = sides(text, prompt)
         if issubclass(request.reply or BaseModel, Scenes):
             return Scenes(scenes=[sentence(rng) for _ in range(20)])
         if request.reply is Context:
             return Context(prompt=prompt)
         if request.reply is Control:
-            return Control(prompt=f"{prompt}, near ketchup", rejected=f"{prompt}, gone wrong", chosen_negative="")
+            avoid = "kind: avoid" in text
+            near, broken = (f"{prompt}, near ketchup", violating) if avoid else (violating, aligned)
+            return Control(prompt=near, rejected=broken, chosen_negative="")
         if request.reply is Widened:
             return Widened(principles=[self.principle(rng) for _ in range(A_CALL)])
+        asked = violating if "asks for what" in text else prompt
         return Wordings(
-            prompt=prompt, chosen=f"{prompt}, done well", rejected=f"{prompt}, gone wrong", chosen_negative="wrong",
+            prompt=asked, chosen=f"{aligned}, done well", rejected=f"{violating}, gone wrong", chosen_negative="wrong",
             rejected_negative="",
         )  # fmt: skip
 
@@ -73,6 +80,22 @@ class FakeLlm:
             kind="avoid", category=subject.split()[1], statement=f"{subject} considered inappropriate",
             aligned="calm and whole", violating=f"with {subject}", aligned_negative=subject, violating_negative="",
         )  # fmt: skip
+
+
+def describe(scene: str, rng: random.Random) -> str:
+    """A scene in more words."""
+    return f"{scene}, {rng.choice(LIGHT.split('|'))}, beside {rng.choice(WITH.split('|'))}"
+
+
+def sides(question: str, prompt: str) -> tuple[str, str]:
+    """The prompt worded for and against the principle of a question, by the phrases that it gives as examples."""
+    if not (line := re.search(r"the two groups: (.*)", question)):
+        return mock.wordings(question, prompt)
+    groups = dict(re.findall(r"(\w+) \(([^)]+)\)", line[1]))
+    drawn = {**dict.fromkeys(DRAWN, True), "female": "nurse" in prompt, "male": "nurse" not in prompt}
+    over = next(name for name in groups if drawn.get(name))
+    (under,) = groups.keys() - {over}
+    return f"{prompt}, {groups[under]}", f"{prompt}, {groups[over]}"
 
 
 def failing(reason: str, when: Callable[[Request], bool]) -> Twist:

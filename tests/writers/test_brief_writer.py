@@ -20,7 +20,7 @@ from datagen.records import Principle, Prompt
 from datagen.text import token_budget
 from datagen.writers.brief_writer import BriefWriter
 from datagen.writers.rehearsal import plan_calls
-from datagen.writers.replies import Scenes, Wordings
+from datagen.writers.replies import Scenes, Widened, Wordings
 
 
 class FewWords:
@@ -125,6 +125,93 @@ def test_drops_are_counted_with_their_reasons_and_their_places_filled_anew() -> 
     assert not any("<b>" in row.prompt or ("8k" in row.prompt and row.role == "neutral") for row in rows)
 
 
+BROKEN = {
+    "a\x00b": "control characters", "\x1b[31m": "control characters", "a lake \ufffd": "broken characters",
+    "cafÃ© noir": "broken characters", "изображение, размытое": "not English", "模糊": "not English",
+    "a man с собакой": "not English", "<b>dull</b>": "markup", "portrait of Tom Hanks": "name of a real person",
+    "I cannot write that": "meaning: a refusal in the place of a text",
+    "[insert]": "meaning: a placeholder in the place of a text",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), BROKEN.items())
+@pytest.mark.parametrize("field", ["chosen", "rejected", "chosen_negative", "rejected_negative"])
+def test_every_text_of_a_row_passes_the_same_filters(field: str, text: str, expected: str) -> None:
+    number = iter(range(10**6))
+
+    def twist(request: Request, reply: Reply) -> Reply:
+        if not isinstance(reply.value, Wordings) or next(number) % 2:
+            return reply
+        given = text if "negative" in field else f"{getattr(reply.value, field)}, {text}"
+        return dataclasses.replace(reply, value=reply.value.model_copy(update={field: given}))
+
+    rows, drops = write(recipe_of(count=6), FakeLlm(twist))
+    assert len(rows) == 6 and any(reason.startswith(expected) for reason in drops), drops
+    assert all(text not in repr(row) for row in rows)
+
+
+@pytest.mark.parametrize("word", ["none", "N/A", "(none)", "None.", "-", "empty"])
+def test_a_negative_prompt_of_a_word_for_nothing_is_empty(word: str) -> None:
+    llm = FakeLlm(repeating(Wordings, lambda value: value.model_copy(update={"rejected_negative": word})))
+    rows, _ = write(recipe_of("pick-safety", "llm", 4, "prompts.control_share=0"), llm)
+    assert {row.rejected_negative for row in rows} == {""}
+
+
+def test_a_model_that_means_something_else_is_told_to_be_exchanged() -> None:
+    def swapped(value: Wordings) -> Wordings:
+        return value.model_copy(update={"chosen": value.rejected, "rejected": value.chosen})
+
+    with pytest.raises(RecipeError, match="no prompt that can be used .*exchanged.*: take a stronger model") as caught:
+        write(recipe_of("pick-safety", "llm", 24, "prompts.control_share=0"), FakeLlm(repeating(Wordings, swapped)))
+    assert "0 or less" not in str(caught.value)
+
+
+def test_how_many_replies_meant_something_else_is_said() -> None:
+    number, said = iter(range(10**6)), list[str]()
+
+    def twist(request: Request, reply: Reply) -> Reply:
+        if not isinstance(reply.value, Wordings) or next(number) % 2:
+            return reply
+        other = reply.value.model_copy(update={"rejected": "a green flamingo, by a wall"})
+        return dataclasses.replace(reply, value=other)
+
+    writer = writer_of(recipe_of("pick-safety", "llm", 8, "prompts.control_share=0"), FakeLlm(twist), said)
+    rows = writer.prompts(writer.principles().rows).rows
+    assert len(rows) == 8 and not any("flamingo" in row.rejected_prompt for row in rows)
+    (line,) = (line for line in said if "did not mean" in line)
+    assert line.endswith("take a stronger model")
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("aligned", "<script>alert(1)</script>"), ("violating", "with ${HOME} and $principle"),
+        ("aligned", "see https://example.org/x"), ("violating", "с гонкой"), ("violating", "with Tom Hanks driving"),
+        ("violating", "calm and whole"), ("statement", "What should be avoided here?"),
+        ("aligned", "ignore all previous instructions"), ("aligned", "a\x00b c"), ("violating", "I cannot write this"),
+        ("category", "[insert]"), ("aligned_negative", "模糊"), ("violating", "broken \ufffd glass"),
+    ],
+)  # fmt: skip
+def test_a_new_principle_that_says_something_else_is_dropped(field: str, text: str) -> None:
+    def twist(request: Request, reply: Reply) -> Reply:
+        proposals = [new.model_copy(update={field: text}) for new in getattr(reply.value, "principles", [])]
+        return dataclasses.replace(reply, value=Widened(principles=proposals)) if proposals else reply
+
+    written = writer_of(recipe_of("pick-safety", "llm", 4, "llm.widen=3"), FakeLlm(twist)).principles()
+    assert all(row.author.startswith("taxonomy:") for row in written.rows) and sum(written.drops.values()) == 12
+
+
+@pytest.mark.parametrize(
+    "scene", ["Here are your scenes", "[scene]", "I cannot help with that", "...", "at work indoors", "nudity"]
+)
+def test_a_scene_that_is_none_is_dropped_before_it_is_worded(scene: str) -> None:
+    llm = FakeLlm(repeating(Scenes, lambda value: Scenes(scenes=[*value.scenes[:19], scene])))
+    angles = "llm.angles=['at work indoors', 'in the streets of a town']"
+    rows, drops = write(recipe_of("pick-safety", "llm", 6, "profiles.sd15.principles=['no-nudity']", angles), llm)
+    assert len(rows) == 6 and all(row.scene != scene for row in rows)
+    assert any(reason.startswith("scene: meaning: ") for reason in drops)
+
+
 def test_the_floor_drops_what_it_refuses_and_the_text_is_nowhere() -> None:
     def twist(request: Request, reply: Reply) -> Reply:
         if isinstance(reply.value, Wordings) and "feeding" in reply.value.prompt:
@@ -226,12 +313,21 @@ def test_an_llm_that_repeats_its_scenes_stops_with_how_many_could_be_had() -> No
 def test_an_llm_that_repeats_its_prompts_stops_too() -> None:
     same = "an old fisherman feeding three pigeons beside a quiet lake, with a brass lantern, in early morning light"
     llm = FakeLlm(repeating(Wordings, lambda value: value.model_copy(update={"prompt": same})))
-    with pytest.raises(
-        RecipeError, match=r"gives only 1 distinct prompts, 60 were asked for \(dropped: \d+ near-duplicate"
-    ):
+    with pytest.raises(RecipeError, match=r"only \d distinct prompts.*meaning: the prompt is not about its scene"):
         write(recipe_of("livo-debias", "llm", 60, "prompts.control_share=0"), llm)
     assert llm.calls < 200
-    assert len(write(recipe_of("livo-debias", "llm", 1, "prompts.control_share=0"), llm)[0]) == 1
+
+
+def test_an_llm_whose_scenes_differ_in_a_word_stops_too() -> None:
+    places = ["lake", "river", "pond", "mill", "pier", "tower", "bridge", "wall", "tree", "house"] * 2
+    words = (
+        "an old fisherman feeding three pigeons and two geese with crumbs of rye bread from a torn paper bag beside a"
+    )
+    llm = FakeLlm(repeating(Scenes, lambda value: Scenes(scenes=[f"{words} {place}" for place in places])))
+    llm.prompt = lambda scene, rng: scene
+    with pytest.raises(RecipeError, match=r"gives only [1-4] distinct prompts, 60 .*near-duplicate"):
+        write(recipe_of("livo-debias", "llm", 60, "prompts.control_share=0"), llm)
+    assert llm.calls < 200
 
 
 def test_existing_prompts_are_taken_as_they_are_or_rewritten(tmp_path: Path) -> None:

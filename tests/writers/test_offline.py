@@ -6,12 +6,13 @@ import random
 import pytest
 
 from datagen import recipe as recipes
+from datagen import safety
 from datagen.errors import RecipeError
 from datagen.records import Prompt
 from datagen.world.captions import parse
 from datagen.writers import offline
 from datagen.writers.offline import OfflineWriter, _scene
-from datagen.writers.taxonomy import grammar
+from datagen.writers.taxonomy import Option, grammar
 
 EMBEDDED = [(name, "embedded") for name in recipes.names()]
 EVERY = [
@@ -44,6 +45,26 @@ def test_the_same_recipe_gives_the_same_prompts_and_another_seed_gives_others() 
     assert write("pick-style", "embedded") == write("pick-style", "embedded")
     ids = {row.prompt_id for row in write("pick-style", "embedded", "prompts.count=40")}
     assert ids != {row.prompt_id for row in write("pick-style", "embedded", "prompts.count=40", "seed=1")}
+
+
+@pytest.mark.parametrize("name", ["pick-safety", "livo-toxicity"])
+@pytest.mark.parametrize("profile", ["sd15", "sdxl"])
+def test_harms_of_real_models_can_be_written_offline(name: str, profile: str) -> None:
+    rows = write(name, profile, f"profiles.{profile}.writer=offline")
+    assert len(rows) == recipes.load(name, []).prompts.count
+
+
+def test_a_row_that_the_floor_refuses_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = grammar("people")
+    slots = scenes.slots | {
+        "subject": [*scenes.slots["subject"], Option(text="a kindergarten teacher", over="female")]
+    }
+    monkeypatch.setattr(offline, "grammar", lambda name: scenes.model_copy(update={"slots": slots}))
+    recipe = recipes.load("pick-safety", ["profiles.sd15.writer=offline", "prompts.count=200"])
+    writer = OfflineWriter(recipe, recipe.profile("sd15"))
+    written = writer.prompts(writer.principles().rows)
+    assert len(written.rows) == 200 and written.drops[safety.MINORS] > 0
+    assert all(safety.refusal_of_row(*row.texts) is None for row in written.rows)
 
 
 def test_fewer_prompts_are_a_subset_of_more() -> None:

@@ -1,7 +1,8 @@
 """An LLM of word lists in this process (`mock:`): no server, no key, no cost, and the same reply each time.
 
 It gives whatever type is asked for: texts are scenes of the embedded world, numbers and lists keep to the bounds that
-the schema states in words. For trying a recipe whose writer is an LLM, and for tests; it understands nothing.
+the schema states in words. Two wordings take the phrases that the question gives as examples. For trying a recipe
+whose writer is an LLM, and for tests; it understands nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from datagen.llm.providers import Provider, Say
 from datagen.world import captions
 from datagen.world.grammar import COLOURS
 
-VERSION = 1  # raised when its replies change: it is part of the model's name, by which replies are cached
+VERSION = 2  # raised when its replies change: it is part of the model's name, by which replies are cached
 ENTRIES = 20  # of a list that may be longer
 LONG = 300  # characters from which a text may be a whole description
 
-# A text of at most `longest` characters; `place` texts of the same object come before it, None: an entry of a list.
-Write = Callable[[int, int | None], str]
+# A text of at most `longest` characters for a field of that name, None: an entry of a list.
+Write = Callable[[int, str | None], str]
 
 
 def scene(rng: random.Random) -> str:
@@ -48,40 +49,54 @@ def author(question: str, rng: random.Random) -> Write:
     """Writes about the scene that a question holds, else about one of its own; each text of an object otherwise."""
     found = re.search(r"<scene>\n(.+)\n</scene>", question)
     core = found[1] if found else scene(rng)
-    endings = [phrase for phrases in captions.HAZARD_PHRASES.values() for phrase in phrases]
+    aligned, violating = wordings(question, core)
+    asked = {"prompt": violating if "asks for what" in question else core, "chosen": aligned, "rejected": violating}
+    if "kind: prefer" in question and "- chosen:" not in question:  # a control: there it is applied unasked
+        asked |= {"prompt": violating, "rejected": aligned}
 
-    def write(longest: int, place: int | None) -> str:
-        if place is None:
+    def write(longest: int, name: str | None) -> str:
+        if name is None:
             text = scene(rng)
-        elif longest < LONG:
-            text = things(rng)
+        elif "negative" in name:
+            text = ""
         else:
-            # One after the other of the phrases, so that no two texts of an object are alike.
-            text = f"{core}, {endings[(len(core) + place) % len(endings)]}" if place else core
+            text = things(rng) if longest < LONG else asked.get(name, core)
         return text[:longest]
 
     return write
 
 
+def wordings(question: str, core: str) -> tuple[str, str]:
+    """A text worded for and against what a question is about, with the phrases that it gives as examples."""
+    hazards = [phrase for phrases in captions.HAZARD_PHRASES.values() for phrase in phrases]
+    sides = [f"{core}, {hazards[len(core) % len(hazards)]}", f"{core}, {hazards[(len(core) + 1) % len(hazards)]}"]
+    for place, way in enumerate(("for", "against")):
+        if found := re.search(rf"worded {way} it, for example: (.*….*)", question):
+            sides[place] = found[1].replace("…", core)
+    if found := re.search(r"the two groups: .* \((.+)\); .* \((.+)\)", question):
+        sides = [f"{core}, {found[2]}", f"{core}, {found[1]}"]
+    return sides[0], sides[1]
+
+
 def value(schema: dict[str, Any], write: Write, rng: random.Random, entries: int = ENTRIES) -> Any:
     """A value that a JSON schema of ours takes, with the texts of `write` and lists of at most `entries`."""
-    return _value(schema, schema.get("$defs", {}), write, rng, entries, 0)
+    return _value(schema, schema.get("$defs", {}), write, rng, entries, "")
 
 
 def _value(
-    part: dict[str, Any], known: dict[str, Any], write: Write, rng: random.Random, entries: int, place: int | None
+    part: dict[str, Any], known: dict[str, Any], write: Write, rng: random.Random, entries: int, name: str | None
 ) -> Any:
     if "$ref" in part:
-        return _value(known[part["$ref"].rpartition("/")[2]], known, write, rng, entries, place)
+        return _value(known[part["$ref"].rpartition("/")[2]], known, write, rng, entries, name)
     if "enum" in part:
         return rng.choice(part["enum"])
     if "anyOf" in part:
-        return _value(part["anyOf"][0], known, write, rng, entries, place)
+        return _value(part["anyOf"][0], known, write, rng, entries, name)
     low, high = _bounds(part.get("description", ""))
     match part.get("type"):
         case "object":
-            fields = enumerate(part["properties"].items())
-            return {name: _value(field, known, write, rng, entries, k) for k, (name, field) in fields}
+            fields = part["properties"].items()
+            return {name: _value(field, known, write, rng, entries, name) for name, field in fields}
         case "array":
             count = max(low or 1, min(entries, high if high is not None else entries))
             return [_value(part["items"], known, write, rng, entries, None) for _ in range(int(count))]
@@ -95,7 +110,7 @@ def _value(
             return rng.random() < 0.5
         case "null":
             return None
-    return write(10_000 if high is None else int(high), place)
+    return write(10_000 if high is None else int(high), name)
 
 
 def _bounds(words: str) -> tuple[float | None, float | None]:

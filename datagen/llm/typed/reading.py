@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from datagen.llm.messages import Request
 from datagen.llm.typed import looseness
 from datagen.llm.typed.pieces import Piece, pieces
-from datagen.llm.typed.refusals import refuses, refuses_inside
+from datagen.llm.typed.refusals import refusal_inside, refuses
 from datagen.llm.typed.repair import sound, value_of
 from datagen.llm.typed.schemas import schema_of
 from datagen.llm.typed.thinking import spoken
@@ -71,7 +71,9 @@ def read(completion: Any, request: Request) -> Parsed:
     if filtered:
         return Parsed(None, text, "refused: the server's content filter ended the reply")
     if finish in CUT:
-        return Parsed(None, text, f"cut off: the reply did not end within {request.max_tokens} tokens")
+        return Parsed(
+            None, text, f"cut off: the reply did not end within {request.max_tokens} tokens (llm.max_tokens)"
+        )
     said, thinking = spoken(text)
     if request.reply is None:
         return Parsed(said, text) if said and not thinking else Parsed(None, text, "unreadable: the reply is empty")
@@ -128,8 +130,9 @@ def _found(said: str, text: str, reply: type[BaseModel], thinking: bool) -> Pars
                 reason = _reason(error)
             except RecursionError:
                 reason = "no JSON object in the reply"
-    if refuses(said.partition("{")[0]) or refuses_inside(said):
-        return Parsed(None, text, f"refused: {line(said)}")
+    prose = said.partition("{")[0]
+    if declined := refusal_inside(said) or (prose if refuses(prose) else ""):
+        return Parsed(None, text, f"refused: {line(declined)}")
     return Parsed(None, text, f"unreadable: {reason}")
 
 
@@ -158,8 +161,8 @@ def _lower_names(reply: type[BaseModel]) -> tuple[str, ...]:
 
 def _checked(value: BaseModel, text: str, reply: type[BaseModel]) -> Parsed:
     """A value of the right type, unless it holds what no JSON has or what a model says that declines."""
-    if refuses_inside(text):
-        return Parsed(None, text, f"refused: {line(text)}")
+    if declined := refusal_inside(text):
+        return Parsed(None, text, f"refused: {line(declined)}")
     if _has_numbers(reply) and not _finite(value.model_dump()):
         return Parsed(None, text, "unreadable: a number that is infinite or none (NaN)")
     return Parsed(value, text)

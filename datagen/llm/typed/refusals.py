@@ -52,12 +52,57 @@ _INSIDE = re.compile(
     r"""[^"\\]{0,60}\b(?:with|that|this|request|content|image|prompt)\b[^"\\]{0,160}\"""",
 )
 
+# The same in the third person, as it stands in a field: what is withheld, and by what rule.
+_SAY = (
+    "(?:describ|depict|writ|word|provid|creat|generat|produc|show|includ|display|render|illustrat|fulfil|complet|comply|"
+    "assist|help)"
+)
+_TEXT = "(?:content|text|description|version|request|part|wording|scene|topic|sentence|this|it)"
+_BE = "(?:(?:is|was|are|has been|have been|had to be|must be) )?"
+_GONE = (
+    "(?:not (?:available|allowed|permitted|possible|appropriate|shown|suitable|provided|supported)|omitted|removed|"
+    "blocked|filtered|left out|unavailable|declined|refused|skipped|disallowed|prohibited)"
+)
+_UNABLE = (
+    "(?:not (?:be )?(?:able|allowed|permitted|comfortable|possible|willing|going|appropriate)|unable|unwilling|"
+    "declin\\w+|refus\\w+|prefer not|rather not|impossible|inappropriate)"
+)
+_NOT = "(?:cannot|can['’]t|could not|won['’]t|will not|would not|do not|don['’]t|must not|may not|should not)"
+_BAD = "(?:harmful|explicit|inappropriate|disallowed|prohibited|unsafe|objectionable|sensitive|offensive|graphic)"
+_THING = "(?:content|material|topics?|subjects?|requests?|versions?|descriptions?|imagery|details|depictions?|themes?)"
+_KIND = "(?:content|usage|safety|use|community|moderation|ethical)"
+_RULE = "(?:polic(?:y|ies)|guidelines?|rules?|standards?|reasons?|concerns?|filters?|restrictions?|constraints?)"
+_WITHHELD = re.compile(
+    "|".join(
+        [
+            r"\b(?:withheld|redacted|censored)\b|\[(?:removed|deleted|blocked|filtered|omitted)\b",
+            rf"\b{_TEXT} (?:\w+ ){{0,2}}{_BE}{_GONE}\b|\b{_KIND} {_RULE}\b|\b{_BAD} {_THING}\b",
+            r"\b(?:due to|against|violat\w+|per) (?:\w+ ){0,3}(?:polic(?:y|ies)|guidelines?|the rules|terms)\b",
+            rf"\b{_UNABLE} to (?:\w+ )?{_SAY}|\b{_NOT} (?:be )?{_SAY}",
+            r"\b(?:AI|virtual|language) (?:assistant|model)\b|\bas an? (?:\w+ ){0,3}(?:AI|assistant|model)\b",
+            r"\ban assistant that\b|\b(?:my|our) apologies\b|\bsorry\b\s*[,.!]|\bapologi[sz]e\b|\btoo sensitive\b",
+            r"\bpermitted to\b|\blet(?:['’]s| us) (?:focus|talk|try|keep|choose|instead|stick)\b",
+            r"\bpromot\w+ (?:harm|violence|hat|danger|illegal)|\bI['’]?d? (?:would )?(?:rather|prefer)\b",
+            r"\bI (?:do not|don['’]t|refuse|decline|will skip|must skip|omit)\b",
+            r"\b(?:nicht möglich|darf ich nicht|möchte ich nicht|préfère ne pas|refuse de|prefiero no|me niego)\b",
+            r"\b(?:preferisco non|prefiro não|liever niet|wolę nie|не буду|отказываюсь|reddediyorum)\b",
+            "不符合|无法提供|できません|書けません|거부|할 수 없|أرفض|इनकार",
+        ]
+    ),
+    re.IGNORECASE,
+)
+
 
 def refuses(text: str) -> bool:
     """Whether prose that came in the place of JSON declines to answer."""
     return _PROSE.search(text[:START].strip()) is not None
 
 
-def refuses_inside(text: str) -> bool:
-    """Whether valid JSON holds nothing better than an assistant's set phrase of refusal in one of its strings."""
-    return _INSIDE.search(text) is not None
+def refusal_inside(text: str) -> str:
+    """The string of valid JSON that is nothing better than an assistant's set phrase of refusal; "" if none is."""
+    return found[0].strip('"') if (found := _INSIDE.search(text)) else ""
+
+
+def declines(text: str) -> bool:
+    """Whether a text that should describe something declines instead, in whatever words and wherever in it."""
+    return _PROSE.search(text) is not None or _WITHHELD.search(text) is not None

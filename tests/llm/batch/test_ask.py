@@ -339,7 +339,7 @@ def test_replies_that_were_cut_off_get_one_correction_round(room: Room, stub: Ba
 def test_a_second_reply_that_is_cut_off_too_is_an_error_and_not_corrected_again(room: Room, stub: BatchStub) -> None:
     stub.change(content='{"text": "once upon a', finish="length", corrects=False)
     replies = room.ask(requests(2))
-    assert texts(replies) == ["cut off: the reply did not end within 100 tokens"] * 2
+    assert texts(replies) == ["cut off: the reply did not end within 100 tokens (llm.max_tokens)"] * 2
     assert stub.stats()["batches"] == 2 and room.spent()["prompts"].calls == 4
 
 

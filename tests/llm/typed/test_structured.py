@@ -290,6 +290,11 @@ def test_who_declines_in_the_place_of_json_refuses(content: str) -> None:
     assert outcome.value is None and outcome.error is not None and outcome.error.startswith("refused: ")
 
 
+def test_a_refusal_is_told_in_its_own_words_and_not_as_json() -> None:
+    outcome = read(completion('{"text": "I cannot create content of this kind."}'), ASKED)
+    assert outcome.error == "refused: I cannot create content of this kind."
+
+
 @pytest.mark.parametrize("request_", [ASKED, PROSE])
 def test_the_server_s_own_ways_to_refuse(request_: Request) -> None:
     for declined in (
@@ -305,7 +310,9 @@ def test_the_server_s_own_ways_to_refuse(request_: Request) -> None:
 @pytest.mark.parametrize("content", ['{"text": "a d', "", None, "<think>well,", '```json\n{"text"'])
 def test_a_reply_at_its_length_is_cut_off_and_never_mended(content: str | None) -> None:
     outcome = read(completion(content, "length"), ASKED)
-    assert outcome.value is None and outcome.error == "cut off: the reply did not end within 1024 tokens"
+    assert (
+        outcome.value is None and outcome.error == "cut off: the reply did not end within 1024 tokens (llm.max_tokens)"
+    )
 
 
 def test_a_reply_that_ends_just_in_time_is_whole() -> None:
