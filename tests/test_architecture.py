@@ -23,13 +23,13 @@ DATAGEN: dict[str, set[str]] = {
     "progress": set(),
     "safety": set(),
     "registry": {"errors"},
-    "world": set(),
+    "world": {"weights"},
     "weights": {"errors"},
     "records": {"errors"},
     "recipe": {"errors", "records"},
     "store": {"errors", "records"},
     "models": {"errors", "recipe", "weights", "world"},
-    "text": {"errors", "records", "models", "safety", "world"},
+    "text": {"errors", "records", "models", "safety", "weights", "world"},
     "images": {"errors"},
     "tables": {"errors", "images"},
     "llm": GROUND | LEAVES,
@@ -148,6 +148,34 @@ def test_what_both_packages_know_imports_nothing_but_errors_and_its_like() -> No
 @pytest.mark.parametrize(("package", "most"), [("datagen", 8), ("training", 8)])
 def test_few_files_lie_in_no_room(package: str, most: int) -> None:
     assert len(list((ROOT / package).glob("*.py"))) <= most
+
+
+# Calls that read weights, tokenizers or schedulers: who makes them, and why not by way of the door.
+LOADERS = {
+    "from_pretrained", "from_single_file", "load_state_dict", "load_lora_weights", "load_adapter", "load_file",
+    "safe_open", "create_model_and_transforms", "get_tokenizer",
+}  # fmt: skip
+LOADS_ITSELF = {
+    "training.models.value_pipeline": "a copy of it is used without this package, so it looks for itself",
+    "training.loop.update": "the state of a gradient scaler, three numbers",
+}
+
+
+def loads(path: Path) -> Iterator[str]:
+    """The calls of a file that load something, and `torch.load`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name.rpartition(".")[2] in LOADERS or name == "torch.load":
+                yield name
+
+
+def test_everything_is_loaded_through_the_one_door_for_weights() -> None:
+    for name, path in MODULES.items():
+        if not name.startswith("datagen.weights") and name not in LOADS_ITSELF:
+            found = list(loads(path))
+            assert not found, f"{name} calls {found}: load by way of datagen.weights"
+    assert all(list(loads(MODULES[name])) for name in LOADS_ITSELF)
 
 
 def test_only_the_pipeline_imports_a_stage() -> None:

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
+from datagen.weights import identity as weights
 from training import data, trainables
 from training.cache import latents
 from training.errors import TrainingError
 from training.loop import batches, checkpoint, distributed, foreword
 from training.loop.batches import Batches
 from training.loop.checkpoint import Checkpoints
-from training.loop.clip_similarity import Similarity
+from training.loop.clip_similarity import Similarity, clip_name
 from training.loop.distributed import Team
 from training.loop.grids import Grids
 from training.loop.lock import hold
@@ -27,7 +28,7 @@ from training.loop.tracking import LOG_EVERY, Tracker
 from training.loop.update import Update, is_memory_error, pick_precision
 from training.loop.wandb import Wandb
 from training.losses import LOSSES, Need
-from training.models import diffusion
+from training.models import clip, diffusion
 from training.models.embedded import resolve_model
 from training.progress import Progress
 from training.settings.training import Settings
@@ -43,6 +44,9 @@ def train(settings: Settings, team: Team) -> None:
     check_columns(pairs, settings)
     check_team(settings, team)
     identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}
+    identity["model_weights"] = weights.pipeline(model_folder(settings))
+    if Need.SIMILARITIES in LOSSES[settings.run.method].needs:
+        identity["clip_weights"] = clip.find(clip_name(settings)).identity
     if already_done(out, identity, team):
         return
     with hold(out, team):
@@ -158,9 +162,16 @@ def check_team(settings: Settings, team: Team) -> None:
         raise TrainingError("with FSDP --precision is bf16 or fp32")
 
 
+def model_folder(settings: Settings) -> Path:
+    """Where the model lies. Raises ModelError."""
+    return diffusion.find(resolve_model(settings.run.model), settings.run.revision)
+
+
 def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
     """The model, on this process's device. Raises TrainingError for one of another family than it was taken for."""
-    model = diffusion.load(resolve_model(settings.run.model), settings.run.revision or None)
+    model = diffusion.load(model_folder(settings))
+    for note in model.notes:
+        say(team, f"note: {note}")
     if settings.defaults_taken and model.is_xl != (settings.family == "sdxl"):
         raise TrainingError(
             f"{settings.run.model} is {'SDXL' if model.is_xl else 'no SDXL'}, which showed only now that it is here: "

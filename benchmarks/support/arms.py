@@ -27,7 +27,8 @@ from training.loop import batches
 from training.loop.distributed import Team
 from training.loop.objective import Objective
 from training.loop.update import Update
-from training.models.diffusion import Batch, add_noise
+from training.models.diffusion import Batch
+from training.models.noise import add_noise
 from training.settings.training import parse
 
 BATCH = 8
@@ -101,7 +102,7 @@ class Ours:
         images = torch.tensor([*self.pairs.chosen[:BATCH], *self.pairs.rejected[:BATCH]])
         generator = torch.Generator().manual_seed(seed)
         mean, std = self.store.posterior(images)
-        latents = (mean + std * torch.randn(mean.shape, generator=generator)) * self.store.scaling_factor
+        latents = self.store.latents.scaled(mean + std * torch.randn(mean.shape, generator=generator))
         noise = torch.randn(BATCH, *latents.shape[1:], generator=generator).repeat(2, 1, 1, 1)
         timesteps = torch.randint(0, 1000, (BATCH,), generator=generator).repeat(2)
         noised, target = add_noise(self.model.noise_scheduler, latents, noise, timesteps)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from datagen import models
+from datagen.errors import ModelError
+from datagen.weights import parts
 
 LIMIT = 77  # with the start and the end of a text
 MEASURED = 10_000  # characters, after which a text is too long whatever follows: no token is longer than 100
@@ -70,18 +72,15 @@ def value_text(principle: str, prompt: str) -> str:
 @functools.lru_cache(maxsize=8)
 def _own(model: str, revision: str) -> tuple[Any, ...]:
     """The model's tokenizers; none if the first is not on this machine, or one cannot be read."""
-    from transformers import CLIPTokenizer
-
     found = []
     for part in PARTS:
-        # Looked for first: where there are no files, the library gives an empty tokenizer instead of an error.
         folder = models.tokenizer(model, revision, part)
         if folder is None and part == PARTS[0]:
             return ()
         if folder is not None:
             try:
-                found.append(CLIPTokenizer.from_pretrained(folder, local_files_only=True))
-            except Exception:  # what a broken file raises depends on the library's version
+                found.append(parts.tokenizer(folder, LIMIT))
+            except ModelError:
                 return ()
     return tuple(found)
 

@@ -6,6 +6,7 @@ A safetensors file begins with the names, types and shapes of its tensors; nothi
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 import struct
@@ -107,6 +108,22 @@ def header(path: Path) -> dict[str, Entry]:
     return entries
 
 
+def check_pinned(path: Path, digest: str) -> None:
+    """Raise ModelError unless a pickle is the file whose SHA-256 begins with `digest`, and holds weights alone."""
+    import pickle
+
+    import torch
+
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if not found.startswith(digest):
+        raise ModelError(f"{path} is damaged or another file (its hash is not {digest}…): delete it")
+    try:
+        torch.load(path, weights_only=True, map_location="meta")
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ModelError(f"{path} holds something else than weights: delete it") from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ModelError, one line, for whatever else the file holds."""
     try:
@@ -118,6 +135,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ModelError(f"{path} is not an object of JSON: {AGAIN}")
     return values
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The model_index.json of a diffusers folder. Raises ModelError."""
+    if not (folder / "model_index.json").is_file():
+        raise ModelError(f"{folder} is not a diffusers folder, it has no model_index.json: {AGAIN}")
+    return read_json(folder / "model_index.json")
 
 
 def named(names: Iterable[str], most: int = 3) -> str:

@@ -31,6 +31,7 @@ HARMLESS = (
     Harmless(r"AutoModel", r"^(cls|lm_head|qa_outputs|classifier|pooler)\.", "heads on top of the hidden states"),
     Harmless(r"AutoModel", r"^pooler\.", "a head that only sentence classification reads", may_lack=True),
 )
+REMEDY = "give the weights that belong to this model's config.json"
 # Fewer layers than the file holds is how a text encoder is stored that reads an earlier layer ("clip skip").
 _LAYER = re.compile(r"^(?:text_model\.)?encoder\.layers\.(\d+)\.")
 
@@ -53,10 +54,13 @@ def compare(model: Mapping[str, tuple[int, ...]], held: Mapping[str, tuple[int, 
     )
 
 
-def check(what: str, differences: Differences, kind: str = "", layers: int | None = None) -> tuple[str, ...]:
+def check(
+    what: str, differences: Differences, kind: str = "", layers: int | None = None, remedy: str = REMEDY
+) -> tuple[str, ...]:
     """Notes on what was left out. Raises ModelError if the weights do not fill the model.
 
-    `what` is the part and its place; `layers` how many a text encoder has, where its file may hold more.
+    `what` is the part and its place, `kind` the class of the model, `layers` how many a text encoder has, where its
+    file may hold more, `remedy` what to do.
     """
     missing = _without_harmless(differences.missing, kind, may_lack=True)
     unexpected = _without_harmless(differences.unexpected, kind, may_lack=False)
@@ -64,17 +68,18 @@ def check(what: str, differences: Differences, kind: str = "", layers: int | Non
     skipped = {match[1] for name in above if (match := _LAYER.match(name))}
     unexpected -= above
     if missing or unexpected or differences.misshapen:
-        raise ModelError(f"the weights of {what} do not fit: {_described(missing, unexpected, differences.misshapen)}")
+        described = _described(missing, unexpected, differences.misshapen)
+        raise ModelError(f"the weights of {what} do not fit: {described}; {remedy}")
     if not skipped:
         return ()
     return (f"{what} has {layers} layers; its file holds {len(skipped)} more, which are not read",)
 
 
 def refuse_broken(what: str, model: Any) -> None:
-    """Raise ModelError if a weight or buffer of a torch module is NaN, infinite, or was never filled."""
+    """Raise ModelError if a stored tensor of a torch module is NaN, infinite, or was never filled."""
     import torch
 
-    tensors = [*model.named_parameters(), *model.named_buffers()]
+    tensors = list(model.state_dict().items())
     if empty := [name for name, tensor in tensors if tensor.is_meta]:
         raise ModelError(f"the weights of {what} do not fit: {_counted(empty, 'missing')}")
     broken = [
@@ -108,7 +113,7 @@ def _described(missing: set[str], unexpected: set[str], misshapen: Mapping[str, 
         parts.append(f"{len(misshapen)} of another shape ({first}: {theirs} in the file, {ours} in the model{more})")
     prefix = _prefix(missing, unexpected)
     hint = f"; the file's names begin with {prefix!r}: save it without" if prefix else ""
-    return ", ".join(parts) + hint + "; give the weights that belong to this model's config.json"
+    return ", ".join(parts) + hint
 
 
 def _counted(names: Iterable[str], word: str) -> str:

@@ -35,7 +35,7 @@ _INDEX = ("_class_name", "force_zeros_for_empty_prompt", "requires_aesthetics_sc
 
 def pipeline(folder: Path) -> str:
     """The digest of a diffusers folder: 16 hex digits. Raises ModelError for files that are not whole."""
-    index = files.read_json(folder / "model_index.json")
+    index = files.read_index(folder)
     facts = [["model_index.json", {name: index.get(name) for name in _INDEX}]]
     for name in PARTS:
         if (folder / name).is_dir():

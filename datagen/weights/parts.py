@@ -13,7 +13,8 @@ from typing import Any
 from datagen.errors import ModelError, one_line
 from datagen.weights import files, fit
 
-VOCABULARIES = ("tokenizer.json", "vocab.json")  # either makes a tokenizer, the second with merges.txt
+# Any of them makes a tokenizer; the second with merges.txt.
+VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,20 +70,20 @@ def load(kind: Any, folder: Path, *, dtype: Any = None) -> Loaded:
     return Loaded(model.eval(), notes, found.variant)
 
 
-def tokenizer(folder: Path, longest: int) -> Any:
-    """CLIP's tokenizer from a folder; it cuts texts at `longest` tokens or earlier. Raises ModelError."""
+def tokenizer(folder: Path, longest: int, kind: Any = None) -> Any:
+    """The tokenizer of a folder, CLIP's or of `kind`; it cuts texts at `longest` tokens or earlier. ModelError."""
     from transformers import CLIPTokenizer
 
     quiet()
     # Looked for first: where there are no files, the library gives an empty tokenizer instead of an error.
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise ModelError(
-            f"{folder} has no tokenizer: expected {' or '.join(VOCABULARIES)} (with merges.txt); {files.AGAIN}"
+            f"{folder} has no tokenizer: expected tokenizer.json, or vocab.json with merges.txt; {files.AGAIN}"
         )
     try:
-        found: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        found: Any = (kind or CLIPTokenizer).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # what a broken file raises depends on the library's version
-        raise ModelError(f"{folder} holds no CLIP tokenizer that can be read: {one_line(error)}") from error
+        raise ModelError(f"{folder} holds no tokenizer that can be read: {one_line(error)}") from error
     if len(found) < 3:
         raise ModelError(f"{folder} holds a tokenizer without a vocabulary: {files.AGAIN}")
     found.model_max_length = min(found.model_max_length, longest)
@@ -107,6 +108,14 @@ def scheduler(folder: Path, kind: Any = None) -> Any:
         raise ModelError(f"{path} makes no scheduler: {one_line(error)}") from error
 
 
+def tensors(path: Path) -> dict[str, Any]:
+    """Every tensor of one safetensors file by its name, on the CPU. Raises ModelError if it is not whole."""
+    from safetensors.torch import load_file
+
+    files.header(path)
+    return load_file(path)
+
+
 def quiet() -> None:
     """Silence the libraries' own bars, reports and advice; what a user must know is said here."""
     import diffusers
@@ -122,6 +131,8 @@ def _config(kind: Any, folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError(f"the model at {folder.parent} has no folder {folder.name}: {files.AGAIN}")
     config = files.read_json(folder / "config.json")
+    if config.get("auto_map"):
+        raise ModelError(f"{folder} wants to run code of its own (auto_map), which is not done: give another model")
     if config.get("quantization_config"):
         raise ModelError(f"{folder} holds quantised weights, which are not read: give them in float32 or float16")
     if _is_transformers(kind):

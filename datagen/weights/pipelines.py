@@ -74,9 +74,7 @@ def read(folder: Path) -> Index:
             f"{folder} is {'one file' if folder.exists() else 'not here'}; give a diffusers folder, the one that has "
             "model_index.json" + (_of_one_file(folder) if folder.exists() else "")
         )
-    if not (folder / "model_index.json").is_file():
-        raise ModelError(f"{folder} is not a diffusers folder, it has no model_index.json: {files.AGAIN}")
-    index = files.read_json(folder / "model_index.json")
+    index = files.read_index(folder)
     pipeline = str(index.get("_class_name"))
     if pipeline not in FAMILIES:
         raise ModelError(f"{folder} is a {pipeline}; Stable Diffusion 1.5 or XL is accepted")

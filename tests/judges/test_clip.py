@@ -13,6 +13,7 @@ from PIL import Image
 from datagen import judges
 from datagen.errors import ModelError
 from datagen.judges.backbones import open_clip as open_clip_backbone
+from datagen.weights import clip
 from datagen.world import captions, grammar, render
 
 
@@ -137,12 +138,12 @@ def test_a_model_is_loaded_once_a_process_and_a_real_one_is_sharper_than_the_emb
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / "open_clip_model.safetensors").unlink(), "it has no open_clip_model.safetensors"),
     "no config": (lambda f: (f / "open_clip_config.json").unlink(), "it has no open_clip_config.json"),
-    "config no JSON": (lambda f: (f / "open_clip_config.json").write_text("{"), "does not load"),
+    "config no JSON": (lambda f: (f / "open_clip_config.json").write_text("{"), "is not JSON"),
     "truncated": (
         lambda f: (p := f / "open_clip_model.safetensors").write_bytes(p.read_bytes()[:5_000]),
-        "does not load",
+        "is cut short",
     ),
-    "empty": (lambda f: (f / "open_clip_model.safetensors").write_bytes(b""), "does not load"),
+    "empty": (lambda f: (f / "open_clip_model.safetensors").write_bytes(b""), "is empty"),
 }
 
 
@@ -165,8 +166,9 @@ def test_a_model_that_cannot_be_downloaded_is_told_in_one_line(monkeypatch: pyte
     def fail(*arguments: Any, **options: Any) -> str:
         raise OSError("no\nnetwork")
 
-    monkeypatch.setattr(open_clip.factory, "download_pretrained", fail)
-    with pytest.raises(ModelError, match="the CLIP model ViT-B-32/laion2b_s34b_b79k does not load: .*no network"):
+    monkeypatch.setattr(open_clip.pretrained, "download_pretrained", fail)
+    monkeypatch.setattr(clip.hub, "unreachable", lambda: "")
+    with pytest.raises(ModelError, match="ViT-B-32/laion2b_s34b_b79k .* cannot be downloaded: no network"):
         judges.load("clip", choice("ViT-B-32/laion2b_s34b_b79k")).score(noise(1), ["a chef"])
 
 
@@ -183,6 +185,7 @@ def test_weights_get_the_activation_that_they_were_trained_with(
         raise RuntimeError("enough")
 
     monkeypatch.setattr(open_clip, "create_model_and_transforms", create)
+    monkeypatch.setattr(clip, "_weights", lambda source, pretrained: None)
     with pytest.raises(ModelError, match="enough"):
         judges.load("clip", choice(model)).score(noise(1), ["a chef"])
     assert asked == [quick]

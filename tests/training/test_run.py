@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from misfits import copy, reset, rewrite
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -58,6 +59,50 @@ def test_another_seed_gives_other_weights(sd15_folder: Path, dataset: Path, tmp_
         assert run(sd15_folder, dataset, tmp_path / seed, "--method", "livo", "--seed", seed) == 0
     first, second = (load_file(tmp_path / seed / WEIGHTS["livo"]) for seed in ("0", "1"))
     assert any(not torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_run_is_known_by_its_weights_and_not_by_the_spelling_of_a_path(
+    sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = copy(sd15_folder, tmp_path), tmp_path / "out"
+    (tmp_path / "link").symlink_to(model)
+    assert run(model, dataset, out, "--method", "sft") == 0
+    for spelled, data in ((f"{model}/", f"{dataset}/"), (tmp_path / "link", dataset), (sd15_folder, dataset)):
+        capsys.readouterr()
+        line = ["--data", str(data), "--model", str(spelled), "--out", str(out), "--steps", "3", "--batch", "4"]
+        assert main([*line, "--lr", "1e-3", "--precision", "fp32", "--method", "sft"]) == 0
+        assert "already holds this run; nothing to do" in capsys.readouterr().out
+    rewrite(model / "unet", lambda tensors: tensors | {"conv_out.bias": tensors["conv_out.bias"] + 1e-3})
+    assert run(model, dataset, out, "--method", "sft") == 2
+    assert "holds another run (it differs in model_weights)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "words"),
+    [
+        ("unet", {"in_channels": 9}, "reads 9 channels"),
+        ("unet", {"num_class_embeds": 4}, "reads classes besides text"),
+        ("scheduler", {"prediction_type": "sample"}, "the model predicts 'sample'"),
+        ("scheduler", {"_class_name": "EDMEulerScheduler"}, "defines noise in a way of its own"),
+        ("vae", {"shift_factor": 0.1}, "has shift_factor"),
+    ],
+)
+def test_a_model_that_is_not_for_this_is_refused_before_an_image_is_encoded(
+    part: str,
+    values: dict[str, Any],
+    words: str,
+    sd15_folder: Path,
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = copy(sd15_folder, tmp_path)
+    reset(next((model / part).glob("*config.json")), **values)
+    monkeypatch.setattr("training.cache.latents.open_or_build", lambda *given, **more: pytest.fail("encoded"))
+    assert run(model, dataset, tmp_path / "out", "--method", "sft") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and words in line
 
 
 def test_a_full_unet_loads_in_diffusers(sd15_folder: Path, dataset: Path, tmp_path: Path) -> None:
@@ -253,11 +298,11 @@ def test_a_model_without_weights_is_one_line(
 ) -> None:
     (tmp_path / "model").mkdir()
     assert run(tmp_path / "model", dataset, tmp_path / "out", "--method", "sft") == 2
-    assert "no Stable Diffusion at" in capsys.readouterr().err
+    assert "is not a diffusers folder" in capsys.readouterr().err
     (tmp_path / "model" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     assert run(tmp_path / "model", dataset, tmp_path / "out", "--method", "sft") == 2
     error = capsys.readouterr().err
-    assert "has no folder tokenizer" in error and error.count("\n") == 1
+    assert "has no text_encoder" in error and error.count("\n") == 1
 
 
 def test_livo_needs_principles(

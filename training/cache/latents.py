@@ -24,7 +24,7 @@ from training.data.images import Images
 from training.data.index import folder_of_caches, prefetch, threads, undecodable
 from training.data.pictures import VERSION, decode, time_ids, to_array
 from training.errors import TrainingError
-from training.models.diffusion import Context, StableDiffusion, encode_text, to_device
+from training.models.diffusion import Context, Latents, StableDiffusion, encode_text, to_device
 from training.progress import Progress
 
 LAYOUT = 1  # raise it when what is stored, or how texts are encoded, changes
@@ -100,13 +100,13 @@ class Rows:
 class Cache:
     """Latent distributions of N images and the conditioning of M distinct texts, given out on `device`.
 
-    `text_row` is the row of every text, "" among them. `time_ids` (N, 6) is SDXL's original size and crop of every
-    image, None for SD 1.5.
+    `text_row` is the row of every text, "" among them. `latents` says how the U-Net reads the distributions.
+    `time_ids` (N, 6) is SDXL's original size and crop of every image, None for SD 1.5.
     """
 
     device: torch.device
     text_row: dict[str, int]
-    scaling_factor: float
+    latents: Latents
     images: Rows
     texts: Rows
     time_ids: Tensor | None
@@ -143,7 +143,7 @@ def open_or_build(
     cache = Cache(
         device=model.unet.device,
         text_row={text: row for row, text in enumerate(unique)},
-        scaling_factor=float(model.vae.config.scaling_factor),
+        latents=model.latents,
         images=Rows(
             Store(folder / "latents" / image_space(model, resolution)),
             [bytes.fromhex(name) for name in images.hashes],

@@ -7,8 +7,6 @@ their published name before they are read.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import pickle
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from datagen.weights import files
 from training.errors import TrainingError
 from training.evaluation.clip import Clip, unit
 
@@ -103,8 +102,6 @@ def fetch() -> Path:
             raise TrainingError(
                 f"Inception's weights cannot be downloaded ({error}); put {SOURCE} at {path}, or use --features clip"
             ) from error
-    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(_prefix()):
-        raise TrainingError(f"{path} is damaged or another file (its hash is not {_prefix()}…): delete it")
     return path
 
 
@@ -112,10 +109,7 @@ def inception(path: Path, device: str) -> Extractor:
     """The network of the published FID and IS: 2048 features after pooling, 1008 logits without bias."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    try:
-        torch.load(path, weights_only=True)  # the library reads it without this guard
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise TrainingError(f"{path} holds something else than weights: delete it") from error
+    files.check_pinned(path, _prefix())  # the library reads it without a guard
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], str(path)).to(device)
 
     @torch.inference_mode()

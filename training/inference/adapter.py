@@ -1,6 +1,6 @@
 """What training wrote, before any of it is loaded: which model it was trained on, and whether it fits another.
 
-Only headers of files are read. Raises TrainingError of one line.
+Only headers of files are read. Raises TrainingError, or ModelError for a file that is not whole, of one line.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
-from training.errors import TrainingError, one_line
+from datagen.weights import files
+from training.errors import TrainingError
 from training.models.embedded import EMBEDDED, is_embedded, resolve_model
 from training.models.value_pipeline import FOLDERS
 
@@ -139,11 +138,7 @@ def _files(pipe: Any, folder: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _shapes(path: Path) -> Shapes:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{path} is no readable safetensors file ({one_line(error)}): train again") from error
+    return {name: entry.shape for name, entry in files.header(path).items()}
 
 
 def _misfit(key: str, shape: tuple[int, ...], own: Shapes, whole: bool) -> str:

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from datagen.weights import parts
 from training.errors import TrainingError, one_line
 from training.inference.principles import Principle
 from training.models.value_pipeline import tokenize
@@ -158,16 +159,13 @@ def sentence_encoder(folder: str | Path) -> Encode:
         "pooling_mode_mean_tokens", True
     ):
         raise TrainingError(f"{folder} does not pool by the mean, which is what is supported: give one that does")
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        model = transformers.AutoModel.from_pretrained(folder, use_safetensors=True).eval()
-    except Exception as error:  # the loaders raise many kinds
-        raise TrainingError(f"no sentence-transformers model at {folder}: {one_line(error)}") from error
-    length = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512) - 2)
+    model = parts.load(transformers.AutoModel, Path(folder)).model
+    longest = getattr(model.config, "max_position_embeddings", 512) - 2
+    tokenizer = parts.tokenizer(Path(folder), longest, transformers.AutoTokenizer)
 
     @torch.no_grad()
     def encode(texts: Sequence[str]) -> Tensor:
-        words = tokenizer(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt")
+        words = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
         mask = words.attention_mask.unsqueeze(-1)
         mean: Tensor = (model(**words).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1)
         return mean

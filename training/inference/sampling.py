@@ -6,6 +6,7 @@ Noise comes from each job's own seed, so arms that share jobs differ by the adap
 from __future__ import annotations
 
 import dataclasses
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from training.errors import TrainingError, one_line
+from datagen.weights import adapters, pipelines
+from training.errors import TrainingError
 from training.inference.value_guide import ValueGuide
-from training.models.diffusion import pick_device, quiet
+from training.models.diffusion import find, pick_device
 from training.models.embedded import resolve_model
+from training.models.value_pipeline import FOLDERS
 from training.progress import Progress
 
 GRID_ROWS = 8
@@ -34,36 +37,36 @@ class Job:
 
 
 def load_pipeline(model: str, device: str, revision: str = "") -> Any:
-    """The stock pipeline of the model, quiet, without a safety checker (it would black out what is measured)."""
-    import diffusers
+    """The stock pipeline of the model, quiet, without a safety checker (it would black out what is measured).
 
-    kind: Any = diffusers.DiffusionPipeline
-    quiet()
-    source = resolve_model(model)
-    try:
-        pipe = kind.from_pretrained(source, revision=revision or None, use_safetensors=True)
-    except Exception as error:  # the hub client and the loaders raise many kinds
-        raise TrainingError(f"no diffusers pipeline at {source!r}: {one_line(error)}") from error
-    if getattr(pipe, "safety_checker", None) is not None:
-        pipe.register_modules(safety_checker=None)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.to(pick_device(device))
+    Raises ModelError or TrainingError, one line.
+    """
+    loaded = pipelines.load(find(resolve_model(model), revision))
+    say(loaded.notes)
+    loaded.model.set_progress_bar_config(disable=True)
+    return loaded.model.to(pick_device(device))
 
 
-def attach_adapter(pipe: Any, folder: Path) -> ValueGuide | None:
-    """Put what training wrote into the pipeline; a value encoder comes back as a guide."""
-    if (folder / "value_encoder").is_dir():
-        return ValueGuide(pipe, folder)
-    if (folder / "pytorch_lora_weights.safetensors").is_file():
-        pipe.load_lora_weights(str(folder))
+def attach_adapter(pipe: Any, path: Path) -> ValueGuide | None:
+    """Put what training wrote, or a LoRA file, into the pipeline; a value encoder comes back as a guide.
+
+    Raises ModelError or TrainingError, one line, for what does not fit the pipeline.
+    """
+    if (path / FOLDERS[0]).is_dir():
+        return ValueGuide(pipe, path)
+    if (path / "unet").is_dir():
+        pipe.unet = adapters.load_unet(pipe, path / "unet")
         return None
-    if (folder / "unet").is_dir():
-        import diffusers
-
-        kind: Any = diffusers.UNet2DConditionModel
-        pipe.unet = kind.from_pretrained(folder / "unet", use_safetensors=True).to(pipe.device)
+    if path.is_file() or (path / adapters.LORA).is_file():
+        say(adapters.load_lora(pipe, path))
         return None
-    raise TrainingError(f"{folder} holds no unet/, value_encoder/ or pytorch_lora_weights.safetensors")
+    raise TrainingError(f"{path} holds no unet/, {FOLDERS[0]}/ or {adapters.LORA}")
+
+
+def say(notes: Sequence[str]) -> None:
+    """What a user should know of how weights were read, on stderr."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from training.cache.latents import Cache
 from training.errors import TrainingError
 from training.losses import LOSSES, Need
 from training.models import diffusion
+from training.models.noise import add_noise, snr_weight
 from training.settings.training import Noise, Settings
 
 
@@ -62,6 +63,7 @@ class Batches:
     ) -> None:
         self.samples, self.store, self.settings = samples, store, settings
         self.scheduler = model.noise_scheduler
+        self.zeros_for_empty = model.zeros_for_empty
         self.timesteps = int(self.scheduler.config.num_train_timesteps)
         self.steps = steps_of_noise(settings.noise, self.timesteps)
         needs = LOSSES[settings.run.method].needs
@@ -95,12 +97,12 @@ class Batches:
             diffusion.to_device(torch.cat([getattr(sample, name) for sample in noises]), device)
             for name in ("posterior", "noise", "timesteps")
         )
-        latents = (mean + std * posterior) * self.store.scaling_factor
+        latents = self.store.latents.scaled(mean + std * posterior)
         uncond = torch.tensor([sample.uncond for sample in noises for _ in range(len(sample.timesteps) // 2)])
         latents, noise, timesteps = (chosen_first(values) for values in (latents, noise, timesteps))
         uncond = diffusion.to_device(uncond, device)
         latents = torch.where(uncond.repeat(2)[:, None, None, None], latents.roll(len(uncond), 0), latents)
-        noised, target = diffusion.add_noise(self.scheduler, latents, noise, timesteps)
+        noised, target = add_noise(self.scheduler, latents, noise, timesteps)
         # Where a list takes several places, each of them has its prompt.
         owners = [i for i, shown in enumerate(images) for _ in range(len(shown) // 2)]
         pairs = diffusion.Batch(
@@ -162,14 +164,21 @@ class Batches:
         return (own, *(rest[i] for i in order[:more]))
 
     def _context(self, rows: list[int], images: list[list[int]], noises: list[SampleNoise]) -> diffusion.Context:
-        """One row a pair, the first image's sizes with it; with a caption for each image, one row an image."""
-        texts, shown = [], []
+        """One row a pair, the first image's sizes with it; with a caption for each image, one row an image.
+
+        The unconditional branch is the pipeline's own: zeros, or the empty text.
+        """
+        texts, shown, uncond = [], [], []
         for row, pictures, sample in zip(rows, images, noises, strict=True):
             for first in range(0, len(pictures), 2):
                 texts.append(["" if sample.uncond else column[row] for column in self.captions])
                 shown.append(pictures[first : first + len(self.captions)])
+                uncond.append(sample.uncond)
         found = torch.tensor([[self.store.text_row[text] for text in side] for side in zip(*texts, strict=True)])
-        return self.store.contexts(found.flatten(), torch.tensor(list(zip(*shown, strict=True))).flatten())
+        context = self.store.contexts(found.flatten(), torch.tensor(list(zip(*shown, strict=True))).flatten())
+        if not (self.zeros_for_empty and any(uncond)):
+            return context
+        return context.without_text(diffusion.to_device(torch.tensor(uncond * len(found)), self.store.device))
 
     def _numbers(self, column: str, rows: list[int]) -> Tensor | None:
         values = getattr(self.samples, column, None)
@@ -196,7 +205,7 @@ def check_noise(noise: Noise, scheduler: Any) -> None:
     """Raise TrainingError for settings that the model's noise does not have, before any image is encoded."""
     steps_of_noise(noise, int(scheduler.config.num_train_timesteps))
     if noise.min_snr:
-        diffusion.snr_weight(scheduler, torch.zeros(1, dtype=torch.long), noise.min_snr)
+        snr_weight(scheduler, torch.zeros(1, dtype=torch.long), noise.min_snr)
 
 
 def steps_of_noise(noise: Noise, count: int) -> range:

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from datagen.errors import ModelError
+from datagen.weights import parts
 from training.errors import TrainingError
 from training.loop.disk import CHECKPOINTS, by_main_process, flush, held, remove, write_tensors, write_text
 from training.loop.distributed import Team, full_tensor, shard_like
@@ -33,7 +33,8 @@ RESULT = "training.json"
 METRICS = "metrics.jsonl"
 OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", "wandb", ".saving", LOCK}
 IDENTITY = "run.json"
-CHOOSERS = ("data", "columns", "skip_bad", "limit")  # settings that choose the pairs, whose digest decides
+# What chooses the pairs and what a model is called: the digests of pairs and of weights decide, however it is spelled.
+CHOOSERS = ("data", "columns", "skip_bad", "limit", "model", "revision", "clip")
 STATE = "state.json"
 
 
@@ -140,14 +141,14 @@ class Checkpoints:
         try:
             state: dict[str, Any] = json.loads((last[0] / STATE).read_text(encoding="utf-8-sig"))
             update.restore(state, lambda name: self._tensors(last[0], name, update.weights))
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, ModelError) as error:
             raise TrainingError(
                 f"{last[0]} is damaged ({type(error).__name__}): remove it to go on from the one before"
             ) from error
         return state
 
     def _tensors(self, folder: Path, name: str, weights: list[Any]) -> list[Tensor]:
-        found = load_file(folder / f"{name}.safetensors")
+        found = parts.tensors(folder / f"{name}.safetensors")
         return [shard_like(found[f"{i:05d}"], weight) for i, weight in enumerate(weights)]
 
 

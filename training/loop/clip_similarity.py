@@ -17,8 +17,9 @@ from training.errors import TrainingError
 from training.loop.batches import TrainingBatch
 from training.losses import Similarities
 from training.models import clip
-from training.models.diffusion import StableDiffusion, clean_scale
+from training.models.diffusion import StableDiffusion
 from training.models.embedded import EMBEDDED, is_embedded
+from training.models.noise import clean_scale
 from training.settings.training import Settings
 
 
@@ -29,7 +30,7 @@ class Similarity:
         from open_clip import get_model_preprocess_cfg
 
         self.model = model
-        loaded = _load(settings, model.unet.device)
+        loaded = clip.load(clip_name(settings), model.unet.device)
         self.clip, cfg = loaded.model, get_model_preprocess_cfg(loaded.model)
         self.side = cfg["size"] if isinstance(cfg["size"], int) else cfg["size"][0]
         self.mean, self.std = (
@@ -63,7 +64,7 @@ class Similarity:
         # target, times a factor and the other way round.
         factor = clean_scale(self.model.noise_scheduler, pairs.timesteps[:size]).sqrt().view(-1, 1, 1, 1)
         clean = batch.clean[:size] - factor * missed
-        decoded = self.model.vae.decode(clean / self.model.vae.config.scaling_factor).sample
+        decoded = self.model.vae.decode(self.model.latents.unscaled(clean)).sample
         pixels = F.interpolate(decoded.float(), (self.side, self.side), mode="bicubic", antialias=True)
         seen = (((pixels + 1) / 2).clamp(0, 1) - self.mean) / self.std
         pictures = F.normalize(self.clip.encode_image(seen), dim=-1)
@@ -71,8 +72,8 @@ class Similarity:
         return Similarities(*((pictures * texts).sum(-1) for texts in found))
 
 
-def _load(settings: Settings, device: torch.device) -> clip.Loaded:
-    """The frozen model of --clip; for the embedded model, the embedded one by default, and for it alone.
+def clip_name(settings: Settings) -> str:
+    """The model of --clip; for the embedded model, the embedded one by default, and for it alone.
 
     Raises TrainingError.
     """
@@ -83,4 +84,4 @@ def _load(settings: Settings, device: torch.device) -> clip.Loaded:
             "clip_align needs --clip: an open_clip folder, ARCHITECTURE/PRETRAINED such as ViT-L-14/openai, "
             "or a hub id such as hf-hub:apple/DFN2B-CLIP-ViT-L-14"
         )
-    return clip.load(name, device)
+    return name

@@ -14,7 +14,7 @@ from torch import Tensor
 from training.loop.batches import TrainingBatch
 from training.loop.clip_similarity import Similarity
 from training.losses import LOSSES, Errors, Need, Outcome, Ranked, Unpaired
-from training.models.diffusion import snr_weight
+from training.models.noise import snr_weight
 from training.settings.training import Settings
 from training.trainables import Step
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion as the trainer sees it: load, encode, add noise, predict; one signature for SD 1.5 and SDXL.
+"""Stable Diffusion as the trainer sees it: load, encode, predict; one signature for SD 1.5 and SDXL.
 
 Nothing here decides what is trained. Randomness is passed in; weights come frozen and in evaluation mode.
 """
@@ -6,7 +6,6 @@ Nothing here decides what is trained. Randomness is passed in; weights come froz
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.errors import TrainingError, one_line
+from datagen.weights import hub, pipelines
+from training.errors import TrainingError
+from training.models import noise
 from training.models.value_pipeline import read_states, tokenize
 from training.models.value_pipeline import to_device as to_device  # re-exported for all who move tensors
 
@@ -42,13 +43,47 @@ class Context:
         both = {"text_embeds": self.pooled, "time_ids": self.time_ids}
         return both if rows is None else {name: tensor[rows] for name, tensor in both.items()}
 
+    def without_text(self, rows: Tensor) -> Context:
+        """Zeros for the texts of the rows that `rows` (B,) marks; SDXL's sizes stay."""
+        hidden = self.hidden.masked_fill(rows[:, None, None], 0)
+        pooled = None if self.pooled is None else self.pooled.masked_fill(rows[:, None], 0)
+        return dataclasses.replace(self, hidden=hidden, pooled=pooled)
+
     def _tensors(self) -> tuple[Tensor | None, ...]:
         return self.hidden, self.pooled, self.time_ids, self.mask
 
 
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """How a VAE's latents become what the U-Net denoises, and back, as the model's own pipeline has it.
+
+    `mean` and `deviation` (1, C, 1, 1) are of SDXL's VAEs that define them, None for all others.
+    """
+
+    factor: float
+    mean: Tensor | None = None
+    deviation: Tensor | None = None
+
+    def scaled(self, latents: Tensor) -> Tensor:
+        """The VAE's latents (N, C, h, w) → the U-Net's."""
+        if self.mean is None or self.deviation is None:
+            return latents * self.factor
+        return (latents - self.mean.to(latents)) * (self.factor / self.deviation.to(latents))
+
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """The U-Net's latents (N, C, h, w) → the VAE's."""
+        if self.mean is None or self.deviation is None:
+            return latents / self.factor
+        return latents * self.deviation.to(latents) / self.factor + self.mean.to(latents)
+
+
 @dataclasses.dataclass
 class StableDiffusion:
-    """The frozen parts of a pipeline folder. Two text encoders mean SDXL."""
+    """The frozen parts of a pipeline folder. Two text encoders mean SDXL.
+
+    `zeros_for_empty`: the pipeline's unconditional branch is zeros, not the empty text. `notes`: what a user should
+    know of how the weights were read, one line each.
+    """
 
     source: str
     tokenizers: list[Any]
@@ -56,6 +91,8 @@ class StableDiffusion:
     vae: Any
     unet: Any
     noise_scheduler: Any
+    zeros_for_empty: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def is_xl(self) -> bool:
@@ -63,52 +100,50 @@ class StableDiffusion:
 
     @property
     def resolution(self) -> int:
-        """Side of the images the U-Net was made for, in pixels."""
+        """Side of the images the U-Net was made for, in pixels. Raises TrainingError where it has two."""
         factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
-        return int(self.unet.config.sample_size) * factor
+        sides = self.unet.config.sample_size
+        sides = {*sides} if isinstance(sides, list | tuple) else {sides}
+        if len(sides) != 1 or None in sides:
+            made_for = " × ".join(str(side * factor) for side in sorted(sides - {None})) or "unknown sizes"
+            raise TrainingError(f"the U-Net in {self.source} is made for {made_for} pixels: name a --resolution")
+        return int(sides.pop()) * factor
+
+    @property
+    def latents(self) -> Latents:
+        """How the VAE's latents become the U-Net's."""
+        settings = self.vae.config
+        pair = [settings.get(name) for name in ("latents_mean", "latents_std")]
+        if pair[0] is None:
+            return Latents(float(settings.scaling_factor))
+        mean, deviation = (torch.tensor(values).view(1, -1, 1, 1) for values in pair)
+        return Latents(float(settings.scaling_factor), mean, deviation)
 
 
-def load(source: str, revision: str | None = None) -> StableDiffusion:
-    """Load a diffusers folder or hub id. Raises TrainingError naming the part that is missing."""
-    import diffusers
-    import transformers
+def find(source: str, revision: str | None = None) -> Path:
+    """The folder of a model: what was given, or the hub id's snapshot. Raises ModelError, one line."""
+    path = Path(source).expanduser()
+    return path if path.exists() else hub.folder(source, revision or "")
 
-    quiet()
-    names = _find_model_index(source, revision)
-    parts: list[tuple[str, Any]] = [
-        ("tokenizer", transformers.CLIPTokenizer),
-        ("text_encoder", transformers.CLIPTextModel),
-    ]
-    if "XL" in names["_class_name"]:
-        second = [
-            ("tokenizer_2", transformers.CLIPTokenizer),
-            ("text_encoder_2", transformers.CLIPTextModelWithProjection),
-        ]
-        parts += second
-    parts += [("vae", diffusers.AutoencoderKL), ("unet", diffusers.UNet2DConditionModel)]
-    loaded = {name: _part(source, revision, name, kind) for name, kind in parts}
-    for part in loaded.values():
-        if isinstance(part, torch.nn.Module):
-            part.requires_grad_(False).eval()
+
+def load(folder: Path | str) -> StableDiffusion:
+    """Load a diffusers folder, on the CPU in float32. Raises ModelError or TrainingError with what does not fit."""
+    found = pipelines.read(Path(folder))
+    scheduler = noise.scheduler(found.folder / "scheduler")  # first, since the networks take a while
+    tokenizers = pipelines.tokenizers(found)
+    networks, notes = pipelines.load_networks(found)
+    for network in networks.values():
+        network.requires_grad_(False)
     return StableDiffusion(
-        source=source,
-        tokenizers=[loaded[n] for n in ("tokenizer", "tokenizer_2") if n in loaded],
-        text_encoders=[loaded[n] for n in ("text_encoder", "text_encoder_2") if n in loaded],
-        vae=loaded["vae"],
-        unet=loaded["unet"],
-        noise_scheduler=_part(source, revision, "scheduler", _scheduler_kind(source, revision)),
+        source=str(folder),
+        tokenizers=list(tokenizers.values()),
+        text_encoders=[network for name, network in networks.items() if name.startswith("text_encoder")],
+        vae=networks["vae"],
+        unet=networks["unet"],
+        noise_scheduler=scheduler,
+        zeros_for_empty=found.zeros_for_empty,
+        notes=notes,
     )
-
-
-def _scheduler_kind(source: str, revision: str | None) -> Any:
-    """Whatever samples the model, it was trained by DDPM's noise or along straight paths (flow matching)."""
-    import diffusers
-
-    try:
-        named = diffusers.DDPMScheduler.load_config(source, subfolder="scheduler", revision=revision)["_class_name"]
-    except Exception:  # said better by loading the part itself
-        named = ""
-    return diffusers.FlowMatchEulerDiscreteScheduler if named.startswith("FlowMatch") else diffusers.DDPMScheduler
 
 
 def pick_device(name: str) -> torch.device:
@@ -119,50 +154,6 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise TrainingError(f"no device {name!r} on this machine: use --device auto") from error
     return torch.device(wanted)
-
-
-def quiet() -> None:
-    """Silence the libraries' own bars and advice; we say what a user must know."""
-    import diffusers
-    import transformers
-
-    for library in (diffusers.utils.logging, transformers.utils.logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-
-
-def _find_model_index(source: str, revision: str | None) -> dict[str, Any]:
-    """The model_index.json of a folder or a hub id: the one place where the trainer looks for a model.
-
-    Whether the model is whole shows as its parts are loaded.
-    """
-    path = Path(source) / "model_index.json"
-    try:
-        if not Path(source).is_dir():
-            from huggingface_hub import hf_hub_download
-
-            path = Path(hf_hub_download(source, "model_index.json", revision=revision))
-        names: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
-    except Exception as error:  # the hub client raises many kinds; all mean "not a model we can reach"
-        raise TrainingError(
-            f"no Stable Diffusion at {source!r} ({type(error).__name__}): give 'embedded', a diffusers folder "
-            "with model_index.json, or a hub id this machine can download"
-        ) from error
-    if not str(names.get("_class_name", "")).startswith("StableDiffusion"):
-        raise TrainingError(f"{source!r} is a {names.get('_class_name')}; Stable Diffusion 1.5 or XL is accepted")
-    return names
-
-
-def _part(source: str, revision: str | None, name: str, kind: Any) -> Any:
-    """One component of the pipeline folder; model weights from safetensors only, in float32."""
-    weights = {"use_safetensors": True} if name in ("vae", "unet") or "encoder" in name else {}
-    if Path(source).is_dir() and not (Path(source) / name).is_dir():
-        raise TrainingError(f"the model at {source!r} has no folder {name}")
-    try:
-        part = kind.from_pretrained(source, subfolder=name, revision=revision, **weights)
-    except Exception as error:
-        raise TrainingError(f"the model at {source!r} has no usable {name}: {one_line(error)}") from error
-    return part.float() if isinstance(part, torch.nn.Module) else part
 
 
 def encode_text(model: StableDiffusion, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
@@ -222,66 +213,6 @@ class Batch:
             other_principles=self.other_principles[rows],
             **{name: None if column is None else column[rows] for name, column in columns.items()},
         )
-
-
-def add_noise(scheduler: Any, latents: Tensor, noise: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """Noised latents and the prediction target for clean latents (N, C, h, w) at steps 0 ≤ t < T of the noise (N,).
-
-    DDPM: x_t = sqrt(abar) x + sqrt(1 - abar) eps; the target is eps, or v = sqrt(abar) eps - sqrt(1 - abar) x.
-    Flow matching (Esser et al. 2024, eqs. 3 and 13): x_t = (1 - sigma) x + sigma eps; the target is eps - x.
-    """
-    if _is_flow(scheduler):
-        sigma = _sigma(scheduler, timesteps).view(-1, 1, 1, 1)
-        return (1 - sigma) * latents + sigma * noise, noise - latents
-    noised: Tensor = scheduler.add_noise(latents, noise, timesteps)
-    kind = scheduler.config.prediction_type
-    if kind == "epsilon":
-        return noised, noise
-    if kind == "v_prediction":
-        return noised, scheduler.get_velocity(latents, noise, timesteps)
-    raise TrainingError(f"the model predicts {kind!r}; epsilon, v_prediction and flow matching are accepted")
-
-
-def unet_time(scheduler: Any, timesteps: Tensor) -> Tensor:
-    """What the U-Net reads as timesteps (N,): the steps themselves, or T·sigma in flow matching."""
-    if not _is_flow(scheduler):
-        return timesteps
-    count: int = scheduler.config.num_train_timesteps
-    return _sigma(scheduler, timesteps) * count
-
-
-def snr_weight(scheduler: Any, timesteps: Tensor, gamma: float) -> Tensor:
-    """min(SNR, gamma) / SNR at steps (N,), for v-prediction over SNR + 1: Hang et al. 2023 (arXiv 2303.09556), eq. 9.
-
-    Raises TrainingError for flow matching, whose noise has other proportions.
-    """
-    if _is_flow(scheduler):
-        raise TrainingError("--min-snr is for models that predict noise or v: this one was trained by flow matching")
-    kept: Tensor = scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
-    ratio = (kept / (1 - kept)).double() if timesteps.device.type != "mps" else kept / (1 - kept)
-    below = ratio + 1 if scheduler.config.prediction_type == "v_prediction" else ratio
-    return ratio.clamp(max=gamma) / below.clamp(min=1e-12)
-
-
-def clean_scale(scheduler: Any, timesteps: Tensor) -> Tensor:
-    """Squared error of the predicted clean latents for one unit of squared error of the prediction, at steps (N,).
-
-    (1 - abar)/abar for epsilon, 1 - abar for v, sigma² in flow matching: how x is solved for in `add_noise`.
-    """
-    if _is_flow(scheduler):
-        return _sigma(scheduler, timesteps).square()
-    kept: Tensor = scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
-    return 1 - kept if scheduler.config.prediction_type == "v_prediction" else (1 - kept) / kept
-
-
-def _is_flow(scheduler: Any) -> bool:
-    return not hasattr(scheduler, "alphas_cumprod")
-
-
-def _sigma(scheduler: Any, timesteps: Tensor) -> Tensor:
-    """Share of noise at the steps (N,); the scheduler holds its T values from the most noise to the least."""
-    sigmas: Tensor = scheduler.sigmas.flip(0).to(timesteps.device)[timesteps]
-    return sigmas
 
 
 def predict(unet: Any, latents: Tensor, timesteps: Tensor, context: Context, rows: Tensor | None = None) -> Tensor:

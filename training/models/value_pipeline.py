@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -120,28 +119,61 @@ def load(folder: Path, text_encoders: Sequence[Any]) -> list[Any]:
 
 
 def _load(place: Path, text_encoder: Any) -> Any:
-    """One encoder; weights from safetensors only."""
-    light = (place / "adapter_config.json").is_file()
+    """One encoder; weights from safetensors only, and all of them where they belong."""
     try:
-        if not light:
-            encoder = type(text_encoder).from_pretrained(place, use_safetensors=True)
-        elif (place / "adapter_model.safetensors").is_file():
-            import peft
-
-            with warnings.catch_warnings():  # peft only warns of weights that it did not find
-                warnings.filterwarnings("error", message="Found missing adapter keys")
-                encoder = peft.PeftModel.from_pretrained(copy_sharing_weights(text_encoder), place)
+        if (place / "adapter_config.json").is_file():
+            encoder, problems = _load_light(place, text_encoder)
         else:
-            raise FileNotFoundError("no adapter_model.safetensors")
+            encoder, found = type(text_encoder).from_pretrained(
+                place,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+            problems = {
+                "missing": found["missing_keys"],
+                "unexpected": found["unexpected_keys"],
+                "of another shape": [name for name, *_ in found["mismatched_keys"]],
+            }
     except Exception as error:  # the loaders raise many kinds
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DoesNotFit(f"no value encoder that fits at {place}: {first[:200]}") from error
+    broken = {"not finite": [name for name, weight in encoder.named_parameters() if not weight.isfinite().all()]}
+    if counts := [f"{len(names)} {what} ({min(names)}, …)" for what, names in (problems | broken).items() if names]:
+        raise DoesNotFit(
+            f"the value encoder at {place} does not fit: {', '.join(counts)}; give one that was trained on this model"
+        )
     if encoder.config.hidden_size != text_encoder.config.hidden_size:
         raise DoesNotFit(
             f"the value encoder is {encoder.config.hidden_size} wide, the model's text encoder "
             f"{text_encoder.config.hidden_size}: it was trained on another model"
         )
     return encoder.to(text_encoder.device)
+
+
+def _load_light(place: Path, text_encoder: Any) -> tuple[Any, dict[str, list[str]]]:
+    """LoRA on a copy of the text encoder; names of tensors that the file lacks, has too many, or of another shape."""
+    import peft
+    from safetensors.torch import load_file
+
+    tensors = load_file(place / "adapter_model.safetensors")
+    config = peft.PeftConfig.from_pretrained(place, local_files_only=True)
+    encoder = peft.get_peft_model(copy_sharing_weights(text_encoder), config)
+    ours, theirs = (
+        # Versions of transformers differ in this part of a name.
+        {name.replace(".text_model.", "."): value.shape for name, value in held.items()}
+        for held in (peft.get_peft_model_state_dict(encoder), tensors)
+    )
+    problems = {
+        "missing": sorted(ours.keys() - theirs.keys()),
+        "unexpected": sorted(theirs.keys() - ours.keys()),
+        "of another shape": sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]),
+    }
+    if not any(problems.values()):
+        peft.set_peft_model_state_dict(encoder, tensors)
+    return encoder, problems
 
 
 def check_pipeline(pipe: Any) -> None:

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from training.losses import Errors
 from training.models import activations, attention
-from training.models.diffusion import Batch, Context, StableDiffusion, predict, squared_error, unet_time
+from training.models.diffusion import Batch, Context, StableDiffusion, predict, squared_error
+from training.models.noise import unet_time
 from training.models.value_pipeline import pad_tokens, prepend, to_device, value_tokens
 from training.trainables import value_encoder
 from training.trainables.protocol import Step

@@ -44,7 +44,11 @@ def save(unet: Any, folder: Path, *, is_xl: bool) -> None:
     factors = {name: value * scale if "lora_B" in name else value for name, value in factors.items()}
     pipeline: Any = diffusers.StableDiffusionXLPipeline if is_xl else diffusers.StableDiffusionPipeline
     convert: Any = state_dict_utils.convert_state_dict_to_diffusers
-    pipeline.save_lora_weights(str(folder), unet_lora_layers=convert(factors), safe_serialization=True)
+    # Which layers have an adapter stands in the file, so that one which has lost some is known.
+    facts = {**config.to_dict(), "lora_alpha": config.r}
+    pipeline.save_lora_weights(
+        str(folder), unet_lora_layers=convert(factors), safe_serialization=True, unet_lora_adapter_metadata=facts
+    )
     convert = state_dict_utils.convert_state_dict_to_kohya
     kohya = convert({f"unet.{name}": value.contiguous() for name, value in factors.items()})
     about = {"ss_network_module": "networks.lora", "ss_base_model_version": FAMILIES[is_xl], "format": "pt"}

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from training.losses import Errors
 from training.models import activations, attention
-from training.models.diffusion import Batch, StableDiffusion, predict, squared_error, unet_time
+from training.models.diffusion import Batch, StableDiffusion, predict, squared_error
+from training.models.noise import unet_time
 from training.trainables import lora
 from training.trainables.protocol import Step
 

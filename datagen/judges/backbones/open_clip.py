@@ -7,17 +7,11 @@ fp32 throughout; batches of one fixed shape, so that an embedding does not depen
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import functools
-import hashlib
-import re
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen import world
-from datagen.errors import ModelError, one_line
+from datagen.weights import clip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,26 +21,8 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float64]
 
 BATCH = 32
-FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+EMBEDDED = "embedded"
 _REMEMBERED = 20_000  # text embeddings kept a process
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Where a model comes from: what the user called it, and what open_clip is given."""
-
-    model: str
-    name: str
-    pretrained: str | None = None
-    folder: Path | None = None
-
-    @functools.cached_property
-    def identity(self) -> str:
-        """What tells the weights apart, without the paths of this machine; reads those of a folder."""
-        if self.folder is None:
-            return self.model
-        digest = hashlib.sha256(b"".join((self.folder / file).read_bytes() for file in FILES)).hexdigest()[:16]
-        return f"{'embedded' if self.model == 'embedded' else self.folder.resolve().name}@{digest}"
 
 
 class Clip:
@@ -90,51 +66,15 @@ class Clip:
         return unit
 
 
-def find(model: str) -> Source:
+def find(model: str) -> clip.Source:
     """Where a model lies; ModelError for a name that is none, or a folder that is not whole. Loads nothing."""
-    folder = world.CLIP if model == "embedded" else Path(model).expanduser()
-    if folder.is_dir():
-        for file in FILES:
-            if not (folder / file).is_file():
-                raise ModelError(f"{folder} is not an open_clip folder: it has no {file}")
-        return Source(model, f"local-dir:{folder}", folder=folder)
-    if re.fullmatch(r"hf-hub:[\w.-]+/[\w.-]+", model):
-        return Source(model, model)
-    return _named(model)
+    if model == EMBEDDED:
+        return dataclasses.replace(clip.find(str(world.CLIP)), model=EMBEDDED)
+    return clip.find(model)
 
 
-def _named(model: str) -> Source:
-    """One of the models that open_clip knows; ModelError with the nearest."""
-    import open_clip
-
-    known = {f"{name}/{tag}": Source(f"{name}/{tag}", name, tag) for name, tag in open_clip.list_pretrained()}
-    if model not in known:
-        close = difflib.get_close_matches(model, known, n=3) or ["ViT-L-14/openai"]
-        raise ModelError(
-            f"no CLIP model is called {model!r}; give embedded, an open_clip folder, hf-hub:OWNER/NAME, "
-            f"or ARCHITECTURE/PRETRAINED such as {', '.join(close)}"
-        )
-    return known[model]
-
-
-def load(source: Source) -> Clip:
+def load(source: clip.Source) -> Clip:
     """The model, on the GPU if there is one; ModelError if it cannot be had."""
-    import open_clip
     import torch
 
-    # OpenAI's weights were trained with QuickGELU, which the plain names (ViT-L-14) do not have.
-    pretrained = source.pretrained and open_clip.get_pretrained_cfg(source.name, source.pretrained)
-    quick = bool(pretrained and pretrained.get("quick_gelu"))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        with warnings.catch_warnings():
-            # open_clip only warns of the other mismatch: an architecture with QuickGELU, weights without.
-            warnings.filterwarnings("error", message="QuickGELU mismatch")
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                source.name, pretrained=source.pretrained, device=device, force_quick_gelu=quick
-            )
-        tokenizer = open_clip.get_tokenizer(source.name)
-    except Exception as error:  # whatever the libraries raise on damaged files, on a mismatch or without a network
-        hint = "; name the architecture without -quickgelu" if "QuickGELU" in str(error) else ""
-        raise ModelError(f"the CLIP model {source.model} does not load: {one_line(error)}{hint}") from error
-    return Clip(model.eval(), preprocess, tokenizer)
+    return Clip(*clip.load(source, "cuda" if torch.cuda.is_available() else "cpu"))

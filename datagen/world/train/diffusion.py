@@ -18,6 +18,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.training_utils import EMAModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from datagen.weights import parts, pipelines
 from datagen.world import architecture
 from datagen.world.grammar import VIOLET_SHARE
 from datagen.world.render import render_array
@@ -82,10 +83,10 @@ def signal_to_noise() -> torch.Tensor:
 def train(vae_folder: Path, tokenizer_folder: Path, out: Path, seed: int = 0) -> None:
     """Train text encoder and U-Net from random weights; saves the pipeline folder `out`."""
     torch.manual_seed(seed)
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
+    tokenizer = parts.tokenizer(tokenizer_folder, architecture.MAX_TOKENS)
     snr = signal_to_noise()
     plan = Plan(6_500, 1e-3, TEXT_STEPS, 0.9995, snr.clamp(max=MIN_SNR_GAMMA) / snr, seed)
-    fit(assemble(AutoencoderKL.from_pretrained(vae_folder), *new_models(tokenizer), tokenizer), plan, out)
+    fit(assemble(parts.load(AutoencoderKL, vae_folder).model, *new_models(tokenizer), tokenizer), plan, out)
 
 
 def settle(folder: Path, seed: int = 1) -> None:
@@ -98,7 +99,7 @@ def settle(folder: Path, seed: int = 1) -> None:
     snr = signal_to_noise()
     weight = torch.where(snr > 1.0, snr.clamp(max=MIN_SNR_GAMMA) / snr, snr.rsqrt())
     plan = Plan(1_500, 3e-4, 0, 0.998, weight, seed, violet_share=SETTLED_SHARE)
-    fit(StableDiffusionPipeline.from_pretrained(folder), plan, folder)
+    fit(pipelines.load(folder).model, plan, folder)
 
 
 def fit(pipeline: StableDiffusionPipeline, plan: Plan, out: Path) -> None:

@@ -6,12 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-from diffusers import StableDiffusionPipeline
+from datagen.weights import pipelines
 
 
 def pack(pipeline_folder: Path, clip_folder: Path, pipeline_out: Path, clip_out: Path) -> None:
     """Write the pipeline and the CLIP folder; replaces what was there."""
-    pipeline = StableDiffusionPipeline.from_pretrained(pipeline_folder)
+    pipeline = pipelines.load(pipeline_folder).model
     pipeline.unet.half()
     pipeline.vae.half()
     # transformers loads a text encoder in the precision of its file, so this one stays whole.

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from misfits import Change, prefixed, rewrite, without
 
+from datagen.errors import ModelError
 from training.errors import TrainingError
 from training.inference.principles import Principle
 from training.inference.retriever import (
@@ -109,8 +111,30 @@ def test_a_sentence_transformers_folder_is_pooled_by_its_mean(sentences: Path) -
     (sentences / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": false}')
     with pytest.raises(TrainingError, match="does not pool by the mean"):
         sentence_encoder(sentences)
-    with pytest.raises(TrainingError, match="no sentence-transformers model at"):
+    with pytest.raises(ModelError, match="has no folder nothing"):
         sentence_encoder(sentences / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without("layer.1."), "missing (encoder.layer.1"),
+        (prefixed("x."), "missing ("),
+        (lambda tensors: tensors | {"surplus": torch.zeros(1)}, "1 unexpected (surplus)"),
+        (lambda tensors: {n: v * torch.nan for n, v in tensors.items()}, "NaN"),
+    ],
+)
+def test_sentence_weights_that_do_not_fit_are_refused(change: Change, words: str, sentences: Path) -> None:
+    rewrite(sentences, change)
+    with pytest.raises(ModelError) as caught:
+        sentence_encoder(sentences)
+    assert words in str(caught.value)
+
+
+def test_heads_that_no_hidden_state_is_read_from_make_no_difference(sentences: Path) -> None:
+    before = sentence_encoder(sentences)(["a nude adult"])
+    rewrite(sentences, lambda tensors: without("pooler")(tensors) | {"cls.predictions.bias": torch.zeros(3)})
+    assert torch.equal(sentence_encoder(sentences)(["a nude adult"]), before)
 
 
 class Stub(http.server.BaseHTTPRequestHandler):

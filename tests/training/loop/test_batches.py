@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from misfits import copy, reset
 
 from training import data
 from training.cache import latents
@@ -82,6 +83,34 @@ def test_pairs_for_the_unconditional_branch_are_swapped_and_lose_their_caption_a
         # The noise is shared by the two images of a pair, so swapping them swaps the noised latents.
         assert torch.equal(after.latents[i], before.latents[sides[0]])
         assert torch.equal(after.latents[i + size], before.latents[sides[1]])
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+@pytest.mark.parametrize("method", ["mapo", "dcpo"])
+def test_the_unconditional_branch_is_the_pipelines_own(
+    zeros: bool, method: str, sdxl_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    from diffusers import DiffusionPipeline
+
+    folder = copy(sdxl_folder, tmp_path)
+    reset(folder / "model_index.json", force_zeros_for_empty_prompt=zeros)
+    columns = {}
+    if method == "dcpo":
+        captions = [f"a caption {i}" for i in range(12)]
+        columns = {"chosen_captions": captions, "rejected_captions": captions}
+    pairs = loading(folder, dataset, "--method", method, "--uncond-share", "0.5", **columns).get(0, range(8)).pairs
+    kind: Any = DiffusionPipeline
+    _, empty, _, pooled = kind.from_pretrained(folder).encode_prompt(
+        "x", device="cpu", do_classifier_free_guidance=True
+    )
+    context = pairs.image_context()
+    branch = pairs.uncond.repeat(2)
+    assert 0 < pairs.uncond.sum() < 8 and context.pooled is not None
+    assert bool((empty == 0).all()) is zeros
+    for rows, wanted in ((context.hidden, empty), (context.pooled, pooled)):
+        torch.testing.assert_close(rows[branch], wanted.expand(int(branch.sum()), *wanted.shape[1:]))
+        assert not any(torch.equal(row, wanted[0]) for row in rows[~branch])
+    assert context.time_ids is not None and (context.time_ids != 0).any(dim=1).all()
 
 
 def test_other_principles_are_another_principle_or_the_own_and_others(sd15_folder: Path, dataset: Path) -> None:

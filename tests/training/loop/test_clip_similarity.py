@@ -14,6 +14,7 @@ from training.loop import batches
 from training.loop.batches import Batches, TrainingBatch
 from training.loop.clip_similarity import Similarity
 from training.models import diffusion
+from training.models.noise import add_noise
 from training.settings.training import parse
 
 
@@ -39,7 +40,7 @@ def test_a_perfect_prediction_is_the_clean_image(
     model.noise_scheduler.register_to_config(prediction_type=kind)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(batch.clean.shape, generator=generator)
-    latents, target = diffusion.add_noise(model.noise_scheduler, batch.clean, noise, batch.pairs.timesteps)
+    latents, target = add_noise(model.noise_scheduler, batch.clean, noise, batch.pairs.timesteps)
     batch = dataclasses.replace(batch, pairs=dataclasses.replace(batch.pairs, latents=latents, target=target))
     similarity.caught = target.clone().requires_grad_(True)
     perfect = similarity(batch)

@@ -1,95 +1,20 @@
-"""Noise and targets against their closed forms; parts of a batch; loading."""
+"""Loading, latents and texts as the pipelines have them; parts of a batch."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from misfits import copy, reset
 
+from datagen.errors import ModelError
+from datagen.weights import pipelines
 from training.errors import TrainingError
 from training.models import diffusion
-from training.models.diffusion import Context, add_noise, clean_scale, unet_time
-
-STEPS = torch.tensor([0, 1, 500, 999])
-
-
-def scheduler(kind: str, **config: Any) -> Any:
-    import diffusers
-
-    made: Any = getattr(diffusers, kind)
-    return made(**config)
-
-
-@pytest.fixture
-def clean() -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    return torch.randn(4, 4, 8, 8), torch.randn(4, 4, 8, 8)
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_ddpm_noise_is_its_closed_form(kind: str, clean: tuple[torch.Tensor, torch.Tensor]) -> None:
-    x, eps = clean
-    noise = scheduler("DDPMScheduler", prediction_type=kind, beta_schedule="scaled_linear")
-    noised, target = add_noise(noise, x, eps, STEPS)
-    kept = torch.cumprod(1 - torch.linspace(0.0001**0.5, 0.02**0.5, 1000) ** 2, 0)[STEPS].view(-1, 1, 1, 1)
-    torch.testing.assert_close(noised, kept.sqrt() * x + (1 - kept).sqrt() * eps)
-    expected = eps if kind == "epsilon" else kept.sqrt() * eps - (1 - kept).sqrt() * x
-    torch.testing.assert_close(target, expected)
-    assert torch.equal(unet_time(noise, STEPS), STEPS)
-
-
-@pytest.mark.parametrize("shift", [1.0, 3.0])
-def test_flow_matching_is_its_closed_form(shift: float, clean: tuple[torch.Tensor, torch.Tensor]) -> None:
-    x, eps = clean
-    noise = scheduler("FlowMatchEulerDiscreteScheduler", shift=shift)
-    noised, target = add_noise(noise, x, eps, STEPS)
-    even = (STEPS + 1) / 1000
-    sigma = shift * even / (1 + (shift - 1) * even)
-    view = sigma.view(-1, 1, 1, 1)
-    torch.testing.assert_close(noised, (1 - view) * x + view * eps)
-    torch.testing.assert_close(target, eps - x)
-    torch.testing.assert_close(unet_time(noise, STEPS), 1000 * sigma)
-    assert bool((unet_time(noise, STEPS).diff() > 0).all())
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "flow"])
-def test_clean_scale_turns_a_prediction_error_into_a_latent_error(
-    kind: str, clean: tuple[torch.Tensor, torch.Tensor]
-) -> None:
-    x, eps = (tensor.double() for tensor in clean)
-    flow = kind == "flow"
-    noise = scheduler("FlowMatchEulerDiscreteScheduler") if flow else scheduler("DDPMScheduler", prediction_type=kind)
-    noised, target = add_noise(noise, x, eps, STEPS)
-    wrong = target + 0.1
-
-    def solved(prediction: torch.Tensor) -> torch.Tensor:
-        if flow:
-            return noised - unet_time(noise, STEPS).view(-1, 1, 1, 1) / 1000 * prediction
-        kept = noise.alphas_cumprod[STEPS].double().view(-1, 1, 1, 1)
-        if kind == "epsilon":
-            return (noised - (1 - kept).sqrt() * prediction) / kept.sqrt()
-        return kept.sqrt() * noised - (1 - kept).sqrt() * prediction
-
-    torch.testing.assert_close(solved(target), x, rtol=1e-4, atol=1e-4)
-    error = (solved(wrong) - solved(target)).square().mean((1, 2, 3))
-    torch.testing.assert_close(error, 0.01 * clean_scale(noise, STEPS).double(), rtol=1e-4, atol=1e-9)
-
-
-def test_another_prediction_is_refused(clean: tuple[torch.Tensor, torch.Tensor]) -> None:
-    with pytest.raises(TrainingError, match="predicts 'sample'; epsilon, v_prediction and flow"):
-        add_noise(scheduler("DDPMScheduler", prediction_type="sample"), *clean, STEPS)
-
-
-def test_a_flow_matching_model_keeps_its_scheduler(sd15_folder: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(sd15_folder, tmp_path / "flow")
-    shutil.rmtree(folder / "scheduler")
-    scheduler("FlowMatchEulerDiscreteScheduler", shift=3.0).save_pretrained(folder / "scheduler")
-    assert diffusion.load(str(folder)).noise_scheduler.config.shift == 3.0
-    assert type(diffusion.load(str(sd15_folder)).noise_scheduler).__name__ == "DDPMScheduler"
+from training.models.diffusion import Context
 
 
 def test_context_is_the_pipelines_own(sd15_folder: Path, sdxl_folder: Path) -> None:
@@ -109,6 +34,47 @@ def test_context_is_the_pipelines_own(sd15_folder: Path, sdxl_folder: Path) -> N
             hidden, pooled = diffusion.encode_text(model, ["a chef", "b"])
         assert torch.equal(hidden, embeds[0])
         assert (pooled is None) if not model.is_xl else torch.equal(pooled, embeds[2])
+
+
+@pytest.mark.parametrize("own", [{}, {"latents_mean": [-1.7, 1.9, -1.4, 2.5], "latents_std": [8.5, 5.9, 6.5, 5.2]}])
+def test_latents_are_what_the_pipeline_decodes(own: dict[str, Any], sdxl_folder: Path, tmp_path: Path) -> None:
+    folder = copy(sdxl_folder, tmp_path)
+    reset(folder / "vae" / "config.json", scaling_factor=0.5, **own)
+    model, pipe = diffusion.load(folder), pipelines.load(folder).model
+    torch.manual_seed(0)
+    latents = torch.randn(2, 4, 8, 8)
+    assert torch.allclose(model.latents.unscaled(model.latents.scaled(latents)), latents, atol=1e-5)
+    # No step is taken: what the pipeline is given is what it decodes.
+    seen: list[torch.Tensor] = []
+    pipe.vae.decode = lambda z, **_: seen.append(z) or (torch.zeros(len(z), 3, 64, 64),)
+    pipe.scheduler.step = lambda noise, t, latents, **_: (kept.clone(),)
+    pipe.set_progress_bar_config(disable=True)
+    kept = model.latents.scaled(latents)
+    pipe(["a", "b"], num_inference_steps=1, output_type="pt", guidance_scale=1.0)
+    torch.testing.assert_close(seen[0], latents, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sides", "words"), [([8, 16], "is made for 64 × 128 pixels: name a --resolution"), (None, "unknown sizes")]
+)
+def test_a_side_that_is_none_has_to_be_named(sides: object, words: str, sd15_folder: Path, tmp_path: Path) -> None:
+    folder = copy(sd15_folder, tmp_path)
+    reset(folder / "unet" / "config.json", sample_size=sides)
+    model = diffusion.load(folder)
+    with pytest.raises(TrainingError, match=words):
+        model.resolution  # noqa: B018
+    reset(folder / "unet" / "config.json", sample_size=[8, 8])
+    assert diffusion.load(folder).resolution == 64
+
+
+def test_a_path_is_found_however_it_is_spelled(
+    sd15_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(sd15_folder.parent))
+    for spelled in (str(sd15_folder), f"{sd15_folder}/", f"~/{sd15_folder.name}", f"{tmp_path}/../{tmp_path.name}"):
+        assert diffusion.find(spelled).is_dir()
+    with pytest.raises(ModelError, match="there is no folder ~/nothing"):
+        diffusion.find("~/nothing")
 
 
 def test_a_part_has_both_images_of_its_pairs() -> None:

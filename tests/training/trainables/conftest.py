@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from training.models import diffusion
+from training.models.noise import add_noise
 
 OWN = ("cracks considered inappropriate", "smoke considered inappropriate")
 
@@ -19,7 +20,7 @@ def noised_batch(model: diffusion.StableDiffusion, size: int = 4, **fields: Any)
     latents = torch.randn(2 * size, 4, 8, 8, generator=rng)
     noise = torch.randn(size, 4, 8, 8, generator=rng).repeat(2, 1, 1, 1)
     timesteps = torch.randint(0, 1000, (size,), generator=rng).repeat(2)
-    noised, target = diffusion.add_noise(model.noise_scheduler, latents, noise, timesteps)
+    noised, target = add_noise(model.noise_scheduler, latents, noise, timesteps)
     prompts = [f"a chef in park {i}" for i in range(size)]
     with torch.no_grad():
         hidden, pooled = diffusion.encode_text(model, prompts)

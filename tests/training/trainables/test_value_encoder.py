@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from misfits import Change, prefixed, rewrite, without
 
 from training.models import diffusion, value_pipeline
 from training.models.diffusion import StableDiffusion
@@ -96,8 +97,32 @@ def test_what_does_not_fit_is_refused(sd15_folder: Path, sdxl_folder: Path, tmp_
     for folder, model in (("large", small), ("small", large), ("nothing", small)):
         with pytest.raises(DoesNotFit, match="no value encoder for this model"):
             value_pipeline.load(tmp_path / folder, model.text_encoders)
-    with pytest.raises(DoesNotFit, match="fits|wide"):
+    with pytest.raises(DoesNotFit, match="does not fit|wide"):
         value_pipeline.load(tmp_path / "small", [large.text_encoders[1]])
     (tmp_path / "broken" / "value_encoder").mkdir(parents=True)
     with pytest.raises(DoesNotFit, match="no value encoder that fits"):
         value_pipeline.load(tmp_path / "broken", small.text_encoders)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without("layers.2."), "missing ("),
+        (without("layers.0.mlp.fc1"), "missing ("),
+        (prefixed("value_encoder."), "unexpected (value_encoder."),
+        (lambda tensors: tensors | {"surplus": torch.zeros(1)}, "1 unexpected (surplus, "),
+        (lambda tensors: {name: value[:1] for name, value in tensors.items()}, "of another shape ("),
+        (lambda tensors: {name: value * torch.nan for name, value in tensors.items()}, "not finite ("),
+        (lambda tensors: {"x": torch.zeros(1)}, "1 unexpected (x, "),
+    ],
+)
+def test_a_value_encoder_that_is_not_filled_is_refused(
+    rank: int, change: Change, words: str, sd15_folder: Path, tmp_path: Path
+) -> None:
+    model = diffusion.load(sd15_folder)
+    LivoTrainable(model, leak_penalty=0.0, rank=rank).save(tmp_path)
+    rewrite(tmp_path / "value_encoder", change)
+    with pytest.raises(DoesNotFit) as caught:
+        value_pipeline.load(tmp_path, model.text_encoders)
+    assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -1,0 +1,133 @@
+"""What is put into a pipeline that is loaded: LoRA files, and a U-Net in place of its own.
+
+diffusers takes the tensors of a LoRA file that it knows and says nothing of the others; here every tensor must have
+found its layer, and every layer that is to have an adapter its tensors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from datagen.errors import ModelError, one_line
+from datagen.weights import files, fit, parts
+
+LORA = "pytorch_lora_weights.safetensors"  # as diffusers calls it
+_PARTS = ("unet", "text_encoder", "text_encoder_2")
+_HALF = re.compile(r"(?P<layer>.+)\.lora_(?P<half>[AB])\.weight")
+
+
+def load_lora(pipe: Any, path: Path) -> tuple[str, ...]:
+    """Put the LoRA of a file, or of a folder that diffusers saved it to, into the pipeline; gives notes.
+
+    Raises ModelError, one line: for tensors that have no place in this pipeline, layers of another shape, adapters
+    whose halves or layers are missing, NaN.
+    """
+    path = path / LORA if path.is_dir() else path
+    if path.suffix in files.PICKLES:
+        raise ModelError(f"{path} is a pickle, which can run code and is not read: save it as safetensors")
+    if scaled := [name for name in files.Files((path,)).entries() if "dora_scale" in name]:
+        raise ModelError(f"{path} is a DoRA ({files.named(scaled)}), which diffusers reads only in part: give a LoRA")
+    parts.quiet()
+    place: dict[str, Any] = {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
+    names = {"unet_config": pipe.unet.config} if getattr(pipe, "text_encoder_2", None) is not None else {}
+    try:
+        tensors, _, metadata = pipe.lora_state_dict(str(path.parent), return_lora_metadata=True, **place, **names)
+        shapes = _by_layer(pipe, tensors)
+    except Exception as error:  # diffusers raises many kinds for names that it does not know
+        raise ModelError(f"{path} holds no LoRA that diffusers reads: {one_line(error)}") from error
+    wanted = _wanted(pipe, shapes, metadata or {})
+    fit.check(f"the LoRA in {path}", fit.compare(wanted, shapes), remedy="give one that was trained on this model")
+    layers = {layer for part, layer, _ in _layers(pipe) if part == "unet"}
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ModelError(f"{path} holds NaN or infinite numbers: {len(broken)} tensors ({files.named(broken)})")
+    try:
+        pipe.load_lora_weights(str(path.parent), **place)
+    except Exception as error:
+        raise ModelError(f"{path} does not go into {type(pipe).__name__}: {one_line(error)}") from error
+    _check_taken(pipe, path, len(wanted))
+    return _notes(path, layers, {layer for layer in layers if f"unet.{layer}.A" in wanted})
+
+
+def load_unet(pipe: Any, folder: Path) -> Any:
+    """The U-Net of a folder for a pipeline that has one of the same shapes. Raises ModelError before it is read."""
+    import diffusers
+
+    ours = {name: tuple(value.shape) for name, value in pipe.unet.state_dict().items()}
+    theirs = {name: entry.shape for name, entry in files.find(folder).entries().items()}
+    differences = fit.compare(ours, theirs)
+    if differences.misshapen or len(differences.missing) > len(ours) // 2:
+        fit.check(f"the U-Net in {folder}", differences, remedy="give one that was trained on this model")
+    loaded = parts.load(diffusers.UNet2DConditionModel, folder, dtype=pipe.unet.dtype)
+    return loaded.model.to(pipe.unet.device)
+
+
+def _by_layer(pipe: Any, tensors: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a LoRA file by "part.layer.A" and ".B"; a name of another form stays what it is."""
+    from diffusers.utils.state_dict_utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
+
+    found = {}
+    for part in _PARTS:
+        own = {name: value for name, value in tensors.items() if name.startswith(f"{part}.")}
+        if not own or any("lora_A" in name for name in own):
+            converted = own
+        else:
+            converted = (convert_unet_state_dict_to_peft if part == "unet" else convert_state_dict_to_peft)(own)
+        for name, value in converted.items():
+            match = _HALF.fullmatch(name.replace(f"{part}.text_model.", f"{part}."))
+            found[f"{match['layer']}.{match['half']}" if match else name] = tuple(value.shape)
+    claimed = tuple(f"{part}." for part in _PARTS)
+    return found | {name: tuple(value.shape) for name, value in tensors.items() if not name.startswith(claimed)}
+
+
+def _wanted(pipe: Any, shapes: dict[str, tuple[int, ...]], metadata: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes that a file must have: of both halves of each layer that it names or, by its metadata, adapts."""
+    wanted: dict[str, tuple[int, ...]] = {}
+    for part, layer, module in _layers(pipe):
+        name = f"{part}.{layer.removeprefix('text_model.')}"
+        first, second = shapes.get(f"{name}.A"), shapes.get(f"{name}.B")
+        targets = metadata.get(f"{part}.target_modules") or ()
+        adapted = not isinstance(targets, str) and any(layer == t or layer.endswith(f".{t}") for t in targets)
+        if not (first or second or adapted):
+            continue
+        rank = first[0] if first else second[1] if second else int(metadata.get(f"{part}.r") or 0)
+        out, into, *kernel = module.weight.shape
+        wanted[f"{name}.A"] = (rank, into, *kernel)
+        wanted[f"{name}.B"] = (out, rank, *[1] * len(kernel))
+    return wanted
+
+
+def _layers(pipe: Any) -> Iterator[tuple[str, str, Any]]:
+    """The linear layers and convolutions of a pipeline: part, name in it, module."""
+    for part in _PARTS:
+        network = getattr(pipe, part, None)
+        for layer, module in network.named_modules() if network is not None else ():
+            if getattr(module, "weight", None) is not None and module.weight.ndim in (2, 4):
+                yield part, layer, module
+
+
+def _check_taken(pipe: Any, path: Path, halves: int) -> None:
+    """Raise ModelError unless as many halves are in the pipeline now as the file has: nothing was passed over."""
+    networks = [network for part in _PARTS if (network := getattr(pipe, part, None)) is not None]
+    names = [name for network in networks for name, _ in network.named_parameters()]
+    taken = sum(".lora_A." in name or ".lora_B." in name for name in names)
+    if taken != halves:
+        raise ModelError(f"{path} holds {halves} tensors of LoRA, of which diffusers took {taken}: they do not fit")
+
+
+def _notes(path: Path, layers: set[str], held: set[str]) -> tuple[str, ...]:
+    """That an adapter reaches only a part of the U-Net's layers of the kinds that it adapts."""
+    kinds = {_kind(layer) for layer in held}
+    alike = {layer for layer in layers if _kind(layer) in kinds}
+    if held == alike:
+        return ()
+    return (f"{path} adapts {len(held)} of the U-Net's {len(alike)} layers of its kinds ({files.named(kinds)})",)
+
+
+def _kind(layer: str) -> str:
+    """What a layer is in its block: attn1.to_q, ff.net.0.proj."""
+    words = [word for word in layer.split(".") if not word.isdigit()]
+    return ".".join(words[-2:])

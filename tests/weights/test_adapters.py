@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import copy as copying
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from misfits import Change, copy, rewrite, without
+from safetensors.torch import load_file, save_file
+
+from datagen.errors import ModelError
+from datagen.weights import adapters, pipelines
+from training.models import diffusion
+from training.trainables.unet import UNetTrainable
+
+HALVES = 128  # two for each of 64 projections of the tiny SDXL's attention
+
+
+@pytest.fixture(scope="module")
+def loras(tmp_path_factory: pytest.TempPathFactory, sd15_folder: Path, sdxl_folder: Path) -> Path:
+    """LoRA of both families as training writes it, with weights that change a picture."""
+    folder = tmp_path_factory.mktemp("loras")
+    for name, source in (("sd15", sd15_folder), ("sdxl", sdxl_folder)):
+        trainable = UNetTrainable(diffusion.load(source), lora_rank=4, reference=False)
+        torch.manual_seed(1)
+        for weight in trainable.parameters():
+            torch.nn.init.normal_(weight, std=0.1)
+        trainable.save(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(sdxl_folder: Path) -> Any:
+    return pipelines.load(sdxl_folder).model
+
+
+@pytest.fixture
+def pipe(whole: Any) -> Any:
+    """An SDXL to put an adapter into."""
+    parts = {name: copying.deepcopy(part) for name, part in whole.components.items()}
+    return type(whole)(**parts, add_watermarker=False)
+
+
+def kohya(tensors: dict[str, Any]) -> dict[str, Any]:
+    """The names of other trainers: the module's with underscores, and a scale of its own."""
+    made = {}
+    for name, value in tensors.items():
+        module, _, half = name.removeprefix("unet.").partition(".lora.")
+        flat = "lora_unet_" + module.replace(".", "_")
+        made[f"{flat}.lora_{half}"] = value
+        made[f"{flat}.alpha"] = torch.tensor(4.0)
+    return made
+
+
+def effect(pipe: Any) -> dict[str, Any]:
+    """The weights that a LoRA comes down to."""
+    pipe.fuse_lora()
+    return {n.replace(".base_layer", ""): v for n, v in pipe.unet.state_dict().items() if ".lora_" not in n}
+
+
+@pytest.mark.parametrize("form", ["folder", "file", "kohya"])
+def test_a_lora_has_the_effect_that_stock_diffusers_gives_it(
+    form: str, loras: Path, pipe: Any, tmp_path: Path
+) -> None:
+    path = loras / "sdxl"
+    stock = type(pipe)(**{n: copying.deepcopy(p) for n, p in pipe.components.items()}, add_watermarker=False)
+    stock.load_lora_weights(str(path))
+    if form != "folder":
+        path = path / adapters.LORA
+    if form == "kohya":
+        save_file(kohya(load_file(path)), tmp_path / "lora.safetensors")
+        path = tmp_path / "lora.safetensors"
+    plain = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
+    assert adapters.load_lora(pipe, path) == ()
+    changed, expected = effect(pipe), effect(stock)
+    assert sum(not torch.equal(value, plain[name]) for name, value in changed.items()) == HALVES // 2
+    for name, value in changed.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def swapped(old: str, new: str) -> Change:
+    return lambda tensors: {name.replace(old, new): value for name, value in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (swapped("unet.", "transformer."), f"{HALVES} unexpected (transformer."),
+        (swapped("unet.", ""), f"{HALVES} unexpected ("),
+        (swapped("unet.", "base_model.model.unet."), f"{HALVES} unexpected (base_model.model.unet."),
+        (swapped("attn2", "attn9"), f"{HALVES // 2} unexpected (unet.down_blocks.1"),
+        (without("up_blocks"), f"{HALVES // 2} missing (unet.up_blocks."),
+        (without("lora.down"), f"{HALVES // 2} missing ("),
+        (without("mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora.up"), "1 missing ("),
+        (lambda tensors: {"x": torch.zeros(1)}, "1 unexpected (x)"),
+        (lambda tensors: {n: v[:2] if "down" in n else v for n, v in tensors.items()}, "64 of another shape"),
+        (lambda tensors: {n: v * torch.nan for n, v in tensors.items()}, "holds NaN or infinite numbers: 128 tensors"),
+        (lambda tensors: tensors | {"text_encoder_3.x.lora.up.weight": torch.zeros(4, 4)}, "1 unexpected"),
+        (lambda tensors: tensors | {"unet.conv_in.dora_scale": torch.zeros(1)}, "is a DoRA"),
+        (swapped("lora.down", "lokr_w1"), "unexpected"),
+        (lambda tensors: {n: v.to(torch.int8) for n, v in tensors.items()}, "holds I8 numbers"),
+    ],
+)
+def test_a_lora_that_does_not_fit_is_refused(
+    change: Change, words: str, loras: Path, pipe: Any, tmp_path: Path
+) -> None:
+    from safetensors import safe_open
+
+    folder = copy(loras / "sdxl", tmp_path)
+    with safe_open(folder / adapters.LORA, "pt") as stream:
+        metadata = stream.metadata()
+    save_file(change(load_file(folder / adapters.LORA)), tmp_path / "hurt.safetensors", metadata=metadata)
+    plain = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
+    with pytest.raises(ModelError) as caught:
+        adapters.load_lora(pipe, tmp_path / "hurt.safetensors")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert pipe.unet.state_dict().keys() == plain.keys()  # nothing of it was put in
+
+
+def test_a_lora_of_another_family_is_refused(loras: Path, pipe: Any, sd15_folder: Path) -> None:
+    for target, other in ((pipe, "sd15"), (pipelines.load(sd15_folder).model, "sdxl")):
+        with pytest.raises(ModelError, match="do not fit: .* give one that was trained on this model"):
+            adapters.load_lora(target, loras / other)
+
+
+def test_a_lora_of_fewer_layers_whose_file_names_none_is_put_in_and_said(
+    loras: Path, pipe: Any, tmp_path: Path
+) -> None:
+    folder = copy(loras / "sdxl", tmp_path)
+    rewrite(folder, without("up_blocks"))  # and without what training says of its layers
+    (note,) = adapters.load_lora(pipe, folder)
+    assert "adapts 32 of the U-Net's 64 layers of its kinds" in note
+
+
+def test_a_pickle_is_refused(pipe: Any, tmp_path: Path) -> None:
+    torch.save({"unet.x": torch.zeros(1)}, tmp_path / "lora.bin")
+    with pytest.raises(ModelError, match="is a pickle"):
+        adapters.load_lora(pipe, tmp_path / "lora.bin")
+
+
+def test_a_u_net_takes_the_place_of_one_of_its_shapes_only(pipe: Any, sdxl_folder: Path, sd15_folder: Path) -> None:
+    found = adapters.load_unet(pipe, sdxl_folder / "unet")
+    for name, value in pipe.unet.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name])
+    with pytest.raises(ModelError, match="the U-Net in .* do not fit: .* give one that was trained on this model"):
+        adapters.load_unet(pipe, sd15_folder / "unet")
