@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from datagen import version
 from datagen.errors import DatagenError, InputError, MachineryError
 
 if TYPE_CHECKING:
@@ -65,13 +66,11 @@ def dollars(text: str) -> float:
 @app.callback()
 def datagen(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Preference datasets for text-to-image models, without human labels."""
-    if version:
-        from datagen.pipeline import shard
-
-        print(f"datagen {shard.version()}")
+    if show_version:
+        print(f"datagen {version()}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -24,10 +24,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen import recipe, records, safety, store
+from datagen import recipe, records, safety, store, version
 from datagen.errors import InputError, ModelError, RunError, UserError
 from datagen.judges import JUDGES, Judge, panel
-from datagen.pipeline.shard import version
 from datagen.progress import Progress
 from datagen.recipe import JudgeChoice
 from datagen.tables import folders, pictures

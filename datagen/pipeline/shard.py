@@ -6,25 +6,16 @@ It reads the shard's rows of the earlier stages and commits its own; nothing els
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import time
 from collections import Counter
 from typing import Any
 
 import pyarrow as pa
 
-from datagen import records, store
+from datagen import records, store, version
 from datagen.pipeline import retry
 from datagen.pipeline.plan import Job, shared_out
 from datagen.stages import Shard, Stage
-
-
-def version() -> str:
-    """The version of this package."""
-    try:
-        return importlib.metadata.version("datagen")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
-        return "0"
 
 
 def run_shard(job: Job, index: int) -> bool | store.Damaged:
