@@ -35,7 +35,7 @@ def load_lora(pipe: Any, path: Path) -> tuple[str, ...]:
     names = {"unet_config": pipe.unet.config} if getattr(pipe, "text_encoder_2", None) is not None else {}
     try:
         tensors, _, metadata = pipe.lora_state_dict(str(path.parent), return_lora_metadata=True, **place, **names)
-        shapes = _by_layer(pipe, tensors)
+        shapes = _by_layer(tensors)
     except Exception as error:  # diffusers raises many kinds for names that it does not know
         raise ModelError(f"{path} holds no LoRA that diffusers reads: {one_line(error)}") from error
     wanted = _wanted(pipe, shapes, metadata or {})
@@ -65,17 +65,17 @@ def load_unet(pipe: Any, folder: Path) -> Any:
     return loaded.model.to(pipe.unet.device)
 
 
-def _by_layer(pipe: Any, tensors: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def _by_layer(tensors: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shapes of a LoRA file by "part.layer.A" and ".B"; a name of another form stays what it is."""
     from diffusers.utils.state_dict_utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 
     found = {}
     for part in _PARTS:
         own = {name: value for name, value in tensors.items() if name.startswith(f"{part}.")}
-        if not own or any("lora_A" in name for name in own):
-            converted = own
-        else:
-            converted = (convert_unet_state_dict_to_peft if part == "unet" else convert_state_dict_to_peft)(own)
+        # One file may have peft's names for some layers and diffusers' own for others.
+        old = {name: value for name, value in own.items() if ".lora_A." not in name and ".lora_B." not in name}
+        convert = convert_unet_state_dict_to_peft if part == "unet" else convert_state_dict_to_peft
+        converted = {name: value for name, value in own.items() if name not in old} | (convert(old) if old else {})
         for name, value in converted.items():
             match = _HALF.fullmatch(name.replace(f"{part}.text_model.", f"{part}."))
             found[f"{match['layer']}.{match['half']}" if match else name] = tuple(value.shape)

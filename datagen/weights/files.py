@@ -138,7 +138,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The model_index.json of a diffusers folder. Raises ModelError."""
+    """The model_index.json of a diffusers folder. Raises ModelError, for a single file with what makes one of it."""
+    if not folder.is_dir():
+        single = folder.is_file() and folder.suffix in (".safetensors", *PICKLES)
+        hint = (
+            "; where there is a network, StableDiffusionPipeline (or StableDiffusionXLPipeline).from_single_file"
+            f"({folder.name!r}).save_pretrained(FOLDER) makes one"
+        )
+        raise ModelError(
+            f"{folder} is {'one file' if folder.exists() else 'not here'}; give a diffusers folder, the one that has "
+            f"model_index.json{hint if single else ''}"
+        )
     if not (folder / "model_index.json").is_file():
         raise ModelError(f"{folder} is not a diffusers folder, it has no model_index.json: {AGAIN}")
     return read_json(folder / "model_index.json")

@@ -69,11 +69,6 @@ def read(folder: Path) -> Index:
 
     Reads no weights. Raises ModelError, one line.
     """
-    if not folder.is_dir():
-        raise ModelError(
-            f"{folder} is {'one file' if folder.exists() else 'not here'}; give a diffusers folder, the one that has "
-            "model_index.json" + (_of_one_file(folder) if folder.exists() else "")
-        )
     index = files.read_index(folder)
     pipeline = str(index.get("_class_name"))
     if pipeline not in FAMILIES:
@@ -201,12 +196,3 @@ def _text(config: dict[str, Any]) -> dict[str, Any]:
     """The settings of the text encoder itself, where a whole CLIP's are given."""
     inner = config.get("text_config")
     return inner if isinstance(inner, dict) else config
-
-
-def _of_one_file(path: Path) -> str:
-    if path.suffix not in (".safetensors", *files.PICKLES):
-        return ""
-    return (
-        f"; where there is a network, StableDiffusionPipeline (or StableDiffusionXLPipeline).from_single_file"
-        f"({path.name!r}).save_pretrained(FOLDER) makes one"
-    )

@@ -296,6 +296,9 @@ def test_bad_arguments_are_one_line(
 def test_a_model_without_weights_is_one_line(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "one.safetensors").write_bytes(b"x")
+    assert run(tmp_path / "one.safetensors", dataset, tmp_path / "out", "--method", "sft") == 2
+    assert "from_single_file('one.safetensors').save_pretrained(FOLDER) makes one" in capsys.readouterr().err
     (tmp_path / "model").mkdir()
     assert run(tmp_path / "model", dataset, tmp_path / "out", "--method", "sft") == 2
     assert "is not a diffusers folder" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from datagen import world
+from datagen.errors import ModelError
 from training.errors import TrainingError
 from training.inference.adapter import DOWN, LORA, base_of, check_fits
 from training.models import diffusion
@@ -127,7 +128,7 @@ def test_the_message_counts_and_names_the_first(sd15_folder: Path, sdxl_folder: 
 def test_a_file_that_is_cut_off_is_one_line(sd15_folder: Path, tmp_path: Path) -> None:
     folder = trained("lora", sd15_folder, tmp_path)
     (folder / LORA).write_bytes((folder / LORA).read_bytes()[:100])
-    with pytest.raises(TrainingError, match="is no readable safetensors file"):
+    with pytest.raises(ModelError, match="is cut short or no safetensors file"):
         check_fits(pipeline(sd15_folder), folder, "it")
 
 
