@@ -45,7 +45,7 @@ def test_the_prompts_are_written_and_nothing_is_drawn(tmp_path: Path) -> None:
 
 def test_a_dry_run_makes_the_first_call_of_the_run_and_shows_it(tmp_path: Path) -> None:
     said = write("--dry-run", "--set", "profiles.embedded.writer=llm")
-    assert "--- system" in said and "--- user" in said and "--- mock-1" in said
+    assert "--- system" in said and "--- user" in said and "--- mock-2" in said
     assert "the reply can be used" in said and '"scenes": [' in said and "1 of " in said
     assert "from the cache, at no cost" in write("--dry-run", "--set", "profiles.embedded.writer=llm")
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sys
 import types
@@ -15,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from datagen.errors import ModelError, UserError
 from training.errors import TrainingError
 from training.evaluation import clip, features, probes
 from training.evaluation.observations import Observations
@@ -114,19 +116,19 @@ def test_what_a_users_function_returns_is_checked(
     [
         ({"reader": "nosuch:read"}, "--reader 'nosuch:read' cannot be loaded"),
         ({"judge": ["somebodys:nothing"]}, "--judge 'somebodys:nothing' cannot be loaded"),
-        ({"clip": "ViT-Z"}, "no CLIP model 'ViT-Z'"),
+        ({"clip": "ViT-Z"}, "no CLIP model is called 'ViT-Z'"),
         ({"reader": "clip"}, "--reader clip needs a model"),
         ({"features": "clip"}, "--features clip needs a model"),
     ],
 )
 def test_what_cannot_be_loaded_is_one_line(given: dict[str, Any], says: str, module: types.ModuleType) -> None:
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(UserError) as caught:
         loaded(**given)
     assert says in str(caught.value)
 
 
 def test_a_folder_that_is_not_a_clip_model_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="does not load"):
+    with pytest.raises(ModelError, match="is not an open_clip folder: it has no open_clip_config.json"):
         clip.load(str(tmp_path), "cpu")
 
 
@@ -162,7 +164,7 @@ def test_inception_that_cannot_be_had_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert features.choose("auto", "cpu", None, []) is None
     assert features.choose("auto", "cpu", clip.load(EMBEDDED, "cpu"), ["a"]).name == "clip-embedded"  # type: ignore[union-attr]
     features.weights().write_bytes(b"something else")
-    with pytest.raises(TrainingError, match="damaged or another file"):
+    with pytest.raises(ModelError, match="damaged or another file"):
         features.choose("auto", "cpu", None, [])
 
 
@@ -172,6 +174,8 @@ def test_inceptions_features_are_those_of_its_network(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)  # random weights
     torch.save({}, tmp_path / "weights.pth")
+    digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()
+    monkeypatch.setattr(features, "_prefix", lambda: digest[:8])
     extractor = features.inception(tmp_path / "weights.pth", "cpu")
     images = list(flat(10, 200).batches(2))[0]
     rows, logits = extractor.extract(images)
@@ -182,5 +186,5 @@ def test_inceptions_features_are_those_of_its_network(monkeypatch: pytest.Monkey
 
 def test_weights_that_hold_code_are_refused(tmp_path: Path) -> None:
     torch.save({"x": Path("/")}, tmp_path / "weights.pth")
-    with pytest.raises(TrainingError, match="something else than weights"):
+    with pytest.raises(ModelError, match="damaged or another file"):
         features.inception(tmp_path / "weights.pth", "cpu")

@@ -18,7 +18,7 @@ from training.loop.batches import Batches
 from training.loop.objective import Objective
 from training.losses import Errors
 from training.models import diffusion
-from training.models.diffusion import snr_weight
+from training.models.noise import snr_weight
 from training.run import main
 from training.settings.training import parse
 from training.trainables import Step
