@@ -13,7 +13,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from datagen import executors, export, records, store
+from datagen import executors, export, records, store, version
 from datagen import recipe as recipes
 from datagen.errors import MachineryError, RecipeError, RunError
 from datagen.executors import Executor, Failure, local
@@ -21,7 +21,7 @@ from datagen.export import huggingface
 from datagen.llm import LlmOptions
 from datagen.pipeline import plan
 from datagen.pipeline.plan import Job, Plan, Summary
-from datagen.pipeline.shard import run_shard, version
+from datagen.pipeline.shard import run_shard
 from datagen.progress import Progress
 from datagen.stages import Context, Stage
 
