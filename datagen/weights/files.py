@@ -24,7 +24,8 @@ _NAME = re.compile(
     r"(?P<index>\.index(\.(?P<of>[\w-]+))?\.json)?"
 )
 _FLOATS = {"F64", "F32", "F16", "BF16"}
-_COUNTERS = re.compile(r"(^|\.)(position_ids|num_batches_tracked)$")  # what is counted and never trained
+# What is counted and never trained, and the scale of a LoRA in kohya's names.
+_COUNTERS = re.compile(r"(^|\.)(position_ids|num_batches_tracked|alpha)$")
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 

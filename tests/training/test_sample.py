@@ -57,7 +57,7 @@ def test_given_principles_are_for_every_prompt(line: list[str], capsys: pytest.C
         (["--retrieve", "llm", "--principles", "FILE"], "needs --llm"),
         (["--retrieve", "keywords", "--principle", "x"], "give one of the two"),
         (["--principle", "x", "--prompts", "nowhere"], "no data at nowhere"),
-        (["--principle", "x", "--adapter", "nowhere"], "nowhere is not a folder"),
+        (["--principle", "x", "--adapter", "nowhere"], "there is no --adapter nowhere"),
     ],
 )
 def test_bad_input_is_one_line(

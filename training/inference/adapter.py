@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datagen.weights import files
+from datagen.weights import adapters, files
 from training.errors import TrainingError
 from training.models.embedded import EMBEDDED, is_embedded, resolve_model
 from training.models.value_pipeline import FOLDERS
@@ -37,18 +37,22 @@ class Base:
         return is_embedded(self.model)
 
 
-def base_of(adapters: Sequence[Path], given: str) -> Base:
-    """The model `given`; "" takes the one that the adapters were trained on, and without adapters the embedded one.
+def base_of(written: Sequence[Path], given: str) -> Base:
+    """The model `given`; "" takes the one that they were trained on, and without adapters the embedded one.
 
     Raises TrainingError for an adapter that is not there, and where nothing says what they were trained on, or they
     differ in it.
     """
-    for folder in adapters:
+    for folder in written:
+        if folder.is_file():
+            continue  # one LoRA file, which the door for weights holds against the model
         if not folder.is_dir():
-            raise TrainingError(f"--adapter {folder} is not a folder: give what training/run.py wrote into --out")
+            raise TrainingError(
+                f"there is no --adapter {folder}: give what training/run.py wrote into --out, or a LoRA file"
+            )
         if not any((folder / part).exists() for part in WRITTEN):
             raise TrainingError(f"--adapter {folder} holds no unet/, value_encoder/ or {LORA}")
-    known = {folder: _trained_on(folder) for folder in adapters}
+    known = {folder: _trained_on(folder) for folder in written}
     trained = list(dict.fromkeys(base for base in known.values() if base))
     if given:
         others = [base for base in trained if not _same(base.model, given)]
@@ -56,7 +60,7 @@ def base_of(adapters: Sequence[Path], given: str) -> Base:
             folder = next(folder for folder, base in known.items() if base == others[0])
             return Base(given, note=f"{folder} was trained on {others[0].model!r}; it is used with {given!r}")
         return trained[0] if trained else Base(given)
-    if not adapters:
+    if not written:
         return Base(EMBEDDED)
     if len(trained) > 1:
         raise TrainingError(
@@ -65,14 +69,14 @@ def base_of(adapters: Sequence[Path], given: str) -> Base:
         )
     if not trained or None in known.values():
         folder = next(folder for folder, base in known.items() if base is None)
-        raise TrainingError(f"no training.json in {folder} says which model it was trained on: give --model")
+        raise TrainingError(f"no training.json of {folder} says which model it was trained on: give --model")
     _check_is_here(trained[0].model, next(iter(known)))
     return trained[0]
 
 
 def _trained_on(folder: Path) -> Base | None:
-    """The model that training.json names, None without that file."""
-    path = folder / "training.json"
+    """The model that training.json names, in the folder or beside the LoRA file; None without that file."""
+    path = (folder.parent if folder.is_file() else folder) / "training.json"
     if not path.is_file():
         return None
     try:
@@ -101,7 +105,14 @@ def _check_is_here(model: str, folder: Path) -> None:
 
 
 def check_fits(pipe: Any, folder: Path, model: str) -> None:
-    """Raise TrainingError if the shapes of what training wrote are not those of the pipeline's parts."""
+    """Raise TrainingError if the shapes of what training wrote are not those of the pipeline's parts.
+
+    A LoRA file is of anybody's format: it is put in and taken out again. Raises ModelError if it does not go in.
+    """
+    if folder.is_file():
+        adapters.load_lora(pipe, folder)
+        pipe.unload_lora_weights()
+        return
     misfits, total = [], 0
     for path, module in _files(pipe, folder):
         found = _shapes(path)

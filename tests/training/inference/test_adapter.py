@@ -17,6 +17,7 @@ from training.errors import TrainingError
 from training.inference.adapter import DOWN, LORA, base_of, check_fits
 from training.models import diffusion
 from training.trainables.livo import LivoTrainable
+from training.trainables.lora import KOHYA
 from training.trainables.unet import UNetTrainable
 
 KINDS = ("lora", "unet", "value-encoder", "light")
@@ -78,7 +79,7 @@ def test_an_adapter_that_says_nothing_of_its_model_needs_one(sd15_folder: Path, 
     refused("trained on different models ('embedded', 'owner/name')", [one, other], "")
     refused("was trained on './gone', which is not here", [says(tmp_path / "gone", "./gone")], "")
     refused("was trained on '/nowhere/base', which is not here", [says(tmp_path / "gone", "/nowhere/base")], "")
-    refused("nowhere is not a folder", [tmp_path / "nowhere"], "")
+    refused("there is no --adapter", [tmp_path / "nowhere"], "")
     (tmp_path / "empty").mkdir()
     refused("holds no unet/", [tmp_path / "empty"], "embedded")
 
@@ -140,3 +141,17 @@ def test_one_tensor_of_another_shape_is_enough(sd15_folder: Path, tmp_path: Path
     save_file(weights, folder / LORA)
     with pytest.raises(TrainingError, match=r"1 of its \d+ tensors have no place there, first unet.*×"):
         check_fits(pipeline(sd15_folder), folder, "it")
+
+
+@pytest.mark.parametrize("name", [LORA, KOHYA])
+def test_a_lora_file_is_an_adapter_too(name: str, sd15_folder: Path, sdxl_folder: Path, tmp_path: Path) -> None:
+    file = trained("lora", sd15_folder, tmp_path) / name
+    assert base_of([file], str(sd15_folder)).model == str(sd15_folder)
+    (tmp_path / "training.json").write_text(json.dumps({"run": {"model": str(sd15_folder)}}))
+    assert base_of([file], "").model == str(sd15_folder)
+    pipe = pipeline(sd15_folder)
+    names = list(pipe.unet.state_dict())
+    check_fits(pipe, file, "it")
+    assert list(pipe.unet.state_dict()) == names  # it was taken out again
+    with pytest.raises(ModelError, match="^[^\n]*$"):
+        check_fits(pipeline(sdxl_folder), file, "it")
