@@ -27,6 +27,8 @@ def problems(given: Path) -> Iterator[str]:
     else:
         root = given
     files = dataset.files(root)
+    if not files and not root.exists():
+        raise InputError(f"there is no {root}: give an --out directory that is finished, a dataset or a file")
     if not files:
         raise InputError(
             f"{root} holds no Parquet file: give an --out directory that is finished, a dataset or a file"
