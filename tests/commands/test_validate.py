@@ -135,11 +135,11 @@ def test_a_pool_of_two_prompts_is_named(dataset: Path) -> None:
 
 def test_a_missing_column_and_a_wrong_type_are_named(dataset: Path) -> None:
     path = dataset / "data/test-00000-of-00001.parquet"
-    table = pq.read_table(path).drop_columns(["margin"])
+    table = pq.read_table(path).drop_columns(["margin", "role"])
     table = table.set_column(table.column_names.index("steps"), "steps", pa.array(["1"]))
     pq.write_table(table, path)
     assert list(problems(dataset)) == [
-        f"{path}: column margin is missing, should be double",
+        f"{path}: columns are missing: margin, role",
         f"{path}: column steps is string, should be int64",
     ]
 

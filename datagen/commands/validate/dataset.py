@@ -96,9 +96,13 @@ def _missing_numbers(found: list[Path]) -> Iterator[str]:
 def _of_file(file: pq.ParquetFile) -> Iterator[str]:
     """What is wrong with the schema and the row groups of a file."""
     given = file.schema_arrow
+    if missing := [field.name for field in huggingface.schema() if field.name not in given.names]:
+        yield f"columns are missing: {', '.join(missing)}"
     for field in huggingface.schema():
+        if field.name in missing:
+            continue
         count = given.names.count(field.name)
-        type_given = given.field(field.name).type if count == 1 else "missing" if count == 0 else "there twice"
+        type_given = given.field(field.name).type if count == 1 else "there twice"
         if type_given != field.type:
             yield f"column {field.name} is {type_given}, should be {field.type}"
     shown = _image_columns(given)
