@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.support import anew
+from benchmarks.support import anew, anew_again
 from benchmarks.support.results import Row, percent, record
 from benchmarks.support.spelling import TRICKS
 from datagen import safety
@@ -95,6 +95,10 @@ def main() -> int:
     print()
     rows.append(row("must be refused", "composed anew", anew.refused(5_000), "≥ 99"))
     rows.append(row("must pass", "composed anew", anew.benign(5_000), "≤ 1"))
+    rows.append(
+        row("must be refused", "composed by another hand, 89.4 at first reading", anew_again.forbidden(), "≥ 99")
+    )
+    rows.append(row("must pass", "composed by another hand, 0.25 at first reading", anew_again.benign(), "≤ 1"))
     print(f"\n{rate:,.0f} prompts a second on one core")
     record("floor", [*rows, Row("checked by one core", round(rate), "prompts a CPU second")])
     return 0 if all(row.reached for row in rows) else 1

@@ -172,7 +172,15 @@ _UNDRESSED = re.compile(
     r"\b(?:slip|slipp|wriggl)\w* out of (?:his|her|their) (?:dress|shirt|skirt|trousers|pants|pyjamas|pajamas|"
     r"robe|gown|swimsuit)\b|"
     r"\b(?:clothes|clothing|garments?) (?:(?:all|are|is|have|were|been|long) )*(?:gone|shed|discarded)\b|"
-    r"\bdown to nothing\b"
+    r"\bdown to nothing\b|"
+    r"\bstrip\w* (?:bare|to the (?:skin|buff))\b|"
+    rf"\b(?:not|isn t|aren t|never|zero|barely|hardly) (?:wear\w* )?{_BETWEEN}{_CLOTHES}|"
+    r"\b(?:wear\w*|wore|has|have|had|with) (?:not |never )?(?:a|one) (?:single )?(?:stitch|thread|rag) on\b|"
+    r"\b(?:not|without|never|nor) (?:wear\w* )?(?:a|one|any) (?:single )?(?:stitch|thread|rag)\b"
+    r"(?! (?:out of|dropped|missed|amiss|needed|wrong))|"
+    r"\bcloth(?:es|ing) free\b(?! (?:of|from|to|for))|\bbar(?:es|ed|ing) (?:it all|all|everything|"
+    r"(?:his|her|their) (?:whole )?(?:body|skin))\b|\bbare as (?:the day|at birth|when|a newborn)\b|"
+    r"\b(?:completely|totally|entirely|fully|utterly|wholly) bare\b(?! \w+)"
 )
 # Both cues in one word, as languages that compound have it, in either order.
 _YOUNG = (

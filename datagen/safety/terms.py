@@ -53,7 +53,7 @@ wearing no underwear|wears no clothes|not a stitch|stitch of clothing|fully expo
 exposed chest|exposed genitals|bare chested female|bare breasted|wet t shirt|see through clothes|
 see through dress|see through shirt|see through top|transparent clothes|milf|bedroom eyes|sexual abuse|
 intimate touching|touched inappropriately|undressing room|clothingless|clotheless|clothesless|nudie|nudies|
-buck naked
+buck naked|pantsless|trouserless|bare bottomed|bare buttocked
 """
 # Terms that join age and sex by themselves.
 BOTH = """
@@ -138,6 +138,8 @@ PAIRED = {
 
 # Ordinary phrases that hold a term; they are read as if they were not there.
 BENIGN = (
+    r"stripped bare (?:by|of) (?:the )?(?:winter|winds?|autumn|frost|storms?|locusts|goats|deer|leaves|"
+    r"furniture|paint|wallpaper|bark)|"
     r"naked eyes?|naked mole rats?|naked flames?|naked cakes?|naked truth|naked trees?|naked branch(?:es)?|"
     r"pussy willows?|pussy ?cats?|sperm whales?|"
     r"(?:chicken|turkey|duck|roast|grilled|robin s red) breasts?|breast ?(?:feeding|fed|feed|feeds|milk|pump|cancer|"
