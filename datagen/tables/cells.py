@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from datagen.tables.text import BOM
+
+INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode's categories of signs that show nothing
+# What pandas, Python, SQL and MySQL write where there is nothing; a text that says "none" may be meant.
+NOTHING = ("nan", "NaN", "<NA>", "None", "null", "NULL", "\\N")
 
 
 class Unusable(Exception):
@@ -19,8 +24,11 @@ def text_of(cell: Any) -> str:
         raise Unusable("the cell is empty")
     if not isinstance(cell, str):
         raise Unusable(f"the cell holds {kind_of(cell)}, not text")
-    if not (text := cell.strip().strip(BOM).strip()):
+    text = cell.strip().strip(BOM).strip()
+    if all(unicodedata.category(sign) in INVISIBLE for sign in text):
         raise Unusable("the cell is empty")
+    if text in NOTHING:
+        raise Unusable(f"the cell holds {text!r}, which stands for nothing, not text")
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -20,7 +20,7 @@ NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 def rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     """The header and then the rows, each with its place ("line 3"). Blank lines are no rows."""
     header: list[str] = []
-    for number, end, cells in _records(path, delimiter):
+    for number, lines, cells in _records(path, delimiter):
         if not header:
             header = _header(path, cells, delimiter)
             yield f"line {number}", header
@@ -32,24 +32,37 @@ def rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
             )
         if [cell.strip().casefold() for cell in cells] == [name.casefold() for name in header]:
             raise InputError(f"{path} line {number} repeats the header: remove it")
-        if end > number and (swallowed := _swallowed(cells, delimiter)):
+        # What stands before a quote makes it a part of the text.
+        if any(
+            cell.lstrip(" ")[:1] == '"' and f"{delimiter} {cell[1:]}" in lines[0] for cell in cells if cell[:1] == " "
+        ):
+            raise InputError(f"{path} line {number} has a space before a quoted text: remove it")
+        if swallowed := _swallowed(cells, lines[1:], delimiter):
             raise InputError(
-                f"{path} line {number} has a quoted text that goes on to line {end} over what looks like another row "
-                f"({swallowed[:60]!r}): is a quote not closed?"
+                f"{path} line {number} has a quoted text that goes on to line {number + len(lines) - 1} over what "
+                f"looks like another row ({swallowed[:60]!r}): is a quote not closed?"
             )
         yield f"line {number}", cells
 
 
-def _records(path: Path, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
-    """First and last line and the cells of each record."""
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The number of the first line, the lines and the cells of each record."""
     csv.field_size_limit(CELL)
-    reader = csv.reader(text.lines(path, keep_ends=True), delimiter=delimiter, strict=True)
+    lines: list[str] = []  # of the record that is being read
+
+    def noted() -> Iterator[str]:
+        for line in text.lines(path, keep_ends=True):
+            lines.append(line.rstrip("\r\n"))
+            yield line
+
+    reader = csv.reader(noted(), delimiter=delimiter, strict=True)
     first = 1
     try:
         for cells in reader:
             if cells:
-                yield first, reader.line_num, cells
+                yield first, lines, cells
             first = reader.line_num + 1
+            lines.clear()
     except csv.Error as error:
         what = "a quote that is not closed" if "unexpected end" in str(error) else str(error)
         raise InputError(f"{path} line {first} cannot be read: {what}") from error
@@ -69,15 +82,22 @@ def _header(path: Path, cells: list[str], delimiter: str) -> list[str]:
     return names
 
 
-def _swallowed(cells: list[str], delimiter: str) -> str | None:
-    """A line within a quoted text that is a row by itself: as many cells, and single words in the same places."""
-    for cell in cells:
-        for line in cell.splitlines()[1:]:
-            inner = line.split(delimiter)
-            if len(inner) == len(cells) > 1 and all(
-                len(other.split()) == 1
-                for own, other in zip(cells, inner, strict=True)
-                if own is not cell and len(own.split()) == 1
-            ):
-                return line
+def _swallowed(cells: list[str], lines: list[str], delimiter: str) -> str | None:
+    """A further line of a record that is a row by itself: as many cells, and single words alike in the same places."""
+    for line in lines:
+        inner = line.split(delimiter)
+        if len(inner) == len(cells) > 1 and all(
+            _alike(own, other) for own, other in zip(cells, inner, strict=True) if len(own.split()) == 1
+        ):
+            return line
     return None
+
+
+def _alike(own: str, other: str) -> bool:
+    """Whether both are single words, and both or neither names of files, both or neither numbers."""
+    own, other = own.strip(), other.strip(' "')
+    return (
+        len(other.split()) == 1
+        and bool(Path(own).suffix) == bool(Path(other).suffix)
+        and own.isdecimal() == other.isdecimal()
+    )

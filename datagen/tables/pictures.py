@@ -146,7 +146,7 @@ def _data_set(root: Path, shards: list[Path], image_column: str | None, prompt_c
 def _image_columns(shard: Path, schema: Any, wanted: str | None) -> list[str]:
     columns = _image_columns_of(schema.names, wanted)
     if not columns:
-        name = wanted or "image"
+        name = "image" if wanted is None else wanted
         raise InputError(
             f"{shard} has no column {name!r}; {nearest(name, schema.names)}; name one with --image-column"
         )

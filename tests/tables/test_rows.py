@@ -98,6 +98,11 @@ def test_the_unnamed_column_that_pandas_writes_is_no_obstacle(tmp_path: Path) ->
             "over what looks like another row ('b.png,a guard')",
         ),
         ('seed,image,prompt\n1,a b.png,"a chef\n2,b c.png,a guard"\n', "over what looks like another row"),
+        (
+            'image,prompt,note\na.png,"a chef,x\nb.png,a guard",y\nc.png,a smith,z\n',
+            "over what looks like another row",
+        ),
+        ('id,prompt,seed\n1,"a chef,3\n2,a guard",4\n', "line 2 has a quoted text that goes on to line 3"),
         ("image,prompt\na,b\0\n", "line 2 holds NUL bytes"),
         ("", "has no rows"),
         ("\n\n", "has no rows"),
@@ -118,6 +123,18 @@ def test_csv_that_does_not_fit_is_refused_with_its_line(content: str, line: str,
 def test_a_quoted_text_of_several_lines_is_a_text(cell: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(f"image,prompt\na.png,{quoted(cell)}\nb.png,x\n")
     assert [row.values["prompt"] for row in rows.read(tmp_path / "t.csv").rows()] == [cell, "x"]
+
+
+def test_a_text_whose_further_line_has_commas_is_no_other_row(tmp_path: Path) -> None:
+    cell = "a chef,\nred, blue"
+    (tmp_path / "t.csv").write_text(f"image,prompt,seed\na.png,{quoted(cell)},1\nb.png,x,2\n")
+    assert [row.values["prompt"] for row in rows.read(tmp_path / "t.csv").rows()] == [cell, "x"]
+
+
+def test_a_quote_within_a_text_that_begins_with_a_space_is_one(tmp_path: Path) -> None:
+    cell = ' "big" chef'
+    (tmp_path / "t.csv").write_text(f"image,prompt\na.png,{quoted(cell)}\n")
+    assert [row.values["prompt"] for row in rows.read(tmp_path / "t.csv").rows()] == [cell]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +183,12 @@ def test_what_is_no_file_is_refused(suffix: str, tmp_path: Path) -> None:
     [
         (None, "the cell is empty"),
         (" \ufeff\n", "the cell is empty"),
+        ("\u200b", "the cell is empty"),
+        ("\x00\u2060 \xad", "the cell is empty"),
+        ("nan", "'nan', which stands for nothing"),
+        (" <NA>", "which stands for nothing"),
+        ("None", "which stands for nothing"),
+        ("\\N", "which stands for nothing"),
         (3, "a number"),
         (float("nan"), "NaN"),
         (True, "true or false"),
