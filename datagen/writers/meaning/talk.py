@@ -90,7 +90,7 @@ def _instructions() -> frozenset[tuple[str, ...]]:
     """Every run of words of the templates, but for what stands in their variables."""
     runs: set[tuple[str, ...]] = set()
     for path in sorted((PROMPTS / "templates").glob("*.md")):
-        for part in re.split(r"\$\w+|<\w+>|</\w+>", path.read_text(encoding="utf-8", errors="replace")):
+        for part in re.split(r"\$\w+|<\w+>|</\w+>", path.read_text(encoding="utf-8-sig", errors="replace")):
             told = words(part)
             runs.update(tuple(told[place : place + RUN]) for place in range(len(told) - RUN + 1))
     return frozenset(runs)

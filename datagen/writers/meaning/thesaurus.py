@@ -57,6 +57,6 @@ def load() -> Thesaurus:
     """The thesaurus; RecipeError if the file cannot be read."""
     path = PROMPTS / "words.toml"
     try:
-        return Thesaurus(_File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))))
+        return Thesaurus(_File.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig"))))
     except (OSError, ValueError, ValidationError) as error:  # TOML's and UTF-8's errors are ValueErrors
         raise RecipeError(f"{path} cannot be read: {one_line(error)}") from error
