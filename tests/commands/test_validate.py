@@ -50,7 +50,8 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
         side: {"bytes": png(2 * number + k), "path": f"{number}{k}.png"}
         for k, side in enumerate(("chosen", "rejected"))
     }
-    values |= {"width": 8, "height": 8, "scheduler_config": "{}", "rejected_scheduler_config": "{}", "pool": ""}
+    values |= {"width": 8, "height": 8, "scheduler_config": "{}", "rejected_scheduler_config": "{}", "scores": "{}"}
+    values["pool"] = ""
     return values | sides | {"pair_id": f"id {number}", "prompt": f"scene {number}", "probability": 0.9} | changes
 
 
@@ -103,6 +104,15 @@ def test_a_sound_dataset_has_no_problems_whichever_way_it_is_given(dataset: Path
         ({"rejected_scheduler_config": ""}, "rejected_scheduler_config is not a JSON object"),
         ({"prompt": "scene 1"}, "its prompt is in train too"),
         ({"prompt": " \t\n"}, "the prompt is empty"),
+        ({"prompt": "\u200b\u2060"}, "the prompt is empty"),
+        ({"chosen_prompt": ""}, "chosen_prompt is empty"),
+        ({"pair_id": ""}, "pair_id is empty"),
+        ({"principle": "\u200b"}, "principle is empty"),
+        ({"rejected_prompt": "a\x00b"}, "rejected_prompt holds control characters"),
+        ({"chosen_negative_prompt": "a\x1b[31mb"}, "chosen_negative_prompt holds control characters"),
+        ({"scores": ""}, "scores is not a JSON object"),
+        ({"scores": "[1]"}, "scores is not a JSON object"),
+        ({"steps": -5}, "steps is -5, should be 1 or more"),
         ({"prompt": "  Scene\t1 "}, "its prompt is in train too"),
         ({"pair_id": "id 1"}, "pair_id id 1 is in "),
         ({"margin": float("inf")}, "margin is inf"),
@@ -338,3 +348,10 @@ def test_a_cut_file_is_named_and_the_card_disagrees(dataset: Path, size: int) ->
 def test_a_place_without_parquet_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no Parquet file"):
         list(problems(tmp_path))
+
+
+def test_a_linked_folder_is_a_part_of_the_dataset(dataset: Path, tmp_path: Path) -> None:
+    (dataset / "data").rename(tmp_path / "elsewhere")
+    (dataset / "data").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/loop").symlink_to(dataset)
+    assert list(problems(dataset)) == []

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datagen.commands.validate import card, rows
 from datagen.errors import one_line
 from datagen.export import huggingface
+from datagen.tables import folders
 
 VIEWER_BYTES = 300_000_000  # the hub's viewer refuses to read row groups that are larger
 BATCH = 32  # rows that are held at a time: images may be large
@@ -32,8 +33,11 @@ def files(root: Path) -> list[Path]:
     """The Parquet files of a dataset, in the order of their names; what is hidden is no part of it."""
     if not root.is_dir():
         return [root] if root.is_file() else []
-    found = (path for path in root.rglob("*") if path.suffix.lower() == ".parquet" and not path.is_dir())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    found = folders.walk(root)
+    nowhere = [
+        path for path in found.passed_over.get("links that lead nowhere", []) if path.suffix.lower() == ".parquet"
+    ]
+    return sorted([*found.tables, *nowhere])
 
 
 def split_of(name: str, patterns: list[tuple[str, str]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +13,12 @@ import pyarrow as pa
 from datagen import safety
 from datagen.export import huggingface
 from datagen.images.decode import Unreadable, decode
+from datagen.tables import cells
 
 TEXTS = ("prompt", "chosen_prompt", "rejected_prompt")
 NEGATIVES = ("chosen_negative_prompt", "rejected_negative_prompt")
 CONFIGS = ("scheduler_config", "rejected_scheduler_config")
+NAMED = ("pair_id", "principle", "chosen_prompt", "rejected_prompt", "prompt_id", "generator")  # never empty
 SPOKEN_FOR = {"chosen", "rejected", "probability", "prompt", *CONFIGS}  # whose nulls are told row by row
 FLOATS = [field.name for field in huggingface.schema() if pa.types.is_floating(field.type)]
 
@@ -47,16 +50,32 @@ def problems(row: dict[str, Any]) -> Iterator[str]:
     for name in FLOATS:
         if name != "probability" and (value := row.get(name)) is not None and not math.isfinite(value):
             yield f"{name} is {value}"
-    if not (row.get("prompt", "x") or "").strip():
+    if not _shows(row.get("prompt", "x")):
         yield "the prompt is empty"
+    for name in NAMED:
+        if row.get(name) is not None and not _shows(row[name]):
+            yield f"{name} is empty"
+    for name in (*TEXTS, *NEGATIVES):
+        if any(unicodedata.category(sign) == "Cc" and sign not in "\t\n\r" for sign in row.get(name) or ""):
+            yield f"{name} holds control characters"
+    for name in ("steps", "batch_size"):
+        if (value := row.get(name)) is not None and value < 1:
+            yield f"{name} is {value}, should be 1 or more"
     for name in CONFIGS:
         if name in row and not isinstance(_json(row[name]), dict):
             yield f"{name} is not a JSON object"
-    if not _finite(_json(row.get("scores"))):
+    if row.get("scores") is not None and not isinstance(_json(row["scores"]), dict):
+        yield "scores is not a JSON object"
+    elif not _finite(_json(row.get("scores"))):
         yield "scores hold a value that is not finite"
     texts, negatives = ([row[name] for name in names if row.get(name)] for names in (TEXTS, NEGATIVES))
     if refusal := safety.refusal_of_row(texts, negatives):
         yield f"its text is {refusal}"
+
+
+def _shows(text: str | None) -> bool:
+    """Whether there is anything to see in a text."""
+    return any(unicodedata.category(sign) not in cells.INVISIBLE for sign in text or "")
 
 
 def _json(text: str | None) -> Any:
