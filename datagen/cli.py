@@ -165,7 +165,10 @@ def _closing(summary: Summary) -> list[str]:
 @app.command()
 def write(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
-    out: Annotated[Path | None, typer.Option(help="Run directory; datagen run with the same one goes on.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=path, metavar="PATH", help="Run directory; datagen run with the same one goes on."),
+    ] = None,
     profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
     settings: Annotated[
         list[str] | None,
@@ -173,7 +176,8 @@ def write(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Write at most this many prompts.")] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost.")
+        float | None,
+        typer.Option(parser=dollars, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost."),
     ] = None,
     batch: Annotated[
         bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
