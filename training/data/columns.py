@@ -116,6 +116,8 @@ class Columns:
         kind = self.table.types[self.names[name]]
         if kind is not None and (pa.types.is_nested(kind) or parquet.is_text(kind) or parquet.is_image(kind)):
             raise TrainingError(f"{self.table.path.name}: {name} must be {accepted}, not {kind}")
+        if kind is not None and pa.types.is_boolean(kind) and name in NUMBERS:  # yes and no are labels, no numbers
+            raise TrainingError(f"{self.table.path.name}: {name} must be {accepted}, not {kind}")
         values = self.table.values(self.names[name])
         found = np.array([_number(value) for value in values], dtype=np.float64)
         for row in np.flatnonzero(~((found >= least) & (found <= most) & np.isfinite(found))).tolist():
@@ -195,5 +197,5 @@ def _number(value: Any) -> float:
     """A cell as a number, NaN for what is none; those of CSV are texts."""
     try:
         return math.nan if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan

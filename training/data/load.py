@@ -88,6 +88,9 @@ def _placed(part: Part, images: Images, faults: Faults, *, decoded: bool) -> Par
     for i, first, second in zip(wanted, infos[0::2], infos[1::2], strict=True):
         if isinstance(first, str) or isinstance(second, str):
             part.bad[i] = first if isinstance(first, str) else str(second)
+        elif first[0] == second[0]:
+            where = part.source.where(part.chosen[i])
+            part.bad[i] = f"pair {i} ({where}): chosen and rejected are the same image, which teaches nothing"
         elif not _of_one_shape(first[1:], second[1:]):
             sizes = f"images of two sizes, {first[2]}×{first[1]} and {second[2]}×{second[1]}"
             where = part.source.where(part.chosen[i])

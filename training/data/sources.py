@@ -21,6 +21,13 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of an Image
 TABLES = (".parquet", ".arrow", ".csv", ".tsv", ".jsonl")
 NEITHER = "files that are neither pictures nor Parquet"  # what the walk calls all others
 SAVED = "state.json"  # of a folder that `save_to_disk` wrote: names its .arrow files
+# Elsewhere in a name a word tells the split, as the `datasets` library has it.
+WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.[a-z]+$")
 _NAME = re.compile(r"((?:train|test|validation|valid|val|dev)(?:_[a-z]+)*)(?=[-.]|_?\d|$)")
 
 
@@ -42,7 +49,9 @@ def find_files(source: str, split: str) -> list[Path]:
         )
     _say_passed_over(found, tables, root)
     names = {path.relative_to(root).as_posix(): path for path in tables}
-    return [names[name] for name in of_split(sorted(names), split, source)]
+    taken = of_split(sorted(names), split, source)
+    _say_missing(taken, source)
+    return [names[name] for name in taken]
 
 
 def _saved(root: Path) -> list[Path]:
@@ -97,6 +106,25 @@ def of_split(names: Sequence[str], split: str, source: str) -> list[str]:
 def _split_of(name: PurePosixPath) -> str | None:
     """The split that a file is named after, or else the innermost of its folders that is."""
     for part in (name.name, *reversed(name.parts[:-1])):
-        if match := _NAME.match(part):
+        if match := _NAME.match(part.lower()):
             return match.group(1)
+        words = re.split(r"[-._ 0-9]+", part.lower())
+        if found := next((split for split, known in WORDS.items() if any(word in words for word in known)), None):
+            return found
     return None
+
+
+def _say_missing(names: Sequence[str], source: str) -> None:
+    """Say which files are not there that others' numbers name, as after a download that was broken off."""
+    found = {name: match for name in names if (match := _NUMBERED.match(name))}
+    wanted = {
+        f"{match[1]}-{number:05d}-of-{match[3]}{PurePosixPath(name).suffix}"
+        for name, match in found.items()
+        for number in range(int(match[3]))
+    }
+    if missing := sorted(wanted - set(names)):
+        print(
+            f"{len(missing)} of {len(wanted)} files of {source} are missing, the first of them {missing[0]}: what is "
+            "there is read",
+            file=sys.stderr,
+        )

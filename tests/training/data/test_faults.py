@@ -132,3 +132,30 @@ def test_a_picture_that_is_cut_is_named_with_all_others(
     error = capsys.readouterr().err.splitlines()[-1]
     assert "2 images cannot be decoded: train-0.parquet row 1: chosen" in error and "row 4: chosen" in error
     assert "--skip-bad" in error
+
+
+def test_a_pair_of_one_image_is_refused_or_left_out(tmp_path: Path, make_rows: Rows) -> None:
+    rows = make_rows(3)
+    rows[1]["rejected"] = rows[1]["chosen"]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    with pytest.raises(TrainingError, match=r"1 of 3 pairs .*row 1: chosen.*: chosen and rejected are the same image"):
+        data.load(str(tmp_path))
+    assert len(data.load(str(tmp_path), skip_bad=True)) == 2
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, '"x"', "null", "[0.5]", "NaN"])
+def test_what_is_no_probability_is_named(value: str, tmp_path: Path, make_picture: Picture) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(make_picture(ord(name[0])))
+    line = f'{{"prompt": "p", "chosen": "a.png", "rejected": "b.png", "probability": {value}}}\n'
+    (tmp_path / "train.jsonl").write_text(line)
+    with pytest.raises(TrainingError, match="line 1: probability must be a number from 0 to 1") as caught:
+        data.load(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_yes_and_no_are_no_probabilities(tmp_path: Path, make_rows: Rows) -> None:
+    rows = [{**row, "probability": True} for row in make_rows(2)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    with pytest.raises(TrainingError, match="probability must be a number from 0 to 1, not bool"):
+        data.load(str(tmp_path))

@@ -72,6 +72,35 @@ def test_a_split_is_found_by_file_or_folder_and_by_its_whole_name(
     assert found == sorted({name, "train-0.parquet"} if split == "train" else {name})
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("my-train.parquet", "my-test.parquet"),
+        ("Train.parquet", "TEST.parquet"),
+        ("data_train.parquet", "data_test.parquet"),
+        ("training-0.parquet", "evaluation-0.parquet"),
+        ("pairs.train.parquet", "pairs.eval.parquet"),
+        ("set a/Training/0.parquet", "set a/Testing/0.parquet"),
+    ],
+)
+def test_a_split_is_told_by_a_word_anywhere_in_the_name(
+    train: str, test: str, tmp_path: Path, make_rows: Rows
+) -> None:
+    write(tmp_path, make_rows(3), train)
+    write(tmp_path, make_rows(2, 3), test)
+    assert [len(data.load(str(tmp_path), split=split)) for split in ("train", "test")] == [3, 2]
+
+
+def test_a_file_that_the_others_numbers_name_is_missed(
+    tmp_path: Path, make_rows: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, make_rows(1), "train-00000-of-00003.parquet")
+    write(tmp_path, make_rows(1, 1), "train-00002-of-00003.parquet")
+    assert len(data.load(str(tmp_path))) == 2
+    assert "1 of 3 files of" in (said := capsys.readouterr().err)
+    assert "train-00001-of-00003.parquet" in said
+
+
 def test_files_that_name_no_split_all_belong(tmp_path: Path, make_rows: Rows) -> None:
     write(tmp_path, make_rows(2), "a.parquet")
     write(tmp_path, make_rows(3, 2), "trainer.parquet")
