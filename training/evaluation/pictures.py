@@ -6,18 +6,21 @@ A `Round` is what one seed gives: the same prompts in every arm, image by image.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from datagen.images.decode import SUFFIXES
+from datagen.tables.folders import walk
 from datagen.tables.rows import SUFFIXES as TABLES
 from datagen.tables.rows import read
 from training.data import Table, decode
 from training.errors import TrainingError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+OTHERS = "files that are neither pictures nor Parquet"  # what the walk calls them
 FILE_COLUMNS = ("file", "file_name", "path", "name")
 TEXT_COLUMNS = ("prompt", "caption", "text")
 
@@ -71,10 +74,13 @@ def folder(source: str, option: str) -> dict[str, Path]:
     root = Path(source)
     if not root.is_dir():
         raise TrainingError(f"{option} {source} is not a folder: give a folder of {', '.join(SUFFIXES)} files")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
+    found = walk(root)
+    if not found.images:
         raise TrainingError(f"{option} {source} holds no images ({', '.join(SUFFIXES)})")
-    return {path.relative_to(root).as_posix(): path for path in files}
+    found.passed_over.pop(OTHERS, None)  # tables and texts may well lie beside pictures
+    for note in found.notes(root):
+        print(f"{option} {source}: {note}", file=sys.stderr)
+    return {path.relative_to(root).as_posix(): path for path in found.images}
 
 
 def from_folders(base: str, adapted: str | None, captions: str | None) -> tuple[list[str], Round]:
@@ -136,11 +142,12 @@ def captions_of(source: str) -> dict[str, str]:
     rows = read_rows(source)
     names = list(rows[0]) if rows else []
     file, text = _column(names, FILE_COLUMNS, source), _column(names, TEXT_COLUMNS, source)
-    found = {}
+    found: dict[str, str] = {}
     for number, row in enumerate(rows):
         if not isinstance(row.get(file), str) or not isinstance(row.get(text), str):
             raise TrainingError(f"{source} row {number}: {file} and {text} must be texts")
-        found[str(row[file])] = str(row[text])
+        if found.setdefault(row[file], row[text]) != row[text]:
+            raise TrainingError(f"{source} row {number}: {row[file]} has another {text} in an earlier row")
     return found
 
 

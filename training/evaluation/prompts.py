@@ -15,6 +15,9 @@ from training.data import Table, find_files
 from training.data.sources import TABLES
 from training.errors import TrainingError
 
+# Files whose lines are no prompts though they are texts.
+STRUCTURED = (".json", ".ndjson", ".yaml", ".yml", ".toml", ".xml", ".html", ".md", ".py", ".ipynb", ".log", ".ini")
+
 
 def load(source: str, principles: Sequence[str], limit: int) -> tuple[list[str], list[tuple[str, ...]]]:
     """Distinct prompts in order, each with its principles: the given ones, else the dataset's own, () for none.
@@ -23,6 +26,10 @@ def load(source: str, principles: Sequence[str], limit: int) -> tuple[list[str],
     """
     path = Path(source).expanduser()
     if path.is_file() and path.suffix.lower() not in TABLES:
+        if path.suffix.lower() in STRUCTURED:
+            raise TrainingError(
+                f"{source} is no list of prompts: give a text file with one a line, or {', '.join(TABLES)}"
+            )
         rows = [(line.strip(), "") for line in text.lines(path) if line.strip()]
     else:
         rows = [row for file in find_files(source, "test") for row in _rows(file)]

@@ -128,3 +128,25 @@ def test_prompts_are_distinct_and_keep_their_principles(tmp_path: Path, dataset:
     refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "is UTF-16 text")
     (tmp_path / "p.txt").write_text("\n")
     refused(lambda: prompts.load(str(tmp_path / "p.txt"), [], 0), "holds no prompts")
+
+
+def test_what_lies_in_a_folder_of_pictures_is_read_by_one_rule(
+    folders: Path, make_picture: Callable[..., bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = folders / "base"
+    for name in (".ipynb_checkpoints/a-checkpoint.png", "__MACOSX/._a.png", "d.jfif", "e.heic"):
+        (base / name).parent.mkdir(exist_ok=True)
+        (base / name).write_bytes(make_picture(3) if name != "e.heic" else b"\0\0\0\x18ftypheic" + bytes(16))
+    (base / "linked").symlink_to(folders / "adapted" / "more")
+    assert list(pictures.folder(str(base), "--real")) == ["a.png", "b.png", "d.jfif", "linked/c.jpg", "more/c.jpg"]
+    said = capsys.readouterr().err
+    assert "hidden folders (2, such as .ipynb_checkpoints)" in said and "pictures in HEIC" in said
+
+
+def test_a_picture_with_two_captions_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "c.csv"
+    table.write_text("file_name,prompt\na.png,a chef\nb.png,x\na.png,a smith\n")
+    with pytest.raises(UserError, match=r"c.csv row 2: a.png has another prompt in an earlier row"):
+        pictures.captions_of(str(table))
+    table.write_text("file_name,prompt\na.png,a chef\na.png,a chef\n")
+    assert pictures.captions_of(str(table)) == {"a.png": "a chef"}

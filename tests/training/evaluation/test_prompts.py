@@ -55,6 +55,8 @@ def test_what_is_no_text_is_refused(values: list[Any], tmp_path: Path) -> None:
     [
         ("p.txt", b"", "holds no prompts"),
         ("p.txt", b"\xef\xbb\xbf\n \n", "holds no prompts"),
+        ("p.json", b'["a chef", "a smith"]', "is no list of prompts"),
+        ("p.YAML", b"- a chef\n", "is no list of prompts"),
         ("p.txt", b"caf\xe9\n", "line 1 is not UTF-8"),
         ("p.txt", "a chef".encode("utf-16"), "is UTF-16 text"),
         ("p.csv", b"prompt\na chef, at work\n", "line 2 has 2 cells"),
