@@ -32,10 +32,7 @@ def rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
             )
         if [cell.strip().casefold() for cell in cells] == [name.casefold() for name in header]:
             raise InputError(f"{path} line {number} repeats the header: remove it")
-        # What stands before a quote makes it a part of the text.
-        if any(
-            cell.lstrip(" ")[:1] == '"' and f"{delimiter} {cell[1:]}" in lines[0] for cell in cells if cell[:1] == " "
-        ):
+        if _spaced(cells, lines[0], delimiter):
             raise InputError(f"{path} line {number} has a space before a quoted text: remove it")
         if swallowed := _swallowed(cells, lines[1:], delimiter):
             raise InputError(
@@ -80,6 +77,11 @@ def _header(path: Path, cells: list[str], delimiter: str) -> list[str]:
         if name and names.count(name) > 1:
             raise InputError(f"{path} has two columns {name!r}: rename or remove one")
     return names
+
+
+def _spaced(cells: list[str], line: str, delimiter: str) -> bool:
+    """Whether a space stands before an opening quote, so that the quotes would be a part of the text."""
+    return any(cell.startswith(" ") and cell.lstrip().startswith('"') and delimiter + cell in line for cell in cells)
 
 
 def _swallowed(cells: list[str], lines: list[str], delimiter: str) -> str | None:

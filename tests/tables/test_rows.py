@@ -102,6 +102,8 @@ def test_the_unnamed_column_that_pandas_writes_is_no_obstacle(tmp_path: Path) ->
             'image,prompt,note\na.png,"a chef,x\nb.png,a guard",y\nc.png,a smith,z\n',
             "over what looks like another row",
         ),
+        ('image,prompt\na.png, "a chef"\n', "line 2 has a space before a quoted text"),
+        ('image,prompt\na.png,  "a chef, tall"\n', "line 2 has 3 cells"),
         ('id,prompt,seed\n1,"a chef,3\n2,a guard",4\n', "line 2 has a quoted text that goes on to line 3"),
         ("image,prompt\na,b\0\n", "line 2 holds NUL bytes"),
         ("", "has no rows"),
