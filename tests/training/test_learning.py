@@ -65,6 +65,7 @@ def measured(folder: Path, figure: str, *more: str, **stated: object) -> tuple[f
 
 class TestMapo:  # a class is a unit of work of its own where the suite runs on several cores
     @pytest.mark.slow
+    @pytest.mark.timeout(1200)
     def test_it_learns_a_style(self, tmp_path: Path) -> None:
         data = write_pairs(tmp_path, 96, "style", "pixel", "plain")
         line = ["--data", data, "--method", "mapo", "--out", str(tmp_path / "out"), "--steps", "150", "--lr", "2e-4"]
@@ -75,6 +76,7 @@ class TestMapo:  # a class is a unit of work of its own where the suite runs on 
 
 class TestLivo:
     @pytest.mark.slow
+    @pytest.mark.timeout(1200)
     def test_it_learns_to_leave_a_hazard_out(self, tmp_path: Path) -> None:
         data = write_pairs(tmp_path, 96, "hazard", "none", "splatter", place="ruins")
         assert run.main(["--data", data, "--method", "livo", "--out", str(tmp_path / "out"), "--steps", "100"]) == 0
