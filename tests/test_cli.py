@@ -68,7 +68,7 @@ def test_neither_help_nor_a_typo_loads_what_draws_boxes(line: list[str]) -> None
         (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.judges=['clap']"], "did you mean 'clip'"),
         (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.model='.'"], "has no model_index.json"),
         (["status", "nowhere"], "nowhere is not a run directory"),
-        (["validate", "nowhere"], "nowhere holds no Parquet file"),
+        (["validate", "nowhere"], "there is no nowhere"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(

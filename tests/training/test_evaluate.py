@@ -161,7 +161,7 @@ def test_everything_can_be_turned_off_but_the_pixels(folders: list[str], tmp_pat
         ([], "give one of --prompts"),
         (["--prompts", "DATASET", "--table", "t.parquet"], "give one of --prompts"),
         (["--prompts", "DATASET", "--adapter", "EMPTY"], "holds no unet/"),
-        (["--prompts", "DATASET", "--adapter", "nowhere"], "nowhere is not a folder"),
+        (["--prompts", "DATASET", "--adapter", "nowhere"], "there is no --adapter nowhere"),
         (["--prompts", "DATASET", "--reader", "nosuch:read"], "--reader 'nosuch:read' cannot be loaded"),
         (
             ["--prompts", "DATASET", "--use-probability", "2"],

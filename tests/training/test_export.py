@@ -100,7 +100,7 @@ def test_half_precision_halves_the_weights(sd15_folder: Path, tmp_path: Path) ->
     [
         ([], "give --out, the folder to write, or --hub"),
         (["--out", "FULL"], "is there already"),
-        (["--out", "NEW", "--adapter", "nowhere"], "nowhere is not a folder"),
+        (["--out", "NEW", "--adapter", "nowhere"], "there is no --adapter nowhere"),
         (["--out", "NEW", "--model", "embedded"], "does not fit 'embedded'"),
         (["--out", "NEW", "--precision", "int8"], "--precision"),
         (["--push"], "give --out"),
