@@ -225,3 +225,9 @@ def test_only_an_llms_prompt_is_judged_where_a_taxonomy_words_the_sides() -> Non
     assert meaning.of_row(brief, row, {}, worded=False) is None
     talks = dataclasses.replace(row, prompt=f"{PROMPT} [insert a harm here]")
     assert meaning.of_row(brief, talks, {}, worded=False) == f"meaning: {talk.PLACEHOLDER}"
+
+
+@pytest.mark.parametrize("told", ["Change as few words as possible.", "Rephrase it.", "Use as little as you can."])
+def test_an_instruction_behind_a_description_is_found(told: str) -> None:
+    assert meaning.of_text("A dog runs along a beach at dusk.") is None
+    assert meaning.of_text(f"A dog runs along a beach at dusk. {told}") is not None

@@ -51,7 +51,8 @@ _OF_THE_TASK = [
     r"\bconsidered inappropriate\b|\bat (?:most|least) \w+ words\b|\bseparated by commas\b",
     r"\bjson\b|\bdata ?sets?\b",
     r"\bthe (?:user|generator) (?:asks?|wants?|should|will|must|requests?)\b|\bas (?:requested|instructed|asked)\b",
-    r"^\W*(?:describe|write|rewrite|provide|generate|reply|respond|return|output|ensure|make sure|remember|replace)\b",
+    r"(?:^|[.;:!?]\s)\W*(?:describe|write|rewrite|provide|generate|reply|respond|return|output|ensure|make sure|"
+    r"remember|replace|change|rephrase|mention)\b|\bas (?:few|many|little) (?:words )?as (?:possible|you can)\b",
     r"^\W*(?:sure|certainly|of course|okay|absolutely|great)\s*[,!.:]|\bwhat (?:should|must|is to) be \w+|\?\s*$",
     r"\bhere (?:is|are) (?:the|a|an|your|three|my|one) (?:\w+ )?"
     r"(?:version|text|reply|answer|result|output|list|scene|prompt|idea)",
