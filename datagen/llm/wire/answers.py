@@ -57,7 +57,7 @@ class Answers:
     def _completion(self, headers: Mapping[str, str], content: bytes) -> dict[str, Any]:
         kind = headers.get("Content-Type", "").lower()
         try:
-            text = content.decode(_charset(kind))
+            text = _decoded(content, kind)
             streamed = "event-stream" in kind or text.lstrip().startswith(("data:", "event:", ":"))
             answer = _events(text) if streamed else json.loads(text.removeprefix("\ufeff"))
         except UnicodeDecodeError as error:
@@ -177,13 +177,20 @@ def _with_cost(answer: dict[str, Any], headers: Mapping[str, str]) -> dict[str, 
     return {**answer, "usage": {**usage, "cost": cost}} if isinstance(usage, dict) and "cost" not in usage else answer
 
 
-def _charset(kind: str) -> str:
-    """The encoding that a Content-Type names, UTF-8 where it names none that is known."""
-    found = re.search(r"charset=\"?([\w-]+)", kind)
+def _decoded(content: bytes, kind: str) -> str:
+    """The text of an answer: UTF-8, as JSON is whatever its Content-Type names; else in the encoding named there.
+
+    UnicodeDecodeError if it is neither.
+    """
     try:
-        return found[1] if found and "".encode(found[1]) == b"" else "utf-8"
-    except LookupError:
-        return "utf-8"
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        found = re.search(r"charset=\"?([\w-]+)", kind)
+        try:
+            return content.decode(found[1] if found else "utf-8")
+        except (LookupError, UnicodeError):  # "undefined" and its like are encodings to Python
+            pass
+        raise
 
 
 def _events(text: str) -> dict[str, Any]:
@@ -194,7 +201,7 @@ def _events(text: str) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     content: list[str] = []
     last: dict[str, Any] = {}
-    for row in text.splitlines():
+    for row in re.split(r"\r\n|\r|\n", text):  # and at nothing else that may stand in a text
         data = row.removeprefix("data:").strip()
         if not row.startswith("data:") or data == "[DONE]":
             continue
@@ -202,11 +209,10 @@ def _events(text: str) -> dict[str, Any]:
         if not isinstance(event, dict):
             raise ValueError("an event that is no object")
         whole |= {name: part for name, part in event.items() if part is not None and name != "choices"}
-        for choice in event.get("choices") or []:
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else []:
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
-                delta = choice.get("delta") or choice.get("message")
-                if isinstance(delta, dict) and isinstance(delta.get("content"), str):
-                    content.append(delta["content"])
+                content += _pieces(choice.get("delta") or choice.get("message"))
                 last = choice if choice.get("finish_reason") else last
     if "error" in whole and not content:
         return whole
@@ -215,3 +221,15 @@ def _events(text: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": "".join(content)}
     # A stream that broke off says no reason for its end.
     return {**whole, "choices": [{"index": 0, "message": message, "finish_reason": last.get("finish_reason")}]}
+
+
+def _pieces(delta: Any) -> list[str]:
+    """What one event adds to a reply: its text, the texts of its parts, or arguments of a tool that it calls."""
+    content = delta.get("content") if isinstance(delta, dict) else None
+    parts = content if isinstance(content, list) else [content]
+    calls = delta.get("tool_calls") if isinstance(delta, dict) else None
+    for call in calls if isinstance(calls, list) else []:
+        function = call.get("function") if isinstance(call, dict) else None
+        parts = [*parts, function.get("arguments") if isinstance(function, dict) else None]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return [text for text in texts if isinstance(text, str)]

@@ -12,28 +12,28 @@ LONGEST_S = 86_400.0  # a longer wait is a misunderstanding: an absolute time, o
 
 # "1h2m3.5s", "120ms", "6m0s": what OpenAI writes into its reset headers.
 _SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)(ms|s)?)?")
-# "Please try again in 1.242s", "Please retry in 34.07s", "in 120 ms", "in 2 seconds".
-_IN_WORDS = re.compile(r"(?:try again|retry) (?:in|after) (\d+(?:\.\d+)?) ?(ms|m|s)?", re.IGNORECASE)
+# "Please try again in 1.242s", "Please retry in 34.07s", "in 120 ms", "in 6m0s", "in 1 hour and 2 minutes", "in 30".
+_PART = r"(\d+(?:\.\d+)?) ?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)(?![a-z])"
+_IN_WORDS = re.compile(
+    rf"(?:try again|retry) (?:in|after) (?P<all>(?:{_PART},? ?(?:and )?)+|\d+(?:\.\d+)?)", re.IGNORECASE
+)
 
 
 def asked(headers: Mapping[str, str], answer: Any) -> float | None:
     """Seconds that a refusal asks to wait, by its headers or else its body; None if it does not say."""
     known = {name.lower(): value.strip() for name, value in headers.items()}
     for seconds in (_retry_after(known), _reset(known), _in_body(answer)):
-        if seconds is not None:
+        if seconds is not None and 0 <= seconds <= LONGEST_S:
             return seconds
     return None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Retry-After-Ms, or Retry-After in seconds or as a date."""
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) / unit
-        except ValueError:
-            continue
-        return seconds if 0 <= seconds < float("inf") else None
-    return _until(headers.get("retry-after", ""))
+    """Retry-After-Ms, or Retry-After in seconds, as a span, a Unix time or a date."""
+    try:
+        return float(headers.get("retry-after-ms", "")) / 1000.0
+    except ValueError:
+        return _span(headers.get("retry-after", ""))
 
 
 def _reset(headers: Mapping[str, str]) -> float | None:
@@ -68,7 +68,7 @@ def _until(text: str) -> float | None:
     """Seconds until a date in HTTP's form or in ISO 8601; 0 if it is past, None if it is no date."""
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second of an offset from UTC that no clock has
         try:
             date = datetime.datetime.fromisoformat(text)
         except ValueError:
@@ -92,5 +92,15 @@ def _in_body(answer: Any) -> float | None:
         if isinstance(detail, dict) and isinstance(delay := detail.get("retryDelay"), str):
             return _span(delay)
     if found := _IN_WORDS.search(str(error.get("message") or "")):
-        return float(found[1]) * {"ms": 0.001, "m": 60.0}.get((found[2] or "s").lower(), 1.0)
+        return _words_span(found["all"])
     return None
+
+
+def _words_span(text: str) -> float:
+    """Seconds of "6m0s", "1 hour and 2 minutes" or a number alone."""
+    parts = re.findall(_PART, text.lower())
+    return sum(float(number) * _seconds(unit) for number, unit in parts) if parts else float(text)
+
+
+def _seconds(unit: str) -> float:
+    return 0.001 if unit.startswith(("ms", "mil")) else {"s": 1.0, "m": 60.0, "h": 3600.0}[unit[0]]

@@ -37,6 +37,12 @@ def test_a_completion_is_returned_as_it_came() -> None:
         read(200, latin)
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-1", "undefined", "utf-7", "punycode", "idna", "hex", "None", '"utf8"'])
+def test_json_is_utf_8_whatever_its_header_says(charset: str) -> None:
+    sent = json.dumps(GOOD, ensure_ascii=False).encode()
+    assert read(200, sent, f"application/json; charset={charset}") == GOOD
+
+
 def test_a_cost_in_a_header_is_part_of_the_usage() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     assert read(200, {**GOOD, "usage": usage}, **{"x-litellm-response-cost": "0.0125"})["usage"] == {
@@ -66,6 +72,31 @@ def test_a_stream_of_events_adds_up() -> None:
             read(200, broken, "text/event-stream")
     with pytest.raises(UnusableAnswer, match="overloaded"):
         read(200, b'data: {"error": {"message": "overloaded"}}\n\n', "text/event-stream")
+
+
+def events(*parts: Any) -> bytes:
+    return "".join(f"data: {json.dumps(part, ensure_ascii=False)}\n\n" for part in parts).encode()
+
+
+@pytest.mark.parametrize(
+    ("deltas", "said"),
+    [
+        ([{"content": "a\u2028d\x85og\u2029"}], "a\u2028d\x85og\u2029"),  # ends of lines to Python, none to a stream
+        ([{"content": [{"type": "text", "text": "a "}, "d"]}, {"content": [{"text": "og"}, None, 5]}], "a dog"),
+        ([{"tool_calls": [{"function": {"name": "json", "arguments": '{"a"'}}]},
+          {"tool_calls": [{"function": {"arguments": ": 1}"}}, 3]}], '{"a": 1}'),
+        ([3, "dog", None, {"content": 3}], ""),
+    ],
+)  # fmt: skip
+def test_all_that_a_stream_says_is_read(deltas: list[Any], said: str) -> None:
+    stream = events({"id": "x"}, *({"choices": [{"index": 0, "delta": delta}]} for delta in deltas))
+    assert read(200, stream, "text/event-stream")["choices"][0]["message"]["content"] == said
+
+
+@pytest.mark.parametrize("choices", [1, True, {"a": 1}, "text", 0.5, [None], [[]]])
+def test_a_stream_with_odd_choices_says_nothing(choices: Any) -> None:
+    answer = read(200, events({"id": "x", "choices": choices}), "text/event-stream")
+    assert answer["choices"][0]["message"]["content"] == ""
 
 
 @pytest.mark.parametrize(
