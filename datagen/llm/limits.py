@@ -192,12 +192,12 @@ class Health:
     def down(self) -> str | None:
         """Why to give up now, or None."""
         now = self._clock()
+        if self._too_long and not self._loading:  # however many there were: all calls would wait for that, unsaid
+            wait = self._paused_until - now
+            return f"{self.failures} failures in a row, and the server asks to wait {wait:.0f} s more ({self.last})"
         if self.failures < (STREAK if now < self._since + TOLD_S else 3):
             return None
         patience = max(self._patience, LOADING_S) if self._loading else self._patience
-        if self._too_long and not self._loading:
-            wait = self._paused_until - now
-            return f"{self.failures} failures in a row, and the server asks to wait {wait:.0f} s more ({self.last})"
         if now > max(self._since + patience, self._paused_until):
             return f"nothing but failures for {now - self._since:.0f} s, {self.failures} in a row ({self.last})"
         return None

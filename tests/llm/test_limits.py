@@ -194,6 +194,19 @@ def test_health_grants_a_server_that_worked_its_minute() -> None:
     assert proven.down() is not None
 
 
+@pytest.mark.parametrize("asked", [600.0, 3600.0, 86_400.0])
+def test_health_gives_up_where_most_calls_are_told_to_wait_for_long(asked: float) -> None:
+    health = Health(Clock())
+    for number in range(100):  # one in five succeeds, so that there is no streak
+        if number % 5 == 4:
+            health.success()
+        else:
+            health.failure("HTTP 429", retry_after=asked)
+        if health.down():
+            break
+    assert f"asks to wait {asked:.0f} s more (HTTP 429)" in (health.down() or "")
+
+
 def test_health_pauses_everything_only_when_most_calls_are_refused() -> None:
     health = Health(Clock())
     for _ in range(20):
