@@ -64,7 +64,8 @@ def cost(answer: Any) -> float | None:
 
 
 def _count(block: dict[str, Any], *names: str) -> int | None:
-    """The first of some counts that is there: a whole number, also as a float or as text."""
+    """The greatest of some counts: a whole number, also as a float or as text; None if none is there."""
+    counts: list[int] = []
     for name in names:
         value = block.get(name)
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
@@ -72,8 +73,8 @@ def _count(block: dict[str, Any], *names: str) -> int | None:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if type(value) is int and 0 <= value <= MOST_TOKENS:
-            return value
-    return None
+            counts.append(value)
+    return max(counts, default=None)
 
 
 def _thought(block: dict[str, Any]) -> int:

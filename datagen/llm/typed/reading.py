@@ -90,6 +90,8 @@ def first_choice(completion: Any) -> dict[str, Any]:
 def texts(message: dict[str, Any]) -> tuple[str, str]:
     """What a message says, and with what words it declines ("" if it does not)."""
     content, refusal = message.get("content"), message.get("refusal")
+    if isinstance(content, dict) and "type" not in content and "text" not in content:
+        content = json.dumps(content)  # the JSON that was asked for, not put into a text
     parts = content if isinstance(content, list) else [content]
     parts = [{"text": part} if isinstance(part, str) else part for part in parts]
     said = [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]

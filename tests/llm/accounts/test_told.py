@@ -42,6 +42,9 @@ TEXT = [{"message": {"role": "assistant", "content": "a dog"}}]
         # Anthropic: beside it
         ({"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 7},
          Tokens(107, 5, 90)),
+        # of two counts that should be one, the dearer
+        ({"prompt_tokens": 10, "input_tokens": 900, "completion_tokens": 5, "output_tokens": 70}, Tokens(900, 70)),
+        ({"prompt_tokens": 900, "input_tokens": 10, "completion_tokens": 5}, Tokens(900, 5)),
         ({"prompt_tokens": 12}, None),
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, None),
         ({"prompt_tokens": 12, "completion_tokens": 0}, None),  # a reply of no tokens that says something

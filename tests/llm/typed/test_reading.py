@@ -157,6 +157,13 @@ def test_what_can_be_meant_in_one_way_alone_is_read(content: str) -> None:
     assert outcome.value == Row(**FINAL), outcome.error
 
 
+def test_an_object_in_the_place_of_its_text_is_the_answer() -> None:
+    assert of(FINAL).value == Row(**FINAL)
+    assert of({"response": FINAL}).value == Row(**FINAL)
+    assert (of({"mood": "fine"}).error or "").startswith("unreadable: ")
+    assert of({"type": "text", "text": TEXT}).value == Row(**FINAL)
+
+
 def test_the_arguments_of_a_tool_call_are_the_answer() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "json", "arguments": TEXT}}
     assert of(None, tool_calls=[call], finish="tool_calls").value == Row(**FINAL)
