@@ -129,7 +129,9 @@ class _Work:
         return self._summary(before)
 
     def _check_before_paying(self) -> None:
-        """Where an LLM is still to be paid, ask each stage first whether it can do its work."""
+        """Where an LLM is still to be paid for what is drawn, ask each stage first whether it can do its work."""
+        if not self.draws:
+            return
         paid = recipes.asks_llm(self.context.recipe, self.context.profile)
         if not paid or not any(found.missing for found in self._plans() if found.stage.whole):
             return

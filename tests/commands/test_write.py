@@ -43,6 +43,13 @@ def test_the_prompts_are_written_and_nothing_is_drawn(tmp_path: Path) -> None:
     assert not (out / "dataset").exists()
 
 
+def test_prompts_of_an_llm_are_written_where_the_image_model_is_not(tmp_path: Path) -> None:
+    out, nowhere = tmp_path / "run", tmp_path / "no-model"
+    write("--out", str(out), "--set", "profiles.embedded.writer=llm", "--set", f"profiles.embedded.model={nowhere}")
+    assert {path.name for path in (out / "tables").iterdir()} == {"principles", "prompts"}
+    assert store.Run(out).table("prompts", 0).num_rows == 6
+
+
 def test_a_dry_run_makes_the_first_call_of_the_run_and_shows_it(tmp_path: Path) -> None:
     said = write("--dry-run", "--set", "profiles.embedded.writer=llm")
     assert "--- system" in said and "--- user" in said and "--- mock-2" in said
