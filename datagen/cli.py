@@ -63,6 +63,21 @@ def dollars(text: str) -> float:
     return amount
 
 
+# What several commands take.
+RecipeName = Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")]
+ProfileName = Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
+]
+MaxCost = Annotated[
+    float | None, typer.Option(parser=dollars, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost.")
+]
+Batch = Annotated[
+    bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
+]
+
+
 @app.callback()
 def datagen(
     context: typer.Context,
@@ -78,30 +93,22 @@ def datagen(
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
+    recipe: RecipeName,
     out: Annotated[
         Path, typer.Option(parser=path, metavar="PATH", help="Run directory; give the same one again to resume.")
     ],
-    profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
-    ] = None,
+    profile: ProfileName = "auto",
+    settings: Overrides = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Make at most this many prompts.")] = None,
     executor: Annotated[str, typer.Option(help="What runs the shards (datagen list executors).")] = "local",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes here; default: one per core for the embedded model.")
     ] = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(parser=dollars, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost."),
-    ] = None,
-    batch: Annotated[
-        bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
-    ] = False,
+    max_cost: MaxCost = None,
+    batch: Batch = False,
 ) -> None:
     """Build a dataset from a recipe; the same command again resumes it."""
-    from datagen import executors, progress
+    from datagen import executors, progress, records
     from datagen.commands import hints
     from datagen.pipeline import build
 
@@ -124,7 +131,7 @@ def run(
         )
     print("\n".join(_closing(summary)))
     if summary.rows("prompts") and not sum(summary.splits.values()):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.plans["pairs"].drops().items())
+        reasons = records.in_words(summary.plans["pairs"].drops())
         raise MachineryError(f"no pair passed, so there is nothing to train on (dropped: {reasons or 'none'})")
 
 
@@ -164,24 +171,16 @@ def _closing(summary: Summary) -> list[str]:
 
 @app.command()
 def write(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
+    recipe: RecipeName,
     out: Annotated[
         Path | None,
         typer.Option(parser=path, metavar="PATH", help="Run directory; datagen run with the same one goes on."),
     ] = None,
-    profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
-    ] = None,
+    profile: ProfileName = "auto",
+    settings: Overrides = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Write at most this many prompts.")] = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(parser=dollars, metavar="DOLLARS", help="Dollars that all LLM calls in --out may cost."),
-    ] = None,
-    batch: Annotated[
-        bool, typer.Option("--batch", help="Ask the LLM through OpenAI's Batch API: half the price, hours to wait.")
-    ] = False,
+    max_cost: MaxCost = None,
+    batch: Batch = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Make the first call alone and show it, its reply and its cost.")
     ] = False,
@@ -209,12 +208,9 @@ def write(
 
 @app.command()
 def estimate(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe (datagen list recipes) or path of a .toml file.")],
-    profile: Annotated[str, typer.Option(help="One of the recipe's; auto takes what this machine serves.")] = "auto",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value, e.g. prompts.count=8."),
-    ] = None,
+    recipe: RecipeName,
+    profile: ProfileName = "auto",
+    settings: Overrides = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Of at most this many prompts.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="At the prices of the Batch API.")] = False,
 ) -> None:

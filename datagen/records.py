@@ -11,6 +11,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
@@ -199,6 +200,11 @@ class Written(Generic[Row]):
 
     rows: list[Row]
     drops: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def in_words(drops: Mapping[str, int]) -> str:
+    """Reasons with their counts, in the order given; "" for none."""
+    return ", ".join(f"{count} {reason}" for reason, count in drops.items())
 
 
 _ARROW: dict[type, pa.DataType] = {

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from datagen import recipe as recipes
-from datagen import store
+from datagen import records, store
 from datagen.export import huggingface
 from datagen.llm import LEDGER
 from datagen.llm.accounts import money
@@ -47,7 +47,7 @@ def show(root: Path, console: Console) -> None:
     console.print(table)
     for done in plans:
         if drops := done.drops():
-            words = ", ".join(f"{count} {reason}" for reason, count in drops.items())
+            words = records.in_words(drops)
             console.print(f"dropped by {done.stage.name}: {words}", highlight=False, markup=False, soft_wrap=True)
         if told := meaning.told(drops, done.total("rows") - done.total("errors")):
             console.print(f"{done.stage.name}: {told}", highlight=False, markup=False, soft_wrap=True)

@@ -88,7 +88,7 @@ class Summary:
         lines = []
         for stage in ("principles", "prompts", "pairs"):
             if stage in self.plans and (drops := self.plans[stage].drops()):
-                lines.append(f"dropped {stage}: " + ", ".join(f"{count} {reason}" for reason, count in drops.items()))
+                lines.append(f"dropped {stage}: {records.in_words(drops)}")
         for stage, plan in self.plans.items():
             lines += [f"{count} of {plan.total('rows')} {stage}: {remark}" for remark, count in plan.remarks().items()]
         failed = {stage: plan.total("errors") for stage, plan in self.plans.items() if plan.total("errors")}

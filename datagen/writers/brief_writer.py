@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datagen.errors import RecipeError
 from datagen.llm.messages import Ask
 from datagen.recipe import Profile, Recipe
-from datagen.records import Principle, Prompt, Written
+from datagen.records import Principle, Prompt, Written, in_words
 from datagen.text import token_budget
 from datagen.writers import coverage, existing, meaning, principles, templates, wordings
 from datagen.writers.acceptance import AcceptanceFilter, Meant, assign_splits
@@ -154,7 +154,7 @@ class BriefWriter:
 
 
 def _worded(drops: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items(), key=lambda item: -item[1]))
+    return in_words(dict(sorted(drops.items(), key=lambda item: -item[1])))
 
 
 def _total(dropped: Dropped) -> dict[str, int]:

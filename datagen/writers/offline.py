@@ -12,7 +12,7 @@ import random
 from datagen import safety
 from datagen.errors import RecipeError
 from datagen.recipe import Profile, Recipe
-from datagen.records import Principle, Prompt, Written, content_id, seed_for
+from datagen.records import Principle, Prompt, Written, content_id, in_words, seed_for
 from datagen.writers.briefs import sample_role
 from datagen.writers.principles import selected
 from datagen.writers.taxonomy import Grammar, grammar, variables
@@ -52,7 +52,7 @@ class OfflineWriter:
                 stale = 0
             if len(found) == wanted:
                 return Written(sorted(found.values(), key=lambda row: row.prompt_id), dict(drops))
-        dropped = f" (dropped: {', '.join(f'{count} {reason}' for reason, count in drops.items())})" if drops else ""
+        dropped = f" (dropped: {in_words(drops)})" if drops else ""
         raise RecipeError(
             f"grammar {self.profile.grammar} gives only {len(found)} distinct prompts, {wanted} were asked for"
             f"{dropped}; lower prompts.count or add choices to the grammar"
