@@ -4,6 +4,7 @@
 - `rows`: `read(path)` gives the columns and rows of CSV, TSV, JSON Lines and Parquet alike.
 - `delimited`, `json_lines`, `parquet`: one file a format; `parquet` also streams images.
 - `cells`: what is a text and what is an image, for a cell of any table.
+- `splits`: which split a file's name speaks of.
 - `folders`: `walk(root)` gives pictures, tables and what was passed over; `Finder` finds files by name.
 - `pictures`: existing images with their prompts, from any of these.
 

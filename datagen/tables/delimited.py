@@ -13,7 +13,6 @@ from pathlib import Path
 from datagen.errors import InputError
 from datagen.tables import text
 
-CELL = 1 << 24  # characters of a cell; one of 100,000 is a row with an error, not a crash
 NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
 
@@ -44,7 +43,7 @@ def rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
 
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str], list[str]]]:
     """The number of the first line, the lines and the cells of each record."""
-    csv.field_size_limit(CELL)
+    csv.field_size_limit(text.LONGEST)
     lines: list[str] = []  # of the record that is being read
 
     def noted() -> Iterator[str]:

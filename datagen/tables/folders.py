@@ -19,6 +19,7 @@ from datagen.images.kinds import HEAD, READ, kind_of
 
 PARTS = ".parts"  # suffix of a folder of scores that are not complete yet; nothing in it is an input
 TABLES = (".parquet",)
+NEITHER = "files that are neither pictures nor Parquet"  # among them tables in text, which some readers look for
 LITTER = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found")  # folders of systems, with copies of pictures
 # TIFF by content, with a small preview where a reader expects the picture.
 RAW = (".dng", ".nef", ".nrw", ".cr2", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".3fr", ".iiq")
@@ -75,17 +76,15 @@ def _folders(root: Path, found: Found) -> Iterator[tuple[Path, list[str]]]:
                 folders.clear()
                 continue
             seen.add((facts.st_dev, facts.st_ino))
-            linked = [name for name in folders if (here / name).is_symlink()]
+            entered = []
             for name in folders:
                 if name.startswith(".") or name in LITTER or name.endswith(PARTS):
                     found.pass_over("unfinished scores" if name.endswith(PARTS) else "hidden folders", here / name)
-                elif name in linked:
+                elif (here / name).is_symlink():
                     todo.append(here / name)
-            folders[:] = [
-                name
-                for name in folders
-                if not (name.startswith(".") or name in LITTER or name.endswith(PARTS) or name in linked)
-            ]
+                else:
+                    entered.append(name)
+            folders[:] = entered
             yield here, names
 
 
@@ -127,7 +126,7 @@ def _by_content(found: Found, path: Path, suffix: str) -> None:
     elif kind is not None:
         found.pass_over(f"pictures in {kind}, which is not read: convert them to PNG", path)
     else:
-        found.pass_over("files that are neither pictures nor Parquet", path)
+        found.pass_over(NEITHER, path)
 
 
 def shown(path: Path, root: Path) -> str:

@@ -22,7 +22,6 @@ from datagen.tables.folders import Finder, Found, shown
 FILE_COLUMNS = ("image", "file", "file_name", "path")  # how tables name an image file, unless a column is asked for
 PAIR_COLUMNS = ("chosen", "rejected")
 SCORES = ("path", "judge", "judge_version", "value")  # columns of what `datagen judge` writes
-LONGEST = 1 << 24  # characters of a prompt that are looked at; a text of 100,000 is a row with an error, not a crash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +230,7 @@ def _beside(root: Path, image: Path, beside: _Texts) -> Item:
     if sidecar is None:
         return Item(name, image, None, f"no prompt: {beside.expected(image)}")
     try:
-        prompt = text.read(sidecar, LONGEST)
+        prompt = text.read(sidecar)
         if not prompt:
             return Item(name, image, None, f"no prompt: {sidecar.name} is empty")
         return Item(name, image, cells.text_of(prompt))

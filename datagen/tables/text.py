@@ -11,6 +11,7 @@ from pathlib import Path
 from datagen.errors import InputError
 
 BOM = "\ufeff"
+LONGEST = 1 << 24  # characters of one text; one of 100,000 is a row with an error, not a crash
 OTHERS = (  # by their beginnings: what is given as a text all the same, and what to do
     (b"\xff\xfe", "is UTF-16 text: save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16 text: save it as UTF-8"),
@@ -39,15 +40,15 @@ def lines(path: Path, keep_ends: bool = False) -> Iterator[str]:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def read(path: Path, most: int) -> str:
-    """A whole text file, stripped; of one that is longer than `most` characters only these."""
+def read(path: Path) -> str:
+    """A whole text file, stripped; of one that is longer than LONGEST only so much."""
     text, size = [], 0
     for line in lines(path):
         text.append(line)
         size += len(line) + 1
-        if size > most:
+        if size > LONGEST:
             break
-    return "\n".join(text)[:most].strip()
+    return "\n".join(text)[:LONGEST].strip()
 
 
 def check(path: Path) -> None:

@@ -12,21 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from datagen.tables import folders
-from datagen.tables.folders import shown
+from datagen.tables import folders, splits
+from datagen.tables.folders import NEITHER, shown
 from datagen.tables.rows import SUFFIXES
 from training.errors import TrainingError, one_line
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # of an ImageFolder, beside its images
 TABLES = (".parquet", ".arrow", ".csv", ".tsv", ".jsonl")
-NEITHER = "files that are neither pictures nor Parquet"  # what the walk calls all others
 SAVED = "state.json"  # of a folder that `save_to_disk` wrote: names its .arrow files
-# Elsewhere in a name a word tells the split, as the `datasets` library has it.
-WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "dev", "val"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
 _NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.[a-z]+$")
 _NAME = re.compile(r"((?:train|test|validation|valid|val|dev)(?:_[a-z]+)*)(?=[-.]|_?\d|$)")
 
@@ -108,8 +101,7 @@ def _split_of(name: PurePosixPath) -> str | None:
     for part in (name.name, *reversed(name.parts[:-1])):
         if match := _NAME.match(part.lower()):
             return match.group(1)
-        words = re.split(r"[-._ 0-9]+", part.lower())
-        if found := next((split for split, known in WORDS.items() if any(word in words for word in known)), None):
+        if found := splits.named(part):
             return found
     return None
 

@@ -14,13 +14,12 @@ from typing import Any
 from PIL import Image
 
 from datagen.images.decode import SUFFIXES
-from datagen.tables.folders import walk
+from datagen.tables.folders import NEITHER, walk
 from datagen.tables.rows import SUFFIXES as TABLES
 from datagen.tables.rows import read
 from training.data import Table, decode
 from training.errors import TrainingError
 
-OTHERS = "files that are neither pictures nor Parquet"  # what the walk calls them
 FILE_COLUMNS = ("file", "file_name", "path", "name")
 TEXT_COLUMNS = ("prompt", "caption", "text")
 
@@ -77,7 +76,7 @@ def folder(source: str, option: str) -> dict[str, Path]:
     found = walk(root)
     if not found.images:
         raise TrainingError(f"{option} {source} holds no images ({', '.join(SUFFIXES)})")
-    found.passed_over.pop(OTHERS, None)  # tables and texts may well lie beside pictures
+    found.passed_over.pop(NEITHER, None)  # tables and texts may well lie beside pictures
     for note in found.notes(root):
         print(f"{option} {source}: {note}", file=sys.stderr)
     return {path.relative_to(root).as_posix(): path for path in found.images}

@@ -16,17 +16,11 @@ import pyarrow.parquet as pq
 from datagen.commands.validate import card, rows
 from datagen.errors import one_line
 from datagen.export import huggingface
-from datagen.tables import folders
+from datagen.tables import folders, splits
 
 VIEWER_BYTES = 300_000_000  # the hub's viewer refuses to read row groups that are larger
 BATCH = 32  # rows that are held at a time: images may be large
 NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})(?=\.parquet$)", re.IGNORECASE)
-# How `datasets` tells a split by a file's name or, where that says nothing, by its folders'.
-KEYWORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "dev", "val"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
 
 
 def files(root: Path) -> list[Path]:
@@ -41,18 +35,16 @@ def files(root: Path) -> list[Path]:
 
 
 def split_of(name: str, patterns: list[tuple[str, str]]) -> str:
-    """The split of a file, by its path in the dataset: as the card says, or else as `datasets` tells it."""
+    """The split of a file, by its path in the dataset: as the card says, or else as `datasets` tells it.
+
+    That is by the file's name or, where that says nothing, by its folders'.
+    """
     if (split := card.split_of(name, patterns)) is not None:
         return split
     *folders, file = name.split("/")
     if numbered := NUMBERED.match(file):
         return numbered[1]
-    for part in (file, *reversed(folders)):
-        words = re.split(r"[-._ 0-9]+", part.lower())
-        for split, keywords in KEYWORDS.items():
-            if any(keyword in words for keyword in keywords):
-                return split
-    return "train"
+    return next(filter(None, map(splits.named, (file, *reversed(folders)))), "train")
 
 
 @dataclasses.dataclass
