@@ -112,12 +112,11 @@ def check(profile: Profile) -> str:
     for model, revision in models_of(profile):
         if (why := generators.missing(model, revision)) and not why.downloadable:
             raise ModelError(f"the model {model!r} cannot be loaded: {why.reason}")
-    worlds = panel.of_the_world(chosen)
+    know = panel.of_the_world(chosen)
     names = [model.removeprefix(f"{generators.DEFAULT}:") for model, _ in models_of(profile)]
     others = [name for name in names if not is_embedded(name)]
-    if not worlds or not others:
+    if not know or not others:
         return ""
-    know = f"{' and '.join(worlds)} can judge the embedded model's images only"
     if all(generators.is_own(name) for name in others):
         return f"; {know}"
     raise ModelError(

@@ -118,11 +118,8 @@ def judge_path(
         done = _judge_missing(parts, judges, given, digest, say, progress)
         summary = _merge(parts, done, len(judges), out)
         shutil.rmtree(parts.root)
-    if worlds := panel.of_the_world(judges):
-        say(
-            f"note: {' and '.join(worlds)} can judge the embedded model's images only, of others the scores mean "
-            "nothing; name a CLIP with --set clip.model=ViT-L-14/openai"
-        )
+    if know := panel.of_the_world(judges):
+        say(f"note: {know}, of others the scores mean nothing; name a CLIP with --set clip.model=ViT-L-14/openai")
     return summary
 
 

@@ -55,9 +55,10 @@ def load(choices: Iterable[JudgeChoice]) -> list[judges.Judge]:
     return panel
 
 
-def of_the_world(panel: Iterable[judges.Judge]) -> list[str]:
-    """The judges that know the embedded model's pictures only, by name: what they say of others means nothing."""
-    return [judge.name for judge in panel if getattr(judge, "embedded", False)]
+def of_the_world(panel: Iterable[judges.Judge]) -> str:
+    """Which judges know the embedded model's pictures only, in words: what they say of others means nothing; or ""."""
+    names = [judge.name for judge in panel if getattr(judge, "embedded", False)]
+    return f"{' and '.join(names)} can judge the embedded model's images only" if names else ""
 
 
 def chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -17,6 +17,7 @@ from typing import Any
 from datagen.errors import ModelError, one_line
 from datagen.weights import files, fit, hub, identity
 
+EMBEDDED = "embedded"
 FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 # Positions of pictures and of texts; open_clip stretches those of another number.
 _POSITIONS = re.compile(r"(^|\.)positional_embedding$|pos_embed$")
@@ -39,19 +40,17 @@ class Source:
         return f"{self.model}@{identity.folder(self.folder)}"
 
 
-def find(model: str) -> Source:
+def find(model: str, embedded: Path | None = None) -> Source:
     """Where a model lies: an open_clip folder, ARCHITECTURE/PRETRAINED or hf-hub:OWNER/NAME. Loads nothing.
 
-    ModelError for a name that is none, or a folder that is not whole.
+    "embedded" is the one in the folder `embedded`, if that is given. ModelError for a name that is none, or a folder
+    that is not whole.
     """
+    if model == EMBEDDED and embedded is not None:
+        return dataclasses.replace(_of_folder(embedded), model=EMBEDDED)
     folder = Path(model).expanduser()
     if folder.is_dir():
-        for file in FILES:
-            if not (folder / file).is_file():
-                raise ModelError(f"{folder} is not an open_clip folder: it has no {file}")
-        files.read_json(folder / FILES[0])
-        files.Files((folder / FILES[1],)).entries()
-        return Source(folder.resolve().name, f"local-dir:{folder}", folder=folder)
+        return _of_folder(folder)
     if re.fullmatch(r"hf-hub:[\w.-]+/[\w.-]+", model):
         return Source(model, model)
     return _named(model)
@@ -86,6 +85,15 @@ def load(source: Source, device: Any) -> tuple[Any, Any, Any]:
     _check_shapes(what, network, weights)
     fit.refuse_broken(what, network)
     return network.requires_grad_(False).eval(), preprocess, tokenizer
+
+
+def _of_folder(folder: Path) -> Source:
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise ModelError(f"{folder} is not an open_clip folder: it has no {file}")
+    files.read_json(folder / FILES[0])
+    files.Files((folder / FILES[1],)).entries()
+    return Source(folder.resolve().name, f"local-dir:{folder}", folder=folder)
 
 
 def _named(model: str) -> Source:

@@ -1,6 +1,7 @@
 """What training wrote, before any of it is loaded: which model it was trained on, and whether it fits another.
 
-Only headers of files are read. Raises TrainingError, or ModelError for a file that is not whole, of one line.
+Only headers of files are read, but of a single LoRA file, whose format may be anybody's. Raises TrainingError, or
+ModelError for a file that is not whole, of one line.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datagen.weights import adapters, files
+from datagen.weights import files
+from datagen.weights.adapters import LORA as LORA  # re-exported: what training writes is called by it
+from datagen.weights.adapters import load_lora
 from training.errors import TrainingError
 from training.models.embedded import EMBEDDED, is_embedded, resolve_model
 from training.models.value_pipeline import FOLDERS
 
-LORA = "pytorch_lora_weights.safetensors"
 WRITTEN = ("value_encoder", "unet", LORA)  # what training writes for inference
 # The ends of the names of a LoRA's two factors, (rank, in) and (out, rank), in the formats of diffusers and peft.
 DOWN, UP = (".lora_A.weight", ".lora.down.weight"), (".lora_B.weight", ".lora.up.weight")
@@ -110,7 +112,7 @@ def check_fits(pipe: Any, folder: Path, model: str) -> None:
     A LoRA file is of anybody's format: it is put in and taken out again. Raises ModelError if it does not go in.
     """
     if folder.is_file():
-        adapters.load_lora(pipe, folder)
+        load_lora(pipe, folder)
         pipe.unload_lora_weights()
         return
     misfits, total = [], 0

@@ -13,7 +13,6 @@ import torch
 
 from datagen import world
 from datagen.weights import clip
-from training.models.embedded import EMBEDDED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +27,7 @@ class Loaded:
 
 def find(model: str) -> clip.Source:
     """Where the model of a name lies. Raises ModelError; loads nothing."""
-    if model == EMBEDDED:
-        return dataclasses.replace(clip.find(str(world.CLIP)), model=EMBEDDED)
-    return clip.find(model)
+    return clip.find(model, world.CLIP)
 
 
 def load(model: str, device: str | torch.device) -> Loaded:

@@ -6,7 +6,6 @@ fp32 throughout; batches of one fixed shape, so that an embedding does not depen
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float64]
 
 BATCH = 32
-EMBEDDED = "embedded"
 _REMEMBERED = 20_000  # text embeddings kept a process
 
 
@@ -68,9 +66,7 @@ class Clip:
 
 def find(model: str) -> clip.Source:
     """Where a model lies; ModelError for a name that is none, or a folder that is not whole. Loads nothing."""
-    if model == EMBEDDED:
-        return dataclasses.replace(clip.find(str(world.CLIP)), model=EMBEDDED)
-    return clip.find(model)
+    return clip.find(model, world.CLIP)
 
 
 def load(source: clip.Source) -> Clip:
