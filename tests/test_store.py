@@ -44,7 +44,7 @@ def test_a_committed_shard_reads_back_with_its_footer(tmp_path: Path) -> None:
     assert run.footer("images", 7) == made
     assert (made.rows, made.seconds) == (3, 1.5)
     assert run.table("images", 7).equals(rows)
-    run.discard("images", 7)
+    run.shard("images", 7).unlink()
     assert run.footer("images", 7) is None
 
 

@@ -122,10 +122,6 @@ class Run:
         write_file(path, lambda file: seal.write(file, table, facts))
         return made
 
-    def discard(self, stage: str, index: int) -> None:
-        """Delete a shard, so that it is made again."""
-        self.shard(stage, index).unlink(missing_ok=True)
-
     def settings(self) -> dict[str, Any] | None:
         """recipe.json: "digest", "version" and "recipe" of what was started here; None if nothing was.
 

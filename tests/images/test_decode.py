@@ -321,7 +321,7 @@ def test_a_jpeg_that_ends_in_one_colour_is_whole(colour: Any, options: dict[str,
 def test_of_several_pictures_in_one_jpeg_the_first_is_seen() -> None:
     first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
     data = encoded(first, "MPO", save_all=True, append_images=[second])
-    assert decode(data).getpixel((20, 15))[0] > 200  # type: ignore[index]
+    assert decode(data).getpixel((20, 15))[0] > 200
 
 
 def test_an_empty_file_and_no_file_are_unreadable(tmp_path: Path) -> None:

@@ -138,6 +138,6 @@ def test_judges_look_at_a_test_picture_before_anything_is_paid_for(
 ) -> None:
     scores.check(make_context())
     assert [judge.calls for judge in panel.values()] == [[1], [1]]
-    panel["clip"].score = lambda images, prompts: np.array([math.inf])  # type: ignore[method-assign]
+    panel["clip"].score = lambda images, prompts: np.array([math.inf])
     with pytest.raises(ModelError, match="the judge clip gave"):
         scores.check(make_context())

@@ -69,7 +69,7 @@ def image_infos(source: ImageSource, places: Sequence[int], *, decoded: bool = F
     cached = _cache_file(source, places, decoded)
     known = None if cached is None else _read(cached, len(places))
     if known is not None:
-        return known  # type: ignore[return-value]
+        return [*known]
     read = source.open()
 
     def one(place: int) -> tuple[int, bytes | str]:

@@ -27,12 +27,9 @@ def problems(given: Path) -> Iterator[str]:
     else:
         root = given
     files = dataset.files(root)
-    if not files and not root.exists():
-        raise InputError(f"there is no {root}: give an --out directory that is finished, a dataset or a file")
     if not files:
-        raise InputError(
-            f"{root} holds no Parquet file: give an --out directory that is finished, a dataset or a file"
-        )
+        why = f"{root} holds no Parquet file" if root.exists() else f"there is no {root}"
+        raise InputError(f"{why}: give an --out directory that is finished, a dataset or a file")
     if root.is_dir() and (root == run.dataset or sums.format_of(root) is not None):
         yield from sums.differences(root)
     facts, wrong = card.read(root / "README.md")

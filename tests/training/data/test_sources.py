@@ -240,7 +240,7 @@ def test_columns_of_other_names_are_taken_as_told(tmp_path: Path, make_rows: Row
     with pytest.raises(TrainingError, match="has no column 'wrong', which --columns names; it has text, good, bad"):
         data.load(str(tmp_path), names={**names, "prompt": "wrong"})
     swapped = data.load(str(tmp_path), names={**names, "chosen": "bad", "rejected": "good"})
-    assert swapped.images.bytes(swapped.chosen[0]) == rows[0]["bad"]["bytes"]  # type: ignore[index]
+    assert swapped.images.bytes(swapped.chosen[0]) == rows[0]["bad"]["bytes"]
 
 
 def test_a_folder_without_pairs_says_what_it_holds(tmp_path: Path, make_picture: Picture) -> None:
