@@ -122,5 +122,5 @@ def test_only_missing_pictures_are_sampled(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_an_adapter_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="seed-3 is not a folder"):
+    with pytest.raises(TrainingError, match="there is no --adapter .*seed-3"):
         sampling(tmp_path, 3, adapter=str(tmp_path / "seed-{seed}"))
