@@ -1,4 +1,4 @@
-"""The rows of the five tables, one frozen dataclass each; their Arrow schemas are derived from the field types.
+"""The rows of the six tables, one frozen dataclass each; their Arrow schemas are derived from the field types.
 
 Ids are content hashes and seeds are hashes of (recipe seed, prompt id, index), so any row can be rebuilt alone, on any
 worker, in any order. A row that failed keeps its place, with `error` set.
@@ -12,9 +12,11 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NewType, TypeVar
 
 import pyarrow as pa
+
+Vector = NewType("Vector", list[float])  # kept in float32
 
 
 def content_id(*parts: object) -> str:
@@ -119,16 +121,29 @@ class Image:
 
 
 @dataclasses.dataclass(frozen=True)
+class Embedding:
+    """What one backbone of the judges makes of one image: enough to judge it again without the image."""
+
+    image_id: str
+    prompt_id: str
+    backbone: str  # the identity of its weights
+    vector: Vector  # as the network gives it, not of length 1
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Score:
-    """What one judge says of one image against one text; `value` is None where it abstains."""
+    """What one judge says of one image by one axis, or of two images; `value` is None where it abstains."""
 
     image_id: str
     prompt_id: str
     judge: str
     judge_version: str
-    axis: str  # match (context prompt) | aligned (chosen wording) | violating (rejected wording)
+    axis: str  # see labels.axes
     value: float | None
     error: str | None = None
+    category: str = ""  # of a judge with several scores an image
+    opponent: str = ""  # axis `beats` only: the image shown second, which `value` is the probability to beat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,6 +228,7 @@ _ARROW: dict[type, pa.DataType] = {
     float: pa.float64(),
     bool: pa.bool_(),
     bytes: pa.binary(),
+    Vector: pa.list_(pa.float32()),
 }
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import glob
 import itertools
+import math
 import os
 import re
 import shutil
@@ -46,6 +47,7 @@ class Judged:
     judge_version: str
     value: float | None  # None: the judge abstained, or there is an error
     error: str | None
+    category: str = ""  # of a judge with several scores an image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +118,7 @@ def judge_path(
     digest = records.content_id(settings)
     with store.hold(parts, {"digest": digest, "version": version(), "recipe": settings}), _tidy(parts, out):
         done = _judge_missing(parts, judges, given, digest, say, progress)
-        summary = _merge(parts, done, len(judges), out)
+        summary = _merge(parts, done, _rows_each(judges), out)
         shutil.rmtree(parts.root)
     if know := panel.of_the_world(judges):
         say(f"note: {know}, of others the scores mean nothing; name a CLIP with --set clip.model=ViT-L-14/openai")
@@ -157,7 +159,7 @@ def _judge_missing(
     progress: Progress,
 ) -> int:
     """Judge what earlier calls did not; the number of shards. What is judged when it is interrupted is kept."""
-    index, done = _kept(parts, len(judges), say)
+    index, done = _kept(parts, _rows_each(judges), say)
     if done:
         say(f"{done} of {given.total} images were judged before")
     items, commit = itertools.islice(given.items, done, None), functools.partial(_commit, parts, digest)
@@ -224,12 +226,19 @@ def _rows(judges: list[Judge], items: list[Item]) -> list[Judged]:
             prompt="" if reason else item.prompt or "",
             judge=judge.name,
             judge_version=judge.version,
-            value=answer.values[judge.name][0],
+            value=None if math.isnan(value) else float(value),
             error=answer.error,
+            category=category,
         )
         for item, reason, answer in zip(items, refused, panel.ask(judges, questions), strict=True)
         for judge in judges
+        for category, value in zip(judge.facts.categories or ("",), answer.scores[judge.name][0], strict=True)
     ]
+
+
+def _rows_each(judges: Sequence[Judge]) -> int:
+    """Rows of one image: one for each score of each judge."""
+    return sum(max(1, len(judge.facts.categories)) for judge in judges)
 
 
 def _merge(parts: store.Run, count: int, judges: int, out: Path) -> Summary:

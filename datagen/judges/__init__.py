@@ -1,7 +1,7 @@
 """Judges: what says how well a picture fits a text. The folder is the registry: one file per judge.
 
-Each file has a class `Judge` and, where the judge has options, a class `Options` that it is made with. A judge may
-abstain (NaN); it never guesses. A score depends on the picture and the text alone, never on the batch.
+Each file has a class `Judge` and, where the judge has options, a class `Options` that it is made with; `protocol.py`
+says what it must have.
 """
 
 from __future__ import annotations
@@ -9,62 +9,32 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from datagen.errors import DatagenError, ModelError, nearest, one_line
+from datagen.judges.protocol import Facts, Judge, Options
 from datagen.registry import Registry
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
+    from datagen.judges.protocol import Scores as Scores
 
-    Scores = NDArray[np.float64]
+__all__ = ["JUDGES", "METHODS", "Facts", "Judge", "Options", "distinct", "load"]
 
-JUDGES = Registry(__name__, "judge", ModelError, not_entries=("panel",), group="datagen.judges")
-# What a judge says about itself, by type, and what it means.
-FACTS: dict[str, tuple[type | tuple[type, ...], str]] = {
+JUDGES = Registry(__name__, "judge", ModelError, not_entries=("panel", "protocol", "vectors"), group="datagen.judges")
+# What a judge must have, by type, and what it means.
+REQUIRED: dict[str, tuple[type | tuple[type, ...], str]] = {
     "name": (str, "the name that its rows carry"),
     "version": (str, "raised when its scores change"),
+    "facts": (Facts, "a judges.Facts"),
     "scale": ((int, float), "log-odds of a label per unit of score, positive"),
-    "absolute": (bool, "whether a score is a share, 0…1, that can be compared with a limit"),
 }
-
-
-class Options(BaseModel):
-    """Base of a judge's own options, which recipes and `--set JUDGE.OPTION=VALUE` give; unknown ones are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Judge(Protocol):
-    """A judge. Making one is cheap: it refuses what it can see is missing, and loads its model when first asked.
-
-    One that knows the pictures of the embedded model only has a true attribute `embedded`.
-    """
-
-    @property
-    def name(self) -> str:
-        """The name that its rows carry: the file's, or any for a module from elsewhere."""
-
-    @property
-    def version(self) -> str:
-        """Raised when scores change; names the weights where there are several."""
-
-    @property
-    def scale(self) -> float:
-        """Log-odds of a label per unit of score, positive."""
-
-    @property
-    def absolute(self) -> bool:
-        """Whether a score is a share, 0…1, that can be compared with a limit."""
-
-    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Scores:
-        """(N,) floats, one score for each picture and its text; NaN abstains. A picture given twice is read once."""
+# What it may be asked, and how many arguments that takes; one of them at least.
+METHODS = {"score": 2, "compare": 3, "answer": 2}
+Thing = TypeVar("Thing")
 
 
 def load(name: str, options: Mapping[str, Any]) -> Judge:
@@ -124,29 +94,33 @@ def _explain(error: ValidationError, kind: type[Options]) -> str:
 
 def _refuse_incomplete(name: str, judge: Judge) -> None:
     """ModelError for a judge that the stages could not use."""
-    for fact, (kind, meaning) in FACTS.items():
+    for fact, (kind, meaning) in REQUIRED.items():
         value = inspect.getattr_static(judge, fact, None)  # a property is not computed: a version may read weights
         if not (isinstance(value, kind) or hasattr(value, "__get__")):
             problem = "has no" if value is None else f"has {value!r} as"
             raise ModelError(f"the judge {name} is incomplete: it {problem} {fact} ({meaning})")
     if not judge.scale > 0:
-        raise ModelError(f"the judge {name} is incomplete: it has {judge.scale!r} as scale ({FACTS['scale'][1]})")
+        raise ModelError(f"the judge {name} is incomplete: it has {judge.scale!r} as scale ({REQUIRED['scale'][1]})")
     if "." not in name and judge.name != name:
         raise ModelError(f"the judge {name} calls itself {judge.name!r}: give it the name of its file")
-    try:
-        inspect.signature(judge.score).bind((), ())
-    except (AttributeError, TypeError) as error:
-        raise ModelError(f"the judge {name} is incomplete: it has no score(images, prompts)") from error
+    able = [method for method in METHODS if callable(getattr(judge, method, None))]
+    if not able:
+        raise ModelError(f"the judge {name} is incomplete: it has none of {', '.join(METHODS)}")
+    for method in able:
+        try:
+            inspect.signature(getattr(judge, method)).bind(*[()] * METHODS[method])
+        except TypeError as error:
+            raise ModelError(f"the judge {name} is incomplete: its {method} takes other arguments: {error}") from error
 
 
-def distinct(images: Iterable[Image.Image]) -> tuple[list[Image.Image], list[int]]:
-    """The pictures without repetitions of the same object, and for each given one its place among them."""
+def distinct(things: Iterable[Thing]) -> tuple[list[Thing], list[int]]:
+    """The images without repetitions of the same object, and for each given one its place among them."""
     places: dict[int, int] = {}
-    unique: list[Image.Image] = []
+    unique: list[Thing] = []
     order = []
-    for image in images:
-        if id(image) not in places:
-            places[id(image)] = len(unique)
-            unique.append(image)
-        order.append(places[id(image)])
+    for thing in things:
+        if id(thing) not in places:
+            places[id(thing)] = len(unique)
+            unique.append(thing)
+        order.append(places[id(thing)])
     return unique, order

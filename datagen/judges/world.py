@@ -18,10 +18,9 @@ class Judge:
     """Reads each picture once, whatever the number of texts; it needs no weights."""
 
     name = "world"
-    embedded = True
     version = "1"
     scale = 20.0  # it is nearly always right: one attribute of eight (m = 1/8 each way) is log-odds 2.5 and more
-    absolute = True
+    facts = judges.Facts(code_license="Apache-2.0", absolute=True, judges_world_only=True)
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> judges.Scores:
         """(N,) float64 in 0…1: stated attributes shown / stated attributes; NaN where the text states none."""

@@ -1,8 +1,7 @@
-"""Scores of one pair from several judges → the probability that the label is right.
+"""What the judges say of two images → the probability that the label is right.
 
-A judge's margin is m = (aligned − violating)(chosen) − (aligned − violating)(rejected). Judges are taken as
-independent experts whose log-odds add up (a product of experts; Bradley and Terry 1952 for one): p = sigmoid(Σ
-scale·m).
+Each judge leans towards an image by so many log-odds; judges are taken as independent experts whose log-odds add up
+(a product of experts; Bradley and Terry 1952 for one): p = sigmoid(Σ lean(chosen) − lean(rejected)).
 """
 
 from __future__ import annotations
@@ -11,41 +10,111 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
-AXES = ("match", "aligned", "violating")
-Values = Mapping[str, float | None]  # axis → score of one picture by one judge; None where it abstained
+from datagen.labels import axes
+
+Values = Mapping[str, float | None]  # axis → what one judge says of one image; None where it abstained
+CERTAIN = 4.0  # log-odds beyond which no single answer counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a judge's scores are read: log-odds per unit, and whether higher ones are better."""
+
+    scale: float
+    higher_is_better: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """`probability` (0…1) that chosen is the preferred one; `margin`, the mean of m weighted by the judges' scales."""
+    """`probability` (0…1) that chosen is the preferred one, and the same as log-odds."""
 
     probability: float
     margin: float
 
 
-def lean(values: Values) -> float | None:
-    """How far a picture leans towards the principle by one judge: aligned − violating; None if it abstained."""
-    aligned, violating = values.get("aligned"), values.get("violating")
-    return None if aligned is None or violating is None else aligned - violating
+def lean(reading: Reading, values: Values) -> float | None:
+    """Log-odds by which a judge leans towards an image for its principle; None if it abstained.
+
+    By texts: the mean of what the prompt's wordings and the principle's own say.
+    """
+    texts = [_difference(values, axes.ALIGNED, axes.VIOLATING), _difference(values, axes.KEEPS, axes.BREAKS)]
+    spoken = [value for value in texts if value is not None]
+    parts = [reading.scale * math.fsum(spoken) / len(spoken)] if spoken else []
+    return _sum([*parts, *_without_texts(reading, values)])
 
 
-def margin(chosen: Values, rejected: Values) -> float | None:
-    """A judge's m for a pair, positive in favour of chosen; None if it abstained on any of the four scores."""
-    for_chosen, for_rejected = lean(chosen), lean(rejected)
-    return None if for_chosen is None or for_rejected is None else for_chosen - for_rejected
+def principle(reading: Reading, values: Values) -> float | None:
+    """The same by the principle alone, whatever the writer of the prompt made of it."""
+    texts = _difference(values, axes.KEEPS, axes.BREAKS)
+    return _sum([*([] if texts is None else [reading.scale * texts]), *_without_texts(reading, values)])
 
 
-def label(margins: Iterable[tuple[float, float | None]]) -> Label | None:
-    """The label from (scale, m) of each judge, scales positive; None if all abstained."""
-    spoken = [(scale, m) for scale, m in margins if m is not None]
-    if not spoken:
-        return None
-    logit = math.fsum(scale * m for scale, m in spoken)
-    return Label(_sigmoid(logit), logit / math.fsum(scale for scale, _ in spoken))
+def wording(reading: Reading, values: Values) -> float | None:
+    """The same by the prompt's two wordings alone."""
+    texts = _difference(values, axes.ALIGNED, axes.VIOLATING)
+    return None if texts is None else reading.scale * texts
 
 
-def _sigmoid(x: float) -> float:
+def match(reading: Reading, values: Values) -> float | None:
+    """Log-odds by which an image shows its context prompt and not another's; None if the judge abstained."""
+    difference = _difference(values, axes.MATCH, axes.OTHERS)
+    return None if difference is None else reading.scale * difference
+
+
+def difference(chosen: Iterable[float | None], rejected: Iterable[float | None]) -> float | None:
+    """The log-odds of the judges that spoke of both images, added up; None if none did."""
+    both = zip(chosen, rejected, strict=True)
+    return _sum([one - other for one, other in both if one is not None and other is not None])
+
+
+def standing(met: Mapping[tuple[str, str], float | None]) -> dict[str, float | None]:
+    """How probably each image beats those it met, from P(first beats second) of (first, second), both ways round.
+
+    A liking for the first place is taken out: L = (logit p(a, b) − logit p(b, a)) / 2, and the mean over opponents.
+    """
+    logits: dict[str, list[float]] = {first: [] for first, _ in met}
+    for (one, other), value in met.items():
+        back = met.get((other, one))
+        if value is not None and back is not None:
+            logits[one].append((logit(value) - logit(back)) / 2)
+    return {image: sigmoid(math.fsum(own) / len(own)) if own else None for image, own in logits.items()}
+
+
+def label(margin: float | None) -> Label | None:
+    """The label of log-odds; None if all judges abstained."""
+    return None if margin is None else Label(sigmoid(margin), margin)
+
+
+def sigmoid(x: float) -> float:
     """1 / (1 + e^-x), without overflow at either end."""
     if x >= 0:
         return 1.0 / (1.0 + math.exp(-x))
     return math.exp(x) / (1.0 + math.exp(x))
+
+
+def logit(p: float) -> float:
+    """ln(p / (1 − p)), held to what a single answer may count."""
+    if p <= 0 or p >= 1:
+        return math.copysign(CERTAIN, p - 0.5)
+    return max(-CERTAIN, min(CERTAIN, math.log(p) - math.log1p(-p)))
+
+
+def _without_texts(reading: Reading, values: Values) -> list[float]:
+    """What a judge says by other means than texts."""
+    image, question, beats = (values.get(axis) for axis in (axes.IMAGE, axes.QUESTION, axes.BEATS))
+    sign = 1 if reading.higher_is_better else -1
+    said = [
+        None if image is None else sign * reading.scale * image,
+        None if question is None else logit(question),
+        None if beats is None else logit(beats) / 2,  # the opponent has as much with the other sign
+    ]
+    return [value for value in said if value is not None]
+
+
+def _difference(values: Values, plus: str, minus: str) -> float | None:
+    one, other = values.get(plus), values.get(minus)
+    return None if one is None or other is None else one - other
+
+
+def _sum(parts: list[float]) -> float | None:
+    return math.fsum(parts) if parts else None

@@ -15,9 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from datagen import records, store
-from datagen.stages import Context, Stage, images, pairs, principles, prompts, scores
+from datagen.stages import Context, Stage, embeddings, images, pairs, principles, prompts, scores
 
-STAGES: tuple[Stage[Any], ...] = (principles.STAGE, prompts.STAGE, images.STAGE, scores.STAGE, pairs.STAGE)
+STAGES: tuple[Stage[Any], ...] = (
+    principles.STAGE,
+    prompts.STAGE,
+    images.STAGE,
+    embeddings.STAGE,
+    scores.STAGE,
+    pairs.STAGE,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from datagen.judges import Judge, panel
 from datagen.labels import aggregate
@@ -43,8 +43,15 @@ def _judged(shard: Shard) -> Iterator[_Judged]:
     """The shard's rows prompt by prompt."""
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
     scored: dict[tuple[str, str], Scored] = collections.defaultdict(lambda: collections.defaultdict(dict))
+    duels: dict[tuple[str, str, str], dict[tuple[str, str], float | None]] = collections.defaultdict(dict)
     for score in shard.rows(Score):
-        scored[score.prompt_id, score.image_id][score.judge][score.axis] = score.value
+        if score.opponent:
+            duels[score.prompt_id, score.judge, score.axis][score.image_id, score.opponent] = score.value
+        else:  # of a judge with several scores, the first is the one that counts
+            scored[score.prompt_id, score.image_id][score.judge].setdefault(score.axis, score.value)
+    for (prompt_id, judge, axis), met in duels.items():
+        for image_id, value in aggregate.standing(met).items():
+            scored[prompt_id, image_id][judge][axis] = value
     images: dict[str, list[Image]] = collections.defaultdict(list)
     for image in shard.rows(Image):
         images[image.prompt_id].append(image)
@@ -77,12 +84,11 @@ def _best_and_worst(context: Context, judged: _Judged) -> list[Match]:
     if len(made) < 2:
         return [(None, None)]
 
-    def lean(image: Image) -> float | None:
-        leans = {name: aggregate.lean(values) for name, values in judged.scored[image.image_id].items()}
-        spoken = [_judge(context, name).scale * value for name, value in leans.items() if value is not None]
-        return math.fsum(spoken) if spoken else None
-
-    leans = [(value, -image.index, image) for image in made if (value := lean(image)) is not None]
+    leans = [
+        (math.fsum(spoken), -image.index, image)
+        for image in made
+        if (spoken := [value for value in _leans(context, judged, image, aggregate.lean) if value is not None])
+    ]
     if len(leans) < 2:  # an image that no judge could read is neither best nor worst
         return [(made[0], made[-1])]
     leans.sort(key=lambda entry: entry[:2])
@@ -115,7 +121,7 @@ def _unusable(context: Context, image: Image, scored: Scored) -> str | None:
     """Why an image is in no pair of its pool, whatever its partner; None if nothing is wrong with it."""
     if image.error is not None:
         return "no image"
-    if all(aggregate.lean(values) is None for values in scored.values()):
+    if all(aggregate.lean(_reading(context, name), values) is None for name, values in scored.items()):
         return "no judge"
     axis = "aligned" if image.side == "chosen" else "violating"
     return "low match" if min(_shares(context, scored, axis), default=1.0) < context.recipe.labels.min_match else None
@@ -127,17 +133,21 @@ def _decide(context: Context, judged: _Judged, chosen: Image | None, rejected: I
         return "no image"
     if chosen.image_id == rejected.image_id:
         return "identical images"
-    for_chosen, for_rejected = judged.scored[chosen.image_id], judged.scored[rejected.image_id]
-    margins = [
-        (_judge(context, name).scale, aggregate.margin(for_chosen[name], for_rejected[name]))
-        for name in sorted(for_chosen.keys() & for_rejected.keys())
-    ]
-    label = aggregate.label(margins)
+    both = [chosen, rejected]
+    label, wording, principle = (
+        aggregate.label(aggregate.difference(*(_leans(context, judged, image, by) for image in both)))
+        for by in (aggregate.lean, aggregate.wording, aggregate.principle)
+    )
     limits = context.recipe.labels
     if label is None:
         return "no judge"
+    if principle is not None and wording is not None and principle.margin * wording.margin < 0:
+        return "against its principle" if principle.margin < 0 else "against its wordings"
     if label.probability < limits.min_probability:
         return "low probability"
+    if any(_shows_another(context, judged, image) for image in both):
+        return "shows another prompt"
+    for_chosen, for_rejected = judged.scored[chosen.image_id], judged.scored[rejected.image_id]
     # Each image must show what its own wording asked for; the candidates of `rank` have the context prompt alone.
     axes = ("match", "match") if context.recipe.pairing == "rank" else ("aligned", "violating")
     shares = _shares(context, for_chosen, axes[0]) + _shares(context, for_rejected, axes[1])
@@ -202,15 +212,41 @@ def _pair(context: Context, judged: _Judged, chosen: Image, rejected: Image, lab
     )
 
 
+def _leans(
+    context: Context,
+    judged: _Judged,
+    image: Image,
+    by: Callable[[aggregate.Reading, aggregate.Values], float | None],
+) -> list[float | None]:
+    """What each judge says of an image in log-odds, in the profile's order; None where it abstained."""
+    scored = judged.scored[image.image_id]
+    return [by(_reading(context, judge.name), scored.get(judge.name, {})) for judge in _panel(context)]
+
+
+def _shows_another(context: Context, judged: _Judged, image: Image) -> bool:
+    """Whether the judges find that an image shows the context prompts of others rather than its own."""
+    spoken = [value for value in _leans(context, judged, image, aggregate.match) if value is not None]
+    return bool(spoken) and math.fsum(spoken) < 0
+
+
+def _reading(context: Context, name: str) -> aggregate.Reading:
+    judge = _judge(context, name)
+    return aggregate.Reading(judge.scale, judge.facts.higher_is_better)
+
+
 def _shares(context: Context, scored: Scored, axis: str) -> list[float]:
     """How far an image shows what a text states, by the judges for which a score is a share of it."""
-    absolute = [values.get(axis) for name, values in scored.items() if _judge(context, name).absolute]
+    absolute = [values.get(axis) for name, values in scored.items() if _judge(context, name).facts.absolute]
     return [value for value in absolute if value is not None]
 
 
 def _judge(context: Context, name: str) -> Judge:
     """The judge of a score, to ask what its scores mean; that loads no model."""
-    return next(judge for judge in panel.load(context.profile.judges) if judge.name == name)
+    return next(judge for judge in _panel(context) if judge.name == name)
 
 
-STAGE = Stage("pairs", Pair, run, version=2)
+def _panel(context: Context) -> list[Judge]:
+    return panel.load(context.profile.judges)
+
+
+STAGE = Stage("pairs", Pair, run, version=3)

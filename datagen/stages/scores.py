@@ -1,41 +1,39 @@
-"""Images → scores: what each judge says of each image against its prompt's three texts.
+"""Images → scores: what each judge says of each image by each axis, and of two images by one.
 
-Each image is decoded once for all judges, and given once to each of them for all three axes. An image that failed, or
-that cannot be decoded, keeps its rows with the error.
+All images of a prompt are judged by the same texts. Each image is decoded once for all judges, and not at all for
+those that read its embeddings. An image that failed, or that cannot be decoded, keeps its rows with the error.
 """
 
 from __future__ import annotations
 
+import collections
 import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
-from datagen.judges import panel
-from datagen.labels.aggregate import AXES
-from datagen.records import Image, Prompt, Score, Written
+from datagen.judges import Judge, panel
+from datagen.labels import axes
+from datagen.labels.axes import Asked
+from datagen.records import Embedding, Image, Principle, Prompt, Score, Written
 from datagen.stages import Context, Shard, Stage
 
 
 def run(context: Context, shard: Shard) -> Written[Score]:
-    """Rows for each image, judge and axis, in this order."""
-    prompts = {prompt.prompt_id: prompt for prompt in shard.rows(Prompt)}
+    """Rows for each image, judge, axis and category, in this order, then those of two images."""
+    principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
+    asked = axes.of_shard(shard.rows(Prompt), principles)
     judges = panel.load(context.profile.judges)
+    known: dict[str, dict[str, list[float]]] = collections.defaultdict(dict)
+    for embedding in shard.rows(Embedding):
+        if embedding.error is None:
+            known[embedding.image_id][embedding.backbone] = embedding.vector
     rows: list[Score] = []
     for images in panel.chunks(shard.rows(Image)):
-        answers = panel.ask(judges, [_question(image, prompts[image.prompt_id]) for image in images])
-        rows += [
-            Score(
-                image_id=image.image_id,
-                prompt_id=image.prompt_id,
-                judge=judge.name,
-                judge_version=judge.version,
-                axis=axis,
-                value=value,
-                error=answer.error,
-            )
-            for image, answer in zip(images, answers, strict=True)
-            for judge in judges
-            for axis, value in zip(AXES, answer.values[judge.name], strict=True)
-        ]
-    return Written(rows)
+        questions = [_question(image, asked[image.prompt_id], known[image.image_id]) for image in images]
+        for image, answer in zip(images, panel.ask(judges, questions), strict=True):
+            for judge in judges:
+                rows += _scores(image, judge, answer, asked[image.prompt_id])
+    return Written(rows + _duels(judges, shard, asked))
 
 
 def check(context: Context) -> None:
@@ -44,14 +42,98 @@ def check(context: Context) -> None:
 
     file = io.BytesIO()
     Pillow.linear_gradient("L").convert("RGB").save(file, "PNG")
-    panel.ask(panel.load(context.profile.judges), [panel.Question(file.getvalue(), ("a chair",))])
+    judges, data = panel.load(context.profile.judges), file.getvalue()
+    panel.ask(judges, [panel.Question(data, ("a chair",), questions=("Does this image show a chair?",))])
+    panel.compare(judges, [panel.Duel(data, data, "a chair")])
 
 
-def _question(image: Image, prompt: Prompt) -> panel.Question:
-    """What the judges are asked of an image, one text an axis."""
-    texts = {"match": prompt.prompt, "aligned": prompt.chosen_prompt, "violating": prompt.rejected_prompt}
-    error = f"no image: {image.error}" if image.image is None else None
-    return panel.Question(image.image, tuple(texts[axis] for axis in AXES), error)
+def _question(image: Image, asked: Asked, known: dict[str, list[float]]) -> panel.Question:
+    """What the judges are asked of an image. As every image is asked as much, "" stands where there is nothing."""
+    import numpy as np
+
+    return panel.Question(
+        image.image,
+        tuple(text or "" for text in asked.texts),
+        panel.failed(image.image, image.error),
+        (asked.question or "",),
+        {name: np.asarray(vector, np.float32) for name, vector in known.items()},
+    )
 
 
-STAGE = Stage("scores", Score, run, check=check)
+def _scores(image: Image, judge: Judge, answer: panel.Answer, asked: Asked) -> Iterator[Score]:
+    """The rows of one image and judge."""
+
+    def row(axis: str, value: float, category: str = "") -> Score:
+        said = None if math.isnan(value) else value
+        who = (image.image_id, image.prompt_id, judge.name, judge.version)
+        return Score(*who, axis, said, answer.error, category)
+
+    categories = judge.facts.categories or ("",)
+    scores = answer.scores.get(judge.name)
+    if scores is not None and not judge.facts.reads_text:
+        for category, value in zip(categories, scores[0], strict=True):
+            yield row(axes.IMAGE, float(value), category)
+    elif scores is not None:
+        for column, category in enumerate(categories):
+            for axis, value in _by_axis(scores[:, column], asked).items():
+                yield row(axis, value, category)
+    if judge.name in answer.replies:
+        reply = float(answer.replies[judge.name][0])
+        yield row(axes.QUESTION, reply if asked.question else math.nan)
+
+
+def _by_axis(values: Iterable[float], asked: Asked) -> dict[str, float]:
+    """The scores against texts by axis; NaN where there was nothing to ask."""
+    heard = [math.nan if text is None else float(value) for value, text in zip(values, asked.texts, strict=True)]
+    own = len(axes.TEXTS) - 1
+    others = [value for value in heard[own:] if not math.isnan(value)]
+    mean = math.fsum(others) / len(others) if others else math.nan
+    return dict(zip(axes.TEXTS, [*heard[:own], mean], strict=True))
+
+
+def _duels(judges: Sequence[Judge], shard: Shard, asked: dict[str, Asked]) -> list[Score]:
+    """What is said of two images of one prompt, each of them shown first once."""
+    able = panel.able(judges, "compare")
+    met = [two for own in _by_prompt(shard).values() for two in _rivals(own)] if able else []
+    rows: list[Score] = []
+    for some in panel.chunks(met):
+        duels = [panel.Duel(a.image or b"", b.image or b"", asked[a.prompt_id].contest) for a, b in some]
+        for (one, other), said in zip(some, panel.compare(able, duels), strict=True):
+            for judge in able:
+                for first, second, value in zip((one, other), (other, one), said[judge.name], strict=True):
+                    rows.append(
+                        Score(
+                            image_id=first.image_id,
+                            prompt_id=first.prompt_id,
+                            judge=judge.name,
+                            judge_version=judge.version,
+                            axis=axes.BEATS,
+                            value=None if math.isnan(value) else value,
+                            opponent=second.image_id,
+                        )
+                    )
+    return rows
+
+
+def _by_prompt(shard: Shard) -> dict[str, list[Image]]:
+    """The images that can be looked at, by prompt."""
+    found: dict[str, list[Image]] = collections.defaultdict(list)
+    for image in shard.rows(Image):
+        if image.error is None and image.image is not None:
+            found[image.prompt_id].append(image)
+    return found
+
+
+def _rivals(images: list[Image]) -> list[tuple[Image, Image]]:
+    """Which images of one prompt meet: those of two sides that have the same index, and each candidate the next."""
+    sides: dict[str, list[Image]] = collections.defaultdict(list)
+    for image in images:
+        sides[image.side].append(image)
+    if len(sides) > 1:
+        rejected = {image.index: image for image in sides["rejected"]}
+        return [(image, rejected[image.index]) for image in sides["chosen"] if image.index in rejected]
+    met = list(zip(images, images[1:], strict=False))
+    return met + ([(images[-1], images[0])] if len(images) > 2 else [])
+
+
+STAGE = Stage("scores", Score, run, version=2, check=check)

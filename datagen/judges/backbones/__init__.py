@@ -1,1 +1,1 @@
-"""Models that several judges look through: one file a library."""
+"""Networks that several judges read embeddings of, one file a kind; `find` of each says where a model lies."""

@@ -6,6 +6,7 @@ fp32 throughout; batches of one fixed shape, so that an embedding does not depen
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,54 +24,67 @@ BATCH = 32
 _REMEMBERED = 20_000  # text embeddings kept a process
 
 
-class Clip:
-    """A loaded model with its own preprocessing and tokenizer."""
+class OpenClip:
+    """A model with its own preprocessing and tokenizer, loaded when it is first asked."""
 
-    def __init__(self, model: Any, preprocess: Any, tokenizer: Any) -> None:
-        self._model, self._preprocess, self._tokenizer = model, preprocess, tokenizer
-        self._texts: dict[str, Any] = {}
+    view = None
 
-    def images(self, pictures: Sequence[Image.Image]) -> Vectors:
-        """(N, width) float64 unit vectors of at least one picture."""
-        return self._embed(self._model.encode_image, [self._preprocess(picture) for picture in pictures])
+    def __init__(self, source: clip.Source) -> None:
+        self._source = source
+        self._texts: dict[str, NDArray[np.float32]] = {}
 
-    def texts(self, texts: Sequence[str]) -> Vectors:
-        """(N, width) float64 unit vectors of at least one text; each is embedded once, long ones are cut."""
+    @functools.cached_property
+    def identity(self) -> str:
+        """The model's name and what tells its weights apart."""
+        return self._source.identity
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[Any, Any, Any]:
+        import torch
+
+        return clip.load(self._source, "cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def logit_scale(self) -> float:
+        """The model's own factor from cosines to logits, 100 for most."""
+        return float(self._loaded[0].logit_scale.detach().exp())
+
+    def images(self, views: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """(N, width) float32 as the model gives them, of at least one picture."""
+        network, preprocess, _ = self._loaded
+        return self._embed(network.encode_image, [preprocess(view) for view in views])
+
+    def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N, width) float32 of at least one text; each is embedded once, long ones are cut to the model's context."""
         import numpy as np
 
+        network, _, tokenizer = self._loaded
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if len(self._texts) + len(new) > _REMEMBERED:
             self._texts.clear()
             new = list(dict.fromkeys(texts))
         if new:
-            embedded = self._embed(self._model.encode_text, list(self._tokenizer(new)))
+            embedded = self._embed(network.encode_text, list(tokenizer(new)))
             self._texts.update(zip(new, embedded, strict=True))
         return np.stack([self._texts[text] for text in texts])
 
-    def _embed(self, encode: Any, inputs: list[Any]) -> Vectors:
-        """(N, width) float64 unit vectors, encoded in batches of exactly BATCH."""
+    def _embed(self, encode: Any, inputs: list[Any]) -> NDArray[np.float32]:
+        """(N, width), encoded in batches of exactly BATCH, so that no row depends on its company."""
         import numpy as np
         import torch
 
-        device = next(self._model.parameters()).device
+        device = next(self._loaded[0].parameters()).device
         parts = []
         for start in range(0, len(inputs), BATCH):
             batch = inputs[start : start + BATCH]
             padded = torch.stack(batch + [batch[-1]] * (BATCH - len(batch))).to(device)
             with torch.inference_mode():
-                parts.append(encode(padded)[: len(batch)].double().cpu().numpy())
-        vectors = np.concatenate(parts)
-        unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return unit
+                parts.append(encode(padded)[: len(batch)].float().cpu().numpy())
+        return np.concatenate(parts)
 
 
-def find(model: str) -> clip.Source:
-    """Where a model lies; ModelError for a name that is none, or a folder that is not whole. Loads nothing."""
-    return clip.find(model, world.CLIP)
-
-
-def load(source: clip.Source) -> Clip:
-    """The model, on the GPU if there is one; ModelError if it cannot be had."""
-    import torch
-
-    return Clip(*clip.load(source, "cuda" if torch.cuda.is_available() else "cpu"))
+@functools.lru_cache(maxsize=8)
+def find(model: str) -> OpenClip:
+    """A model by its name, the same for everybody who asks; ModelError for a name that is none, or a folder that is
+    not whole. Loads nothing."""
+    return OpenClip(clip.find(model, world.CLIP))

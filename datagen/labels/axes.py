@@ -1,0 +1,65 @@
+"""The axes: by which texts and questions every image of a prompt is judged, the same for all of its images.
+
+The two wordings of a prompt come from its writer, so an axis made of them alone believes a writer that exchanges them.
+The principle's own wordings around the context prompt do not come from it; and the context prompts of others say what
+an image looks like that shows something else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from datagen.records import Principle, Prompt
+from datagen.writers import wordings
+
+# An image against a text of its prompt: the context prompt, and its wordings.
+MATCH, ALIGNED, VIOLATING = "match", "aligned", "violating"
+# Against the context prompt as the principle words it, for and against; and against its statement.
+KEEPS, BREAKS, STATEMENT = "keeps", "breaks", "statement"
+OTHERS = "others"  # against the context prompts of others: the mean
+TEXTS = (MATCH, ALIGNED, VIOLATING, KEEPS, BREAKS, STATEMENT, OTHERS)
+IMAGE = "image"  # of a judge that reads no text
+QUESTION = "question"  # the probability that the answer is yes: does the image keep the principle?
+BEATS = "beats"  # the probability to beat an opponent, which is shown second
+OTHER_PROMPTS = 3  # as many are asked about
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the judges are asked about each image of a prompt; None where there is nothing to ask.
+
+    `texts` are in the order of TEXTS without OTHERS, then those of the others.
+    """
+
+    texts: tuple[str | None, ...]
+    question: str | None
+    contest: str  # by what two images are compared
+
+
+def of_shard(prompts: Sequence[Prompt], principles: dict[str, Principle]) -> dict[str, Asked]:
+    """What is asked about the images of each prompt, by prompt id."""
+    return {prompt.prompt_id: _asked(prompt, prompts, principles) for prompt in prompts}
+
+
+def _asked(prompt: Prompt, prompts: Sequence[Prompt], principles: dict[str, Principle]) -> Asked:
+    own = [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids) if name in principles]
+    around = wordings.around(own, prompt.role, prompt.prompt) if own else None
+    keeps, breaks = around or (None, None)
+    statement = own[0].statement if own else None
+    # A preference that is not to be applied here is no question to ask of this image.
+    applies = own and own[0].kind != "balance" and not (prompt.role == "control" and own[0].kind == "prefer")
+    question = f'Does this image keep to the principle "{statement}"?' if applies else None
+    others = _others(prompt, prompts)
+    texts = (prompt.prompt, prompt.chosen_prompt, prompt.rejected_prompt, keeps, breaks, statement)
+    return Asked((*texts, *others), question, f"{prompt.prompt} ({statement})" if applies else prompt.prompt)
+
+
+def _others(prompt: Prompt, prompts: Sequence[Prompt]) -> tuple[str | None, ...]:
+    """The context prompts that come after this one in its shard and are not of its cluster, the first again after the
+    last; None where there are too few."""
+    at = next(place for place, other in enumerate(prompts) if other.prompt_id == prompt.prompt_id)
+    after = [*prompts[at + 1 :], *prompts[:at]]
+    found = [other.prompt for other in after if other.cluster != prompt.cluster and other.prompt != prompt.prompt]
+    texts = list(dict.fromkeys(found))[:OTHER_PROMPTS]
+    return (*texts, *[None] * (OTHER_PROMPTS - len(texts)))
