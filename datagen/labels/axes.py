@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Sequence
 
 from datagen.records import Principle, Prompt
-from datagen.writers import wordings
 
 # An image against a text of its prompt: the context prompt, and its wordings.
 MATCH, ALIGNED, VIOLATING = "match", "aligned", "violating"
@@ -44,7 +43,7 @@ def of_shard(prompts: Sequence[Prompt], principles: dict[str, Principle]) -> dic
 
 def _asked(prompt: Prompt, prompts: Sequence[Prompt], principles: dict[str, Principle]) -> Asked:
     own = [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids) if name in principles]
-    around = wordings.around(own, prompt.role, prompt.prompt) if own else None
+    around = _around(own, prompt.role, prompt.prompt) if own else None
     keeps, breaks = around or (None, None)
     statement = own[0].statement if own else None
     # A preference that is not to be applied here is no question to ask of this image.
@@ -63,3 +62,31 @@ def _others(prompt: Prompt, prompts: Sequence[Prompt]) -> tuple[str | None, ...]
     found = [other.prompt for other in after if other.cluster != prompt.cluster and other.prompt != prompt.prompt]
     texts = list(dict.fromkeys(found))[:OTHER_PROMPTS]
     return (*texts, *[None] * (OTHER_PROMPTS - len(texts)))
+
+
+def _around(principles: Sequence[Principle], role: str, prompt: str) -> tuple[str, str] | None:
+    """How the principles alone word a context prompt: kept, and broken; None if they cannot tell.
+
+    A `balance` cannot: which of its groups a subject lacks is not in it.
+    """
+    first = principles[0]
+    if first.kind == "balance":
+        return None
+    core = prompt.rstrip(" .")
+    if role == "control":  # what breaks nothing stays as asked, as in writers.wordings
+        kept, broken = prompt, (first.violating if first.kind == "avoid" else first.aligned).format(prompt=core)
+    else:
+        core = _before_asking(first, core) if role == "asked" else core
+        kept, broken = first.aligned.format(prompt=core), first.violating.format(prompt=core)
+    for other in principles[1:]:
+        if other.kind != "balance":
+            kept, broken = other.aligned.format(prompt=kept), other.violating.format(prompt=broken)
+    return kept, broken
+
+
+def _before_asking(principle: Principle, prompt: str) -> str:
+    """A context prompt without the words that ask for the violation; of one in other words, nothing is left."""
+    before, _, after = principle.asked.partition("{prompt}")
+    if principle.asked and prompt.startswith(before) and prompt.endswith(after) and len(prompt) > len(before + after):
+        return prompt[len(before) : len(prompt) - len(after)]
+    return "an image"

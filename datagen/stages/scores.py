@@ -23,10 +23,9 @@ def run(context: Context, shard: Shard) -> Written[Score]:
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
     asked = axes.of_shard(shard.rows(Prompt), principles)
     judges = panel.load(context.profile.judges)
-    known: dict[str, dict[str, list[float]]] = collections.defaultdict(dict)
+    known: dict[str, list[Embedding]] = collections.defaultdict(list)
     for embedding in shard.rows(Embedding):
-        if embedding.error is None:
-            known[embedding.image_id][embedding.backbone] = embedding.vector
+        known[embedding.image_id].append(embedding)
     rows: list[Score] = []
     for images in panel.chunks(shard.rows(Image)):
         questions = [_question(image, asked[image.prompt_id], known[image.image_id]) for image in images]
@@ -47,16 +46,16 @@ def check(context: Context) -> None:
     panel.compare(judges, [panel.Duel(data, data, "a chair")])
 
 
-def _question(image: Image, asked: Asked, known: dict[str, list[float]]) -> panel.Question:
+def _question(image: Image, asked: Asked, known: Sequence[Embedding]) -> panel.Question:
     """What the judges are asked of an image. As every image is asked as much, "" stands where there is nothing."""
     import numpy as np
 
     return panel.Question(
         image.image,
         tuple(text or "" for text in asked.texts),
-        panel.failed(image.image, image.error),
+        next((embedding.error for embedding in known if embedding.error), panel.failed(image.image, image.error)),
         (asked.question or "",),
-        {name: np.asarray(vector, np.float32) for name, vector in known.items()},
+        {embedding.backbone: np.asarray(embedding.vector, np.float32) for embedding in known},
     )
 
 

@@ -35,34 +35,6 @@ def word_all(principles: Sequence[Principle], role: str, prompt: str, rng: rando
     return text, chosen, rejected
 
 
-def around(principles: Sequence[Principle], role: str, prompt: str) -> tuple[str, str] | None:
-    """How the principles alone word a context prompt: kept, and broken; None if they cannot tell.
-
-    A `balance` cannot: which of its groups a subject lacks is not in it.
-    """
-    first = principles[0]
-    if first.kind == "balance":
-        return None
-    core = prompt.rstrip(" .")
-    if role == "control":  # as in `word`: what breaks nothing stays as asked
-        kept, broken = prompt, (first.violating if first.kind == "avoid" else first.aligned).format(prompt=core)
-    else:
-        core = _before_asking(first, core) if role == "asked" else core
-        kept, broken = first.aligned.format(prompt=core), first.violating.format(prompt=core)
-    for other in principles[1:]:
-        if other.kind != "balance":
-            kept, broken = other.aligned.format(prompt=kept), other.violating.format(prompt=broken)
-    return kept, broken
-
-
-def _before_asking(principle: Principle, prompt: str) -> str:
-    """A context prompt without the words that ask for the violation; of one in other words, nothing is left."""
-    before, _, after = principle.asked.partition("{prompt}")
-    if principle.asked and prompt.startswith(before) and prompt.endswith(after) and len(prompt) > len(before + after):
-        return prompt[len(before) : len(prompt) - len(after)]
-    return "an image"
-
-
 def negatives(principles: Sequence[Principle]) -> tuple[str, str]:
     """The negative prompts of both sides, those of several principles joined."""
     chosen = [principle.aligned_negative for principle in principles]

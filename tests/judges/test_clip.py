@@ -1,6 +1,6 @@
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,21 @@ def choice(model: object) -> dict[str, str]:
     return {"model": str(model)}
 
 
+def forget() -> None:
+    judges._load_once.cache_clear()
+    open_clip_backbone.find.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     yield
-    judges._load_once.cache_clear()
+    forget()
+
+
+def score(judge: Any, pictures: Sequence[Image.Image], texts: Sequence[str]) -> Any:
+    """What the judge says of the embeddings of pictures."""
+    unique, places = judges.distinct(pictures)
+    return judge.score(judge.needs.images(unique)[places], texts)
 
 
 @pytest.fixture
@@ -48,7 +59,7 @@ def test_equals_stock_open_clip(judge: Any, clip_folder: Path) -> None:
         seen = model.eval().encode_image(torch.stack([preprocess(one) for one in pictures]), normalize=True)
         read = model.encode_text(tokenizer(TEXTS), normalize=True)
     expected = (seen * read).sum(-1).double().numpy()
-    scores = judge.score(pictures, TEXTS)
+    scores = score(judge, pictures, TEXTS)
     assert scores.dtype == np.float64
     assert scores == pytest.approx(expected, abs=1e-5)
     assert not np.isnan(scores).any() and np.abs(scores).max() <= 1 + 1e-9
@@ -59,13 +70,13 @@ def test_a_score_does_not_depend_on_its_company(judge: Any, clip_folder: Path) -
         noise(open_clip_backbone.BATCH + 3),
         [f"a ball number {k}" for k in range(open_clip_backbone.BATCH + 3)],
     )
-    together = judge.score(pictures, texts).tolist()
-    judges._load_once.cache_clear()
+    together = score(judge, pictures, texts).tolist()
+    forget()
     other = judges.load("clip", choice(clip_folder))
-    backwards = other.score(pictures[::-1], texts[::-1]).tolist()[::-1]
-    judges._load_once.cache_clear()
+    backwards = score(other, pictures[::-1], texts[::-1]).tolist()[::-1]
+    forget()
     last = judges.load("clip", choice(clip_folder))
-    alone = [last.score([one], [text])[0] for one, text in zip(pictures[-5:], texts[-5:], strict=True)]
+    alone = [score(last, [one], [text])[0] for one, text in zip(pictures[-5:], texts[-5:], strict=True)]
     assert together == backwards
     assert together[-5:] == alone
 
@@ -75,32 +86,28 @@ def test_pictures_are_embedded_once_a_call_and_texts_once_a_process(
 ) -> None:
     seen: list[str] = []
     for name in ("encode_image", "encode_text"):
-        original = getattr(judge._clip._model, name)
+        original = getattr(judge.needs._loaded[0], name)
         monkeypatch.setattr(
-            judge._clip._model, name, lambda x, original=original, name=name: (seen.append(name), original(x))[1]
+            judge.needs._loaded[0], name, lambda x, original=original, name=name: (seen.append(name), original(x))[1]
         )
     one, other = noise(2)
-    judge.score([one, other] * 3, TEXTS)
-    judge.score([one], ["a chef"])
+    score(judge, [one, other] * 3, TEXTS)
+    score(judge, [one], ["a chef"])
     assert seen == ["encode_image", "encode_text", "encode_image"]
 
 
 def test_what_is_remembered_of_texts_is_bounded(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_clip_backbone, "_REMEMBERED", 3)
     (picture,) = noise(1)
-    first = judge.score([picture] * 2, ["a", "b"])
-    judge.score([picture] * 2, ["c", "d"])
-    assert set(judge._clip._texts) == {"c", "d"}
-    assert judge.score([picture] * 2, ["a", "b"]).tolist() == first.tolist()
-
-
-def test_no_pictures_no_scores(judge: Any) -> None:
-    assert judge.score([], []).shape == (0,)
+    first = score(judge, [picture] * 2, ["a", "b"])
+    score(judge, [picture] * 2, ["c", "d"])
+    assert set(judge.needs._texts) == {"c", "d"}
+    assert score(judge, [picture] * 2, ["a", "b"]).tolist() == first.tolist()
 
 
 def test_pictures_of_any_size_and_mode_are_judged(judge: Any) -> None:
     odd = [Image.new("L", (500, 3)), Image.new("RGBA", (1, 1)), Image.new("RGB", (300, 200))]
-    assert np.isfinite(judge.score(odd, ["a chef"] * 3)).all()
+    assert np.isfinite(score(judge, odd, ["a chef"] * 3)).all()
 
 
 def test_the_embedded_model_prefers_the_caption_of_the_picture() -> None:
@@ -109,16 +116,16 @@ def test_the_embedded_model_prefers_the_caption_of_the_picture() -> None:
     texts = [captions.caption(scene, grammar.ATTRIBUTES, rng) for scene in scenes]
     pictures = [render.render(scene) for scene in scenes]
     judge = judges.load("clip", choice("embedded"))
-    right = judge.score(pictures, texts)
-    wrong = judge.score(pictures, texts[1:] + texts[:1])
+    right = score(judge, pictures, texts)
+    wrong = score(judge, pictures, texts[1:] + texts[:1])
     assert (right > wrong).all()
-    assert judge.version.startswith("1:embedded@")
+    assert judge.version.startswith("2:cosine:embedded@")
 
 
 def test_the_version_follows_the_weights_not_their_place(judge: Any, clip_folder: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
     assert judges.load("clip", choice(copied)).version == judge.version
-    judges._load_once.cache_clear()
+    forget()
     weights = copied / "open_clip_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
@@ -132,7 +139,7 @@ def test_a_model_is_loaded_once_a_process_and_a_real_one_is_sharper_than_the_emb
     assert judges.load("clip", choice(clip_folder)) is judge
     assert judge.scale == 100.0
     assert judges.load("clip", choice("embedded")).scale == judges.load("clip", {}).scale == 20.0
-    assert not judge.absolute
+    assert not judge.facts.absolute
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {

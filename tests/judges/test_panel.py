@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datagen import judges
 from datagen.errors import ModelError
 from datagen.judges import panel
-from datagen.judges.panel import Answer, Question
+from datagen.judges.panel import Duel, Question
 
 
 class Gives:
     """A judge that gives what it was made with."""
 
-    version, scale, absolute = "1", 1.0, False
+    version, scale = "1", 1.0
 
-    def __init__(self, name: str, *values: Any) -> None:
+    def __init__(self, name: str, *values: Any, **facts: Any) -> None:
         self.name, self.values = name, values
+        self.facts = judges.Facts(code_license="MIT", **facts)
         self.asked: list[list[str]] = []
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
@@ -45,20 +47,25 @@ def test_every_judge_is_asked_once_for_all_images_and_texts_and_abstains_with_no
         Question(png(), ("e", "f")),
     ]
     answers = panel.ask([first, second], questions)
-    assert answers == [
-        Answer({"first": [1, 3], "second": [0.5, None]}, None),
-        Answer({"first": [None, None], "second": [None, None]}, "no image: refused"),
-        Answer({"first": [2, 4], "second": [None, -1.5]}, None),
-    ]
+    nan = math.nan
+    assert [answer.error for answer in answers] == [None, "no image: refused", None]
+    said = [{name: values.tolist() for name, values in answer.scores.items()} for answer in answers]
+    np.testing.assert_equal(
+        said,
+        [
+            {"first": [[1], [3]], "second": [[0.5], [nan]]},
+            {"first": [[nan], [nan]], "second": [[nan], [nan]]},
+            {"first": [[2], [4]], "second": [[nan], [-1.5]]},
+        ],
+    )
     assert first.asked == second.asked == [["a", "e", "b", "f"]]
 
 
 def test_nobody_is_asked_about_nothing() -> None:
     judge = Gives("judge", np.zeros(0))
     assert panel.ask([judge], []) == []
-    assert panel.ask([judge], [Question(b"cut", ("a",)), Question(None, ("b",))])[1] == Answer(
-        {"judge": [None]}, "no image"
-    )
+    answer = panel.ask([judge], [Question(b"cut", ("a",)), Question(None, ("b",))])[1]
+    assert answer.error == "no image" and np.isnan(answer.scores["judge"]).all()
     assert judge.asked == []
 
 
@@ -82,3 +89,100 @@ def test_what_is_not_a_number_an_image_is_told_and_never_taken_for_a_score(given
 def test_chunks_are_all_there_is_in_order() -> None:
     assert [len(chunk) for chunk in panel.chunks(range(2 * panel.CHUNK + 1))] == [panel.CHUNK, panel.CHUNK, 1]
     assert list(panel.chunks([])) == []
+
+
+class Square:
+    """A backbone whose embedding of an image is its red and twice that, and of a text its length and 1."""
+
+    identity, view = "square@1", None
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def images(self, views: Sequence[Image.Image]) -> Any:
+        self.seen += len(views)
+        reds = [view.getpixel((0, 0))[0] for view in views]  # type: ignore[index]
+        return np.array([[red, 2 * red] for red in reds], np.float32)
+
+    def texts(self, texts: Sequence[str]) -> Any:
+        return np.array([[len(text), 1] for text in texts], np.float32)
+
+
+class Product:
+    """Embedding times text."""
+
+    version, scale, facts = "1", 1.0, judges.Facts(code_license="MIT")
+
+    def __init__(self, name: str, backbone: Square) -> None:
+        self.name, self.needs = name, backbone
+
+    def score(self, images: Any, prompts: Sequence[str]) -> Any:
+        return (images * self.needs.texts(prompts)).sum(1)
+
+
+def red(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (value, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_judges_of_one_backbone_share_its_embeddings_which_come_back_and_spare_the_image_next_time() -> None:
+    backbone = Square()
+    panel_ = [Product("one", backbone), Product("other", backbone)]
+    first = panel.ask(panel_, [Question(red(3), ("a", "bb")), Question(red(5), ("ccc", ""))])
+    assert backbone.seen == 2
+    assert [answer.scores["other"].tolist() for answer in first] == [[[9], [12]], [[25], [10]]]
+    assert first[1].embeddings["square@1"].tolist() == [5, 10]
+    known = [Question(None, ("a", "bb"), embeddings=first[0].embeddings)]
+    (again,) = panel.ask(panel_, known)
+    assert backbone.seen == 2 and again.error is None
+    assert again.scores["one"].tolist() == first[0].scores["one"].tolist()
+
+
+def test_an_image_is_looked_at_where_any_judge_needs_more_than_what_is_known() -> None:
+    backbone, looks = Square(), Gives("looks", 7.0)
+    known = {"square@1": np.array([3, 6], np.float32)}
+    (blind,) = panel.ask([Product("one", backbone), looks], [Question(None, ("a",), embeddings=known)])
+    assert blind.error == "no image" and looks.asked == []
+    two = [Question(red(3), ("a",), embeddings=known), Question(red(4), ("a",))]
+    answers = panel.ask([Product("one", backbone)], two)  # one of them is not known: both are embedded
+    assert backbone.seen == 2 and [a.scores["one"].tolist() for a in answers] == [[[9]], [[12]]]
+
+
+def test_a_judge_of_several_scores_gives_a_column_each_and_one_that_reads_no_text_is_asked_once() -> None:
+    judge = Gives("kinds", np.array([[1.0, 2.0], [3.0, math.nan]]), categories=("all", "one"), reads_text=False)
+    answers = panel.ask([judge], [Question(png(), ("a", "b", "c")), Question(png(), ("d", "e", "f"))])
+    assert [answer.scores["kinds"].shape for answer in answers] == [(1, 2), (1, 2)]
+    assert answers[0].scores["kinds"].tolist() == [[1, 2]] and judge.asked == [["", ""]]
+    with pytest.raises(ModelError, match="2 finite numbers each are needed"):
+        panel.ask([Gives("kinds", 1.0, categories=("all", "one"))], [Question(png(), ("a",))])
+
+
+class Likes:
+    """Compares by red, and likes what is shown first by a given probability."""
+
+    name, version, scale, facts = "likes", "1", 1.0, judges.Facts(code_license="MIT")
+
+    def __init__(self, bias: float = 0.0) -> None:
+        self.bias = bias
+
+    def compare(self, first: Sequence[Image.Image], second: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+        wins = [a.getpixel((0, 0)) > b.getpixel((0, 0)) for a, b in zip(first, second, strict=True)]  # type: ignore[operator]
+        return np.array([0.8 if win else 0.2 for win in wins]) + self.bias
+
+    def answer(self, images: Sequence[Image.Image], questions: Sequence[str]) -> Any:
+        return np.array([len(question) / 10 for question in questions])
+
+
+def test_two_images_are_compared_in_both_orders_and_both_answers_are_kept() -> None:
+    duels = [Duel(red(9), red(1), "t"), Duel(red(2), red(9), "t")]
+    said = panel.compare([Likes(0.1), Gives("scores", 1)], duels)
+    assert said == [{"likes": pytest.approx((0.9, 0.3))}, {"likes": pytest.approx((0.3, 0.9))}]
+    assert panel.compare([Likes()], []) == []
+
+
+def test_questions_are_answered_and_a_failed_image_answers_nothing() -> None:
+    questions = [Question(png(), (), questions=("a?", "what?")), Question(b"", (), questions=("b?", "c?"))]
+    first, second = panel.ask([Likes()], questions)
+    assert first.replies["likes"].tolist() == [0.2, 0.5]
+    assert np.isnan(second.replies["likes"]).all() and second.scores == {}

@@ -32,7 +32,7 @@ class Judge:
     name = "light"
     version = "1"
     scale = 0.1
-    absolute = False
+    facts = judges.Facts(code_license="MIT")
 
     def __init__(self, options):
         self.gain = options.gain
@@ -62,7 +62,12 @@ def outside(tmp_path: Path, source: str = WHOLE) -> str:
 
 
 def test_the_folder_is_the_registry() -> None:
-    files = {path.stem for path in Path(judges.__file__).parent.glob("*.py")} - {"__init__", "panel"}
+    files = {path.stem for path in Path(judges.__file__).parent.glob("*.py")} - {
+        "__init__",
+        "panel",
+        "protocol",
+        "vectors",
+    }
     assert JUDGES.names() == sorted(files)
     assert {"clip", "world"} <= files
 
@@ -72,7 +77,7 @@ def test_every_judge_says_its_scale_without_its_model(name: str) -> None:
     judge = judges.load(name, {})
     assert judge.name == name and judge.version
     assert judge.scale > 0
-    assert isinstance(judge.absolute, bool)
+    assert judge.facts.code_license
 
 
 @pytest.mark.parametrize(("given", "near"), [("wrold", "world"), ("clop", "clip"), ("World", "world")])
@@ -81,9 +86,11 @@ def test_an_unknown_judge_is_answered_with_the_nearest_name(given: str, near: st
         judges.load(given, {})
 
 
-@pytest.mark.parametrize("name", ["", "..", "__init__", "panel", "backbones", "os.path", "clip.py"])
+@pytest.mark.parametrize(
+    "name", ["", "..", "__init__", "panel", "protocol", "vectors", "backbones", "os.path", "clip.py"]
+)
 def test_nothing_but_a_judge_is_a_judge(name: str) -> None:
-    with pytest.raises(ModelError, match="known: clip, world"):
+    with pytest.raises(ModelError, match="known: clip, "):
         judges.load(name, {})
 
 
@@ -103,7 +110,7 @@ def test_what_a_package_announces_is_a_judge_by_that_name_and_listed(
     entry = importlib.metadata.EntryPoint("light", outside(tmp_path), "datagen.judges")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry] if group == entry.group else [])
     assert judges.load("light", {"gain": 3}).name == "light"
-    assert JUDGES.names() == ["clip", "light", "world"]
+    assert {"clip", "light", "world"} <= set(JUDGES.names())
     assert dict(JUDGES.described())["light"] == "the module mine.judge"
     with pytest.raises(ModelError, match="did you mean 'light'"):
         judges.load("lihgt", {})
@@ -133,12 +140,13 @@ FAULTS: dict[str, tuple[str, str, str]] = {
     "no scale": ("    scale = 0.1\n", "", "it has no scale (log-odds of a label per unit of score, positive)"),
     "scale of words": ("scale = 0.1", "scale = 'steep'", "it has 'steep' as scale"),
     "scale of nothing": ("scale = 0.1", "scale = 0", "it has 0 as scale"),
-    "no absolute": ("    absolute = False\n", "", "it has no absolute (whether"),
+    "no facts": ('    facts = judges.Facts(code_license="MIT")\n', "", "it has no facts (a judges.Facts)"),
+    "facts in words": ('judges.Facts(code_license="MIT")', "'MIT'", "it has 'MIT' as facts"),
     "no version": ('    version = "1"\n', "", "it has no version (raised"),
     "version as a number": ('version = "1"', "version = 1", "it has 1 as version"),
     "no name": ('    name = "light"\n', "", "it has no name"),
-    "no score": ("def score", "def scores", "it has no score(images, prompts)"),
-    "score of images alone": ("images, prompts", "images", "it has no score(images, prompts)"),
+    "no score": ("def score", "def scores", "it has none of score, compare, answer"),
+    "score of images alone": ("images, prompts", "images", "its score takes other arguments"),
     "options of one's own kind": ("(judges.Options)", "", "its Options must be a class made from judges.Options"),
     "a file that is not Python": ("import numpy", "imoprt numpy", "cannot be loaded: SyntaxError"),
     "a library that is not here": ("import numpy as np", "import nowhere", "cannot be loaded: ModuleNotFoundError"),

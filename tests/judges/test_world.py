@@ -75,5 +75,5 @@ def test_pictures_of_any_size_and_mode_are_judged_and_no_pictures_are_no_scores(
 
 
 def test_its_score_is_a_share(world: judges.Judge) -> None:
-    assert (world.name, world.version, world.absolute) == ("world", "1", True)
+    assert (world.name, world.version, world.facts.absolute) == ("world", "1", True)
     assert world.scale == 20.0

@@ -65,7 +65,7 @@ def test_a_pair_has_the_closed_form_label_and_everything_of_its_images(
     (pair,), dropped = decide(make_context(), other, CLEAR, role="control", split="test")
     assert dropped == {}
     assert pair.probability == pytest.approx(sigmoid(20 * 0.6))
-    assert pair.margin == pytest.approx(0.6)
+    assert pair.margin == pytest.approx(20 * 0.6)
     assert (pair.chosen.bytes, pair.chosen.path) == (b"good", "good.png")
     assert (pair.rejected.bytes, pair.rejected.path) == (b"bad", "bad.png")
     assert (pair.prompt, pair.chosen_prompt, pair.rejected_prompt) == ("a chef", "text of chosen", "text of rejected")
@@ -89,7 +89,7 @@ def test_the_log_odds_of_two_judges_add_up_and_one_that_abstains_says_nothing(
         "bad": {"clip": (0.5, 0.2, 0.3), "world": (1.0, 0.75, 1.0)},
     }
     (pair,), _ = decide(make_context(), BOTH, given)
-    assert pair.margin == pytest.approx((0.6 + 0.75) / 2)
+    assert pair.margin == pytest.approx(20 * 0.6 + 20 * 0.75)
     assert pair.probability == pytest.approx(sigmoid(20 * 0.6 + 20 * 0.75))
     given["bad"]["world"] = (1.0, None, 1.0)
     (pair,), _ = decide(make_context(), BOTH, given)
@@ -246,7 +246,7 @@ def test_rank_sets_the_best_candidate_against_the_worst(
     (pair,), _ = decide(make_context("rank", candidates=4), candidates(4), given)
     assert (pair.chosen.bytes, pair.rejected.bytes) == (b"c2", b"c1")
     assert (pair.seed_chosen, pair.seed_rejected) == (102, 101)
-    assert pair.margin == pytest.approx(0.7)
+    assert pair.margin == pytest.approx(20 * 0.7)
 
 
 def test_of_equals_the_first_is_best_and_the_last_worst_at_even_odds(
@@ -266,7 +266,7 @@ def test_a_candidate_that_no_judge_could_read_is_neither_best_nor_worst(
     images = [*candidates(4), image("c4", "candidate", 4, **NOT_MADE)]
     (pair,), _ = decide(make_context("rank", candidates=5), images, given)
     assert {pair.chosen.bytes, pair.rejected.bytes} == {b"c0", b"c2"}
-    assert pair.margin == pytest.approx(0.2)
+    assert pair.margin == pytest.approx(20 * 0.2)
 
 
 @pytest.mark.parametrize(
@@ -317,3 +317,54 @@ def test_each_two_images_become_one_pair_or_one_reason_and_swapping_them_flips_t
     for one, other in zip(forth, back, strict=True):
         assert one.probability == pytest.approx(1 - other.probability)
         assert one.margin == pytest.approx(-other.margin)
+
+
+def by_axis(values: dict[str, dict[str, float]]) -> list[Score]:
+    return [
+        Score(image_id, "p0", "clip", "1", axis, value)
+        for image_id, own in values.items()
+        for axis, value in own.items()
+    ]
+
+
+OWN = {"good": {"aligned": 0.6, "violating": 0.1}, "bad": {"aligned": 0.2, "violating": 0.3}}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "reason"),
+    [
+        ({"keeps": 0.6, "breaks": 0.1}, {"keeps": 0.2, "breaks": 0.3}, None),
+        # A writer that exchanged its wordings: each image shows its own, and the principle sees the contrary.
+        ({"keeps": 0.2, "breaks": 0.3}, {"keeps": 0.6, "breaks": 0.1}, "against its principle"),
+        ({"match": 0.5, "others": 0.2}, {"match": 0.5, "others": 0.4}, None),
+        # Wordings of another scene keep the principle, and show nothing of the context prompt.
+        ({"match": 0.2, "others": 0.5}, {"match": 0.5, "others": 0.2}, "shows another prompt"),
+        ({"match": 0.5, "others": 0.2}, {"match": 0.2, "others": 0.5}, "shows another prompt"),
+    ],
+)
+def test_a_pair_must_hold_by_what_its_writer_had_no_hand_in(
+    good: dict[str, float],
+    bad: dict[str, float],
+    reason: str | None,
+    make_context: Callable[..., Context],
+    principle: Principle,
+    make_prompt: Callable[..., Prompt],
+) -> None:
+    scores = by_axis({"good": OWN["good"] | good, "bad": OWN["bad"] | bad})
+    tables: dict[type, list[Any]] = {Principle: [principle], Prompt: [make_prompt()], Image: BOTH, Score: scores}
+    written = pairs.run(make_context(), Shard(tables))
+    assert (len(written.rows), written.drops) == ((1, {}) if reason is None else (0, {reason: 1}))
+    exchanged = [dataclasses.replace(one, side={"chosen": "rejected", "rejected": "chosen"}[one.side]) for one in BOTH]
+    if good.get("keeps") == 0.6:  # the wordings against the principle, the other way round
+        assert pairs.run(make_context(), Shard({**tables, Image: exchanged})).drops == {}
+
+
+def test_two_images_that_were_compared_are_a_pair_and_the_place_counts_for_nothing(
+    make_context: Callable[..., Context], principle: Principle, make_prompt: Callable[..., Prompt]
+) -> None:
+    met = [("good", "bad", 0.9), ("bad", "good", 0.4)]
+    scores = [Score(one, "p0", "clip", "1", "beats", value, opponent=other) for one, other, value in met]
+    shard = Shard({Principle: [principle], Prompt: [make_prompt()], Image: BOTH, Score: scores})
+    ((pair,), dropped) = (pairs.run(make_context(), shard).rows, pairs.run(make_context(), shard).drops)
+    assert dropped == {}
+    assert pair.margin == pytest.approx((math.log(9) - math.log(0.4 / 0.6)) / 2)

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -12,17 +13,18 @@ from PIL import Image as Pillow
 from datagen import judges
 from datagen.errors import ModelError
 from datagen.judges import panel as judge_panel
+from datagen.labels import axes
 from datagen.recipe import JudgeChoice
-from datagen.records import Image, Prompt
-from datagen.stages import Context, Shard, scores
+from datagen.records import Embedding, Image, Principle, Prompt
+from datagen.stages import Context, Shard, embeddings, scores
 
-AXES = ("match", "aligned", "violating")
+AXES = axes.TEXTS
 
 
 class Ruler:
     """Scores a picture by its red and a text by its length; abstains on texts that it does not know."""
 
-    version, scale, absolute = "7", 1.0, False
+    version, scale, facts = "7", 1.0, judges.Facts(code_license="MIT")
 
     def __init__(self, name: str, unknown: str = "-") -> None:
         self.name = name
@@ -60,11 +62,18 @@ def test_each_judge_sees_each_image_against_the_three_texts_of_its_own_prompt(
 ) -> None:
     prompts = [
         make_prompt(prompt="1", chosen_prompt="22", rejected_prompt="333"),
-        make_prompt(prompt_id="p1", prompt="4444", chosen_prompt="55555", rejected_prompt="plain!"),
+        make_prompt(prompt_id="p1", prompt="4444", chosen_prompt="55555", rejected_prompt="plain!", cluster="d"),
     ]
     rows = scores.run(make_context(), Shard({Prompt: prompts, Image: [image(10), image(20, "p1")]})).rows
+    others = {row.image_id: row.value for row in rows if row.axis == "others"}
+    assert others == pytest.approx({"i10": 10.04, "i20": 20.01})  # the other's context prompt
+    assert all(row.value is None for row in rows if row.axis in ("keeps", "breaks", "statement"))  # no principle
+    rows = [row for row in rows if row.axis in ("match", "aligned", "violating")]
     assert [(row.image_id, row.prompt_id, row.judge, row.axis) for row in rows] == [
-        (i, p, judge, axis) for i, p in (("i10", "p0"), ("i20", "p1")) for judge in ("world", "clip") for axis in AXES
+        (i, p, judge, axis)
+        for i, p in (("i10", "p0"), ("i20", "p1"))
+        for judge in ("world", "clip")
+        for axis in AXES[:3]
     ]
     values = [row.value for row in rows]
     assert values == pytest.approx(
@@ -94,7 +103,7 @@ def test_an_image_that_cannot_be_read_keeps_its_rows_and_harms_nobody_else(
     rows = scores.run(make_context(), shard).rows
     alone = scores.run(make_context(), Shard({Prompt: shard.rows(Prompt), Image: [image(1), image(3)]})).rows
     bad = [row for row in rows if row.image_id == "i2"]
-    assert len(bad) == 6
+    assert len(bad) == 2 * len(AXES)
     assert all((row.error or "").startswith(error) and row.value is None for row in bad)
     assert [row for row in rows if row.image_id != "i2"] == alone
 
@@ -110,7 +119,7 @@ def test_images_are_decoded_once_and_each_judge_is_asked_once_a_chunk(
     monkeypatch.setattr(judge_panel, "decode", lambda source: (decoded.append(source), decode(source))[1])
     shard = Shard({Prompt: [make_prompt()], Image: [image(k) for k in range(judge_panel.CHUNK + 5)]})
     rows = scores.run(make_context(), shard).rows
-    assert len(rows) == 6 * (judge_panel.CHUNK + 5)
+    assert len(rows) == 2 * len(AXES) * (judge_panel.CHUNK + 5)
     assert len(decoded) == judge_panel.CHUNK + 5
     assert panel["world"].calls == panel["clip"].calls == [judge_panel.CHUNK, 5]
 
@@ -141,3 +150,88 @@ def test_judges_look_at_a_test_picture_before_anything_is_paid_for(
     panel["clip"].score = lambda images, prompts: np.array([math.inf])
     with pytest.raises(ModelError, match="the judge clip gave"):
         scores.check(make_context())
+
+
+def test_every_image_of_a_prompt_is_judged_by_the_principle_itself_whatever_its_writer_wrote(
+    panel: dict[str, Ruler],
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+    principle: Principle,
+) -> None:
+    shard = Shard({Principle: [principle], Prompt: [make_prompt(chosen_prompt="x")], Image: [image(10)]})
+    found = {row.axis: row.value for row in scores.run(make_context(), shard).rows if row.judge == "clip"}
+    assert found["keeps"] == pytest.approx(10 + len("a chef, pixel art") / 100)
+    assert found["breaks"] == pytest.approx(10 + len("a chef") / 100)
+    assert found["statement"] == pytest.approx(10 + len("pixel art preferred") / 100)
+    assert found["aligned"] == pytest.approx(10.01)
+
+
+class Seer:
+    """Answers and compares; says whom it was shown in which place."""
+
+    name, version, scale, facts = "clip", "1", 1.0, judges.Facts(code_license="MIT")
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def answer(self, images: Sequence[Pillow.Image], questions: Sequence[str]) -> Any:
+        self.asked += questions
+        return np.full(len(images), 0.9)
+
+    def compare(self, first: Sequence[Pillow.Image], second: Sequence[Pillow.Image], prompts: Sequence[str]) -> Any:
+        return np.array([image.getpixel((0, 0))[0] / 100 for image in first])  # type: ignore[index]
+
+
+def test_questions_and_comparisons_are_rows_of_their_own_both_orders_of_two_sides_that_share_an_index(
+    panel: dict[str, Any],
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+    principle: Principle,
+) -> None:
+    panel["clip"] = seer = Seer()
+    images = [image(10), image(20, side="rejected"), image(30, index=1)]
+    shard = Shard({Principle: [principle], Prompt: [make_prompt()], Image: images})
+    rows = [row for row in scores.run(make_context(), shard).rows if row.judge == "clip"]
+    assert [(row.image_id, row.axis, row.value) for row in rows if not row.opponent] == [
+        (f"i{red}", "question", 0.9) for red in (10, 20, 30)
+    ]
+    assert set(seer.asked) == {'Does this image keep to the principle "pixel art preferred"?'}
+    assert [(row.image_id, row.opponent, row.axis, row.value) for row in rows if row.opponent] == [
+        ("i10", "i20", "beats", 0.1),
+        ("i20", "i10", "beats", 0.2),
+    ]
+    control = Shard({Principle: [principle], Prompt: [make_prompt(role="control")], Image: images[:1]})
+    (row,) = [row for row in scores.run(make_context(), control).rows if row.judge == "clip"]
+    assert row.value is None  # a preference that is not to be applied here
+
+
+def test_each_candidate_of_a_prompt_meets_the_next_and_the_last_the_first(
+    panel: dict[str, Any], make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    panel["clip"] = Seer()
+    images = [image(red, side="candidate", index=red) for red in (10, 20, 30)]
+    rows = scores.run(make_context("rank", candidates=3), Shard({Prompt: [make_prompt()], Image: images})).rows
+    met = [(row.image_id, row.opponent) for row in rows if row.opponent]
+    assert met == [(a, b) for x, y in (("i10", "i20"), ("i20", "i30"), ("i30", "i10")) for a, b in ((x, y), (y, x))]
+
+
+def test_what_a_backbone_makes_of_an_image_is_kept_and_the_scores_are_the_same_without_the_image(
+    make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    context = make_context()
+    clip = context.profile.model_copy(update={"judges": (JudgeChoice(name="clip"),)})
+    context = Context(context.recipe, clip)
+    images = [image(10), image(20, image=b"cut")]
+    tables: dict[type, list[Any]] = {Prompt: [make_prompt()], Image: images}
+    kept = embeddings.run(context, Shard(tables)).rows
+    assert [(row.image_id, len(row.vector) > 0, row.error is None) for row in kept] == [
+        ("i10", True, True), ("i20", False, False),
+    ]  # fmt: skip
+    assert kept[0].backbone.startswith("embedded@")
+    seen = scores.run(context, Shard(tables)).rows
+    unseen = [dataclasses.replace(images[0], image=b"no picture at all"), images[1]]
+    again = scores.run(context, Shard({**tables, Image: unseen, Embedding: kept})).rows
+    own = [(row.axis, row.value) for row in seen if row.image_id == "i10"]
+    assert [(row.axis, row.value) for row in again if row.image_id == "i10"] == own
+    none = context.profile.model_copy(update={"judges": (JudgeChoice(name="world"),)})
+    assert embeddings.run(Context(context.recipe, none), Shard(tables)).rows == []
