@@ -16,14 +16,16 @@ from datagen.weights import identity as weights
 from training import data, trainables
 from training.cache import latents
 from training.errors import TrainingError
-from training.loop import batches, checkpoint, distributed, foreword
+from training.loop import batches, checkpoint, distributed, foreword, standing
 from training.loop.batches import Batches
 from training.loop.checkpoint import Checkpoints
 from training.loop.clip_similarity import Similarity, clip_name
+from training.loop.disk import held
 from training.loop.distributed import Team
 from training.loop.grids import Grids
 from training.loop.lock import hold
 from training.loop.objective import Objective
+from training.loop.standing import Standing
 from training.loop.tracking import LOG_EVERY, Tracker
 from training.loop.update import Update, is_memory_error, pick_precision
 from training.loop.wandb import Wandb
@@ -47,10 +49,11 @@ def train(settings: Settings, team: Team) -> None:
     identity["model_weights"] = weights.pipeline(model_folder(settings))
     if Need.SIMILARITIES in LOSSES[settings.run.method].needs:
         identity["clip_weights"] = clip.find(clip_name(settings)).identity
-    if already_done(out, identity, team):
+    if look(out, identity, team).finished:
         return
     with hold(out, team):
-        if already_done(out, identity, team):  # by whoever held it until now
+        before = look(out, identity, team)
+        if before.finished:  # by whoever held it until now
             return
         samples = batches.samples(pairs, settings)
         torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
@@ -67,31 +70,40 @@ def train(settings: Settings, team: Team) -> None:
         update = Update(trainable, loader.get, objective, settings, team)
         for line in foreword.lines(settings, pairs, len(samples.prompts), update, model):
             say(team, line)
-        checkpoint.begin(out, identity, team)
+        for line in foreword.going_on(settings.optimizer, before):
+            say(team, line)
+        checkpoints = Checkpoints(out, settings.job.keep_checkpoints, team)
+        state = checkpoints.load(update)  # before the result of fewer steps is given up for it
+        standing.begin(out, identity, before, team)
         grids = Grids(out, samples, model, trainable, settings, team) if settings.job.grid_every else None
-        learn(update, grids, settings, loader.timesteps)
+        learn(update, checkpoints, state, grids, settings, loader.timesteps)
         update.load_ema()
         with distributed.unsharded(model.unet, team):
-            checkpoint.finish(trainable, out, identity, team)
-        checkpoint.clear(out, team)
+            standing.finish(trainable, out, identity, before, team)
+        standing.keep_last(out, team)
         team.barrier()
         say(team, f"saved to {out}")
 
 
-def already_done(out: Path, identity: dict[str, Any], team: Team) -> bool:
-    """Whether `out` holds this very run, finished; then that is said. Raises TrainingError if it holds another."""
-    done = checkpoint.finished(out, identity)
-    if done:
-        checkpoint.clear(out, team)
+def look(out: Path, identity: dict[str, Any], team: Team) -> Standing:
+    """How far `out` is with this run; said if it is finished. Raises TrainingError if it holds another."""
+    found = standing.look(out, identity)
+    if found.finished:
+        standing.keep_last(out, team)
         say(team, f"{out} already holds this run; nothing to do")
-    return done
+    return found
 
 
-def learn(update: Update, grids: Grids | None, settings: Settings, timesteps: int) -> None:
-    """All steps from the last checkpoint on; a signal ends them and the process. Raises TrainingError."""
+def learn(
+    update: Update,
+    checkpoints: Checkpoints,
+    state: dict[str, Any],
+    grids: Grids | None,
+    settings: Settings,
+    timesteps: int,
+) -> None:
+    """All steps from the `state` of the last checkpoint on; a signal ends them and the process. TrainingError."""
     team, job, steps = update.team, settings.job, settings.optimizer.steps
-    checkpoints = Checkpoints(Path(job.out), job.keep_checkpoints, team)
-    state = checkpoints.load(update)
     after = state["step"]
     if grids and not after:
         grids.base()
@@ -118,9 +130,12 @@ def learn(update: Update, grids: Grids | None, settings: Settings, timesteps: in
                 grids.write(done)
         if team.any(not update.is_finite()):
             raise TrainingError(f"the weights are not finite after step {steps}: lower --lr or use --precision fp32")
-        # The result takes a third of this room: a disk that cannot hold the checkpoint may still hold the result.
-        with contextlib.suppress(TrainingError):
+        try:
             checkpoints.save(steps, update, {"tracker": tracker.state()})
+        except TrainingError:  # the result takes a third of this room: a disk may still hold that
+            last = held(checkpoints.out)[-1:]
+            rest = f"would go on from step {int(last[0].name[5:]):,}" if last else "would have nothing to go on from"
+            say(team, f"note: the last checkpoint cannot be written: more steps after these {steps:,} {rest}")
 
 
 def check_columns(pairs: data.Pairs, settings: Settings) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 from training import data
 from training.loop.batches import texts
+from training.loop.standing import Standing
 from training.loop.update import Update, learning_rate
 from training.losses import LOSSES, Need
 from training.models.diffusion import StableDiffusion
 from training.models.value_pipeline import value_text
-from training.settings.training import Settings
+from training.settings.training import Optimizer, Settings
 
 MANY = 200  # passes over the data, from which on few losses learn anything but these very pictures
 
@@ -37,6 +38,20 @@ def lines(
         yield (
             f"warning: the warm-up of {optimizer.warmup:,} steps does not end within the run of "
             f"{optimizer.steps:,}: the learning rate reaches {reached:g} of {optimizer.lr:g}"
+        )
+
+
+def going_on(optimizer: Optimizer, before: Standing) -> Iterator[str]:
+    """What is to be said of a run that goes on with another number of steps than it had."""
+    if not before.done or before.planned == optimizer.steps:
+        return
+    yield f"goes on after step {before.done:,} of {before.planned:,}, up to step {optimizer.steps:,}"
+    if optimizer.schedule != "constant":
+        was = learning_rate(optimizer.model_copy(update={"steps": before.planned}), before.done - 1)
+        now = learning_rate(optimizer, before.done)
+        yield (
+            f"note: the learning rate jumps from {was:g} to {now:g} there: its {optimizer.schedule} now is one of "
+            f"{optimizer.steps:,} steps"
         )
 
 

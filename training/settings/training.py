@@ -110,7 +110,7 @@ class Job(Group):
     micro_batch: Natural = Field(default=0, description="pairs at a time in one process; 0: all at once")
     checkpointing: bool = Field(default=False, description="less memory, a third more time")
     checkpoint_every: Count = Field(default=500, description="steps between checkpoints")
-    keep_checkpoints: Count = Field(default=2, description="the last so many are kept until the run is done")
+    keep_checkpoints: Count = Field(default=2, description="the last so many are kept until the run is done, then one")
     wandb: str = Field(default="", description="project of Weights & Biases that gets the metrics, too")
     grid_every: Natural = Field(default=0, description="steps between grids of sample images; 0: none")
     grid_prompts: Texts = Field(default=(), description="their prompts; without them the first of the data")
