@@ -38,12 +38,12 @@ def from_environment(model: str = "") -> Endpoint:
         base_url,
         name,
         key,
-        concurrency=max(1, int(_number("DATAGEN_LLM_CONCURRENCY") or Endpoint.concurrency)),
+        concurrency=_whole("DATAGEN_LLM_CONCURRENCY") or Endpoint.concurrency,
         requests_per_minute=_number("DATAGEN_LLM_RPM"),
         tokens_per_minute=_number("DATAGEN_LLM_TPM"),
         timeout=_number("DATAGEN_LLM_TIMEOUT") or Endpoint.timeout,
         patience=_number("DATAGEN_LLM_PATIENCE"),
-        batch_requests=int(_number("DATAGEN_LLM_BATCH_REQUESTS") or 0) or None,
+        batch_requests=_whole("DATAGEN_LLM_BATCH_REQUESTS"),
         headers=headers,
     )
 
@@ -89,6 +89,13 @@ def _number(name: str) -> float | None:
     if not (math.isfinite(value) and value > 0):
         raise EndpointError(f"{name} is {text!r}: a number above 0 is accepted")
     return value
+
+
+def _whole(name: str) -> int | None:
+    value = _number(name)
+    if value is not None and not value.is_integer():
+        raise EndpointError(f"{name} is {_read(name)!r}: a whole number of at least 1 is accepted")
+    return None if value is None else int(value)
 
 
 def _openai_address() -> str:

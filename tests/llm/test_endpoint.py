@@ -68,6 +68,16 @@ def test_a_gguf_file_is_its_own_model(monkeypatch: pytest.MonkeyPatch, tmp_path:
         ({"DATAGEN_LLM_BASE_URL": "local:/nowhere/model.gguf"}, "GGUF"),
         ({"OPENAI_API_KEY": SECRET, "DATAGEN_LLM_PATIENCE": "long"}, "DATAGEN_LLM_PATIENCE"),
         ({"OPENAI_API_KEY": SECRET, "DATAGEN_LLM_BATCH_REQUESTS": "-3"}, "DATAGEN_LLM_BATCH_REQUESTS"),
+        *[
+            ({"OPENAI_API_KEY": SECRET, f"DATAGEN_LLM_{name}": text}, f"DATAGEN_LLM_{name} is {text!r}")
+            for name in ("BATCH_REQUESTS", "CONCURRENCY")
+            for text in ("0.5", "2.5", "0", "-1", "inf", "1e-3", "8 calls", "0x10")
+        ],
+        *[
+            ({"OPENAI_API_KEY": SECRET, f"DATAGEN_LLM_{name}": text}, f"DATAGEN_LLM_{name} is {text!r}")
+            for name in ("RPM", "TPM", "TIMEOUT", "PATIENCE")
+            for text in ("0", "-0.5", "nan", "inf", "1,000", "10s")
+        ],
         ({"OPENAI_API_KEY": SECRET, "DATAGEN_LLM_BASE_URL": "https://host:port/v1"}, "DATAGEN_LLM_BASE_URL"),
         *[
             ({"OPENAI_API_KEY": "k", "DATAGEN_LLM_HEADERS": text}, "DATAGEN_LLM_HEADERS")
