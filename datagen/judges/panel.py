@@ -17,6 +17,7 @@ from datagen import judges
 from datagen.errors import ModelError
 from datagen.images.decode import Unreadable, decode
 from datagen.judges.protocol import Backbone
+from datagen.judges.views import make
 from datagen.recipe import JudgeChoice
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[dict[s
     able_ = able(panel, "compare")
     images = {data: decode(data) for duel in duels for data in (duel.first, duel.second)}
     inputs = _Inputs([images[data] for data in images], {})
+    inputs.bring(able_)
     at = {data: place for place, data in enumerate(images)}
     first, second = [at[duel.first] for duel in duels], [at[duel.second] for duel in duels]
     texts = [duel.text for duel in duels]
@@ -216,18 +218,23 @@ class _Inputs:
 
     def bring(self, panel: Iterable[judges.Judge]) -> None:
         """Make the views that the judges and their backbones read."""
-        for judge in panel:
-            need: Any = getattr(judge, "needs", None)
-            if isinstance(need, Backbone):
-                need = None if need.identity in self._embeddings else need.view
-            self._viewed(need)
+        needs = [getattr(judge, "needs", None) for judge in panel]
+        wanted = [
+            (None if need.identity in self._embeddings else need.view) if isinstance(need, Backbone) else need
+            for need in needs
+        ]
+        views: list[Any] = list(dict.fromkeys(view for view in wanted if view is not None))
+        self._views |= {view: [] for view in views}
+        for image in self._images:
+            for view, pixels in make(image, views).items():
+                self._views[view].append(pixels)
 
     def of(self, judge: judges.Judge, places: list[int]) -> Any:
         """What a judge is given for the images of these places: one object an image, or rows of its embeddings."""
         need: Any = getattr(judge, "needs", None)
         if isinstance(need, Backbone):
             return self.embedded(need)[places]
-        forms = self._viewed(need)
+        forms = self._views[need]
         return [forms[place] for place in places]
 
     def embedded(self, backbone: Backbone) -> NDArray[np.float32]:
@@ -235,17 +242,12 @@ class _Inputs:
         import numpy as np
 
         if backbone.identity not in self._embeddings:
-            views = self._viewed(backbone.view)
+            views = self._views[backbone.view]
             made = backbone.images(views) if views else np.zeros((0, 0), np.float32)
             if not np.isfinite(made).all():
                 raise ModelError(f"{backbone.identity} gives embeddings that are not finite numbers")
             self._embeddings[backbone.identity] = made
         return self._embeddings[backbone.identity]
-
-    def _viewed(self, view: Any) -> list[Any]:
-        if view not in self._views:
-            self._views[view] = [view(image) for image in self._images]
-        return self._views[view]
 
 
 def _must_see(panel: Iterable[judges.Judge], known: set[str]) -> bool:

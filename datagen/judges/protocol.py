@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from datagen.judges.views import View
+
     Scores = NDArray[np.floating[Any]]
 
 
@@ -42,13 +44,6 @@ class Facts:
     absolute: bool = False  # whether a score is a share, 0…1, that can be compared with a limit
     metric: bool = True  # whether evaluation may report it
     judges_world_only: bool = False  # it knows the embedded model's images, and what it says of others means nothing
-
-
-class View(Protocol):
-    """How an image becomes the pixels that a network reads. Hashable, and equal where the pixels are."""
-
-    def __call__(self, image: Any, /) -> NDArray[Any]:
-        """The pixels of a decoded image."""
 
 
 @runtime_checkable

@@ -35,7 +35,8 @@ def fresh() -> Iterator[None]:
 def score(judge: Any, pictures: Sequence[Image.Image], texts: Sequence[str]) -> Any:
     """What the judge says of the embeddings of pictures."""
     unique, places = judges.distinct(pictures)
-    return judge.score(judge.needs.images(unique)[places], texts)
+    pixels = [judge.needs.view(one.convert("RGB")) for one in unique]
+    return judge.score(judge.needs.images(pixels)[places], texts)
 
 
 @pytest.fixture

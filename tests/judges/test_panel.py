@@ -13,7 +13,7 @@ from PIL import Image
 
 from datagen import judges
 from datagen.errors import ModelError
-from datagen.judges import panel
+from datagen.judges import panel, views
 from datagen.judges.panel import Duel, Question
 
 
@@ -94,14 +94,14 @@ def test_chunks_are_all_there_is_in_order() -> None:
 class Square:
     """A backbone whose embedding of an image is its red and twice that, and of a text its length and 1."""
 
-    identity, view = "square@1", None
+    identity, view = "square@1", views.squash(1)
 
     def __init__(self) -> None:
         self.seen = 0
 
-    def images(self, views: Sequence[Image.Image]) -> Any:
-        self.seen += len(views)
-        reds = [view.getpixel((0, 0))[0] for view in views]  # type: ignore[index]
+    def images(self, pixels: Sequence[Any]) -> Any:
+        self.seen += len(pixels)
+        reds = [int(view[0, 0, 0]) for view in pixels]
         return np.array([[red, 2 * red] for red in reds], np.float32)
 
     def texts(self, texts: Sequence[str]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -75,6 +75,22 @@ def clip_torchvision(
         case "longest":
             rule = rules.Longest(size, colour, filter)
     return View(f"clip_torchvision({size}, {mode}, {interpolation})", rule, (size, size, 3), mean, std)
+
+
+def open_clip(config: Mapping[str, Any]) -> View:
+    """What an open_clip model asks for in its `preprocess_cfg`; ValueError for what no view of ours is equal to."""
+    sizes = config["size"] if isinstance(config["size"], (list, tuple)) else (config["size"],) * 2
+    fill = config.get("fill_color") or 0
+    if sizes[0] != sizes[1] or config["interpolation"] not in ("bicubic", "bilinear"):
+        raise ValueError(f"size {config['size']} with {config['interpolation']} is not supported")
+    return clip_torchvision(
+        int(sizes[0]),
+        mode=config["resize_mode"],
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        colour=tuple(fill) if isinstance(fill, (list, tuple)) else (fill,) * 3,
+    )
 
 
 def squash(size: int = 384) -> View:
