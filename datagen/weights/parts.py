@@ -75,11 +75,7 @@ def tokenizer(folder: Path, longest: int, kind: Any = None) -> Any:
     from transformers import CLIPTokenizer
 
     quiet()
-    # Looked for first: where there are no files, the library gives an empty tokenizer instead of an error.
-    if not any((folder / name).is_file() for name in VOCABULARIES):
-        raise ModelError(
-            f"{folder} has no tokenizer: expected tokenizer.json, or vocab.json with merges.txt; {files.AGAIN}"
-        )
+    check_vocabulary(folder)
     try:
         found: Any = (kind or CLIPTokenizer).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # what a broken file raises depends on the library's version
@@ -88,6 +84,14 @@ def tokenizer(folder: Path, longest: int, kind: Any = None) -> Any:
         raise ModelError(f"{folder} holds a tokenizer without a vocabulary: {files.AGAIN}")
     found.model_max_length = min(found.model_max_length, longest)
     return found
+
+
+def check_vocabulary(folder: Path) -> None:
+    """Raise ModelError for a folder without a tokenizer, of which the library would make an empty one."""
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise ModelError(
+            f"{folder} has no tokenizer: expected tokenizer.json, or vocab.json with merges.txt; {files.AGAIN}"
+        )
 
 
 def scheduler(folder: Path, kind: Any = None) -> Any:

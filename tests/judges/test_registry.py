@@ -73,8 +73,16 @@ def test_the_folder_is_the_registry() -> None:
 
 
 @pytest.mark.parametrize("name", JUDGES.names())
-def test_every_judge_says_its_scale_without_its_model(name: str) -> None:
-    judge = judges.load(name, {})
+def test_every_judge_says_its_scale_without_its_model_or_what_it_needs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATAGEN_WEIGHTS", str(tmp_path))
+    try:
+        judge = judges.load(name, {})
+    except ModelError as error:
+        assert f"the judge {name} needs " in str(error) and str(tmp_path / name) in str(error)
+        assert "\n" not in str(error)
+        return
     assert judge.name == name and judge.version
     assert judge.scale > 0
     assert judge.facts.code_license
