@@ -28,6 +28,7 @@ HARMLESS = (
         r"^(vision_model\..*|visual_projection\.weight|text_projection\.weight|logit_scale)$",
         "the rest of a whole CLIP, which a text encoder does not read",
     ),
+    Harmless(r"ImageReward", r"^blip\.(vision|text)_proj\.", "BLIP's own projections, which the score does not read"),
     Harmless(r"AutoModel", r"^(cls|lm_head|qa_outputs|classifier|pooler)\.", "heads on top of the hidden states"),
     Harmless(r"AutoModel", r"^pooler\.", "a head that only sentence classification reads", may_lack=True),
 )
@@ -123,9 +124,10 @@ def _counted(names: Iterable[str], word: str) -> str:
 
 def _prefix(missing: set[str], unexpected: set[str]) -> str:
     """What stands in front of all of the file's names, "" unless that alone tells them from the model's."""
-    for name in sorted(unexpected):
+    for name in sorted(unexpected)[:1]:
         for wanted in missing:
-            if name.endswith(f".{wanted}") and unexpected == {name[: -len(wanted)] + other for other in missing}:
-                return name[: -len(wanted)]
-        break
+            prefix = name.removesuffix(wanted)
+            fits = {prefix + other for other in missing} <= unexpected
+            if name.endswith(f".{wanted}") and fits and all(other.startswith(prefix) for other in unexpected):
+                return prefix
     return ""

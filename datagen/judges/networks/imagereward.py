@@ -1,0 +1,249 @@
+"""ImageReward (Xu et al. 2023, arXiv 2304.05977): BLIP's towers and an affine head, from the files as published.
+
+The text encoder reads the text bidirectionally with cross-attention to the image; the last state of its first token,
+[CLS], goes through five linear layers without activations between them. In float32; the head in float64.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from torch import Tensor, nn
+from transformers import BertTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
+
+from datagen.errors import ModelError, one_line
+from datagen.weights import checkpoint, files, parts
+
+SETTINGS = "med_config.json"
+WEIGHTS = ("ImageReward.safetensors", "ImageReward.pt")
+BATCH = 16  # images, and pairs of image and text, that go through at once
+_WORDS = ("[DEC]", "[ENC]")  # BLIP's own, behind BERT's vocabulary; no text has them unless it spells them out
+_LAYERS = (0, 2, 4, 6, 7)  # of the head, as the file counts them: between the others lies dropout
+# What transformers calls the parts of BLIP's image tower, and what the file does; the text encoder has the same names.
+_NAMES = (
+    ("embeddings.class_embedding", "cls_token"),
+    ("embeddings.position_embedding", "pos_embed"),
+    ("embeddings.patch_embedding", "patch_embed.proj"),
+    ("encoder.layers", "blocks"),
+    ("layer_norm", "norm"),
+    ("self_attn.projection", "attn.proj"),
+    ("self_attn", "attn"),
+    ("post_layernorm", "norm"),
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Vision(_Part):
+    """The image tower; as published, ViT-L/16 for 224 pixels."""
+
+    image_size: PositiveInt = 224
+    patch_size: PositiveInt = 16
+    hidden_size: PositiveInt = 1024
+    intermediate_size: PositiveInt = 4096
+    num_hidden_layers: PositiveInt = 24
+    num_attention_heads: PositiveInt = 16
+    layer_norm_eps: PositiveFloat = 1e-6
+
+
+class Config(_Part):
+    """What med_config.json says: the text encoder, by default as published.
+
+    The published file says nothing of `vision`, `head` (widths between the five layers), `mean`, `std` and `longest`
+    (tokens of a text); one of another size has them beside the others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # BERT's settings for training, which change no score
+
+    hidden_size: PositiveInt = 768
+    intermediate_size: PositiveInt = 3072
+    num_hidden_layers: PositiveInt = 12
+    num_attention_heads: PositiveInt = 12
+    vocab_size: PositiveInt = 30524
+    max_position_embeddings: PositiveInt = 512
+    layer_norm_eps: PositiveFloat = 1e-12
+    hidden_act: Literal["gelu"] = "gelu"
+    add_cross_attention: Literal[True] = True
+    vision: Vision = Vision()
+    head: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (1024, 128, 64, 16)
+    mean: float = Field(default=0.16717362830052426, allow_inf_nan=False)
+    std: float = Field(default=1.0333394966054072, gt=0, allow_inf_nan=False)
+    longest: int = Field(default=35, ge=3)
+
+    @classmethod
+    def read(cls, path: Path) -> Config:
+        """The settings of a file. Raises ModelError for those that no such network has."""
+        try:
+            return cls.model_validate(files.read_json(path))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ModelError(
+                f"{path} has {where} {first['input']!r}: {first['msg'].replace('Input', 'it')}"
+            ) from error
+
+
+class ImageReward(nn.Module):
+    """The network; `names` says what the published file calls its tensors."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        vision = BlipVisionConfig(**config.vision.model_dump(), hidden_act="gelu", initializer_range=0.02)
+        own = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}
+        own |= {"max_position_embeddings", "layer_norm_eps", "hidden_act"}
+        # A decoder's configuration has the cross-attention; that a text is not read causally is said when it is read.
+        text = BlipTextConfig(
+            **config.model_dump(include=own), encoder_hidden_size=config.vision.hidden_size, is_decoder=True
+        )
+        self.blip = nn.ModuleDict(
+            {
+                "visual_encoder": BlipVisionModel(vision),
+                "text_encoder": BlipTextModel(text, add_pooling_layer=False),
+            }
+        )
+        widths = (config.hidden_size, *config.head, 1)
+        linear = {str(n): nn.Linear(widths[k], widths[k + 1]) for k, n in enumerate(_LAYERS)}
+        self.mlp = nn.ModuleDict({"layers": nn.ModuleDict(linear)})
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the published file calls each tensor of this network."""
+        named = {}
+        for name in self.state_dict():
+            published = name
+            for ours, theirs in _NAMES if name.startswith("blip.visual_encoder.") else ():
+                published = published.replace(ours, theirs)
+            named[name] = published
+        return named
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised pixels → (N, 1 + patches, width) features of the images."""
+        features: Tensor = self.blip["visual_encoder"](pixel_values=pixels).last_hidden_state
+        return features
+
+    def score(self, features: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """(N, 1 + patches, width) features and (N, T) tokens with their mask → (N,) scores, float32."""
+        states = self.blip["text_encoder"](
+            input_ids=ids, attention_mask=mask, encoder_hidden_states=features, is_decoder=False
+        ).last_hidden_state
+        weight, bias = self._affine()
+        raw = states[:, 0].double() @ weight + bias
+        scores: Tensor = (raw - self.config.mean) / self.config.std
+        return scores.float()
+
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        """The head as the one affine map that it is: (width,) and a number, float64."""
+        layers: list[Any] = list(self.mlp["layers"].values())  # type: ignore[operator]
+        weight, bias = layers[-1].weight.double()[0], layers[-1].bias.double()[0]
+        for layer in reversed(layers[:-1]):
+            bias = bias + weight @ layer.bias.double()
+            weight = weight @ layer.weight.double()
+        return weight, bias
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The files of one ImageReward: `sha256` is the hash that a pickle must have."""
+
+    weights: Path
+    vocabulary: Path
+    config: Config
+    sha256: str = ""
+
+
+class Scorer:
+    """A loaded ImageReward with its tokenizer, in evaluation mode. What it says does not depend on the batch."""
+
+    def __init__(self, network: ImageReward, tokenizer: Any) -> None:
+        self.network, self._tokenizer = network.requires_grad_(False).eval(), tokenizer
+        self._device = next(network.parameters()).device
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised float32 of at least one image → (N, 1 + patches, width), to be scored often."""
+        # On a GPU, cuDNN rounds the factors of a convolution to 10 bits unless it is told not to.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return torch.cat([self.network.encode(some) for some in self._batches(pixels)])[: len(pixels)]
+
+    def score(self, features: Tensor, texts: Sequence[str]) -> Tensor:
+        """(N, …) features and N texts, cut to the network's 35 tokens → (N,) float32 on the CPU."""
+        ids, mask = self.tokens(texts)
+        batches = zip(self._batches(features), self._batches(ids), self._batches(mask), strict=True)
+        with torch.inference_mode():
+            return torch.cat([self.network.score(*batch) for batch in batches])[: len(texts)].cpu()
+
+    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(N, 35) tokens and their mask. The first stays [CLS]; BLIP's [ENC] does not take its place here."""
+        found = self._tokenizer(
+            list(texts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.network.config.longest,
+            return_tensors="pt",
+        )
+        return found["input_ids"], found["attention_mask"]
+
+    def _batches(self, rows: Tensor) -> list[Tensor]:
+        """Batches of exactly BATCH rows on the network's device, the last one filled up with its last row."""
+        short = -len(rows) % BATCH
+        padded = torch.cat([rows, rows[-1:].expand(short, *rows.shape[1:])]) if short else rows
+        return [batch.to(self._device) for batch in padded.split(BATCH)]
+
+
+def find(folder: Path, vocabulary: Path | None = None, sha256: str = "") -> Source:
+    """The files in a folder; loads nothing. Raises ModelError for what is not there.
+
+    `vocabulary` is the folder of bert-base-uncased's tokenizer, by default the same or bert-base-uncased inside it.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"there is no folder {folder}; give the one that has {WEIGHTS[1]} and {SETTINGS}")
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise ModelError(f"{folder} has no {' or '.join(WEIGHTS)}: {checkpoint.REMEDY}")
+    places = [vocabulary] if vocabulary else [folder, folder / "bert-base-uncased"]
+    held = [place for place in places if any((place / name).is_file() for name in parts.VOCABULARIES)]
+    if not held:
+        raise ModelError(f"{places[0]} has no vocab.txt: put that of bert-base-uncased there, or give its folder")
+    settings = folder / SETTINGS
+    return Source(weights, held[0], Config.read(settings) if settings.is_file() else Config(), sha256)
+
+
+def load(source: Source, device: str) -> Scorer:
+    """The network with its weights, in float32. Raises ModelError unless they fill it and the vocabulary fits."""
+    what = f"ImageReward in {source.weights.parent}"
+    tokenizer = _tokenizer(source)
+    tensors = checkpoint.read(source.weights, source.sha256)
+    try:
+        with torch.device("meta"):  # the weights take the place of what would be drawn at random
+            network = ImageReward(source.config)
+    except (ValueError, TypeError) as error:  # a width that the heads do not divide
+        raise ModelError(f"the settings of {what} make no network: {one_line(error)}") from error
+    checkpoint.fill(what, network, tensors, network.names)
+    embeddings: Any = network.blip["text_encoder"].embeddings
+    embeddings.position_ids = torch.arange(source.config.max_position_embeddings)[None]  # no file fills it
+    return Scorer(network.to(device), tokenizer)
+
+
+def published(network: ImageReward) -> Mapping[str, Tensor]:
+    """The tensors of a network under the names of the published file, ready to be saved."""
+    names = network.names
+    return {names[name]: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def _tokenizer(source: Source) -> Any:
+    """BERT's with BLIP's two words behind it. Raises ModelError unless the network has an embedding for each."""
+    found = parts.tokenizer(source.vocabulary, source.config.longest, BertTokenizer)
+    found.add_tokens(list(_WORDS), special_tokens=True)
+    if len(found) != source.config.vocab_size:
+        raise ModelError(
+            f"the vocabulary in {source.vocabulary} has {len(found)} words with BLIP's own, the network "
+            f"{source.config.vocab_size}: give that of bert-base-uncased"
+        )
+    return found
