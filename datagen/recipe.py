@@ -128,6 +128,7 @@ class Labels(_Section):
 
     min_probability: Share = 0.0
     min_match: Share = 0.0
+    settled: Annotated[float, Field(ge=0.5, le=1)] = 0.98  # probability from which no further tier of judges is asked
 
 
 class JudgeChoice(_Section):
@@ -160,6 +161,9 @@ class Profile(_Section):
     height: Side
     # In order: a list of names, or a table of the options of each.
     judges: Annotated[tuple[JudgeChoice, ...], Field(strict=False, min_length=1)]
+    # Judges in the order in which they are asked, cheap ones first; a later tier sees only what is not settled before.
+    # None given: all of them at once.
+    tiers: Annotated[tuple[Names, ...], Field(strict=False)] = ()
 
     @field_validator("judges", mode="before")
     @classmethod
@@ -171,6 +175,16 @@ class Profile(_Section):
         if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
             return [{"name": name} for name in dict.fromkeys(value)]
         return value
+
+    @model_validator(mode="after")
+    def _each_judge_in_one_tier(self) -> Profile:
+        listed = [name for tier in self.tiers for name in tier]
+        if listed and (sorted(listed) != sorted(judge.name for judge in self.judges) or not all(self.tiers)):
+            raise ValueError(
+                f"tiers name {', '.join(listed)}: each of the judges {', '.join(j.name for j in self.judges)} must "
+                "stand in one tier, once"
+            )
+        return self
 
 
 class Recipe(_Section):
@@ -277,11 +291,15 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
     """Everything that decides the rows of a run, JSON-able: the recipe with the one profile and the files it names."""
     profile = recipe.profile(profile_name)
     values = recipe.model_dump(mode="json", exclude={"profiles"})
-    if not values["llm"]["parameters"]:  # so that what was begun before there were any is resumed
+    served = profile.model_dump(mode="json")
+    # What is not used is left out, so that what was begun before there was any of it is resumed.
+    if not profile.tiers:
+        del served["tiers"], values["labels"]["settled"]
+    if not values["llm"]["parameters"]:
         del values["llm"]["parameters"]
     return {
         **values,
-        "profile": {"name": profile_name, **profile.model_dump(mode="json")},
+        "profile": {"name": profile_name, **served},
         "files": {
             name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
             for name, path in _files(recipe, profile)

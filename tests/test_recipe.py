@@ -235,3 +235,17 @@ def test_parameters_of_the_llm_are_passed_on_and_decide_rows() -> None:
 def test_parameters_that_the_client_decides_are_refused(name: str) -> None:
     with pytest.raises(RecipeError, match=f"llm.parameters: {name} may not stand here"):
         load("pick-safety", [f"llm.parameters.{name}=1"])
+
+
+@pytest.mark.parametrize(
+    "tiers", ["[['clip']]", "[['clip'], ['world', 'clip']]", "[['clip', 'wrold']]", "[[], ['clip', 'world']]"]
+)
+def test_each_judge_stands_in_one_tier(tiers: str) -> None:
+    judges = ["profiles.embedded.judges=['world', 'clip']"]
+    with pytest.raises(RecipeError, match="each of the judges world, clip must stand in one tier, once"):
+        load("pick-safety", [*judges, f"profiles.embedded.tiers={tiers}"])
+    loaded = load("pick-safety", [*judges, "profiles.embedded.tiers=[['clip'], ['world']]"])
+    assert loaded.profile("embedded").tiers == (("clip",), ("world",))
+    plain = load("pick-safety", judges)
+    assert digest(plain, "embedded") != digest(loaded, "embedded")
+    assert "tiers" not in resolved(plain, "embedded")["profile"]

@@ -18,10 +18,11 @@ CERTAIN = 4.0  # log-odds beyond which no single answer counts
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How a judge's scores are read: log-odds per unit, and whether higher ones are better."""
+    """How a judge's scores are read: log-odds per unit, whether higher ones are better, whether they are shares."""
 
     scale: float
     higher_is_better: bool = True
+    absolute: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ OTHERS = "others"  # against the context prompts of others: the mean
 TEXTS = (MATCH, ALIGNED, VIOLATING, KEEPS, BREAKS, STATEMENT, OTHERS)
 IMAGE = "image"  # of a judge that reads no text
 QUESTION = "question"  # the probability that the answer is yes: does the image keep the principle?
+SETTLED = "settled"  # not asked: earlier tiers of judges had decided all pairs of the prompt
 BEATS = "beats"  # the probability to beat an opponent, which is shown second
 OTHER_PROMPTS = 3  # as many are asked about
 

@@ -12,17 +12,57 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from datagen.judges import Judge, panel
-from datagen.labels import axes
+from datagen.labels import axes, judged, pairing
 from datagen.labels.axes import Asked
+from datagen.recipe import Profile
 from datagen.records import Embedding, Image, Principle, Prompt, Score, Written
 from datagen.stages import Context, Shard, Stage
 
 
 def run(context: Context, shard: Shard) -> Written[Score]:
-    """Rows for each image, judge, axis and category, in this order, then those of two images."""
+    """Rows for each tier of judges: for each image, judge, axis and category in this order, then those of two images.
+
+    An image that a judge need not see, since all pairs of its prompt are settled, has one row for that judge.
+    """
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
     asked = axes.of_shard(shard.rows(Prompt), principles)
-    judges = panel.load(context.profile.judges)
+    rows: list[Score] = []
+    heard: list[Judge] = []
+    for tier in _tiers(context.profile):
+        open_ = _unsettled(context, shard, rows, heard)
+        rows += _tier(tier, shard.only(open_), asked)
+        rows += [
+            _settled(image, judge) for image in shard.rows(Image) if image.prompt_id not in open_ for judge in tier
+        ]
+        heard += tier
+    return Written(rows)
+
+
+def _tiers(profile: Profile) -> list[list[Judge]]:
+    """The judges in the order in which they are asked."""
+    if not profile.tiers:
+        return [panel.load(profile.judges)]
+    chosen = {choice.name: choice for choice in profile.judges}
+    panel.load(profile.judges)  # refuses two of one name, whatever their tiers
+    return [panel.load(chosen[name] for name in tier) for tier in profile.tiers]
+
+
+def _unsettled(context: Context, shard: Shard, rows: list[Score], heard: list[Judge]) -> set[str]:
+    """The prompts whose pairs are not all decided by the judges that were heard."""
+    prompts = shard.rows(Prompt)
+    if not heard:
+        return {prompt.prompt_id for prompt in prompts}
+    tables = (prompts, shard.rows(Principle), shard.rows(Image), rows)
+    found = judged.by_prompt(*tables, judged.readings(heard))
+    return {of.prompt.prompt_id for of in found if not pairing.settled(context.recipe, of)}
+
+
+def _settled(image: Image, judge: Judge) -> Score:
+    return Score(image.image_id, image.prompt_id, judge.name, judge.version, axes.SETTLED, None)
+
+
+def _tier(judges: list[Judge], shard: Shard, asked: dict[str, Asked]) -> list[Score]:
+    """What some judges say of all images of a shard."""
     known: dict[str, list[Embedding]] = collections.defaultdict(list)
     for embedding in shard.rows(Embedding):
         known[embedding.image_id].append(embedding)
@@ -32,7 +72,12 @@ def run(context: Context, shard: Shard) -> Written[Score]:
         for image, answer in zip(images, panel.ask(judges, questions), strict=True):
             for judge in judges:
                 rows += _scores(image, judge, answer, asked[image.prompt_id])
-    return Written(rows + _duels(judges, shard, asked))
+    return rows + _duels(judges, shard, asked)
+
+
+def remarks(row: Score) -> list[str]:
+    """That a judge was spared an image."""
+    return [f"{row.judge} was not asked: settled before"] if row.axis == axes.SETTLED else []
 
 
 def check(context: Context) -> None:
@@ -135,4 +180,4 @@ def _rivals(images: list[Image]) -> list[tuple[Image, Image]]:
     return met + ([(images[-1], images[0])] if len(images) > 2 else [])
 
 
-STAGE = Stage("scores", Score, run, version=2, check=check)
+STAGE = Stage("scores", Score, run, version=2, check=check, remarks=remarks)

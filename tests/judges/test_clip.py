@@ -13,6 +13,7 @@ from PIL import Image
 from datagen import judges
 from datagen.errors import ModelError
 from datagen.judges.backbones import open_clip as open_clip_backbone
+from datagen.judges.backbones import rows as backbone_rows
 from datagen.weights import clip
 from datagen.world import captions, grammar, render
 
@@ -68,8 +69,8 @@ def test_equals_stock_open_clip(judge: Any, clip_folder: Path) -> None:
 
 def test_a_score_does_not_depend_on_its_company(judge: Any, clip_folder: Path) -> None:
     pictures, texts = (
-        noise(open_clip_backbone.BATCH + 3),
-        [f"a ball number {k}" for k in range(open_clip_backbone.BATCH + 3)],
+        noise(backbone_rows.BATCH + 3),
+        [f"a ball number {k}" for k in range(backbone_rows.BATCH + 3)],
     )
     together = score(judge, pictures, texts).tolist()
     forget()
@@ -98,11 +99,11 @@ def test_pictures_are_embedded_once_a_call_and_texts_once_a_process(
 
 
 def test_what_is_remembered_of_texts_is_bounded(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_clip_backbone, "_REMEMBERED", 3)
+    monkeypatch.setattr(backbone_rows, "REMEMBERED", 3)
     (picture,) = noise(1)
     first = score(judge, [picture] * 2, ["a", "b"])
     score(judge, [picture] * 2, ["c", "d"])
-    assert set(judge.needs._texts) == {"c", "d"}
+    assert set(judge.needs.texts._known) == {"c", "d"}
     assert score(judge, [picture] * 2, ["a", "b"]).tolist() == first.tolist()
 
 

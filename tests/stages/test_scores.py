@@ -137,7 +137,7 @@ def test_an_unknown_judge_is_told_before_anything_is_read(make_context: Callable
     from datagen.errors import ModelError
 
     context = make_context()
-    profile: Any = SimpleNamespace(judges=(JudgeChoice(name="clop"),))
+    profile: Any = SimpleNamespace(judges=(JudgeChoice(name="clop"),), tiers=())
     with pytest.raises(ModelError, match="did you mean 'clip'"):
         scores.run(Context(context.recipe, profile), Shard({Image: [image()]}))
 
@@ -235,3 +235,44 @@ def test_what_a_backbone_makes_of_an_image_is_kept_and_the_scores_are_the_same_w
     assert [(row.axis, row.value) for row in again if row.image_id == "i10"] == own
     none = context.profile.model_copy(update={"judges": (JudgeChoice(name="world"),)})
     assert embeddings.run(Context(context.recipe, none), Shard(tables)).rows == []
+
+
+class Sure:
+    """Says the same log-odds for the wording of each image's side, by its red; counts the images it was shown."""
+
+    version, scale, facts = "1", 1.0, judges.Facts(code_license="MIT")
+
+    def __init__(self, name: str, odds: dict[int, float]) -> None:
+        self.name, self.odds, self.seen = name, odds, list[int]()
+
+    def score(self, images: Sequence[Pillow.Image], prompts: Sequence[str]) -> Any:
+        reds = [image.getpixel((0, 0))[0] for image in images]
+        self.seen += dict.fromkeys(reds)
+        return np.array([self.odds[red] * text.endswith("pixel art") for red, text in zip(reds, prompts, strict=True)])
+
+
+def test_a_dearer_tier_sees_only_what_cheaper_ones_left_open_and_what_it_was_spared_is_counted(
+    panel: dict[str, Any],
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+    principle: Principle,
+) -> None:
+    panel["clip"] = cheap = Sure("clip", {10: 5.0, 11: 0.0, 20: 1.0, 21: 0.0, 30: 0.0, 31: 5.0})
+    panel["world"] = dear = Sure("world", dict.fromkeys((10, 11, 20, 21, 30, 31), 0.0))
+    context = make_context()
+    profile = context.profile.model_copy(update={"tiers": (("clip",), ("world",))})
+    prompts = [make_prompt(prompt_id=f"p{k}", prompt=f"a chef {k}", cluster=f"c{k}") for k in (1, 2, 3)]
+    images = [image(10 * k + side, f"p{k}", side=("chosen", "rejected")[side]) for k in (1, 2, 3) for side in (0, 1)]
+    shard = Shard({Principle: [principle], Prompt: prompts, Image: images})
+    rows = scores.run(Context(context.recipe, profile), shard).rows
+    assert len(cheap.seen) == 6
+    assert dear.seen == [20, 21]  # of log-odds 5 and -5 nobody need be asked again
+    spared = [row for row in rows if row.axis == "settled"]
+    assert [(row.image_id, row.judge, row.value) for row in spared] == [
+        (f"i{red}", "world", None) for red in (10, 11, 30, 31)
+    ]
+    assert {remark for row in rows for remark in scores.remarks(row)} == {"world was not asked: settled before"}
+    at_once = scores.run(context, shard).rows
+    assert {(row.image_id, row.judge, row.axis): row.value for row in rows if row.axis != "settled"}.items() <= {
+        (row.image_id, row.judge, row.axis): row.value for row in at_once
+    }.items()

@@ -7,12 +7,13 @@ fp32 throughout; batches of one fixed shape, so that an embedding does not depen
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from datagen import world
 from datagen.errors import ModelError, one_line
 from datagen.judges import views
+from datagen.judges.backbones import rows
 from datagen.weights import clip
 
 if TYPE_CHECKING:
@@ -21,16 +22,13 @@ if TYPE_CHECKING:
 
     from datagen.judges.views import View
 
-BATCH = 32
-_REMEMBERED = 20_000  # text embeddings kept a process
-
 
 class OpenClip:
     """A model with its own view and tokenizer, loaded when it is first asked."""
 
     def __init__(self, source: clip.Source) -> None:
         self._source = source
-        self._texts: dict[str, NDArray[np.float32]] = {}
+        self.texts = rows.Remembered(self._encode_texts)
 
     @functools.cached_property
     def identity(self) -> str:
@@ -59,41 +57,18 @@ class OpenClip:
 
     def images(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, width) float32 as the model gives them, of at least one picture in `view`."""
-        return self._embed(self._loaded[0].encode_image, pixels, self._normalised)
-
-    def _normalised(self, pixels: Sequence[NDArray[Any]]) -> Any:
         import numpy as np
         import torch
 
-        return torch.from_numpy(views.normalise(np.stack(pixels), self.view))
+        network = self._loaded[0]
+        return rows.embed(
+            network, network.encode_image, torch.from_numpy(views.normalise(np.stack(pixels), self.view))
+        )
 
-    def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(N, width) float32 of at least one text; each is embedded once, long ones are cut to the model's context."""
-        import numpy as np
-
+    def _encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
+        """(N, width) float32; long ones are cut to the model's context."""
         network, tokenizer = self._loaded
-        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
-        if len(self._texts) + len(new) > _REMEMBERED:
-            self._texts.clear()
-            new = list(dict.fromkeys(texts))
-        if new:
-            embedded = self._embed(network.encode_text, new, tokenizer)
-            self._texts.update(zip(new, embedded, strict=True))
-        return np.stack([self._texts[text] for text in texts])
-
-    def _embed(self, encode: Any, inputs: Sequence[Any], form: Callable[[list[Any]], Any]) -> NDArray[np.float32]:
-        """(N, width), encoded in batches of exactly BATCH, so that no row depends on its company."""
-        import numpy as np
-        import torch
-
-        device = next(self._loaded[0].parameters()).device
-        parts = []
-        for start in range(0, len(inputs), BATCH):
-            batch = list(inputs[start : start + BATCH])
-            padded = form(batch + [batch[-1]] * (BATCH - len(batch))).to(device)
-            with torch.inference_mode():
-                parts.append(encode(padded)[: len(batch)].float().cpu().numpy())
-        return np.concatenate(parts)
+        return rows.embed(network, network.encode_text, tokenizer(texts))
 
 
 @functools.lru_cache(maxsize=8)
