@@ -32,7 +32,8 @@ WORLD = [JudgeChoice(name="world")]
 class Shy:
     """A judge that abstains on texts of an odd length; it says how often it was asked, and can fail."""
 
-    name, version, scale, absolute = "world", "9", 1.0, False
+    name, version, scale = "world", "9", 1.0
+    facts = judges.Facts(code_license="MIT")
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -240,7 +241,7 @@ def test_errors_are_raised_before_a_model_is_loaded(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(judges, "load", load)
     out = tmp_path / "x.parquet"
-    with pytest.raises(ModelError, match="no judge was named; known: clip, world"):
+    with pytest.raises(ModelError, match="no judge was named; known: clip, "):
         judging.choose([], [])
     with pytest.raises(ModelError, match="did you mean 'world'"):
         judging.choose(["clip", "wrold"], [])
@@ -391,7 +392,7 @@ def test_the_older_name_of_clip_s_option_still_works(
     for option, out in ((("--clip-model", clip_folder), "x"), (("--set", f"clip.model={clip_folder}"), "y")):
         assert call(monkeypatch, tmp_path / "d", "--judges", "clip", *option, "--out", tmp_path / out) == 0
     assert rows(tmp_path / "x") == rows(tmp_path / "y")
-    assert rows(tmp_path / "x")[0]["judge_version"].startswith("1:clip@")
+    assert rows(tmp_path / "x")[0]["judge_version"].startswith("2:cosine:clip@")
 
 
 # A judge from elsewhere that writes down what it was asked, and kills its process at the call that a file names.
@@ -402,11 +403,14 @@ import os
 import signal
 from pathlib import Path
 
+from datagen import judges
+
 HERE = Path(__file__).parent
 
 
 class Judge:
-    name, version, scale, absolute = "mortal", "1", 1.0, False
+    name, version, scale = "mortal", "1", 1.0
+    facts = judges.Facts(code_license="MIT")
 
     def score(self, images, prompts):
         with (HERE / "asked").open("a") as file:
