@@ -23,6 +23,7 @@ from datagen.recipe import JudgeChoice
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     Values = NDArray[np.float64]
 
@@ -32,13 +33,13 @@ Entry = TypeVar("Entry")
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """An encoded image with the texts it is scored against and the questions it is asked, or why it is not judged.
+    """An image, encoded or decoded, with the texts it is scored against and the questions it is asked, or why not.
 
     All of a chunk have as many texts, and as many questions. `embeddings` are those that are known, by the identity of
     their backbone.
     """
 
-    source: bytes | Path | None
+    source: bytes | Path | Image | None
     texts: tuple[str, ...]
     error: str | None = None
     questions: tuple[str, ...] = ()
@@ -264,6 +265,8 @@ def _image(question: Question, see: bool) -> Any:
         return None
     if question.source is None:
         return "no image"
+    if not isinstance(question.source, bytes | Path):
+        return question.source
     try:
         return decode(question.source)
     except Unreadable as error:

@@ -55,7 +55,7 @@ def of_arm(
             found |= attributes.rates(observed, name, values[name])
         if any(options.balance in shown for shown in observed.shown):
             found |= bias.figures(observed, options.balance, options.over, options.groups)
-    found |= toxicity.figures(observed)
+    found |= toxicity.figures(observed) | preference.scores(observed)
     if probes.clip:
         found |= quality.clipscore(observed, probes.clip.name) | diversity.figures(observed, probes.clip.name)
     if probes.extractor and observed.logits is not None and len(observed.logits) > 1:

@@ -20,7 +20,8 @@ class Observations:
     prompt_of: np.ndarray  # (N,): the image's row in `prompts`
     shown: list[Mapping[str, object]] | None = None  # (N,): the attributes a reader sees
     toxicity: np.ndarray | None = None  # (N,) in [0, 1]
-    scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # judge → (N,), higher is better
+    scores: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # judge → (N,)
+    lower_is_better: frozenset[str] = frozenset()  # judges; of all others higher scores are better
     cosines: np.ndarray | None = None  # (N,): CLIP's cosine of image and prompt
     embeddings: np.ndarray | None = None  # (N, D): CLIP's image embeddings, of length 1
     features: np.ndarray | None = None  # (N, F): what FID compares

@@ -14,9 +14,21 @@ from training.evaluation.observations import Observations
 def figures(base: Observations, adapted: Observations) -> dict[str, Mean]:
     """`win.<judge>`: wins plus half the ties over the pairs that both sides have a score for."""
     return {
-        f"win.{judge}": mean(base.prompt_of, wins(base.scores[judge], adapted.scores[judge]), len(base.prompts))
-        for judge in base.scores
+        f"win.{judge}": mean(base.prompt_of, _wins(judge, base, adapted), len(base.prompts)) for judge in base.scores
     }
+
+
+def scores(observed: Observations) -> dict[str, Mean]:
+    """`score.<judge>`: the mean score of an arm, in the judge's own unit."""
+    return {
+        f"score.{judge}": mean(observed.prompt_of, values, len(observed.prompts))
+        for judge, values in observed.scores.items()
+    }
+
+
+def _wins(judge: str, base: Observations, adapted: Observations) -> np.ndarray:
+    one, other = base.scores[judge], adapted.scores[judge]
+    return wins(other, one) if judge in base.lower_is_better else wins(one, other)
 
 
 def wins(base: np.ndarray, adapted: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from datagen.world import captions
 from datagen.world import reader as world_reader
 from training.errors import TrainingError
 from training.evaluation import clip, features
+from training.evaluation import judges as panelists
 from training.evaluation.attributes import ABSENT
 from training.evaluation.clip import Clip, unit
 from training.evaluation.features import Extractor
@@ -45,6 +46,11 @@ class Probes:
     judges: Mapping[str, Judge]
 
     @property
+    def lower_is_better(self) -> frozenset[str]:
+        """The judges whose lower scores are the better ones."""
+        return frozenset(name for name, judge in self.judges.items() if getattr(judge, "sign", 1) < 0)
+
+    @property
     def are_none(self) -> bool:
         """Whether nothing measures anything."""
         return not (self.reader or self.clip or self.extractor or callable(self.toxicity) or self.judges)
@@ -62,10 +68,13 @@ def load_probes(options: ProbeOptions, prompts: Sequence[str], device: str) -> P
     if is_dotted(options.toxicity):
         toxicity = dotted(options.toxicity, "--toxicity")
     judges: dict[str, Judge] = {}
+    panelists.refuse_strangers(options.judge_options, options.judge)
     for name in options.judge or ([] if model is None else [options.clip]):
         if is_dotted(name):
             short = name.rpartition(":")[2]
             judges[name if short in judges else short] = dotted(name, "--judge")
+        elif panelists.known(name):
+            judges[name] = panelists.load(name, options.judge_options)
         elif name != NONE:
             judge = clip.load(name, device)
             judges[f"clip-{judge.name}"] = judge.score
@@ -132,7 +141,9 @@ def measure(probes: Probes, pictures: Pictures, observed: Observations, batch: i
     if "toxicity" in arrays and np.isnan(arrays["toxicity"]).all():
         del arrays["toxicity"]  # no reading has the attribute
     scores = {name: arrays.pop(f"score {name}") for name in probes.judges if f"score {name}" in arrays}
-    return dataclasses.replace(observed, shown=parts.get("shown"), scores=scores, **arrays)
+    return dataclasses.replace(
+        observed, shown=parts.get("shown"), scores=scores, lower_is_better=probes.lower_is_better, **arrays
+    )
 
 
 def unseen(rounds: Sequence[Mapping[str, Observations]], probes: Probes, options: ProbeOptions) -> list[str]:

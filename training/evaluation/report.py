@@ -1,7 +1,7 @@
 """The report of an evaluation: a table in the terminal and report.json, with every figure in its own unit.
 
-Shares and distances are kept as numbers from 0 to 1 and shown in per cent; CLIPScore, FID, Inception Score and Vendi
-score are numbers of their own.
+Shares and distances are kept as numbers from 0 to 1 and shown in per cent; CLIPScore, judges' scores, FID, Inception
+Score and Vendi score are numbers of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PLAIN = ("clipscore", "fid", "inception_score", "vendi")  # families that are not shares
+PLAIN = ("clipscore", "fid", "inception_score", "score", "vendi")  # families that are not shares
 COLUMNS = ("base", "adapted", "change", "chance")
 
 

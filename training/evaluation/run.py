@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from training.errors import TrainingError
-from training.evaluation import bias, plots, prompts, report, rewards
+from training.evaluation import bias, judges, plots, prompts, report, rewards
 from training.evaluation.contact_sheet import contact_sheet
 from training.evaluation.figures import assemble
 from training.evaluation.first_look import Look, is_blank, look
@@ -62,7 +62,7 @@ def evaluate(settings: Settings) -> dict[str, Any]:
         "seeds": len(rounds),
         **_said(said),
         "figures": assemble(observed, [one.pixels for one in looks], probes, options, real, settings.drawn.seed),
-        "notes": notes + unseen(observed, probes, options),
+        "notes": notes + unseen(observed, probes, options) + _not_independent(settings.drawn.prompts, observed),
     }
     report.write(result, out)
     contact_sheet(rounds[0], texts).save(out / "grid.png")
@@ -153,6 +153,14 @@ def _seen(looks: Sequence[Look]) -> list[str]:
     if all(one.pixels is not None and not one.pixels.any() for one in looks):
         said.append("the adapted pictures are the base model's to the last pixel: what was trained does nothing here")
     return said
+
+
+def _not_independent(source: str, observed: Sequence[Arms]) -> list[str]:
+    """Which of the judges' figures are of judges that built the dataset."""
+    judged = {name for arms in observed for one in arms.values() for name in one.scores}
+    builders = judges.built(source) if source else set()
+    told = sorted(name for name in judged if name.partition("-")[0] in builders or name in builders)
+    return [f"{name} built the data: what it says of a model that was trained on it proves little" for name in told]
 
 
 def _real(probes: Probes, settings: Settings, notes: list[str]) -> np.ndarray | None:

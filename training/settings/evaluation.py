@@ -118,8 +118,11 @@ class ProbeOptions(Group):
         description="CLIPScore, drift, diversity: 'embedded', an open_clip folder, ViT-L-14/openai, hf-hub:…, 'none'",
     )
     judge: Texts = Field(
-        default=(), description="who prefers: (pictures, prompts) → scores, m:f, or CLIP models like --clip's; 'none'"
+        default=(),
+        description="who prefers: judges of `datagen list judges`, (pictures, prompts) → scores, m:f, or CLIP models "
+        "like --clip's; 'none'",
     )
+    judge_options: Texts = Field(default=(), description="options of those judges: pickscore.weights=FOLDER …")
     rewards: Files = Field(default=(), description="scores that exist: a table for the base, one for the adapted")
     features: str = Field(
         default="auto",
