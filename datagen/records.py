@@ -144,6 +144,7 @@ class Score:
     error: str | None = None
     category: str = ""  # of a judge with several scores an image
     opponent: str = ""  # axis `beats` only: the image shown second, which `value` is the probability to beat
+    note: str = ""  # how the value was read, where that is not the best way
 
 
 @dataclasses.dataclass(frozen=True)

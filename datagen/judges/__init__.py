@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from datagen.errors import DatagenError, ModelError, nearest, one_line
-from datagen.judges.protocol import Facts, Judge, Options
+from datagen.judges.protocol import Facts, Failed, Judge, Options
 from datagen.registry import Registry
 
 if TYPE_CHECKING:
     from datagen.judges.protocol import Scores as Scores
 
-__all__ = ["JUDGES", "METHODS", "Facts", "Judge", "Options", "distinct", "load"]
+__all__ = ["JUDGES", "METHODS", "Facts", "Failed", "Judge", "Options", "distinct", "load"]
 
-JUDGES = Registry(__name__, "judge", ModelError, not_entries=("panel", "protocol", "vectors"), group="datagen.judges")
+JUDGES = Registry(
+    __name__, "judge", ModelError, not_entries=("asking", "panel", "protocol", "vectors"), group="datagen.judges"
+)
 # What a judge must have, by type, and what it means.
 REQUIRED: dict[str, tuple[type | tuple[type, ...], str]] = {
     "name": (str, "the name that its rows carry"),

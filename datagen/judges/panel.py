@@ -7,6 +7,7 @@ What cannot be judged becomes an answer with its error.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from datagen.errors import ModelError
 from datagen.images.decode import Unreadable, decode
 from datagen.judges.protocol import Backbone
 from datagen.judges.views import make
+from datagen.llm import LlmOptions
 from datagen.recipe import JudgeChoice
 
 if TYPE_CHECKING:
@@ -35,14 +37,16 @@ Entry = TypeVar("Entry")
 class Question:
     """An image, encoded or decoded, with the texts it is scored against and the questions it is asked, or why not.
 
-    All of a chunk have as many texts, and as many questions. `embeddings` are those that are known, by the identity of
+    All of a chunk have as many texts, and as many questions, None where there is nothing to ask. `dear` are the places
+    of the texts that are worth asking a dear judge about. `embeddings` are those that are known, by the identity of
     their backbone.
     """
 
     source: bytes | Path | Image | None
-    texts: tuple[str, ...]
+    texts: tuple[str | None, ...]
     error: str | None = None
-    questions: tuple[str, ...] = ()
+    questions: tuple[str | None, ...] = ()
+    dear: tuple[int, ...] = (0,)
     embeddings: Mapping[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
 
 
@@ -51,13 +55,18 @@ class Answer:
     """What each judge says of one image, by name; NaN where it abstained, and everywhere if there is an error.
 
     `scores` are (texts, columns); of a judge that reads no text (1, columns). `replies` are (questions,), `embeddings`
-    (D,) by backbone.
+    (D,) by backbone. `failures` say why a judge could not be read.
     """
 
     scores: dict[str, Values]
     replies: dict[str, Values] = dataclasses.field(default_factory=dict)
     embeddings: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
     error: str | None = None
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def error_of(self, judge: str) -> str | None:
+        """Why there is nothing of a judge, None if it spoke, or abstained."""
+        return self.error or self.failures.get(judge)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +76,14 @@ class Duel:
     first: bytes
     second: bytes
     text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """The probability that the image that is shown first beats the other; NaN, and why, where there is none."""
+
+    p: float
+    failure: str | None = None
 
 
 def load(choices: Iterable[JudgeChoice]) -> list[judges.Judge]:
@@ -116,7 +133,7 @@ def ask(panel: Sequence[judges.Judge], questions: Sequence[Question]) -> list[An
     return Prepared.of(panel, questions).judge()
 
 
-def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[dict[str, tuple[float, float]]]:
+def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[dict[str, tuple[Compared, Compared]]]:
     """For each duel and each judge that compares: how probably each image beats the other when it is shown first.
 
     A judge without a liking for a place says p and 1 − p. Images that cannot be decoded are not for here.
@@ -128,14 +145,35 @@ def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[dict[s
     at = {data: place for place, data in enumerate(images)}
     first, second = [at[duel.first] for duel in duels], [at[duel.second] for duel in duels]
     texts = [duel.text for duel in duels]
-    found: list[dict[str, tuple[float, float]]] = [{} for _ in duels]
+    found: list[dict[str, tuple[Compared, Compared]]] = [{} for _ in duels]
     for judge in able_ if duels else []:
         given: Any = judge
-        ahead = given.compare(inputs.of(judge, first + second), inputs.of(judge, second + first), texts + texts)
-        values = _held(judge, ahead, 2 * len(duels)).reshape(2, -1)
-        for place, (one, other) in enumerate(values.T):
-            found[place][judge.name] = float(one), float(other)
+        said = given.compare(inputs.of(judge, first + second), inputs.of(judge, second + first), texts + texts)
+        values, failures = _held(judge, said, 2 * len(duels))
+        answers = [Compared(float(p), failure) for p, failure in zip(values, failures, strict=True)]
+        for place in range(len(duels)):
+            found[place][judge.name] = answers[place], answers[len(duels) + place]
     return found
+
+
+@contextlib.contextmanager
+def connected(panel: Iterable[judges.Judge], llm: LlmOptions) -> Iterator[None]:
+    """Connect the judges that ask a server; EndpointError if the environment names none that can be asked."""
+    with contextlib.ExitStack() as stack:
+        for server in servers(panel):
+            stack.enter_context(server.connected(llm))
+        yield
+
+
+def servers(panel: Iterable[judges.Judge]) -> list[Any]:
+    """What the judges ask, of those that ask a server; `asking.Server`."""
+    return [judge.server for judge in panel if hasattr(judge, "server")]
+
+
+def notes(judge: judges.Judge) -> str:
+    """What is to be said of how a judge's answers were read so far; "" for nothing."""
+    server = getattr(judge, "server", None)
+    return "; ".join(sorted(server.notes)) if server else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,51 +201,86 @@ class Prepared:
 
     def judge(self) -> list[Answer]:
         """What each judge says; ModelError for one that misbehaves."""
-        import numpy as np
-
         asked = [question for question, error in zip(self.questions, self.errors, strict=True) if error is None]
-        scores = {judge.name: self._scores(judge, asked) for judge in able(self.panel, "score")}
-        replies = {judge.name: self._replies(judge, asked) for judge in able(self.panel, "answer")}
+        said = {judge.name: _Said(judge, asked) for judge in self.panel}
+        for judge in self.panel:
+            said[judge.name].hear(self.inputs)
         embeddings = {name: self.inputs.embedded(backbone) for name, backbone in backbones(self.panel).items()}
-        answers, place = [], itertools.count()
+        answers, place = list[Answer](), itertools.count()
         for question, error in zip(self.questions, self.errors, strict=True):
             if error is not None:
-                silent = {j.name: np.full(_shape(j, question), np.nan) for j in able(self.panel, "score")}
-                mute = {j.name: np.full(len(question.questions), np.nan) for j in able(self.panel, "answer")}
-                answers.append(Answer(silent, mute, {}, error))
+                answers.append(_silent(self.panel, question, error))
                 continue
             at = next(place)
-            mine = [{name: values[at] for name, values in table.items()} for table in (scores, replies, embeddings)]
-            answers.append(Answer(mine[0], mine[1], mine[2]))
+            answers.append(
+                Answer(
+                    {name: one.scores[at] for name, one in said.items() if one.scores is not None},
+                    {name: one.replies[at] for name, one in said.items() if one.replies is not None},
+                    {name: values[at] for name, values in embeddings.items()},
+                    failures={name: one.failures[at] for name, one in said.items() if at in one.failures},
+                )
+            )
         return answers
 
-    def _scores(self, judge: judges.Judge, asked: Sequence[Question]) -> Values:
-        """(images, texts, columns); of a judge that reads no text, one for all of them."""
+
+class _Said:
+    """What one judge says of the images of a chunk; `failures` by image."""
+
+    def __init__(self, judge: judges.Judge, asked: Sequence[Question]) -> None:
+        self._judge, self._asked = judge, asked
+        self.scores: Values | None = None  # (images, texts, columns)
+        self.replies: Values | None = None  # (images, questions)
+        self.failures: dict[int, str] = {}
+
+    def hear(self, inputs: _Inputs) -> None:
+        """Ask the judge for all that it can say."""
+        judge, rows, columns = self._judge, len(self._asked), len(self._judge.facts.categories)
+        if hasattr(judge, "score"):
+            texts = [_texts(judge, question) for question in self._asked]
+            scores = self._ask(inputs, "score", texts, columns)
+            self.scores = scores.reshape(rows, len(texts[0]) if texts else 0, columns or 1)
+        if hasattr(judge, "answer"):
+            questions = [question.questions for question in self._asked]
+            self.replies = self._ask(inputs, "answer", questions).reshape(rows, len(questions[0]) if questions else 0)
+
+    def _ask(self, inputs: _Inputs, method: str, texts: Sequence[Sequence[str | None]], columns: int = 0) -> Values:
+        """One value, or `columns`, for each image and text; NaN where there is no text."""
         import numpy as np
 
-        rows = len(asked)
-        if not rows or not _shape(judge, asked[0])[0]:
-            return np.zeros((rows, *_shape(judge, asked[0] if asked else None)))
-        texts = [question.texts for question in asked] if judge.facts.reads_text else [("",)] * rows
-        count = len(texts[0])
-        flat = [of_image[k] for k in range(count) for of_image in texts]
-        given: Any = judge
-        said = given.score(self.inputs.of(judge, list(range(rows)) * count), flat)
-        columns = len(judge.facts.categories)
-        values = _held(judge, said, len(flat), columns)
-        return values.reshape(count, rows, columns or 1).transpose(1, 0, 2)
+        count = len(texts[0]) if texts else 0
+        places = [(row, k) for k in range(count) for row in range(len(texts)) if texts[row][k] is not None]
+        values = np.full((len(texts), count, columns or 1), np.nan)
+        if places:
+            rows = [row for row, _ in places]
+            given: Any = getattr(self._judge, method)
+            said = given(inputs.of(self._judge, rows), [texts[row][k] for row, k in places])
+            held, failures = _held(self._judge, said, len(places), columns)
+            for (row, _), failure in zip(places, failures, strict=True):
+                if failure is not None:
+                    self.failures.setdefault(row, failure)
+            values[rows, [k for _, k in places]] = held.reshape(len(places), -1)
+        return values
 
-    def _replies(self, judge: judges.Judge, asked: Sequence[Question]) -> Values:
-        """(images, questions)."""
-        import numpy as np
 
-        count = len(asked[0].questions) if asked else 0
-        if not count:
-            return np.zeros((len(asked), 0))
-        flat = [question.questions[k] for k in range(count) for question in asked]
-        given: Any = judge
-        said = given.answer(self.inputs.of(judge, list(range(len(asked))) * count), flat)
-        return _held(judge, said, len(flat)).reshape(count, len(asked)).T
+def _texts(judge: judges.Judge, question: Question) -> tuple[str | None, ...]:
+    """The texts that a judge is asked about; of one that reads none there is one answer."""
+    if not judge.facts.reads_text:
+        return ("",)
+    if not judge.facts.dear:
+        return question.texts
+    return tuple(text if place in question.dear else None for place, text in enumerate(question.texts))
+
+
+def _silent(panel: Iterable[judges.Judge], question: Question, error: str) -> Answer:
+    """The answer about an image that cannot be judged."""
+    import numpy as np
+
+    scores = {
+        judge.name: np.full((len(_texts(judge, question)), len(judge.facts.categories) or 1), np.nan)
+        for judge in able(panel, "score")
+    }
+    replies = {judge.name: np.full(len(question.questions), np.nan) for judge in able(panel, "answer")}
+    return Answer(scores, replies, {}, error)
 
 
 class _Inputs:
@@ -280,16 +353,15 @@ def _stacked(names: set[str], known: list[Mapping[str, NDArray[np.float32]]]) ->
     return {name: np.stack([one[name] for one in known]) for name in names} if known else {}
 
 
-def _shape(judge: judges.Judge, question: Question | None) -> tuple[int, int]:
-    """Texts and columns of what a judge says of one image."""
-    texts = len(question.texts) if question else 0
-    return (texts if judge.facts.reads_text else 1), len(judge.facts.categories) or 1
-
-
-def _held(judge: judges.Judge, said: Any, count: int, columns: int = 0) -> Values:
-    """What a judge gave as float64, held to what it may give; ModelError."""
+def _held(judge: judges.Judge, said: Any, count: int, columns: int = 0) -> tuple[Values, list[str | None]]:
+    """What a judge gave as float64, held to what it may give, and of what it failed why; ModelError."""
     import numpy as np
 
+    failures: list[str | None] = [None] * count
+    if isinstance(said, list) and len(said) == count:
+        failures = [str(value) if isinstance(value, judges.Failed) else None for value in said]
+        nothing = (np.nan,) * columns if columns else np.nan
+        said = [nothing if failure is not None else value for value, failure in zip(said, failures, strict=True)]
     values = np.asarray(said)
     shape = (count, columns) if columns else (count,)
     if values.shape != shape or not np.issubdtype(values.dtype, np.number) or np.isinf(values).any():
@@ -298,4 +370,4 @@ def _held(judge: judges.Judge, said: Any, count: int, columns: int = 0) -> Value
             f"the judge {judge.name} gave {values.dtype} of shape {values.shape} for {count} images; "
             f"{each} each {'are' if columns else 'is'} needed, NaN abstains"
         )
-    return values.astype(np.float64)
+    return values.astype(np.float64), failures

@@ -28,6 +28,10 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Failed(str):
+    """Why a judge could say nothing of one image, in the place of a number: a row's error, and tried again."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Facts:
     """What a judge says about itself; `datagen doctor` prints it.
@@ -43,6 +47,7 @@ class Facts:
     reads_text: bool = True  # False: a score is of the image alone, as an aesthetic one
     absolute: bool = False  # whether a score is a share, 0…1, that can be compared with a limit
     metric: bool = True  # whether evaluation may report it
+    dear: bool = False  # an answer costs so much that it is asked about few texts only
     judges_world_only: bool = False  # it knows the embedded model's images, and what it says of others means nothing
 
 
@@ -84,6 +89,7 @@ class Judge(Protocol):
     def scale(self) -> float:
         """Log-odds of a label per unit of score, positive; also where lower scores are better."""
 
+    # Optional attribute `server`, an `asking.Server`: a judge that asks one is connected to it before it is asked.
     # Optional attribute `needs`: a View, whose pixels the methods are given, or a Backbone, whose embeddings; without
     # it they are given the images. And one or more of these methods, images first:
     #
@@ -91,3 +97,5 @@ class Judge(Protocol):
     # compare(first, second, prompts) -> (N,) floats, the probability that the first beats the second; an image's place
     #     counts for such a judge, so it is asked in both orders and both answers are kept
     # answer(images, questions) -> (N,) floats, the probability of "yes"
+    #
+    # Of an image that it could say nothing of, a judge may give a Failed in the place of the number.

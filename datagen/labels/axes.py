@@ -37,6 +37,15 @@ class Asked:
     contest: str  # by what two images are compared
 
 
+def of_dear(asked: Asked) -> tuple[int, ...]:
+    """The places of the texts that dear judges are asked about: the context prompt, and both sides of its principle.
+
+    Those are the principle's own or, where it has none, the prompt's wordings.
+    """
+    first, *sides = (TEXTS.index(axis) for axis in (MATCH, KEEPS, BREAKS, ALIGNED, VIOLATING))
+    return first, *(sides[:2] if asked.texts[sides[0]] is not None else sides[2:])
+
+
 def of_shard(prompts: Sequence[Prompt], principles: dict[str, Principle]) -> dict[str, Asked]:
     """What is asked about the images of each prompt, by prompt id."""
     return {prompt.prompt_id: _asked(prompt, prompts, principles) for prompt in prompts}

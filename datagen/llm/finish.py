@@ -11,7 +11,7 @@ from typing import Any
 
 from datagen.llm.messages import Reply, Request, Usage
 from datagen.llm.typed import structured
-from datagen.llm.typed.reading import read
+from datagen.llm.typed.reading import logprobs_of, read
 from datagen.llm.words import line
 
 
@@ -46,6 +46,7 @@ def finish(request: Request, completion: Completion, model: str) -> tuple[Reply,
         completion.cached,
         parsed.error,
         parsed.left_out,
+        logprobs_of(completion.body) if request.top_logprobs else (),
     )
     if parsed.error is None or parsed.error.startswith("refused: ") or request.reply is None:
         return reply, None

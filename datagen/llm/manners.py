@@ -30,6 +30,7 @@ _NOT_TAKEN = re.compile(
 _AT_MOST = re.compile(
     r"(?:at most|maximum(?: \w+){0,4}?|up to|less than or equal to|<=|\d >|between \d+ and)\D{0,20}(\d{2,9})"
 )
+_FEW = re.compile(r"(?:at most|maximum|up to|less than or equal to|<=|between \d+ and)\D{0,20}(\d{1,2})\b")
 _FORMAT = re.compile(r"response_format|json_schema|json_object|structured[ _]output|\bschema\b|json mode")
 
 Send = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -42,7 +43,9 @@ class Manners:
         self._endpoint, self._say = endpoint, say
         self._dialect: Dialect | None = None
         self._lower: dict[type[BaseModel], Dialect] = {}  # of types whose schema the server does not take
-        self._renamed = self._bare = False
+        self._renamed = False
+        self._left_out: set[str] = set()  # parameters
+        self._logprobs = 0  # the most that one token may have; 0: not known
         self._most: int | None = None  # tokens that a call may ask for
         self._lessons = 0
         self._probing = asyncio.Lock()
@@ -65,8 +68,10 @@ class Manners:
         if name is not None:
             length = shaped.pop(name)
             shaped[_LENGTHS[name] if self._renamed else name] = min(length, self._most or length)
-        if self._bare:
-            shaped.pop("temperature", None)
+        if self._logprobs and "top_logprobs" in shaped:
+            shaped["top_logprobs"] = min(self._logprobs, shaped["top_logprobs"])
+        for name in self._left_out:
+            shaped.pop(name, None)
         return shaped
 
     @property
@@ -77,7 +82,7 @@ class Manners:
     def learn(self, rejection: RequestRejected, asked: dict[str, Any], reply: type[BaseModel] | None) -> bool:
         """Whether the rejection of a body taught something, so that the same request may now be taken."""
         words = f"{rejection} {rejection.about}".lower()
-        lesson = self._of_length(words, asked) or self._of_temperature(words, asked)
+        lesson = self._of_length(words, asked) or self._of_temperature(words, asked) or self._of_logprobs(words, asked)
         if lesson is None and reply is not None and "response_format" in asked and _FORMAT.search(words):
             lesson = self._of_format(reply)
         if lesson is None:
@@ -100,10 +105,20 @@ class Manners:
         return f"does not take {name}: {_LENGTHS[name]} is sent instead"
 
     def _of_temperature(self, words: str, asked: dict[str, Any]) -> str | None:
-        if self._bare or "temperature" not in asked or not re.search(r"\btemperature\b", words):
+        if "temperature" not in asked or not re.search(r"\btemperature\b", words):
             return None
-        self._bare = True
+        self._left_out.add("temperature")
         return f"does not take the temperature {asked['temperature']:g}: the model's own is used"
+
+    def _of_logprobs(self, words: str, asked: dict[str, Any]) -> str | None:
+        if "logprobs" not in asked or "logprobs" not in words:
+            return None
+        most = next((int(found) for found in _FEW.findall(words) if 1 <= int(found) < asked["top_logprobs"]), 0)
+        if most and not self._logprobs:
+            self._logprobs = most
+            return f"gives at most {most} log-probabilities a token"
+        self._left_out |= {"logprobs", "top_logprobs"}
+        return "does not give log-probabilities: answers are read from their text"
 
     def _of_format(self, reply: type[BaseModel]) -> str | None:
         if self._dialect is None:

@@ -7,7 +7,7 @@ exception, there for the accounts.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel
@@ -15,16 +15,24 @@ from pydantic import BaseModel
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """One message of a conversation; `images` are encoded files (PNG, JPEG, WebP), sent after the text."""
+    """One message of a conversation; `images` are encoded files (PNG, JPEG, WebP), sent before the text.
+
+    `detail` is OpenAI's word for how closely images are looked at: low, high or auto; "" leaves it to the server.
+    """
 
     role: Literal["system", "user", "assistant"]
     text: str
     images: tuple[bytes, ...] = ()
+    detail: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One call. `reply` is the type the answer must have, None for free text; `sample` distinguishes repetitions."""
+    """One call. `reply` is the type the answer must have, None for free text; `sample` distinguishes repetitions.
+
+    With `top_logprobs` the log-probabilities of so many tokens come back for each place of the answer, and an answer
+    that is cut off counts.
+    """
 
     messages: tuple[Message, ...]
     reply: type[BaseModel] | None = None
@@ -32,6 +40,7 @@ class Request:
     sample: int = 0
     temperature: float = 1.0
     max_tokens: int = 1024
+    top_logprobs: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +58,7 @@ class Reply:
 
     An error is content that failed and begins with "refused: ", "unreadable: " or "cut off: ". `usage` is what this
     call cost now: nothing if `cached`; a correction round is included. `left_out` counts the entries of its lists that
-    could not be used.
+    could not be used. `logprobs` has for each place of the answer token → log-probability; () if none came.
     """
 
     value: BaseModel | str | None
@@ -60,6 +69,7 @@ class Reply:
     cached: bool = False
     error: str | None = None
     left_out: int = 0
+    logprobs: tuple[Mapping[str, float], ...] = ()
 
 
 Ask = Callable[[Sequence[Request]], list[Reply]]  # one reply per request, in order

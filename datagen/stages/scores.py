@@ -76,8 +76,9 @@ def _tier(judges: list[Judge], shard: Shard, asked: dict[str, Asked]) -> list[Sc
 
 
 def remarks(row: Score) -> list[str]:
-    """That a judge was spared an image."""
-    return [f"{row.judge} was not asked: settled before"] if row.axis == axes.SETTLED else []
+    """That a judge was spared an image, or how its answer was read."""
+    settled = [f"{row.judge} was not asked: settled before"] if row.axis == axes.SETTLED else []
+    return settled + ([f"{row.judge}: {row.note}"] if row.note else [])
 
 
 def check(context: Context) -> None:
@@ -87,19 +88,21 @@ def check(context: Context) -> None:
     file = io.BytesIO()
     Pillow.linear_gradient("L").convert("RGB").save(file, "PNG")
     judges, data = panel.load(context.profile.judges), file.getvalue()
-    panel.ask(judges, [panel.Question(data, ("a chair",), questions=("Does this image show a chair?",))])
-    panel.compare(judges, [panel.Duel(data, data, "a chair")])
+    with panel.connected(judges, context.llm):
+        panel.ask(judges, [panel.Question(data, ("a chair",), questions=("Does this image show a chair?",))])
+        panel.compare(judges, [panel.Duel(data, data, "a chair")])
 
 
 def _question(image: Image, asked: Asked, known: Sequence[Embedding]) -> panel.Question:
-    """What the judges are asked of an image. As every image is asked as much, "" stands where there is nothing."""
+    """What the judges are asked of an image."""
     import numpy as np
 
     return panel.Question(
         image.image,
-        tuple(text or "" for text in asked.texts),
+        asked.texts,
         next((embedding.error for embedding in known if embedding.error), panel.failed(image.image, image.error)),
-        (asked.question or "",),
+        (asked.question,),
+        axes.of_dear(asked),
         {embedding.backbone: np.asarray(embedding.vector, np.float32) for embedding in known},
     )
 
@@ -110,25 +113,24 @@ def _scores(image: Image, judge: Judge, answer: panel.Answer, asked: Asked) -> I
     def row(axis: str, value: float, category: str = "") -> Score:
         said = None if math.isnan(value) else value
         who = (image.image_id, image.prompt_id, judge.name, judge.version)
-        return Score(*who, axis, said, answer.error, category)
+        return Score(*who, axis, said, answer.error_of(judge.name) if said is None else None, category, note=note)
 
-    categories = judge.facts.categories or ("",)
+    categories, note = judge.facts.categories or ("",), panel.notes(judge)
     scores = answer.scores.get(judge.name)
     if scores is not None and not judge.facts.reads_text:
         for category, value in zip(categories, scores[0], strict=True):
             yield row(axes.IMAGE, float(value), category)
     elif scores is not None:
         for column, category in enumerate(categories):
-            for axis, value in _by_axis(scores[:, column], asked).items():
+            for axis, value in _by_axis(scores[:, column]).items():
                 yield row(axis, value, category)
     if judge.name in answer.replies:
-        reply = float(answer.replies[judge.name][0])
-        yield row(axes.QUESTION, reply if asked.question else math.nan)
+        yield row(axes.QUESTION, float(answer.replies[judge.name][0]))
 
 
-def _by_axis(values: Iterable[float], asked: Asked) -> dict[str, float]:
+def _by_axis(values: Iterable[float]) -> dict[str, float]:
     """The scores against texts by axis; NaN where there was nothing to ask."""
-    heard = [math.nan if text is None else float(value) for value, text in zip(values, asked.texts, strict=True)]
+    heard = list(map(float, values))
     own = len(axes.TEXTS) - 1
     others = [value for value in heard[own:] if not math.isnan(value)]
     mean = math.fsum(others) / len(others) if others else math.nan
@@ -152,8 +154,10 @@ def _duels(judges: Sequence[Judge], shard: Shard, asked: dict[str, Asked]) -> li
                             judge=judge.name,
                             judge_version=judge.version,
                             axis=axes.BEATS,
-                            value=None if math.isnan(value) else value,
+                            value=None if math.isnan(value.p) else value.p,
+                            error=value.failure,
                             opponent=second.image_id,
+                            note=panel.notes(judge),
                         )
                     )
     return rows

@@ -177,7 +177,9 @@ class Likes:
 def test_two_images_are_compared_in_both_orders_and_both_answers_are_kept() -> None:
     duels = [Duel(red(9), red(1), "t"), Duel(red(2), red(9), "t")]
     said = panel.compare([Likes(0.1), Gives("scores", 1)], duels)
-    assert said == [{"likes": pytest.approx((0.9, 0.3))}, {"likes": pytest.approx((0.3, 0.9))}]
+    assert [(one.p, other.p) for one, other in (duel["likes"] for duel in said)] == [
+        (pytest.approx(0.9), pytest.approx(0.3)), (pytest.approx(0.3), pytest.approx(0.9)),
+    ]  # fmt: skip
     assert panel.compare([Likes()], []) == []
 
 
@@ -186,3 +188,24 @@ def test_questions_are_answered_and_a_failed_image_answers_nothing() -> None:
     first, second = panel.ask([Likes()], questions)
     assert first.replies["likes"].tolist() == [0.2, 0.5]
     assert np.isnan(second.replies["likes"]).all() and second.scores == {}
+
+
+def test_what_a_judge_could_not_read_is_its_own_error_and_a_text_that_is_none_is_not_asked() -> None:
+    judge = Gives("picky", [1.0, judges.Failed("refused: no"), 3.0])
+    other = Gives("other", 5.0, 6.0, 7.0)
+    questions = [Question(png(), ("a", None)), Question(png(), ("b", "c"))]
+    first, second = panel.ask([judge, other], questions)
+    assert judge.asked == other.asked == [["a", "b", "c"]]
+    assert first.scores["picky"][0, 0] == 1 and np.isnan(first.scores["picky"][1, 0])
+    assert np.isnan(second.scores["picky"][0, 0]) and second.scores["picky"][1, 0] == 3
+    assert (first.error_of("picky"), second.error_of("picky")) == (None, "refused: no")
+    assert second.error_of("other") is None and second.error is None
+
+
+def test_a_dear_judge_is_asked_about_the_texts_that_are_worth_it() -> None:
+    judge = Gives("dear", 1.0, 2.0, 3.0, dear=True)
+    questions = [Question(png(), ("a", "b", "c"), dear=(0, 2)), Question(png(), ("d", "e", None), dear=(0, 2))]
+    first, second = panel.ask([judge], questions)
+    assert judge.asked == [["a", "d", "c"]]
+    np.testing.assert_equal(first.scores["dear"], [[1], [math.nan], [3]])
+    np.testing.assert_equal(second.scores["dear"], [[2], [math.nan], [math.nan]])

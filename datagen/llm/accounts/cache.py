@@ -53,6 +53,8 @@ def key(request: Request, model: str, parameters: Mapping[str, Any] | None = Non
     ]
     if parameters:
         canonical.append(sorted(parameters.items()))
+    if request.top_logprobs or any(part.detail for part in request.messages):  # keys of before stay as they were
+        canonical.append([request.top_logprobs, [part.detail for part in request.messages]])
     return hashlib.sha256(_compact(canonical).encode()).hexdigest()
 
 

@@ -70,7 +70,7 @@ def read(completion: Any, request: Request) -> Parsed:
         return Parsed(None, text, f"refused: {line(declined)}")
     if filtered:
         return Parsed(None, text, "refused: the server's content filter ended the reply")
-    if finish in CUT:
+    if finish in CUT and not request.top_logprobs:
         return Parsed(
             None, text, f"cut off: the reply did not end within {request.max_tokens} tokens (llm.max_tokens)"
         )
@@ -78,6 +78,24 @@ def read(completion: Any, request: Request) -> Parsed:
     if request.reply is None:
         return Parsed(said, text) if said and not thinking else Parsed(None, text, "unreadable: the reply is empty")
     return _found(said or _called(message) or reasoning(message), text, request.reply, thinking)
+
+
+def logprobs_of(completion: Any) -> tuple[dict[str, float], ...]:
+    """For each place of the answer the tokens that the server lists, with their log-probabilities; () without any."""
+    content = first_choice(completion).get("logprobs")
+    places = content.get("content") if isinstance(content, dict) else None
+    return tuple(_listed(place) for place in places if isinstance(place, dict)) if isinstance(places, list) else ()
+
+
+def _listed(place: dict[str, Any]) -> dict[str, float]:
+    """The chosen token and the likeliest others; of a token that is listed twice, what is said first."""
+    others = place.get("top_logprobs")
+    found: dict[str, float] = {}
+    for entry in [*(others if isinstance(others, list) else []), place]:
+        token, value = (entry.get("token"), entry.get("logprob")) if isinstance(entry, dict) else (None, None)
+        if isinstance(token, str) and isinstance(value, int | float) and not math.isnan(value):
+            found.setdefault(token, float(value))
+    return found
 
 
 def first_choice(completion: Any) -> dict[str, Any]:

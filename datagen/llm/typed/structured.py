@@ -45,6 +45,8 @@ def body(request: Request, model: str, dialect: Dialect, bounds: bool = False) -
     messages = [_message(message) for message in request.messages]
     asked: dict[str, Any] = {"model": model, "messages": messages, "temperature": request.temperature}
     asked["max_completion_tokens" if _OPENAI.match(model) else "max_tokens"] = request.max_tokens
+    if request.top_logprobs:
+        asked |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.reply is None:
         return asked
     if dialect is Dialect.SCHEMA:
@@ -64,8 +66,9 @@ def _message(message: Message) -> dict[str, Any]:
     text = sound(message.text)
     if not message.images:
         return {"role": message.role, "content": text}
-    pictures = [{"type": "image_url", "image_url": {"url": _data_url(image)}} for image in message.images]
-    return {"role": message.role, "content": [{"type": "text", "text": text}, *pictures]}
+    detail = {"detail": message.detail} if message.detail else {}
+    pictures = [{"type": "image_url", "image_url": {"url": _data_url(image), **detail}} for image in message.images]
+    return {"role": message.role, "content": [*pictures, {"type": "text", "text": text}]}
 
 
 def _add(message: dict[str, Any], words: str) -> None:

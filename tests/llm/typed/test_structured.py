@@ -196,14 +196,14 @@ def test_the_length_has_the_name_that_the_model_s_server_knows(model: str, name:
     assert {key for key in body(PROSE, model, Dialect.TEXT) if key.startswith("max")} == {name}
 
 
-def test_images_go_as_data_urls_after_the_text() -> None:
+def test_images_go_as_data_urls_before_the_text() -> None:
     request = Request((Message("user", "Which?", (PNG, JPEG, WEBP)),), Plain)
     parts = body(request, "m", Dialect.SCHEMA)["messages"][0]["content"]
-    assert parts[0] == {"type": "text", "text": "Which?"}
-    urls = [part["image_url"]["url"] for part in parts[1:]]
+    assert parts[-1] == {"type": "text", "text": "Which?"}
+    urls = [part["image_url"]["url"] for part in parts[:-1]]
     assert [url.partition(";")[0] for url in urls] == ["data:image/png", "data:image/jpeg", "data:image/webp"]
     again = body(request, "m", Dialect.SCHEMA)["messages"][0]["content"]
-    assert all(a["image_url"]["url"] is b["image_url"]["url"] for a, b in zip(parts[1:], again[1:], strict=True))
+    assert all(a["image_url"]["url"] is b["image_url"]["url"] for a, b in zip(parts[:-1], again[:-1], strict=True))
     assert body(request, "m", Dialect.OBJECT)["messages"][0]["content"][-1]["text"] == in_words(Plain)
 
 
