@@ -22,8 +22,8 @@ DETAILS = 64  # coefficients of a block
 EDGE = 8  # pixels of a block
 
 
-def is_cut(data: bytes, picture: Image.Image, decode: Callable[[bytes], Image.Image]) -> bool:
-    """Whether pixel data is missing. `picture` is what `decode` gives for `data`."""
+def is_cut(data: bytes, picture: Image.Image, decode: Callable[[bytes], Image.Image], scale: int = 1) -> bool:
+    """Whether pixel data is missing. `picture` is what `decode` gives for `data`, at 1/`scale` of its size."""
     end, progressive, scans = 0, False, dict[int, set[int]]()
     for marker, at in _markers(data):
         if marker in PROGRESSIVE:
@@ -31,10 +31,12 @@ def is_cut(data: bytes, picture: Image.Image, decode: Callable[[bytes], Image.Im
             scans = {data[at + 10 + 3 * k]: set() for k in range(data[at + 9])}
         elif marker == START_OF_SCAN and progressive:
             _note(data, at, scans)
+        elif marker == START_OF_SCAN and not _ends_flat(picture, scale):
+            return False
         elif marker == END:
             end = at
             break
-    if not end or (not progressive and not _ends_flat(picture)):
+    if not end:
         return False  # without an end the decoder has refused it
     if progressive and any(len(done) < DETAILS for done in scans.values()):
         return True
@@ -62,7 +64,8 @@ def _note(data: bytes, at: int, scans: dict[int, set[int]]) -> None:
             scans.get(data[at + 5 + 2 * k], set()).update(range(first, last + 1))
 
 
-def _ends_flat(picture: Image.Image) -> bool:
+def _ends_flat(picture: Image.Image, scale: int) -> bool:
     """Whether the last pixels are alike, as they are where data never came; few others need a second look."""
-    colours = picture.crop((max(0, picture.width - EDGE), picture.height - 1, *picture.size)).getcolors()
+    edge = max(2, EDGE // scale)  # one pixel is always like itself
+    colours = picture.crop((max(0, picture.width - edge), picture.height - 1, *picture.size)).getcolors()
     return colours is not None and len(colours) == 1

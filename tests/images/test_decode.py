@@ -318,6 +318,54 @@ def test_a_jpeg_that_ends_in_one_colour_is_whole(colour: Any, options: dict[str,
         assert decode(data).size == decode(data + b"what follows the end").size == whole.size
 
 
+@pytest.mark.parametrize(("at_least", "scale"), [(1, 8), (38, 8), (39, 4), (76, 4), (77, 2), (152, 2), (153, 1)])
+def test_a_jpeg_is_decoded_no_smaller_than_suffices(at_least: int, scale: int) -> None:
+    smooth, size = noise(16, 12).resize((400, 304), Image.Resampling.BICUBIC), (400 // scale, 304 // scale)
+    data = encoded(smooth, "JPEG", quality=95, subsampling=0)
+    small = decode(data, at_least)
+    assert small.size == size and small.mode == "RGB"
+    difference = np.asarray(small, int) - np.asarray(decode(data).resize(size, Image.Resampling.BOX), int)
+    assert np.abs(difference).mean() < 2
+    for kind in ("PNG", "WEBP", "BMP", "TIFF", "GIF"):
+        assert decode(encoded(smooth, kind), at_least).size == (400, 304)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "MPO"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_jpeg_that_is_decoded_smaller_is_upright_and_rgb(mode: str, orientation: int) -> None:
+    exif, kind = Image.Exif(), "MPO" if mode == "MPO" else "JPEG"
+    exif[0x0112] = orientation
+    image = Image.new("RGB", (160, 80), "white")
+    image.paste("black", (0, 0, 80, 40))
+    data = encoded(image.convert("RGB" if mode == "MPO" else mode), kind, exif=exif, quality=95)
+    small, whole = decode(data, 20), decode(data)
+    assert small.mode == "RGB" and small.size == (whole.width // 4, whole.height // 4)
+    assert np.abs(np.asarray(small, int) - np.asarray(whole.resize(small.size, Image.Resampling.BOX), int)).max() < 9
+
+
+@pytest.mark.parametrize("options", [options for options in JPEGS if "progressive" not in options])
+@pytest.mark.parametrize("at_least", [8, 16, 40])
+def test_a_cut_jpeg_is_told_also_where_less_of_it_is_decoded(at_least: int, options: dict[str, Any]) -> None:
+    data = encoded(noise(128, 96), "JPEG", **options)
+    assert decode(data, at_least).width < 128
+    begin = data.find(b"\xff\xda") + 20
+    for at in range(begin, len(data) - 300, (len(data) - begin) // 12):
+        with pytest.raises(Unreadable, match="the image is cut short: pixel data is missing|cannot be decoded"):
+            decode(data[:at].rstrip(b"\xff") + b"\xff\xd9", at_least)
+    flat = encoded(Image.new("RGB", (128, 96), "grey"), "JPEG", **options)
+    assert decode(flat, at_least).width < 128
+
+
+@pytest.mark.parametrize("at_least", [8, 40])
+def test_a_progressive_jpeg_that_lacks_details_is_told_where_less_of_it_is_decoded(at_least: int) -> None:
+    data = encoded(noise(128, 96), "JPEG", progressive=True)
+    scans = [at for at in range(len(data)) if data.startswith(b"\xff\xda", at)]
+    assert decode(data, at_least).width < 128
+    for end in scans[1:]:
+        with pytest.raises(Unreadable, match="the image is cut short: pixel data is missing|cannot be decoded"):
+            decode(data[:end] + b"\xff\xd9", at_least)
+
+
 def test_of_several_pictures_in_one_jpeg_the_first_is_seen() -> None:
     first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
     data = encoded(first, "MPO", save_all=True, append_images=[second])

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datagen.images.ahead import prefetch, threads
 from training.cache.array_store import KEY, Damaged, Store
 from training.data.images import Images
-from training.data.index import folder_of_caches, prefetch, threads, undecodable
+from training.data.index import folder_of_caches, undecodable
 from training.data.pictures import VERSION, decode, time_ids, to_array
 from training.errors import TrainingError
 from training.models.diffusion import Context, Latents, StableDiffusion, encode_text, to_device

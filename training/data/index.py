@@ -8,14 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
+from datagen.images.ahead import prefetch
 from training.data import pictures
 from training.data.faults import Faults, Unusable
 from training.data.image_sources import ImageSource
@@ -27,9 +25,6 @@ VERSION = 1  # of the cache files
 WORTH = 32  # MB of files from which on caching pays off
 SETTLED = 2.0  # seconds: a file changed later than that ago may change again within one tick of its clock
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
-
 
 def folder_of_caches() -> Path:
     """$DATAGEN_TRAINING_CACHE, or the user's cache directory /datagen/training."""
@@ -38,26 +33,6 @@ def folder_of_caches() -> Path:
         return Path(given)
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "datagen" / "training"
-
-
-def prefetch(work: Callable[[Item], Made], items: Iterable[Item], depth: int) -> Iterator[Made]:
-    """`work` of every item in order, done by threads up to `depth` items before the result is asked for."""
-    source = iter(items)
-    with ThreadPoolExecutor(min(depth, threads())) as pool:
-        waiting: list[Future[Made]] = [pool.submit(work, item) for item in islice(source, depth)]
-        try:
-            while waiting:
-                made = waiting.pop(0).result()
-                waiting += [pool.submit(work, item) for item in islice(source, 1)]
-                yield made
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def threads() -> int:
-    """How many threads decode and hash: the processors this process may use, at most 16."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def image_infos(source: ImageSource, places: Sequence[int], *, decoded: bool = False) -> list[ImageInfo | str]:

@@ -149,30 +149,30 @@ class CornerLetterbox:
             return ((padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2] + 2) >> 2).astype(
                 np.uint8
             )
-        first, near, far = _linear(square, self.side)
-        second = np.minimum(first + 1, square - 1)
-        across = [_rows(pixels.swapaxes(0, 1), places).swapaxes(0, 1).astype(np.int32) for places in (first, second)]
-        wide = across[0] * near[:, None] + across[1] * far[:, None]
-        upper, lower = (_rows(wide, places) >> 4 for places in (first, second))
-        mixed = ((upper * near[:, None, None]) >> 16) + ((lower * far[:, None, None]) >> 16)
-        return ((mixed + 2) >> 2).astype(np.uint8)
+        first, second, near, far = _linear(square, self.side)
+        # Beyond the first and the last pixel OpenCV drops a weight across, but keeps both of them down.
+        edge = (first == second)[:, None]
+        left, right = np.where(edge, COEFFICIENT, near[:, None]), np.where(edge, 0, far[:, None])
+        rows = []
+        for places in (first, second):
+            columns = _taken(pixels, places).swapaxes(0, 1)
+            wide = (_taken(columns, at).swapaxes(0, 1).astype(np.int32) for at in (first, second))
+            rows.append(next(wide) * left + next(wide) * right)
+        down = ((rows[0] >> 4) * near[:, None, None] >> 16) + ((rows[1] >> 4) * far[:, None, None] >> 16)
+        return ((down + 2) >> 2).astype(np.uint8)
 
 
-def _linear(size: int, to: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """The first of the two pixels that each new one lies between, and the weights of both."""
+def _linear(size: int, to: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """The two pixels that each new one lies between, and their weights."""
     places = ((np.arange(to) + 0.5) * (size / to) - 0.5).astype(np.float32)
     first = np.floor(places).astype(np.int64)
     part = places - first.astype(np.float32)
-    outside = (first < 0) | (first >= size - 1)
-    part[outside] = 0
-    first = np.clip(first, 0, size - 1)
-    far = np.rint(part * np.float32(COEFFICIENT)).astype(np.int32)
-    near = np.rint((np.float32(1) - part) * np.float32(COEFFICIENT)).astype(np.int32)
-    return first, near, far
+    near, far = (np.rint(share * np.float32(COEFFICIENT)).astype(np.int32) for share in (1 - part, part))
+    return np.clip(first, 0, size - 1), np.clip(first + 1, 0, size - 1), near, far
 
 
-def _rows(pixels: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
+def _taken(pixels: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
     """Rows by number; those beyond the last are black."""
-    rows = pixels[np.minimum(places, len(pixels) - 1)]
-    rows[places >= len(pixels)] = 0
-    return rows
+    found = pixels[np.minimum(places, len(pixels) - 1)]
+    found[places >= len(pixels)] = 0
+    return found

@@ -211,6 +211,28 @@ def test_nudenets_letterbox_is_linear_interpolation_within_its_rounding(size: tu
     assert np.abs(pixels - bilinear(image, 64)).max() <= 1
 
 
+# What OpenCV 5.0 makes of ramps: enlarged, reduced, and halved, where it takes means; the first channel.
+OF_OPENCV = {
+    (4, 3, 6): [
+        [0, 55, 129, 203, 152, 82],
+        [97, 89, 100, 175, 123, 53],
+        [183, 134, 97, 143, 105, 56],
+        [145, 179, 197, 132, 150, 185],
+        [68, 95, 111, 65, 81, 109],
+        [0, 0, 0, 0, 0, 0],
+    ],
+    (9, 5, 4): [[125, 96, 64, 62], [149, 85, 52, 51], [0, 0, 0, 0], [0, 0, 0, 0]],
+    (8, 8, 4): [[123, 157, 128, 99], [79, 176, 147, 118], [98, 69, 166, 137], [117, 88, 185, 156]],
+}
+
+
+@pytest.mark.parametrize("sizes", OF_OPENCV)
+def test_nudenets_letterbox_rounds_as_opencv_does(sizes: tuple[int, int, int]) -> None:
+    width, height, side = sizes
+    ramp = (np.arange(height * width * 3) * 37 % 251).astype(np.uint8).reshape(height, width, 3)
+    assert views.letterbox_bottom_right(side)(Image.fromarray(ramp))[..., 0].tolist() == OF_OPENCV[sizes]
+
+
 def test_views_of_squares_are_one_array_and_one_resize_serves_both_roundings_of_a_cut() -> None:
     a, b, c = views.clip_hf(), views.clip_torchvision(), views.clip_torchvision(mode="squash")
     found = views.make(picture(300, 300), [a, b, c])
