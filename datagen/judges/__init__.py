@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["JUDGES", "METHODS", "Facts", "Failed", "Judge", "Options", "distinct", "load"]
 
-JUDGES = Registry(
-    __name__, "judge", ModelError, not_entries=("asking", "panel", "protocol", "vectors"), group="datagen.judges"
-)
+NOT_JUDGES = ("asking", "panel", "protocol", "vectors")  # files that lie among them
+JUDGES = Registry(__name__, "judge", ModelError, not_entries=NOT_JUDGES, group="datagen.judges")
 # What a judge must have, by type, and what it means.
 REQUIRED: dict[str, tuple[type | tuple[type, ...], str]] = {
     "name": (str, "the name that its rows carry"),

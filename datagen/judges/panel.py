@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from datagen import judges
 from datagen.errors import ModelError
+from datagen.images.ahead import prefetch
 from datagen.images.decode import Unreadable, decode
 from datagen.judges.protocol import Backbone
 from datagen.judges.views import make
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-CHUNK = 32  # images in memory at a time
+CHUNK = 32  # images that are judged at a time
+AHEAD = 4  # chunks that may be decoded before they are asked for
 Entry = TypeVar("Entry")
 
 
@@ -131,6 +134,14 @@ def chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def ask(panel: Sequence[judges.Judge], questions: Sequence[Question]) -> list[Answer]:
     """What each judge says of each image, in order; ModelError for one that misbehaves."""
     return Prepared.of(panel, questions).judge()
+
+
+def stream(panel: Sequence[judges.Judge], questions: Iterable[Sequence[Question]]) -> Iterator[list[Answer]]:
+    """As `ask`, chunk by chunk; while one is judged, threads decode the images of the next."""
+    for backbone in backbones(panel).values():
+        _ = backbone.view  # some load their network for it, which threads would do several times
+    for prepared in prefetch(functools.partial(Prepared.of, panel), questions, AHEAD):
+        yield prepared.judge()
 
 
 def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[dict[str, tuple[Compared, Compared]]]:

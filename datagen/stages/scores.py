@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import io
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -67,11 +68,13 @@ def _tier(judges: list[Judge], shard: Shard, asked: dict[str, Asked]) -> list[Sc
     for embedding in shard.rows(Embedding):
         known[embedding.image_id].append(embedding)
     rows: list[Score] = []
-    for images in panel.chunks(shard.rows(Image)):
-        questions = [_question(image, asked[image.prompt_id], known[image.image_id]) for image in images]
-        for image, answer in zip(images, panel.ask(judges, questions), strict=True):
-            for judge in judges:
-                rows += _scores(image, judge, answer, asked[image.prompt_id])
+    images = shard.rows(Image)
+    questions = (_question(image, asked[image.prompt_id], known[image.image_id]) for image in images)
+    for image, answer in zip(
+        images, itertools.chain.from_iterable(panel.stream(judges, panel.chunks(questions))), strict=True
+    ):
+        for judge in judges:
+            rows += _scores(image, judge, answer, asked[image.prompt_id])
     return rows + _duels(judges, shard, asked)
 
 

@@ -209,3 +209,12 @@ def test_a_dear_judge_is_asked_about_the_texts_that_are_worth_it() -> None:
     assert judge.asked == [["a", "d", "c"]]
     np.testing.assert_equal(first.scores["dear"], [[1], [math.nan], [3]])
     np.testing.assert_equal(second.scores["dear"], [[2], [math.nan], [math.nan]])
+
+
+def test_a_stream_gives_the_answers_of_every_chunk_in_order() -> None:
+    backbone = Square()
+    chunks = [[Question(red(k), ("a",)) for k in range(start, start + 3)] for start in (0, 3, 6)]
+    chunks[1][1] = Question(b"cut", ("a",))
+    answers = [answer for some in panel.stream([Product("one", backbone)], chunks) for answer in some]
+    assert [answer.error is None for answer in answers] == [True] * 4 + [False] + [True] * 4
+    assert [answer.scores["one"][0, 0] for answer in answers if answer.error is None] == [0, 3, 6, 9, 15, 18, 21, 24]
