@@ -7,12 +7,16 @@ asks no server and needs no key.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from datagen import generators
+from datagen import generators, judges
 from datagen.commands import doctor, hints
+from datagen.errors import ModelError
+from datagen.judges import panel
+from datagen.labels import axes
 from datagen.llm import environment
 from datagen.llm.accounts import prices
 from datagen.llm.messages import Request
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 # rehearsed replies (4.2) and JSON schemas (3.5). OpenAI's rule of thumb for English is 4.
 TEXT_CHARS, SCHEMA_CHARS = 4.15, 3.5
 MESSAGE_TOKENS, REQUEST_TOKENS = 4, 3  # role and separators of a chat template
+JUDGE_TEXT = 70  # tokens of a judge's question
+DEAR_TEXTS = len(axes.DEAR)  # that each image is scored against
 PROBE = (150, 50)  # tokens of finding out, once, whether a server keeps to a schema
 
 DEVICE = "A100"  # assumed where the GPU is not one that the models' seconds are known for
@@ -88,16 +94,20 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
     each = recipe.images_each()
     images = recipe.prompts.count * sum(each.values())
     pairs = recipe.prompts.count * (1 if recipe.pairing == "rank" else max(each.values()))
+    judged = _judges(profile, images, pairs, batch)
+    stages |= judged
+    most += sum(part.cost or 0.0 for part in judged.values())
     seconds = _seconds(profile, device)
     calls = sum(part.calls for part in stages.values())
+    unpriced = any(part.cost is None for part in stages.values())
     file = round(profile.width * profile.height * PIXEL_BYTES) + FILE_BYTES
     return Estimate(
         calls,
         sum(part.input_tokens for part in stages.values()),
         sum(part.output_tokens for part in stages.values()),
-        None if price is None and calls else sum(part.cost or 0.0 for part in stages.values()),
+        None if unpriced else sum(part.cost or 0.0 for part in stages.values()),
         model if calls else "",
-        None if price is None and calls else most,
+        None if unpriced else most,
         images,
         None if seconds is None else images * seconds / 3600,
         "" if seconds == 0 else device,
@@ -105,6 +115,35 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
         (images + 4 * pairs) * file + calls * CALL_BYTES,
         stages,
     )
+
+
+def _judges(profile: Profile, images: int, pairs: int, batch: bool) -> dict[str, Usage]:
+    """What the judges that ask a server take, by name: each image by its texts, each two images in both orders.
+
+    One whose weights are not here asks no server; that they are missing is for the run to say.
+    """
+    found: dict[str, Usage] = {}
+    for choice in profile.judges:
+        with contextlib.suppress(ModelError):
+            found |= _judge(judges.load(choice.name, choice.options), profile, images, pairs, batch)
+    return found
+
+
+def _judge(judge: judges.Judge, profile: Profile, images: int, pairs: int, batch: bool) -> dict[str, Usage]:
+    """What one judge takes; {} of one that asks no server."""
+    for server in panel.servers([judge]):
+        texts = DEAR_TEXTS if judge.facts.reads_text else 1
+        looks = images * (texts * hasattr(judge, "score") + hasattr(judge, "answer"))
+        met = 2 * pairs if hasattr(judge, "compare") else 0
+        calls = looks * server.calls + met
+        tokens = server.image_tokens(profile.width, profile.height)
+        given = calls * JUDGE_TEXT + tokens * (looks * server.calls + 2 * met)
+        base_url, model = server.model()
+        price = prices.Prices.load(base_url=base_url).of(model)
+        said = calls * server.answer_tokens
+        cost = None if price is None else price.cost(given, said, batch)
+        return {f"judge {judge.name}": Usage(calls, given, said, cost)}
+    return {}
 
 
 def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = False) -> None:

@@ -32,6 +32,7 @@ STAGE = "judge"
 TOP = 20  # log-probabilities of one token, the most that OpenAI's and vLLM's servers give
 JPEG_QUALITY = 95
 LIKELY = 0.5
+PATCH = 28  # pixels
 UNSHADED = "the server gives no log-probabilities: answers are read from their text, without shades"
 BOUNDED = "an answer of which only one side is listed: the other is taken to be as likely as it can be"
 
@@ -55,10 +56,13 @@ class ServerOptions(Options):
 
 
 class Server:
-    """Asks a model about images while it is connected. `notes` is what is to be said of its answers so far."""
+    """Asks a model about images while it is connected. `notes` is what is to be said of its answers so far.
 
-    def __init__(self, options: ServerOptions) -> None:
-        self._options = options
+    For estimates: `calls` an image and text, and the tokens of an answer.
+    """
+
+    def __init__(self, options: ServerOptions, *, calls: int = 1, answer_tokens: int = 1) -> None:
+        self._options, self.calls, self.answer_tokens = options, calls, answer_tokens
         self._ask: Ask | None = None
         self.notes: set[str] = set()
 
@@ -73,12 +77,24 @@ class Server:
             finally:
                 self._ask = None
 
-    def identity(self, template: Template) -> str:
-        """What decides its answers, for a judge's version."""
+    def model(self) -> tuple[str, str]:
+        """The base URL and the model that would be asked; "" for what the environment does not name."""
         from datagen.llm import environment
 
-        _, model = environment.named(self._options.model)
-        return f"{model}:{content_id(template.text, self._options.model_dump(exclude={'template', 'model'}))}"
+        return environment.named(self._options.model)
+
+    def image_tokens(self, width: int, height: int) -> int:
+        """About what one image counts: OpenAI's 85 at low detail, else a token for 28×28 pixels, as in Qwen2-VL."""
+        if self._options.detail == "low":
+            return 85
+        scale = min(1.0, self._options.side / max(width, height))
+        return math.ceil(width * scale / PATCH) * math.ceil(height * scale / PATCH)
+
+    def identity(self, template: Template) -> str:
+        """What decides its answers, for a judge's version."""
+        return (
+            f"{self.model()[1]}:{content_id(template.text, self._options.model_dump(exclude={'template', 'model'}))}"
+        )
 
     def ask(
         self,

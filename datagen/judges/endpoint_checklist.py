@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 VERSION = "1"
 ANSWERS = {"yes": 1.0, "no": 0.0}
 LENGTH = 1024  # tokens of a list of questions
+USUAL = 6  # questions of a text, for estimates
 
 
 class Options(ServerOptions):
@@ -42,7 +43,7 @@ class Judge:
     )
 
     def __init__(self, options: Options) -> None:
-        self.server = Server(options)
+        self.server = Server(options, calls=USUAL)
         self._template = template("checklist", options.template)
         self._asking = template("yesno", "", frozenset({"question"}))
 

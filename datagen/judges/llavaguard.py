@@ -39,7 +39,7 @@ class Judge:
     )
 
     def __init__(self, options: Options) -> None:
-        self.server = Server(options)
+        self.server = Server(options, answer_tokens=LENGTH // 4)
         self._template = template("llavaguard", options.template, frozenset())
 
     @property

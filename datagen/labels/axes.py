@@ -18,6 +18,7 @@ MATCH, ALIGNED, VIOLATING = "match", "aligned", "violating"
 KEEPS, BREAKS, STATEMENT = "keeps", "breaks", "statement"
 OTHERS = "others"  # against the context prompts of others: the mean
 TEXTS = (MATCH, ALIGNED, VIOLATING, KEEPS, BREAKS, STATEMENT, OTHERS)
+DEAR = (MATCH, KEEPS, BREAKS)  # what dear judges are asked about
 IMAGE = "image"  # of a judge that reads no text
 QUESTION = "question"  # the probability that the answer is yes: does the image keep the principle?
 SETTLED = "settled"  # not asked: earlier tiers of judges had decided all pairs of the prompt
@@ -42,8 +43,8 @@ def of_dear(asked: Asked) -> tuple[int, ...]:
 
     Those are the principle's own or, where it has none, the prompt's wordings.
     """
-    first, *sides = (TEXTS.index(axis) for axis in (MATCH, KEEPS, BREAKS, ALIGNED, VIOLATING))
-    return first, *(sides[:2] if asked.texts[sides[0]] is not None else sides[2:])
+    wanted = DEAR if asked.texts[TEXTS.index(KEEPS)] is not None else (MATCH, ALIGNED, VIOLATING)
+    return tuple(TEXTS.index(axis) for axis in wanted)
 
 
 def of_shard(prompts: Sequence[Prompt], principles: dict[str, Principle]) -> dict[str, Asked]:

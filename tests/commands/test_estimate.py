@@ -161,3 +161,20 @@ def test_an_unknown_profile_is_the_users_error() -> None:
     recipe = recipes.load("pick-style", [])
     with pytest.raises(RecipeError, match="no profile 'sd3'"):
         estimates.estimate(recipe, "sd3")
+
+
+def test_judges_that_ask_a_server_are_counted_by_image_text_and_order() -> None:
+    asked = [
+        "profiles.sd15.writer='offline'",
+        "profiles.sd15.taxonomy='world-styles'",
+        "profiles.sd15.grammar='world'",
+    ]
+    judges = "profiles.sd15.judges={endpoint_yesno = {side = 448}, endpoint_pairwise = {detail = 'low'}, clip = {}}"
+    took = estimates.estimate(recipes.load("pick-style", [*asked, "prompts.count=40", judges]), "sd15")
+    yes, two = took.stages["judge endpoint_yesno"], took.stages["judge endpoint_pairwise"]
+    assert took.images == 80
+    assert (yes.calls, two.calls) == (80 * (3 + 1), 2 * 40)  # three texts and the question; both orders
+    assert yes.input_tokens == yes.calls * (estimates.JUDGE_TEXT + 16 * 16)
+    assert two.input_tokens == two.calls * (estimates.JUDGE_TEXT + 2 * 85)
+    assert took.calls == yes.calls + two.calls
+    assert took.cost == pytest.approx((took.input_tokens * 0.4 + took.output_tokens * 1.6) / 1e6)
