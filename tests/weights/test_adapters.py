@@ -79,6 +79,30 @@ def test_a_lora_has_the_effect_that_stock_diffusers_gives_it(
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
 
 
+def test_what_a_file_says_of_the_u_net_is_read_and_nothing_stays(loras: Path, pipe: Any) -> None:
+    plain = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
+    factors, notes = adapters.read_lora(pipe.to(torch.bfloat16), loras / "sdxl")
+    assert notes == () and len(factors) == HALVES // 2
+    written = load_file(loras / "sdxl" / adapters.LORA)
+    for layer, (down, up) in factors.items():  # in the file's precision, whatever the U-Net's
+        assert torch.equal(down, written[f"unet.{layer}.lora.down.weight"])
+        assert torch.equal(up, written[f"unet.{layer}.lora.up.weight"])  # alpha is the rank here
+    assert pipe.unet.state_dict().keys() == plain.keys() and not getattr(pipe.unet, "peft_config", None)
+
+
+def test_the_scale_of_a_file_is_multiplied_in(loras: Path, pipe: Any, tmp_path: Path) -> None:
+    tensors = kohya(load_file(loras / "sdxl" / adapters.LORA))
+    save_file(
+        {name: torch.tensor(10.0) if name.endswith("alpha") else value for name, value in tensors.items()},
+        tmp_path / "x.safetensors",
+    )
+    plain, _ = adapters.read_lora(pipe, loras / "sdxl")
+    scaled, _ = adapters.read_lora(pipe, tmp_path / "x.safetensors")
+    for layer, (down, up) in scaled.items():
+        assert torch.equal(down, plain[layer][0])
+        torch.testing.assert_close(up, plain[layer][1] * 10 / 4)
+
+
 def swapped(old: str, new: str) -> Change:
     return lambda tensors: {name.replace(old, new): value for name, value in tensors.items()}
 
