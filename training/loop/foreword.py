@@ -13,6 +13,7 @@ from training.losses import LOSSES, Need
 from training.models.diffusion import StableDiffusion
 from training.models.value_pipeline import value_text
 from training.settings.training import Optimizer, Settings
+from training.trainables.start import HELD, Start
 
 MANY = 200  # passes over the data, from which on few losses learn anything but these very pictures
 
@@ -39,6 +40,19 @@ def lines(
             f"warning: the warm-up of {optimizer.warmup:,} steps does not end within the run of "
             f"{optimizer.steps:,}: the learning rate reaches {reached:g} of {optimizer.lr:g}"
         )
+
+
+def starting(settings: Settings, start: Start | None) -> Iterator[str]:
+    """What a run starts from instead of the model's own weights, and what its reference then is."""
+    if start is None:
+        return
+    line = f"starts from {HELD[start.source.kind]} in {start.source.place}"
+    if LOSSES[settings.run.method].needs_reference:
+        steered = start.source.kind == "value-encoder"
+        reference = "the model without its token" if steered else "this start, not the model without it"
+        line += f"; the reference is {reference}"
+    yield line
+    yield from (f"note: {note}" for note in start.notes)
 
 
 def going_on(optimizer: Optimizer, before: Standing) -> Iterator[str]:
