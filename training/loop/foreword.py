@@ -64,8 +64,8 @@ def going_on(optimizer: Optimizer, before: Standing) -> Iterator[str]:
         was = learning_rate(optimizer.model_copy(update={"steps": before.planned}), before.done - 1)
         now = learning_rate(optimizer, before.done)
         yield (
-            f"note: the learning rate jumps from {was:g} to {now:g} there: its {optimizer.schedule} now is one of "
-            f"{optimizer.steps:,} steps"
+            f"note: the learning rate goes from {was:g} to {now:g} there, on the {optimizer.schedule} of "
+            f"{optimizer.steps:,} steps: a run that had them from the start ends with other weights"
         )
 
 

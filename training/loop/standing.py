@@ -74,7 +74,8 @@ def look(out: Path, identity: dict[str, Any]) -> Standing:
     if lost:
         raise TrainingError(
             f"{out} holds this run, but not the checkpoint that it would go on from (removed, without room on the "
-            "disk, or of a version that kept none): choose another --out, to start from its weights with --init-from"
+            "disk, or of a version that kept none): choose another --out, and start it from these weights by "
+            f"--init-from {out}"
         )
     ends = (*before.get(ENDS, ()), *([last] if last and _steps(before) != asked else []))
     return Standing(done=last, planned=_steps(before), ends=ends)
