@@ -34,7 +34,7 @@ from training.models import clip, diffusion
 from training.models.embedded import resolve_model
 from training.progress import Progress
 from training.settings.training import Settings
-from training.trainables import Trainable
+from training.trainables import Trainable, start
 
 
 def train(settings: Settings, team: Team) -> None:
@@ -45,10 +45,8 @@ def train(settings: Settings, team: Team) -> None:
     pairs = data.load(run.data, limit=run.limit, skip_bad=run.skip_bad, names=names)
     check_columns(pairs, settings)
     check_team(settings, team)
-    identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}
-    identity["model_weights"] = weights.pipeline(model_folder(settings))
-    if Need.SIMILARITIES in LOSSES[settings.run.method].needs:
-        identity["clip_weights"] = clip.find(clip_name(settings)).identity
+    source = start.find(settings)
+    identity = identity_of(settings, pairs, source)
     if look(out, identity, team).finished:
         return
     with hold(out, team):
@@ -59,10 +57,11 @@ def train(settings: Settings, team: Team) -> None:
         torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
         model = load_model(settings, team)
         batches.check_noise(settings.noise, model.noise_scheduler)
+        begun = start.read(source, settings, model, identity["model_weights"]) if source else None
         resolution = check_resolution(settings.run.resolution or model.resolution, model)
         store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
         loss = LOSSES[settings.run.method]
-        trainable = make_trainable(settings, model, team)
+        trainable = make_trainable(settings, model, team, begun)
         soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
         loader = Batches(samples, store, model, settings)
         similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
@@ -70,7 +69,7 @@ def train(settings: Settings, team: Team) -> None:
         update = Update(trainable, loader.get, objective, settings, team)
         for line in foreword.lines(settings, pairs, len(samples.prompts), update, model):
             say(team, line)
-        for line in foreword.going_on(settings.optimizer, before):
+        for line in (*foreword.starting(settings, begun), *foreword.going_on(settings.optimizer, before)):
             say(team, line)
         checkpoints = Checkpoints(out, settings.job.keep_checkpoints, team)
         state = checkpoints.load(update)  # before the result of fewer steps is given up for it
@@ -83,6 +82,17 @@ def train(settings: Settings, team: Team) -> None:
         standing.keep_last(out, team)
         team.barrier()
         say(team, f"saved to {out}")
+
+
+def identity_of(settings: Settings, pairs: data.Pairs, source: start.Source | None) -> dict[str, Any]:
+    """What decides the weights of this run: settings, and digests of all that is read."""
+    identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}
+    identity["model_weights"] = weights.pipeline(model_folder(settings))
+    if source:
+        identity["init_weights"] = source.identity
+    if Need.SIMILARITIES in LOSSES[settings.run.method].needs:
+        identity["clip_weights"] = clip.find(clip_name(settings)).identity
+    return identity
 
 
 def look(out: Path, identity: dict[str, Any], team: Team) -> Standing:
@@ -209,9 +219,11 @@ def check_resolution(resolution: int, model: diffusion.StableDiffusion) -> int:
     return resolution
 
 
-def make_trainable(settings: Settings, model: diffusion.StableDiffusion, team: Team) -> Trainable:
+def make_trainable(
+    settings: Settings, model: diffusion.StableDiffusion, team: Team, begun: start.Start | None = None
+) -> Trainable:
     """What this run trains, sharded over the processes with FSDP; what is not needed leaves the device."""
-    trainable = trainables.make(settings, model, reference=LOSSES[settings.run.method].needs_reference)
+    trainable = trainables.make(settings, model, reference=LOSSES[settings.run.method].needs_reference, start=begun)
     if not settings.job.grid_every and Need.SIMILARITIES not in LOSSES[settings.run.method].needs:
         for part in (model.vae, *(model.text_encoders if settings.run.part == "unet" else ())):
             part.to("cpu")
