@@ -10,9 +10,8 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from datagen import world
 from datagen.errors import ModelError, one_line
-from datagen.judges import views
+from datagen.judges import jury, views
 from datagen.judges.backbones import rows
 from datagen.weights import clip
 
@@ -75,4 +74,4 @@ class OpenClip:
 def find(model: str) -> OpenClip:
     """A model by its name, the same for everybody who asks; ModelError for a name that is none, or a folder that is
     not whole. Loads nothing."""
-    return OpenClip(clip.find(model, world.CLIP))
+    return OpenClip(clip.find(model, jury.folder("clip")))
