@@ -94,6 +94,24 @@ def check_vocabulary(folder: Path) -> None:
         )
 
 
+def processor(folder: Path) -> Any:
+    """The processor of a folder's vision language model, its images by way of Pillow. Raises ModelError, one line."""
+    from transformers import AutoImageProcessor, AutoProcessor
+
+    quiet()
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        found: Any = AutoProcessor.from_pretrained(folder, **options)
+        # Pillow resizes bytes, as all references did; the library's own default resizes tensors. Asked for of the
+        # whole processor, it would be asked of the part for videos too, which has no such way.
+        found.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
+    except Exception as error:  # the library raises many kinds
+        raise ModelError(f"{folder} holds no processor that can be read: {one_line(error)}") from error
+    if getattr(found, "tokenizer", None) is None:
+        raise ModelError(f"{folder} has no tokenizer: {files.AGAIN}")
+    return found
+
+
 def scheduler(folder: Path, kind: Any = None) -> Any:
     """The scheduler of a folder, as its own class or as `kind` on the same noise levels. Raises ModelError."""
     import diffusers
