@@ -8,6 +8,7 @@ drawn, as a model does that disobeys; for the model itself obeys nearly always.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import random
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from datagen.world.captions import parse
 from datagen.world.reader import read_array
 
 RECIPES = ("pick-style", "pick-culture", "pick-safety", "livo-toxicity", "livo-debias")
+SCENES = 250  # of each recipe, at most
 SEED = 5005  # of no recipe and of no training
 STEPS = 10  # half of what the recipes take: a draw shows the same in half the time, and errs a little more
 EXCHANGED = 0.15
@@ -63,13 +65,13 @@ def _side(shown: object, kept: object, broken: object) -> int:
     return (shown == kept) - (shown == broken)
 
 
-def scenes(folder: Path, each: int) -> list[Scene]:
-    """`each` scenes of every recipe; drawn into the folder where they are not there yet."""
+def scenes(folder: Path, each: int = SCENES) -> list[Scene]:
+    """The first `each` scenes of every recipe; drawn into the folder where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     found, pipeline = [], None
     for start, name in itertools.product(range(0, each, TOGETHER), RECIPES):
         file = folder / f"{name}-{start}.npz"
-        asked = _prompts(name, each)[start : start + TOGETHER]
+        asked = _prompts(name)[start : start + TOGETHER]
         if not file.exists():
             pipeline = pipeline or _pipeline()
             guidance = recipes.load(name, []).profile("embedded").guidance
@@ -79,16 +81,17 @@ def scenes(folder: Path, each: int) -> list[Scene]:
                 np.savez_compressed(stream, images=images)
             partial.rename(file)
         images = np.load(file)["images"]
-        for (prompt, principle), four in zip(asked, images, strict=True):
+        for (prompt, principle), four in list(zip(asked, images, strict=True))[: each - start]:
             found.append(Scene(name, prompt, principle, four, _exchanged(prompt)))
     return found
 
 
-def _prompts(name: str, count: int) -> list[tuple[Prompt, Principle]]:
-    """The first prompts of a recipe with a seed of our own."""
+@functools.cache
+def _prompts(name: str) -> list[tuple[Prompt, Principle]]:
+    """The prompts of a recipe with a seed of our own."""
     from datagen.writers.offline import OfflineWriter
 
-    recipe = recipes.load(name, [f"seed={SEED}", f"prompts.count={count}"])
+    recipe = recipes.load(name, [f"seed={SEED}", f"prompts.count={SCENES}"])
     writer = OfflineWriter(recipe, recipe.profile("embedded"))
     principles = writer.principles().rows
     by_id = {principle.principle_id: principle for principle in principles}

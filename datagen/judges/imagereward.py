@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from datagen import judges
-from datagen.judges import views
+from datagen.judges import jury, views
 from datagen.judges.networks import imagereward_files
 from datagen.weights.published import File
 
@@ -29,8 +29,9 @@ CHUNK = 16  # pairs of image and text that are scored at a time; features of an 
 
 
 class Options(judges.Options):
-    """`weights` is the file or its folder, "" where `datagen doctor` looks. A pickle needs its `sha256`, 16 digits of
-    it at least; safetensors do not. `vocabulary` is the folder of bert-base-uncased's tokenizer, "" the weights' own.
+    """`weights` is the file or its folder, "embedded" the embedded jury's, "" where `datagen doctor` looks. A pickle
+    needs its `sha256`, 16 digits of it at least; safetensors do not. `vocabulary` is the folder of bert-base-uncased's
+    tokenizer, "" the weights' own.
     """
 
     weights: str = ""
@@ -43,15 +44,18 @@ class Judge:
 
     name = "imagereward"
     scale = 1.0  # it was trained so that the sigmoid of the difference is the chance to be preferred
-    facts = judges.Facts(
-        code_license="Apache-2.0",
-        weights_license="Apache-2.0",
-        reference="image-reward 1.5 (ImageReward-v1.0)",
-    )
 
     def __init__(self, options: Options) -> None:
+        embedded = options.weights == jury.EMBEDDED
+        self.facts = judges.Facts(
+            code_license="Apache-2.0",
+            weights_license=jury.LICENSE if embedded else "Apache-2.0",
+            reference="image-reward 1.5 (ImageReward-v1.0)",
+            judges_world_only=embedded,
+        )
         vocabulary = Path(options.vocabulary).expanduser() if options.vocabulary else None
-        self._source = imagereward_files.find(WEIGHTS.find(options.weights), vocabulary, options.sha256)
+        file = WEIGHTS.find(str(jury.folder(self.name)) if embedded else options.weights)
+        self._source = imagereward_files.find(file, vocabulary, options.sha256)
         self.needs = views.clip_torchvision(self._source.config.vision.image_size)
 
     @functools.cached_property
