@@ -13,7 +13,7 @@ import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from datagen import judges
 from datagen.errors import ModelError
@@ -110,7 +110,7 @@ def able(panel: Iterable[judges.Judge], method: str) -> list[judges.Judge]:
 def backbones(panel: Iterable[judges.Judge]) -> dict[str, Backbone]:
     """The networks whose embeddings the judges read, by identity; each once."""
     needs = (getattr(judge, "needs", None) for judge in panel)
-    return {need.identity: need for need in needs if isinstance(need, Backbone)}
+    return {need.identity: need for need in needs if _embeds(need)}
 
 
 def of_the_world(panel: Iterable[judges.Judge]) -> str:
@@ -217,6 +217,9 @@ class Prepared:
         for judge in self.panel:
             said[judge.name].hear(self.inputs)
         embeddings = {name: self.inputs.embedded(backbone) for name, backbone in backbones(self.panel).items()}
+        scores = {name: one.scores for name, one in said.items() if one.scores is not None}
+        replies = {name: one.replies for name, one in said.items() if one.replies is not None}
+        failing = {name: one.failures for name, one in said.items() if one.failures}
         answers, place = list[Answer](), itertools.count()
         for question, error in zip(self.questions, self.errors, strict=True):
             if error is not None:
@@ -225,10 +228,10 @@ class Prepared:
             at = next(place)
             answers.append(
                 Answer(
-                    {name: one.scores[at] for name, one in said.items() if one.scores is not None},
-                    {name: one.replies[at] for name, one in said.items() if one.replies is not None},
+                    {name: values[at] for name, values in scores.items()},
+                    {name: values[at] for name, values in replies.items()},
                     {name: values[at] for name, values in embeddings.items()},
-                    failures={name: one.failures[at] for name, one in said.items() if at in one.failures},
+                    failures={name: why[at] for name, why in failing.items() if at in why},
                 )
             )
         return answers
@@ -305,19 +308,18 @@ class _Inputs:
         """Make the views that the judges and their backbones read."""
         needs = [getattr(judge, "needs", None) for judge in panel]
         wanted = [
-            (None if need.identity in self._embeddings else need.view) if isinstance(need, Backbone) else need
-            for need in needs
+            (None if need.identity in self._embeddings else need.view) if _embeds(need) else need for need in needs
         ]
         views: list[Any] = list(dict.fromkeys(view for view in wanted if view is not None))
         self._views |= {view: [] for view in views}
-        for image in self._images:
+        for image in self._images if views else ():
             for view, pixels in make(image, views).items():
                 self._views[view].append(pixels)
 
     def of(self, judge: judges.Judge, places: list[int]) -> Any:
         """What a judge is given for the images of these places: one object an image, or rows of its embeddings."""
         need: Any = getattr(judge, "needs", None)
-        if isinstance(need, Backbone):
+        if _embeds(need):
             return self.embedded(need)[places]
         forms = self._views[need]
         return [forms[place] for place in places]
@@ -335,10 +337,15 @@ class _Inputs:
         return self._embeddings[backbone.identity]
 
 
+def _embeds(need: Any) -> TypeGuard[Backbone]:
+    """Whether a judge needs a backbone; asked of a method, as a property might load its network."""
+    return hasattr(need, "images")
+
+
 def _must_see(panel: Iterable[judges.Judge], known: set[str]) -> bool:
     """Whether any judge reads more of an image than the embeddings that are known."""
     needs = (getattr(judge, "needs", None) for judge in panel)
-    return any(not (isinstance(need, Backbone) and need.identity in known) for need in needs)
+    return any(not (_embeds(need) and need.identity in known) for need in needs)
 
 
 def _image(question: Question, see: bool) -> Any:
