@@ -66,7 +66,7 @@ def _side(shown: object, kept: object, broken: object) -> int:
 
 
 def scenes(folder: Path, each: int = SCENES) -> list[Scene]:
-    """The first `each` scenes of every recipe; drawn into the folder where they are not there yet."""
+    """The first `each` scenes of each recipe in turn; drawn into the folder where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     found, pipeline = [], None
     for start, name in itertools.product(range(0, each, TOGETHER), RECIPES):
@@ -83,7 +83,7 @@ def scenes(folder: Path, each: int = SCENES) -> list[Scene]:
         images = np.load(file)["images"]
         for (prompt, principle), four in list(zip(asked, images, strict=True))[: each - start]:
             found.append(Scene(name, prompt, principle, four, _exchanged(prompt)))
-    return found
+    return sorted(found, key=lambda scene: RECIPES.index(scene.recipe))
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datagen import judges
+from datagen.judges import jury
 from datagen.judges.backbones import clip_l, rows
 from datagen.judges.vectors import along
 from datagen.weights import heads
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 WEIGHTS = File("aesthetic_v1", "LAION-AI/aesthetic-predictor", "sa_0_4_vit_l_14_linear.pth", "2cd4e60f")
+HEAD = "sa_0_4_linear.safetensors"  # the embedded jury's
 SHAPES = {"weight": (1, heads.ANY), "bias": (1,)}
 
 
-Options = clip_l.Options
+class Options(clip_l.Options):
+    """Also `weights` may be "embedded": the head of the embedded jury, on the jury's own CLIP whatever `model` is."""
 
 
 class Judge:
@@ -29,16 +32,19 @@ class Judge:
 
     name = "aesthetic_v1"
     scale = 1.0  # nobody published how sure a difference makes
-    facts = judges.Facts(
-        code_license="MIT",
-        weights_license="MIT",
-        reference="LAION-AI/aesthetic-predictor",
-        reads_text=False,
-    )
 
-    def __init__(self, options: clip_l.Options) -> None:
-        self._head = heads.read(WEIGHTS.find(options.weights), SHAPES, WEIGHTS.digest)
-        self.needs = clip_l.find(options.model)
+    def __init__(self, options: Options) -> None:
+        embedded = options.weights == jury.EMBEDDED
+        self.facts = judges.Facts(
+            code_license="MIT",
+            weights_license=jury.LICENSE if embedded else "MIT",
+            reference="LAION-AI/aesthetic-predictor",
+            reads_text=False,
+            judges_world_only=embedded,
+        )
+        file = jury.folder(self.name) / HEAD if embedded else WEIGHTS.find(options.weights)
+        self._head = heads.read(file, SHAPES, WEIGHTS.digest)
+        self.needs = clip_l.find(jury.EMBEDDED if embedded else options.model)
 
     @functools.cached_property
     def version(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator
 
 from datagen import judges
-from datagen.judges import views
+from datagen.judges import jury, views
 from datagen.judges.backbones.open_clip import OpenClip
 from datagen.judges.vectors import cosines
 from datagen.weights import checkpoints, clip
@@ -34,7 +34,8 @@ class Options(judges.Options):
     """`version` is 2.0 or 2.1, whose scores cannot be compared; `weights` is the published file of that version.
 
     The file is a pickle: `sha256` is the one that its page on the hub shows. In its place `weights` may be safetensors
-    with the same tensors, or an open_clip folder. `legacy_no_antialias` resizes as torchvision did before 0.17.
+    with the same tensors, an open_clip folder, or "embedded", the embedded jury's. `legacy_no_antialias` resizes as
+    torchvision did before 0.17.
     """
 
     version: Annotated[Literal["2.0", "2.1"], BeforeValidator(str)] = "2.1"
@@ -67,14 +68,17 @@ class Judge:
     """The cosine, about 0.15 to 0.35; only scores of one text and one version can be compared."""
 
     name = "hpsv2"
-    scale = 100.0  # its own P(a beats b) is the softmax of its logits, 100 times the cosines
-    facts = judges.Facts(
-        code_license="Apache-2.0",
-        weights_license="Apache-2.0, as its repository",
-        reference="hpsv2 1.2 (fp32; torchvision 0.17 or later unless legacy_no_antialias)",
-    )
 
     def __init__(self, options: Options) -> None:
+        embedded = options.weights == jury.EMBEDDED
+        # Its own P(a beats b) is the softmax of its logits, 100 times the cosines; the embedded one is less sharp.
+        self.scale = 20.0 if embedded else 100.0
+        self.facts = judges.Facts(
+            code_license="Apache-2.0",
+            weights_license=jury.LICENSE if embedded else "Apache-2.0, as its repository",
+            reference="hpsv2 1.2 (fp32; torchvision 0.17 or later unless legacy_no_antialias)",
+            judges_world_only=embedded,
+        )
         self._release = options.version
         self.needs = _find(options.version, options.weights, options.sha256.lower(), not options.legacy_no_antialias)
 
@@ -91,6 +95,8 @@ class Judge:
 @functools.lru_cache(maxsize=4)
 def _find(release: str, weights: str, sha256: str, antialias: bool) -> Letterboxed:
     """The model of the given weights, the same for who asks again. Loads nothing."""
+    if weights == jury.EMBEDDED:
+        return Letterboxed(clip.find(weights, jury.folder("hpsv2")), antialias=antialias)
     if weights and (Path(weights).expanduser() / clip.FILES[0]).is_file():
         return Letterboxed(clip.find(weights), antialias=antialias)
     path = WEIGHTS[release].find(weights)

@@ -23,8 +23,9 @@ VERSION = "1"
 WEIGHTS = File(
     "imagereward",
     "THUDM/ImageReward on the Hugging Face hub (with med_config.json, and vocab.txt of bert-base-uncased)",
-    {"ImageReward.pt": "", "ImageReward.safetensors": ""},
+    "ImageReward.pt",
 )
+EMBEDDED_FILE = "ImageReward.safetensors"
 CHUNK = 16  # pairs of image and text that are scored at a time; features of an image are 0.8 MB
 
 
@@ -54,7 +55,7 @@ class Judge:
             judges_world_only=embedded,
         )
         vocabulary = Path(options.vocabulary).expanduser() if options.vocabulary else None
-        file = WEIGHTS.find(str(jury.folder(self.name)) if embedded else options.weights)
+        file = jury.folder(self.name) / EMBEDDED_FILE if embedded else WEIGHTS.find(options.weights)
         self._source = imagereward_files.find(file, vocabulary, options.sha256)
         self.needs = views.clip_torchvision(self._source.config.vision.image_size)
 

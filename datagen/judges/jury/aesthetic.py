@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
+from datagen.judges.aesthetic_v1 import HEAD
 from datagen.judges.jury import data
 from datagen.judges.jury.contrastive import CLIP, prepared
 from datagen.world.grammar import HAZARDS
 from datagen.world.train.vae import balanced_scene
 
-FILE = "sa_0_4_linear.safetensors"  # called as the published one, but for the model that it is of
 PAIRS, FLIPPED, SEED = 600, 0.3, 51
 STEPS, RATE = 300, 0.05
 
@@ -46,7 +46,7 @@ def train(out: Path, clip: Any) -> None:
     print(f"aesthetic_v1 loss {loss.item():.3f}", flush=True)
     out.mkdir(parents=True, exist_ok=True)
     bias = torch.full((1,), 5.0)  # the middle of its scale
-    save_file({"weight": weight.detach().contiguous(), "bias": bias}, out / FILE)
+    save_file({"weight": weight.detach().contiguous(), "bias": bias}, out / HEAD)
 
 
 def _pair(rng: random.Random) -> tuple[Any, Any]:

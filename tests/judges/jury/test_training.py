@@ -94,6 +94,6 @@ def test_an_aesthetic_head_reads_the_embeddings_of_its_clip(tmp_path: Path, monk
     monkeypatch.setattr(aesthetic, "PAIRS", 30)
     clip = contrastive.train(tmp_path / "clip", short(contrastive.CLIP))
     aesthetic.train(tmp_path / "head", clip)
-    head = load_file(tmp_path / "head" / aesthetic.FILE)
+    head = load_file(tmp_path / "head" / aesthetic.HEAD)
     assert head["weight"].shape == (1, contrastive.CLIP.shape.width) and head["bias"].shape == (1,)
     assert torch.isfinite(head["weight"]).all() and head["weight"].abs().sum() > 0
