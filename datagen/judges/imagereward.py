@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from datagen.judges.networks.imagereward import Scorer
 
 VERSION = "1"
+SAFE = "ImageReward.safetensors"
 WEIGHTS = File(
     "imagereward",
     "THUDM/ImageReward on the Hugging Face hub (with med_config.json, and vocab.txt of bert-base-uncased)",
     "ImageReward.pt",
+    also=(SAFE,),
 )
-EMBEDDED_FILE = "ImageReward.safetensors"
 CHUNK = 16  # pairs of image and text that are scored at a time; features of an image are 0.8 MB
 
 
@@ -55,7 +56,7 @@ class Judge:
             judges_world_only=embedded,
         )
         vocabulary = Path(options.vocabulary).expanduser() if options.vocabulary else None
-        file = jury.folder(self.name) / EMBEDDED_FILE if embedded else WEIGHTS.find(options.weights)
+        file = jury.folder(self.name) / SAFE if embedded else WEIGHTS.find(options.weights)
         self._source = imagereward_files.find(file, vocabulary, options.sha256)
         self.needs = views.clip_torchvision(self._source.config.vision.image_size)
 

@@ -61,13 +61,14 @@ class File:
     publisher: str
     name: str
     digest: str = ""  # what its SHA-256 begins with, where that is known
+    also: tuple[str, ...] = ()  # what else it may be called
 
     def find(self, given: str) -> Path:
         """The file that the user gave, or the first in the folder given or in the judge's own. ModelError."""
         place = Path(given).expanduser() if given else root() / self.judge
         if place.is_file():
             return place
-        for name in (self.name, *CONVERTED):
+        for name in (self.name, *self.also, *CONVERTED):
             if (place / name).is_file():
                 return place / name
         known = f" (its SHA-256 begins with {self.digest})" if self.digest else ""

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from datagen.judges import views
 from datagen.judges.backbones import hf_clip
 from datagen.judges.backbones import open_clip as backbone
+from datagen.judges.imagereward import SAFE
 from datagen.judges.jury import aesthetic, contrastive, reward, tuned
-from datagen.judges.networks import imagereward
+from datagen.judges.networks import imagereward, imagereward_files
 
 TEXTS = [
     "a chef with a red ball in a park, covered in splatter",
@@ -83,7 +84,7 @@ def test_a_reward_model_lies_as_imagereward_does(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(reward, "PRETRAINED", 2)
     monkeypatch.setattr(reward, "PAIRS", 20)
     reward.train(tmp_path)
-    scorer = imagereward.load(imagereward.find(tmp_path), "cpu")
+    scorer = imagereward.load(imagereward_files.find(tmp_path / SAFE), "cpu")
     view = views.clip_torchvision(reward.SIDE)
     pixels = torch.from_numpy(views.normalise(np.stack([view(picture) for picture in PICTURES]), view))
     scores = scorer.score(scorer.encode(pixels), TEXTS)
