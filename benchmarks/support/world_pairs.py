@@ -49,7 +49,8 @@ class Scene:
         about = [name for name in kept.keys() | broken.keys() if kept.get(name) != broken.get(name)]
         shown = [[read_array(image).attributes for image in side] for side in self.images]
         sides = [[[_side(seen[n], kept.get(n), broken.get(n)) for n in about] for seen in side] for side in shown]
-        return np.array(sides).sum(-1)
+        found: np.ndarray = np.array(sides).sum(-1)
+        return found
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """The noises of both sides, for each pair."""
@@ -126,4 +127,5 @@ def _drawn(pipeline: Any, prompts: list[Prompt], guidance: float, seed: int) -> 
             texts, num_inference_steps=STEPS, guidance_scale=guidance, generator=noises, output_type="np"
         ).images
     pixels = (made * 255).round().astype(np.uint8)
-    return pixels.reshape(len(prompts), 2, NOISES, *pixels.shape[1:])
+    found: np.ndarray = pixels.reshape(len(prompts), 2, NOISES, *pixels.shape[1:])
+    return found

@@ -22,6 +22,7 @@ from benchmarks.support.world_pairs import EXCHANGED, RECIPES, SCENES, Scene, sc
 from datagen import recipe as recipes
 from datagen.judges import panel
 from datagen.labels import aggregate, reliability
+from datagen.recipe import JudgeChoice
 from datagen.records import Image, Principle, Prompt
 from datagen.stages import Context, Shard, scores
 
@@ -59,7 +60,7 @@ def main() -> int:
     return 0 if all(row.reached is not False for row in rows) else 1
 
 
-def _margins(drawn: list[Scene], choices: object) -> tuple[list[str], np.ndarray]:
+def _margins(drawn: list[Scene], choices: list[JudgeChoice]) -> tuple[list[str], np.ndarray]:
     """The judges' names, and (pairs, judges) log-odds of the side that was meant to keep the principle."""
     found: list[np.ndarray] = []
     names: list[str] = []
