@@ -18,7 +18,8 @@ def _about(name: str) -> str:
     judge: Any
     try:
         judge = judges.load(name, {})
-        found = getattr(getattr(judge, "needs", None), "missing", "") or "all that it needs is here"
+        missing = getattr(getattr(judge, "needs", None), "missing", "")
+        found = "it asks the LLM server below" if hasattr(judge, "server") else missing or "all that it needs is here"
     except DatagenError as error:
         found = str(error).removeprefix(f"the judge {name}").lstrip(": ")
         judge = _class(name)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from datagen import judges
 from datagen.judges.backbones import clip_l, open_clip
@@ -22,13 +23,13 @@ PRESETS = {"gender": ("male", "female"), "race": ("white", "black", "indian", "a
 
 
 def _listed(given: Any) -> Any:
-    """A preset's attributes by its name; ValueError for what is neither a preset nor a list of different ones."""
+    """A preset's attributes by its name; PydanticCustomError for what is no preset, and for one given twice."""
     if isinstance(given, str):
         if given not in PRESETS:
-            raise ValueError(f"give {' or '.join(PRESETS)}, or a list of attributes")
+            raise PydanticCustomError("preset", "give gender or race, or a list of attributes")
         return PRESETS[given]
     if isinstance(given, list | tuple) and len({str(one).strip() for one in given}) != len(given):
-        raise ValueError("each attribute may be given once")
+        raise PydanticCustomError("twice", "each attribute may be given once")
     return given
 
 

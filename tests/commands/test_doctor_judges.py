@@ -41,6 +41,7 @@ NEEDS = {
     "safety_checker": "needs the folder of CompVis/stable-diffusion-safety-checker",
     "attributes": "the CLIP model ViT-L-14/openai is not in the local cache: it is downloaded when it is first asked",
     "clip": "all that it needs is here",
+    "endpoint_yesno": "it asks the LLM server below",
 }
 
 

@@ -51,7 +51,7 @@ def test_a_score_does_not_depend_on_the_other_images(clip_folder: Path) -> None:
 
 
 BAD: dict[str, Any] = {
-    "unknown": "give gender or race, or a list of attributes",
+    "unknown": "is 'unknown': give gender or race, or a list of attributes",
     "": "give gender or race",
     ("one",): "at least 2",
     ("a", "a "): "each attribute may be given once",
