@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from datagen.errors import ModelError, nearest, one_line
+from datagen.errors import ModelError, one_line
 from datagen.weights import files, identity, parts
 
 if TYPE_CHECKING:
@@ -161,14 +161,10 @@ class Vlm:
 
 
 def find(folder: Path) -> Source:
-    """A model in a folder; loads nothing. Raises ModelError for what is missing or is no such model."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as known
-
+    """A model in a folder; loads nothing. Raises ModelError for what is missing."""
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}; give that of a vision language model, such as llava-1.5-7b-hf")
-    kind = str(files.read_json(folder / "config.json").get("model_type"))
-    if kind not in known:
-        raise ModelError(f"{folder} holds a {kind}, no model that reads an image and answers: {nearest(kind, known)}")
+    files.read_json(folder / "config.json")
     files.find(folder).entries()
     return Source(folder)
 
@@ -183,10 +179,16 @@ def precision(wanted: Precision | Literal["auto"]) -> Precision:
 
 
 def load(source: Source, precision: Precision) -> Vlm:
-    """The model with its weights, on the GPU if there is one. Raises ModelError unless they fill it."""
+    """The model with its weights, on the GPU if there is one. ModelError unless it answers and is whole."""
     import torch
     from transformers import AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as known
 
+    kind = str(files.read_json(source.folder / "config.json").get("model_type"))
+    if kind not in known:
+        raise ModelError(
+            f"{source.folder} holds a {kind}, no model that answers about an image, such as llava, qwen2_vl"
+        )
     processor = parts.processor(source.folder)
     model = parts.load(AutoModelForImageTextToText, source.folder, dtype=getattr(torch, precision)).model
     return Vlm(model.to("cuda" if torch.cuda.is_available() else "cpu"), processor, f"the model in {source.folder}")
