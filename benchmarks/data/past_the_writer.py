@@ -1,7 +1,7 @@
 """What becomes of prompts whose wordings are wrong, when they get past all checks of the writer.
 
-`python -m benchmarks past_the_writer [RECIPE …]`. The two wordings of 24 neutral prompts of a recipe are exchanged, are
-those of another scene, of no scene at all, or a refusal in one field; they are drawn, judged and labelled with the
+`python -m benchmarks past_the_writer [RECIPE …]`. The two wordings of 24 neutral prompts of a recipe are exchanged,
+are those of another scene, of no scene at all, or a refusal in one field; they are drawn, judged and labelled with the
 recipe's own judges and thresholds. None of these should be published, and of the right ones nearly all.
 """
 

@@ -13,7 +13,7 @@ import functools
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from datagen import judges
 from datagen.errors import ModelError
@@ -110,7 +110,7 @@ def able(panel: Iterable[judges.Judge], method: str) -> list[judges.Judge]:
 def backbones(panel: Iterable[judges.Judge]) -> dict[str, Backbone]:
     """The networks whose embeddings the judges read, by identity; each once."""
     needs = (getattr(judge, "needs", None) for judge in panel)
-    return {need.identity: need for need in needs if isinstance(need, Backbone)}
+    return {need.identity: need for need in needs if _embeds(need)}
 
 
 def of_the_world(panel: Iterable[judges.Judge]) -> str:
@@ -226,6 +226,9 @@ class Prepared:
         for judge in self.panel:
             said[judge.name].hear(self.inputs)
         embeddings = {name: self.inputs.embedded(backbone) for name, backbone in backbones(self.panel).items()}
+        scores = {name: one.scores for name, one in said.items() if one.scores is not None}
+        replies = {name: one.replies for name, one in said.items() if one.replies is not None}
+        failing = {name: one.failures for name, one in said.items() if one.failures}
         answers, place = list[Answer](), itertools.count()
         for question, error in zip(self.questions, self.errors, strict=True):
             if error is not None:
@@ -234,10 +237,10 @@ class Prepared:
             at = next(place)
             answers.append(
                 Answer(
-                    {name: one.scores[at] for name, one in said.items() if one.scores is not None},
-                    {name: one.replies[at] for name, one in said.items() if one.replies is not None},
+                    {name: values[at] for name, values in scores.items()},
+                    {name: values[at] for name, values in replies.items()},
                     {name: values[at] for name, values in embeddings.items()},
-                    failures={name: one.failures[at] for name, one in said.items() if at in one.failures},
+                    failures={name: why[at] for name, why in failing.items() if at in why},
                 )
             )
         return answers
@@ -315,7 +318,7 @@ class _Inputs:
     def of(self, judge: judges.Judge, places: list[int]) -> Any:
         """What a judge is given for the images of these places: one object an image, or rows of its embeddings."""
         need: Any = getattr(judge, "needs", None)
-        if isinstance(need, Backbone):
+        if _embeds(need):
             return self.embedded(need)[places]
         forms = self._views[need]
         return [forms[place] for place in places]
@@ -337,8 +340,13 @@ def _wanted(panel: Iterable[judges.Judge], known: Collection[str]) -> tuple[Any,
     """The views that the judges and their backbones read, None for the picture itself; of a backbone whose embeddings
     are known none."""
     needs: list[Any] = [getattr(judge, "needs", None) for judge in panel]
-    needs = [need for need in needs if not (isinstance(need, Backbone) and need.identity in known)]
-    return tuple(dict.fromkeys(need.view if isinstance(need, Backbone) else need for need in needs))
+    needs = [need for need in needs if not (_embeds(need) and need.identity in known)]
+    return tuple(dict.fromkeys(need.view if _embeds(need) else need for need in needs))
+
+
+def _embeds(need: Any) -> TypeGuard[Backbone]:
+    """Whether a judge needs a backbone; asked of a method, as a property might load its network."""
+    return hasattr(need, "images")
 
 
 def _forms(question: Question, wanted: Sequence[Any], at_least: int | None) -> Any:
