@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from datagen.errors import InputError
-from training.data import columns, hub, livo, sources
+from datagen.tables import hub
+from training.data import columns, livo, sources
 from training.data.columns import CAPTIONS, NUMBERS, Part
 from training.data.faults import Faults
 from training.data.images import Images
@@ -34,10 +35,11 @@ def load(
 ) -> Pairs:
     """All pairs of a split, at most the first `limit` if above 0; ties are dropped and counted.
 
-    `source` is a table (Parquet, Arrow, CSV, TSV, JSON Lines), a folder of them, an ImageFolder, a folder in LiVO's
-    layout or one that `save_to_disk` wrote, or the id of a data set on the Hugging Face hub, of which `revision` is
-    taken. `names` are its columns by the names that are read here. Pairs that cannot be used raise TrainingError, or
-    with `skip_bad`, for which all pictures are decoded, are left out and counted.
+    `source` is a table (Parquet, Arrow, CSV, TSV, JSON Lines), a WebDataset tar (several in braces: "{00..09}.tar"), a
+    folder of either, an ImageFolder, a folder in LiVO's layout or one that `save_to_disk` wrote, or the id of a data
+    set on the Hugging Face hub, of which `revision` is taken. `names` are its columns by the names that are read here.
+    Pairs that cannot be used raise TrainingError, or with `skip_bad`, for which all pictures are decoded, are left out
+    and counted.
     """
     try:
         return _load(source, split, limit, revision, skip_bad, names or {})
@@ -69,7 +71,7 @@ def _parts(source: str, split: str, revision: str | None, names: Mapping[str, st
     """The source's files as they are asked for, so that a limit spares the rest."""
     root = Path(source).expanduser()
     if not root.exists() and hub.is_id(source):
-        files = hub.files_of(source, split, revision)
+        files = hub.files_of(source, split, revision, lambda line: print(line, file=sys.stderr))
         yield from (columns.read(file, file.parent, names) for file in files)
     elif livo.holds(root):
         yield from livo.read(root)
