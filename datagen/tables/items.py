@@ -40,8 +40,7 @@ class Item:
 class Input:
     """`total` images, their `items` as a stream, the `files` that these and their prompts are in, `notes` to say.
 
-    `notes` may grow while items are taken. `ids` are the names that an item's ids can have. Of a set of pairs, items
-    come two a row, first and second image.
+    `ids` are the names that an item's ids can have. Of a set of pairs, items come two a row, first and second image.
     """
 
     total: int
