@@ -240,7 +240,9 @@ def judge(
     images: Annotated[
         Path,
         typer.Argument(
-            parser=path, metavar="INPUT", help="Folder of images with .txt files next to them, or Parquet."
+            parser=path,
+            metavar="INPUT",
+            help="Folder of images with their texts, a table, a WebDataset tar or a data set.",
         ),
     ],
     judges: Annotated[
@@ -261,7 +263,10 @@ def judge(
         str | None,
         typer.Option(help="Its column of image names, or of images; by itself image, else chosen and rejected."),
     ] = None,
-    prompt_column: Annotated[str, typer.Option(help="Its column of prompts.")] = "prompt",
+    prompt_column: Annotated[
+        str | None, typer.Option(help="Its column of prompts; by itself prompt, else caption or text.")
+    ] = None,
+    pairs: Annotated[bool, typer.Option("--pairs", help="The input has two images a row; judge both.")] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="JUDGE.OPTION=VALUE", help="A judge's option, e.g. clip.model=ViT-L-14/openai."),
@@ -281,6 +286,7 @@ def judge(
             prompts=prompts,
             image_column=image_column,
             prompt_column=prompt_column,
+            pairs=pairs,
             say=display.say,
             progress=display.show,
         )

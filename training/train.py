@@ -7,6 +7,7 @@ not. A finished folder is left alone; one of other settings is refused.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from datagen.weights import identity as weights
 from training import data, trainables
 from training.cache import latents
+from training.data import buckets
 from training.errors import TrainingError
 from training.loop import batches, checkpoint, distributed, foreword, standing
 from training.loop.batches import Batches
@@ -36,13 +38,17 @@ from training.progress import Progress
 from training.settings.training import Settings
 from training.trainables import Trainable, start
 
+LARGE = 512  # pixels from which on the sides of buckets are multiples of 64, as published models were trained
+
 
 def train(settings: Settings, team: Team) -> None:
     """One run, from settings to saved weights. Raises TrainingError."""
     out = Path(settings.job.out)
     run = settings.run
     names = dict(given.split("=", 1) for given in run.columns)
-    pairs = data.load(run.data, limit=run.limit, skip_bad=run.skip_bad, names=names)
+    pairs = data.load(
+        run.data, limit=run.limit, skip_bad=run.skip_bad, names=names, any_shape=run.aspect_ratio_buckets
+    )
     check_columns(pairs, settings)
     check_team(settings, team)
     source = start.find(settings)
@@ -59,17 +65,24 @@ def train(settings: Settings, team: Team) -> None:
         batches.check_noise(settings.noise, model.noise_scheduler)
         begun = start.read(source, settings, model, identity["model_weights"]) if source else None
         resolution = check_resolution(settings.run.resolution or model.resolution, model)
-        store = latents.open_or_build(model, pairs.images, batches.texts(pairs, settings), resolution=resolution)
+        shapes = in_buckets(samples, resolution, model, team) if run.aspect_ratio_buckets else None
+        store = latents.open_or_build(
+            model, pairs.images, batches.texts(pairs, settings), resolution=resolution, shapes=shapes
+        )
         loss = LOSSES[settings.run.method]
         trainable = make_trainable(settings, model, team, begun)
         soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
-        loader = Batches(samples, store, model, settings)
+        loader = Batches(samples, store, model, settings, shapes)
         similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
         objective = Objective(settings, model.noise_scheduler, soft=soft, similarity=similarity)
         update = Update(trainable, loader.get, objective, settings, team)
         for line in foreword.lines(settings, pairs, len(samples.prompts), update, model):
             say(team, line)
-        for line in (*foreword.starting(settings, begun), *foreword.going_on(settings.optimizer, before)):
+        for line in (
+            *foreword.of_buckets(loader.order, settings.optimizer),
+            *foreword.starting(settings, begun),
+            *foreword.going_on(settings.optimizer, before),
+        ):
             say(team, line)
         checkpoints = Checkpoints(out, settings.job.keep_checkpoints, team)
         state = checkpoints.load(update)  # before the result of fewer steps is given up for it
@@ -217,6 +230,21 @@ def check_resolution(resolution: int, model: diffusion.StableDiffusion) -> int:
             f"use {near} or {near + factor}"
         )
     return resolution
+
+
+def in_buckets(
+    samples: data.Pairs | data.Lists, resolution: int, model: diffusion.StableDiffusion, team: Team
+) -> list[buckets.Shape]:
+    """The size at which each image is trained, with --aspect-ratio-buckets; what is cropped for it is said."""
+    least = 2 ** (len(model.vae.config.block_out_channels) + len(model.unet.config.block_out_channels) - 2)
+    known = buckets.shapes(resolution, max(least, 64) if resolution >= LARGE else least)
+    images = samples.images
+    found, moved = buckets.assign(images.sizes, batches.compared(samples), known)
+    sizes = [f"{wide}×{tall} ({count:,})" for (tall, wide), count in Counter(found).most_common()]
+    say(team, f"aspect-ratio buckets: {len(sizes)} of {len(known)} sizes, images in each: {', '.join(sizes)}")
+    if moved:
+        say(team, f"{moved:,} of {len(images):,} images are cropped to the shape of those that they are compared with")
+    return found
 
 
 def make_trainable(

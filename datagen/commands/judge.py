@@ -18,7 +18,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,11 @@ import pyarrow.compute as pc
 
 from datagen import recipe, records, safety, store, version
 from datagen.errors import InputError, ModelError, RunError, UserError
-from datagen.judges import JUDGES, Judge, panel
+from datagen.judges import JUDGES, Judge, panel, reads_text
 from datagen.progress import Progress
 from datagen.recipe import JudgeChoice
 from datagen.tables import folders, pictures
-from datagen.tables.pictures import Input, Item
+from datagen.tables.items import Input, Item, Wanted
 
 SHARD = 8 * panel.CHUNK  # images; a killed call judges at most so many of them again
 ROW_GROUP = 10_000  # rows of the file that is written
@@ -89,20 +89,22 @@ def judge_path(
     *,
     prompts: Path | None = None,
     image_column: str | None = None,
-    prompt_column: str = "prompt",
+    prompt_column: str | None = None,
+    pairs: bool = False,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
     """Write one row per image and judge to the Parquet file `out`, which appears only when it is complete.
 
-    `input` is a folder of images with prompts next to them (`a.png`, `a.txt`) or in the table `prompts` (CSV, TSV,
-    JSON Lines or Parquet with a file and a prompt column), or a Parquet file or folder with an image column (structs
-    of bytes, or bytes; "image", in sets of pairs chosen and rejected) and a prompt column. What of a folder is passed
-    over is said. Raises InputError and ModelError before anything is written; RunError if `out` cannot be written, or
-    if what an earlier call left has other settings.
+    `input` is whatever `pictures.open_input` reads: pictures with prompts next to them (`a.png`, `a.txt`) or in the
+    table `prompts`, tables that hold or name images, WebDataset tars, saved data sets, folders of these; of sets of
+    pairs, which `pairs` asks for, both images are judged. Columns that identify a row are carried over. What of a
+    folder is passed over is said. Raises InputError and ModelError before anything is written; RunError if `out`
+    cannot be written, or if what an earlier call left has other settings.
     """
     _refuse_out(out, input, prompts)
-    given = pictures.open_input(input, prompts, image_column, prompt_column, leave_out=[out])
+    wanted = Wanted(image_column, prompt_column, pairs, texts=any(reads_text(choice.name) for choice in choices))
+    given = pictures.open_input(input, wanted, prompts, leave_out=[out])
     judges = panel.load(choices)
     for note in given.notes:
         say(note)
@@ -111,6 +113,7 @@ def judge_path(
         "input": str(input),
         "files": pictures.fingerprint(given.files),
         "columns": [image_column, prompt_column],
+        **({"pairs": True} if pairs else {}),
         "judges": [
             {"version": judge.version, **choice.model_dump()} for judge, choice in zip(judges, choices, strict=True)
         ],
@@ -118,7 +121,7 @@ def judge_path(
     digest = records.content_id(settings)
     with store.hold(parts, {"digest": digest, "version": version(), "recipe": settings}), _tidy(parts, out):
         done = _judge_missing(parts, judges, given, digest, say, progress)
-        summary = _merge(parts, done, _rows_each(judges), out)
+        summary = _merge(parts, done, _rows_each(judges), given.ids, out)
         shutil.rmtree(parts.root)
     if know := panel.of_the_world(judges):
         say(f"note: {know}, of others the scores mean nothing; name a CLIP with --set clip.model=ViT-L-14/openai")
@@ -164,10 +167,11 @@ def _judge_missing(
         say(f"{done} of {given.total} images were judged before")
     items, commit = itertools.islice(given.items, done, None), functools.partial(_commit, parts, digest)
     while done < given.total:
-        started, rows = time.perf_counter(), list[Judged]()
+        started, rows, ids = time.perf_counter(), list[Judged](), list[Mapping[str, str]]()
         try:
             for chunk in panel.chunks(itertools.islice(items, SHARD)):
                 rows += _rows(judges, chunk)
+                ids += [item.ids for item in chunk for _ in range(_rows_each(judges))]
                 done += len(chunk)
                 progress("judge", done, given.total)
         except UserError:
@@ -175,21 +179,31 @@ def _judge_missing(
         except BaseException:
             with contextlib.suppress(RunError):  # a full disk is told by what raised first
                 if rows:
-                    commit(index, rows, started)
+                    commit(index, rows, _columns(given, ids), started)
             say(f"{done} of {given.total} images are judged" + (f" and kept in {parts.root}" if done else ""))
             raise
         if not rows:
             raise InputError(f"{done} of {given.total} images could be read: the input was changed while it was read")
-        commit(index, rows, started)
+        commit(index, rows, _columns(given, ids), started)
         index += 1
     return index
 
 
-def _commit(parts: store.Run, digest: str, index: int, rows: list[Judged], started: float) -> None:
+def _columns(given: Input, ids: list[Mapping[str, str]]) -> dict[str, list[str | None]]:
+    """What identifies the rows of the input, by column; missing where a row has none."""
+    return {name: [row.get(name) for row in ids] for name in given.ids}
+
+
+def _commit(
+    parts: store.Run, digest: str, index: int, rows: list[Judged], ids: dict[str, list[str | None]], started: float
+) -> None:
+    table = records.to_table(Judged, rows)
+    for name, values in ids.items():
+        table = table.append_column(name, pa.array(values, pa.string()))
     parts.commit(
         "scores",
         index,
-        records.to_table(Judged, rows),
+        table,
         errors=sum(row.error is not None for row in rows),
         seconds=round(time.perf_counter() - started, 3),
         digest=digest,
@@ -214,10 +228,11 @@ def _kept(parts: store.Run, judges: int, say: Callable[[str], None]) -> tuple[in
 
 
 def _rows(judges: list[Judge], items: list[Item]) -> list[Judged]:
-    """The rows of a few images, those of one image together."""
+    """The rows of a few images, those of one image together. One without a prompt can be judged by itself alone."""
+    alone = not any(judge.facts.reads_text for judge in judges)
     refused = [None if item.prompt is None else safety.refusal(item.prompt) for item in items]
     questions = [
-        panel.Question(item.source, (item.prompt or "",), item.error or reason)
+        panel.Question(item.source, (item.prompt or "",), reason or (None if alone and item.source else item.error))
         for item, reason in zip(items, refused, strict=True)
     ]
     return [
@@ -241,7 +256,7 @@ def _rows_each(judges: Sequence[Judge]) -> int:
     return sum(max(1, len(judge.facts.categories)) for judge in judges)
 
 
-def _merge(parts: store.Run, count: int, judges: int, out: Path) -> Summary:
+def _merge(parts: store.Run, count: int, judges: int, ids: Sequence[str], out: Path) -> Summary:
     """Merge the shards into one file, and count what is in them."""
     images = scored = errors = 0
     reasons = Counter[str]()
@@ -257,7 +272,8 @@ def _merge(parts: store.Run, count: int, judges: int, out: Path) -> Summary:
             yield table
 
     def fill(file: Any) -> None:
-        with store.parquet_writer(file, records.schema(Judged)) as writer:
+        schema = pa.schema([*records.schema(Judged), *(pa.field(name, pa.string()) for name in ids)])
+        with store.parquet_writer(file, schema) as writer:
             for table in _groups(tables()):
                 writer.write_table(table, row_group_size=ROW_GROUP)
 

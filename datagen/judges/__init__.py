@@ -22,7 +22,7 @@ from datagen.registry import Registry
 if TYPE_CHECKING:
     from datagen.judges.protocol import Scores as Scores
 
-__all__ = ["JUDGES", "METHODS", "Facts", "Failed", "Judge", "Options", "distinct", "load"]
+__all__ = ["JUDGES", "METHODS", "Facts", "Failed", "Judge", "Options", "distinct", "load", "reads_text"]
 
 NOT_JUDGES = ("asking", "panel", "protocol", "vectors")  # files that lie among them
 JUDGES = Registry(__name__, "judge", ModelError, not_entries=NOT_JUDGES, group="datagen.judges")
@@ -44,6 +44,15 @@ def load(name: str, options: Mapping[str, Any]) -> Judge:
     ModelError if no judge has that name, if its file is incomplete, or for options that it does not have.
     """
     return _load_once(name, json.dumps(options, sort_keys=True, default=str))
+
+
+def reads_text(name: str) -> bool:
+    """Whether a judge reads prompts, as far as its class tells before one is made; those that only then know may."""
+    try:
+        facts = JUDGES.module(name).Judge.facts
+    except Exception:  # making it says what is wrong
+        return True
+    return not isinstance(facts, Facts) or facts.reads_text
 
 
 @functools.lru_cache(maxsize=8)

@@ -47,6 +47,18 @@ def image_of(cell: Any) -> bytes:
     raise Unusable(f"the cell has no bytes, only the path {path!r}" if path else "the cell has no bytes")
 
 
+def file_of(cell: Any) -> str | None:
+    """The name of the file that an image's cell stands for: a text, or a struct with `path` and no bytes."""
+    if isinstance(cell, Mapping):
+        cell = None if cell.get("bytes") else cell.get("path")
+    return cell if isinstance(cell, str) and cell.strip() else None
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address on the web or in a store, of which nothing is downloaded."""
+    return "://" in name and not name.lstrip().lower().startswith("file://")
+
+
 def kind_of(cell: Any) -> str:
     """What a cell is, in words."""
     if isinstance(cell, bool):

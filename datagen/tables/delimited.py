@@ -7,6 +7,7 @@ quote that is never closed or closed rows later, a header in the middle of the f
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,12 @@ NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
 
 def rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
-    """The header and then the rows, each with its place ("line 3"). Blank lines are no rows."""
+    """The header and then the rows, each with its place ("line 3"). Blank lines are no rows.
+
+    A header in one cell that has another delimiter throughout, as spreadsheets of many countries write it, tells that.
+    """
     header: list[str] = []
+    delimiter = _delimiter(path, delimiter)
     for number, lines, cells in _records(path, delimiter):
         if not header:
             header = _header(path, cells, delimiter)
@@ -62,6 +67,15 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str], list[
     except csv.Error as error:
         what = "a quote that is not closed" if "unexpected end" in str(error) else str(error)
         raise InputError(f"{path} line {first} cannot be read: {what}") from error
+
+
+def _delimiter(path: Path, delimiter: str) -> str:
+    """What stands between the columns: semicolons if the header of a .csv has them between names, and no commas."""
+    first = next((line for line in text.lines(path) if line.strip()), "")
+    if delimiter == "," and delimiter not in first and len(names := first.split(";")) > 1:
+        if all(re.fullmatch(r'\s*"?\w[\w .-]*"?\s*', name) for name in names):
+            return ";"
+    return delimiter
 
 
 def _header(path: Path, cells: list[str], delimiter: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 import unicodedata
 import urllib.parse
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,8 @@ from datagen.images.kinds import HEAD, READ, kind_of
 
 PARTS = ".parts"  # suffix of a folder of scores that are not complete yet; nothing in it is an input
 TABLES = (".parquet",)
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+TEXTS = (".txt", ".caption", ".json")  # what lies beside a picture and holds its prompt
 NEITHER = "files that are neither pictures nor Parquet"  # among them tables in text, which some readers look for
 LITTER = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found")  # folders of systems, with copies of pictures
 # TIFF by content, with a small preview where a reader expects the picture.
@@ -28,11 +31,12 @@ UNKNOWN = {".tga": "Targa", ".ico": "icon", ".pcx": "PCX", ".heic": "HEIC", ".he
 
 @dataclasses.dataclass
 class Found:
-    """The files of a folder, each list in order: `images`, `tables`, `texts` (.txt); and the rest by reason."""
+    """The files of a folder, each list in order: `images`, `tables`, `texts`, `archives`; and the rest by reason."""
 
     images: list[Path] = dataclasses.field(default_factory=list)
     tables: list[Path] = dataclasses.field(default_factory=list)
     texts: list[Path] = dataclasses.field(default_factory=list)
+    archives: list[Path] = dataclasses.field(default_factory=list)
     passed_over: dict[str, list[Path]] = dataclasses.field(default_factory=dict)
 
     def pass_over(self, reason: str, *paths: Path) -> None:
@@ -57,8 +61,8 @@ def walk(root: Path, leave_out: Iterable[Path] = ()) -> Found:
         for name in names:
             path = folder / name
             if name not in names_of_own or path.resolve() not in own:
-                _sort_in(found, path)
-    for listed in (found.images, found.tables, found.texts, *found.passed_over.values()):
+                sort_in(found, path)
+    for listed in (found.images, found.tables, found.texts, found.archives, *found.passed_over.values()):
         listed.sort()
     return found
 
@@ -92,25 +96,35 @@ def _unreadable(found: Found, error: OSError) -> None:
     found.pass_over("folders that cannot be opened", Path(error.filename))
 
 
-def _sort_in(found: Found, path: Path) -> None:
+def sort_in(found: Found, path: Path) -> None:
     """Put a file where it belongs."""
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         found.pass_over("hidden files", path)
-    elif not os.path.exists(path):
+    elif (mode := _mode(path)) is None:
         found.pass_over("links that lead nowhere", path)
-    elif not os.path.isfile(path):
+    elif not stat.S_ISREG(mode):
         found.pass_over("what is no regular file", path)
     elif suffix in SUFFIXES:
         found.images.append(path)
     elif suffix in TABLES:
         found.tables.append(path)
-    elif suffix == ".txt":
+    elif suffix in TEXTS:
         found.texts.append(path)
+    elif path.name.lower().endswith(ARCHIVES):
+        found.archives.append(path)
     elif suffix in RAW:
         found.pass_over("pictures in a camera's raw format, which is not read", path)
     else:
         _by_content(found, path, suffix)
+
+
+def _mode(path: Path) -> int | None:
+    """What kind of file there is, in one call, as folders may hold very many; None if there is none."""
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return None
 
 
 def _by_content(found: Found, path: Path, suffix: str) -> None:
@@ -178,7 +192,8 @@ def _spellings(name: str) -> list[str]:
             spelt
             for base in (name, name.strip())
             for slashed in (base, base.replace("\\", "/"))
-            for spelt in (slashed, urllib.parse.unquote(slashed.removeprefix("file://")))
+            for plain in (slashed, urllib.parse.unquote(slashed.removeprefix("file://")))
+            for spelt in (plain, unicodedata.normalize("NFC", plain), unicodedata.normalize("NFD", plain))
             if spelt
         )
     )

@@ -17,8 +17,8 @@ def values(path: Path) -> Iterator[tuple[str, Any]]:
         if not line.strip():
             continue
         try:
-            yield f"line {number}", json.loads(line, object_pairs_hook=_object)
-        except (ValueError, RecursionError) as error:
+            yield f"line {number}", loads(line)
+        except ValueError as error:
             raise InputError(f"{path} line {number} is not JSON: {one_line(error)}") from error
 
 
@@ -28,6 +28,14 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(value, dict):
             raise InputError(f'{path} {place} is no object: give one {{"column": value}} a line')
         yield place, value
+
+
+def loads(text: str) -> Any:
+    """The value of a JSON text; ValueError for what is none, or has two values under one name."""
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -87,11 +87,22 @@ def check_text(path: Path, schema: pa.Schema, name: str) -> None:
         raise InputError(f"{path}: column {name!r} is {kind}, not text")
 
 
+def names_files(kind: pa.DataType) -> bool:
+    """Whether a column of this type may name image files: texts, or structs with `path`."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_struct(kind):
+        at = kind.get_field_index("path")
+        return at >= 0 and is_text(kind.field(at).type)
+    return is_text(kind)
+
+
 def check_image(path: Path, schema: pa.Schema, name: str) -> None:
-    """InputError if a column is missing or holds no encoded images."""
+    """InputError if a column is missing or holds neither encoded images nor names of files."""
     kind = check_known(path, schema, name)
-    if not is_image(kind):
-        raise InputError(f"{path}: column {name!r} is {kind}, not image bytes or a struct with bytes")
+    if not is_image(kind) and not names_files(kind):
+        raise InputError(
+            f"{path}: column {name!r} is {kind}, not image bytes, a struct with bytes or path, or names of files"
+        )
 
 
 def check_known(path: Path, schema: pa.Schema, name: str) -> pa.DataType:

@@ -1,7 +1,7 @@
 """Rows of a table, whichever format it has: `read(path)`, then `.columns` and `.rows()`.
 
-Values are what the file holds: of CSV and TSV texts, of JSON Lines and Parquet anything; `cells` says what of it can
-be used.
+Values are what the file holds: of CSV and TSV texts, of JSON Lines, Parquet and Arrow anything; `cells` says what of
+it can be used.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from datagen.errors import InputError, nearest
-from datagen.tables import delimited, json_lines, parquet
+from datagen.tables import arrow, delimited, json_lines, parquet
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
+IN_TEXT = (*DELIMITERS, ".jsonl")
+SUFFIXES = (*IN_TEXT, ".parquet", ".arrow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +44,36 @@ class Table:
     def check_text(self, column: str) -> None:
         """InputError if a column is missing, or by its type holds no texts."""
         self.check(column)
-        if self.path.suffix.lower() == ".parquet":
-            parquet.check_text(self.path, parquet.columns(self.path), column)
+        if (types := self.types()) is not None:
+            parquet.check_text(self.path, types, column)
 
-    def rows(self, *columns: str) -> Iterator[Row]:
-        """The rows in order, of the named columns alone; a value that is not there is None."""
-        wanted = columns or self.columns
+    def types(self) -> pa.Schema | None:
+        """The columns and their types; None where a cell may hold anything."""
         suffix = self.path.suffix.lower()
         if suffix == ".parquet":
-            found = parquet.rows(self.path, wanted, 1024 if columns else parquet.ROWS)
+            return parquet.columns(self.path)
+        return arrow.read(self.path).schema if suffix == ".arrow" else None
+
+    def count(self) -> int:
+        """How many rows there are; those of a text are read for it."""
+        suffix = self.path.suffix.lower()
+        if suffix == ".parquet":
+            with parquet.open_file(self.path) as file:
+                return int(file.metadata.num_rows)
+        if suffix == ".arrow":
+            return int(arrow.read(self.path).num_rows)
+        return sum(1 for _ in self.rows(*self.columns[:1]))
+
+    def rows(self, *columns: str, at_once: int | None = None) -> Iterator[Row]:
+        """The rows in order, of the named columns alone; a value that is not there is None.
+
+        `at_once` of a Parquet file are in memory: few where they hold images.
+        """
+        wanted = columns or self.columns
+        suffix = self.path.suffix.lower()
+        if suffix in (".parquet", ".arrow"):
+            at_once = at_once or (1024 if columns else parquet.ROWS)
+            found = arrow.rows(self.path, wanted) if suffix == ".arrow" else parquet.rows(self.path, wanted, at_once)
             yield from (Row(f"row {number}", values) for number, values in enumerate(found))
         elif suffix == ".jsonl":
             for place, values in json_lines.objects(self.path):
@@ -77,6 +101,8 @@ def _columns(path: Path, suffix: str) -> list[str]:
     """The names of the columns: of a header, of the footer, of the first line's object."""
     if suffix == ".parquet":
         return list(parquet.columns(path).names)
+    if suffix == ".arrow":
+        return list(arrow.read(path).column_names)
     if suffix == ".jsonl":
         return list(next(json_lines.objects(path), ("", {}))[1])
     return next(delimited.rows(path, DELIMITERS[suffix]), ("", []))[1]

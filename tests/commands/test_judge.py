@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ CONTENT: dict[str, tuple[Callable[[], bytes] | None, str | None, str]] = {
     "truncated": (truncated_png, "four", "the image cannot be decoded"),
     "empty": (lambda: b"", "four", "the image is empty (0 bytes)"),
     "200 megapixels": (large_png, "four", "the image is too large: over 100 megapixels"),
-    "no sidecar": (None, None, "no prompt: expected bad.txt next to the image"),
+    "no sidecar": (None, None, "no prompt: expected bad.txt (.caption, .json) next to the image"),
     "empty sidecar": (None, "", "no prompt: bad.txt is empty"),
     "100,000 characters": (None, "x" * 100_000, "refused: text of 100,000 characters"),
     "refused": (None, "a nude child", "refused: sexual content involving minors"),
@@ -290,7 +291,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "a name that no file can have": (["x" * 5_000], "there is no xxx"),
     "zero bytes": (["zero.parquet"], "zero.parquet is empty (0 bytes)"),
     "truncated": (["cut.parquet"], "cut.parquet is not a readable Parquet file"),
-    "no table": (["d/a.png"], "neither a folder of images nor a Parquet file"),
+    "no table": (["d/a.txt"], "a.txt is none of what can be judged: give a picture, a table (Parquet, Arrow, CSV"),
+    "addresses": (["urls.csv"], "urls.csv line 2: column 'image' holds addresses (https://example.org/a.png), and"),
+    "no pairs": (["d", "--pairs"], "--pairs needs two images a row"),
+    "no archive": (["none.tar"], "none.tar is not a readable tar archive"),
     "unknown judge": (["d", "--judges", "wrold"], "no judge is called 'wrold'; did you mean 'world'"),
     "no judge": (["d", "--judges", ","], "no judge was named"),
     "unknown column": (["data.parquet", "--image-column", "imag"], "no column 'imag'; did you mean 'image'"),
@@ -323,6 +327,8 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2_and_nothing_is_written_
     (tmp_path / "empty").mkdir()
     (tmp_path / "zero.parquet").touch()
     (tmp_path / "p.csv").write_text("x,prompt\n1,a chef\n")
+    (tmp_path / "urls.csv").write_text("image,prompt\nhttps://example.org/a.png,x\n")
+    (tmp_path / "none.tar").write_text("none")
     table = pa.table({"image": [(tmp_path / "d" / "a.png").read_bytes()], "prompt": ["a chef"]})
     pq.write_table(table, "data.parquet")
     (tmp_path / "cut.parquet").write_bytes(Path("data.parquet").read_bytes()[:-9])
@@ -635,3 +641,59 @@ def test_a_folder_of_parquet_with_half_done_scores_in_it_is_judged_without_them(
     for name in ("a.parquet", "x.parquet.parts/tables/b.parquet"):
         pq.write_table(pa.table({"image": [image], "prompt": ["four"]}), tmp_path / "d" / name)
     assert judging.judge_path(tmp_path / "d", WORLD, tmp_path / "y.parquet").images == 1
+
+
+def test_what_identifies_a_row_is_carried_over_for_both_images_of_a_pair(shy: Shy, tmp_path: Path) -> None:
+    folder = put(tmp_path / "d", "a", "a chef")
+    image = (folder / "a.png").read_bytes()
+    rows = [
+        {"jpg_0": image, "jpg_1": image, "caption": "a chef", "label_0": 1.0, "label_1": 0.0, "ranking_id": i}
+        for i in range(panel.CHUNK + 1)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "picks.parquet")
+    summary = judging.judge_path(tmp_path / "picks.parquet", WORLD, tmp_path / "x.parquet", pairs=True)
+    scores = pq.read_table(tmp_path / "x.parquet")
+    assert summary.images == len(scores) == 2 * len(rows)
+    assert scores["ranking_id"].to_pylist() == [str(i) for i in range(len(rows)) for _ in range(2)]
+    assert scores["path"].to_pylist()[:2] == ["picks.parquet#0/jpg_0", "picks.parquet#0/jpg_1"]
+
+
+def test_archives_are_judged_by_the_keys_of_their_samples(shy: Shy, tmp_path: Path) -> None:
+    image = (put(tmp_path / "d", "a", "a chef") / "a.png").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, content in (("0001.png", image), ("0001.txt", b"a chef"), ("0002.png", b"no")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    summary = judging.judge_path(tmp_path / "a.tar", WORLD, tmp_path / "x.parquet")
+    scores = pq.read_table(tmp_path / "x.parquet").to_pylist()
+    assert [(row["path"], row["__key__"], row["value"] is None) for row in scores] == [
+        ("a.tar#0001", "0001", False),
+        ("a.tar#0002", "0002", True),
+    ]
+    assert (summary.images, summary.errors) == (2, 1)
+
+
+def test_a_judge_that_reads_no_text_judges_images_without_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        "import numpy as np",
+        "from datagen import judges",
+        "class Judge:",
+        "    name, version, scale = 'light', '1', 1.0",
+        "    facts = judges.Facts(code_license='Apache-2.0', reads_text=False)",
+        "    def score(self, images, prompts):",
+        "        return np.array([float(np.asarray(image).mean()) for image in images])",
+    ]
+    (tmp_path / "lights").mkdir()
+    (tmp_path / "lights" / "mean.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = put(tmp_path / "d", "a", "a chef")
+    (folder / "a.txt").unlink()
+    choices = judging.choose(["lights.mean"], [])
+    assert judging.judge_path(folder, choices, tmp_path / "x.parquet").scored == 1
+    pq.write_table(pa.table({"image": [(folder / "a.png").read_bytes()]}), tmp_path / "t.parquet")
+    assert judging.judge_path(tmp_path / "t.parquet", choices, tmp_path / "y.parquet").scored == 1
+    with pytest.raises(InputError, match="no column 'prompt'"):
+        judging.judge_path(tmp_path / "t.parquet", WORLD, tmp_path / "z.parquet")

@@ -13,18 +13,18 @@ from PIL import Image
 from datagen.errors import InputError
 from datagen.images import decode
 from datagen.tables import pictures
-from datagen.tables.pictures import Item
+from datagen.tables.items import Item, Wanted
 
 
-def opened(path: Path, prompts: Path | None = None, image: str | None = None, prompt: str = "prompt") -> list[Item]:
-    given = pictures.open_input(path, prompts, image, prompt)
+def opened(path: Path, prompts: Path | None = None, image: str | None = None, prompt: str | None = None) -> list[Item]:
+    given = pictures.open_input(path, Wanted(image, prompt), prompts)
     found = list(given.items)
     assert len(found) == given.total
     return found
 
 
 def notes(path: Path, prompts: Path | None = None) -> list[str]:
-    return pictures.open_input(path, prompts).notes
+    return pictures.open_input(path, None, prompts).notes
 
 
 def put(folder: Path, *names: str) -> Path:
@@ -63,7 +63,7 @@ def test_what_is_wrong_with_one_text_is_the_error_of_its_image(tmp_path: Path) -
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "c.txt").write_text(" \n")
     none, binary, blank = opened(tmp_path)
-    assert none.error == "no prompt: expected a.txt next to the image, or --prompts"
+    assert none.error == "no prompt: expected a.txt (.caption, .json) next to the image, or --prompts"
     assert binary.error is not None and binary.error.endswith("b.txt is UTF-16 text: save it as UTF-8")
     assert blank.error == "no prompt: c.txt is empty"
     assert {item.prompt for item in (none, binary, blank)} == {None}
@@ -185,12 +185,26 @@ def test_names_relative_to_their_table_are_found_and_said_and_others_tell_where_
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv"])
-def test_the_table_of_an_image_folder_is_pointed_to_and_read_where_it_lies(tmp_path: Path, name: str) -> None:
-    put(tmp_path, "train/a.png")
+def test_the_table_of_an_image_folder_is_read_where_it_lies(tmp_path: Path, name: str) -> None:
+    put(tmp_path, "train/a.png", "train/b.png")
     listed = tmp_path / "train" / name
     listed.write_text('{"file_name": "a.png", "text": "x"}' if name.endswith("l") else "file_name,text\na.png,x")
-    assert notes(tmp_path)[-1] == f"{listed} may hold the prompts: name it with --prompts"
-    assert opened(tmp_path, listed, prompt="text") == [Item("a.png", tmp_path / "train/a.png", "x")]
+    assert notes(tmp_path) == [
+        f"passed over: pictures that {name} does not name (train/b.png)",
+        "prompts are read from column 'text'",
+    ]
+    expected = [Item("a.png", tmp_path / "train/a.png", "x")]
+    assert opened(tmp_path) == opened(tmp_path, listed) == opened(tmp_path, listed, prompt="text") == expected
+    (tmp_path / "train/b.txt").write_text("y")
+    with pytest.raises(InputError, match=r"holds both pictures with texts beside them \(train/b.png\) and a table"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["captions.csv", "metadata.jsonl"])
+def test_a_table_that_may_hold_the_prompts_of_a_folder_is_pointed_to(tmp_path: Path, name: str) -> None:
+    put(tmp_path, "a.png")
+    (tmp_path / name).write_text('{"file_name": "a.png", "label": 1}' if name.endswith("l") else "file,words\na.png,x")
+    assert notes(tmp_path)[-1] == f"{tmp_path / name} may hold the prompts: name it with --prompts"
 
 
 def test_rows_that_are_there_twice_are_said(tmp_path: Path) -> None:
@@ -290,9 +304,9 @@ def test_prompts_stored_as_a_dictionary_are_text(tmp_path: Path) -> None:
         ({"image": [b"1"], "prompt": [b"x"]}, "column 'prompt' is binary, not text"),
         ({"image": [b"1"], "prompt": [["x"]]}, "column 'prompt' is list<"),
         ({"image": [b"1"], "prompt": pa.array([None], pa.null())}, "column 'prompt' is null, not text"),
-        ({"image": [{"path": "a.png"}], "prompt": ["x"]}, "column 'image' is struct<path: string>, not image bytes"),
+        ({"image": [{"file": "a.png"}], "prompt": ["x"]}, "column 'image' is struct<file: string>, not image bytes"),
         ({"image": [b"1"], "promt": ["x"]}, "no column 'prompt'; did you mean 'promt'"),
-        ({"image": ["a.png"], "prompt": ["x"]}, "column 'image' is string, not image bytes"),
+        ({"image": [3], "prompt": ["x"]}, "column 'image' is int64, not image bytes, a struct with bytes or path, or"),
         ({"image": [b"1"], "prompt": [3]}, "column 'prompt' is int64, not text"),
         ({"image": pa.array([], pa.binary()), "prompt": pa.array([], pa.string())}, "has no rows"),
     ],
@@ -309,7 +323,8 @@ def test_a_data_set_with_other_columns(tmp_path: Path, columns: dict[str, Any], 
         ("nowhere", "there is no"),
         ("x" * 5_000, "there is no"),
         ("empty", f"holds no images ({', '.join(decode.SUFFIXES)}) and no Parquet files"),
-        ("a.png", "neither a folder of images nor a Parquet file"),
+        ("a.pdf", "is none of what can be judged (pictures in PDF, which is not read"),
+        ("a.md", "is none of what can be judged: give a picture, a table (Parquet, Arrow, CSV, TSV, JSON Lines), a"),
         ("a\0b", "there is no"),
         ("zero.parquet", "is empty (0 bytes)"),
         ("text.parquet", "not a readable Parquet file"),
@@ -318,7 +333,8 @@ def test_a_data_set_with_other_columns(tmp_path: Path, columns: dict[str, Any], 
 )
 def test_what_is_no_input_at_all(tmp_path: Path, name: str, line: str) -> None:
     (tmp_path / "empty").mkdir()
-    put(tmp_path, "a.png")
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
+    (tmp_path / "a.md").write_text("words")
     (tmp_path / "zero.parquet").touch()
     (tmp_path / "text.parquet").write_text("hello " * 100)
     whole = parquet(tmp_path / "whole.parquet", image=[b"1" * 1000], prompt=["x"])
@@ -405,23 +421,60 @@ def test_scores_that_an_earlier_call_wrote_are_no_input(tmp_path: Path) -> None:
 
 def test_texts_beside_pictures_in_any_spelling_and_what_else_lies_there_is_told(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "é.png")
-    put(tmp_path, "a.png", "b.png", "c.png", "d.png", decomposed, "scene 1.5.png")
+    put(tmp_path, "a.png", "b.png", "c.png", "d.png", "e.png", decomposed, "scene 1.5.png", "f.v2.png")
     (tmp_path / "a.TXT").write_text("one")
     (tmp_path / "b.caption").write_text("two")
     (tmp_path / "c.png.txt").write_text("three")
     (tmp_path / unicodedata.normalize("NFC", "é.txt")).write_text("four")
     (tmp_path / "scene 1.5.txt").write_text("five")
+    (tmp_path / "d.rtf").write_text("six")
+    (tmp_path / "e.JSON").write_text('{"caption": "seven", "id": 3}')
+    (tmp_path / "f.v2.png.json").write_text('\ufeff{"prompt": "eight", "text": "nine"}')
+    (tmp_path / "info.json").write_text("[]")
     found = {item.path: item for item in opened(tmp_path)}
-    assert (found["a.png"].prompt, found[decomposed].prompt, found["scene 1.5.png"].prompt) == ("one", "four", "five")
-    assert [found[f"{name}.png"].error for name in "bcd"] == [
-        "no prompt: expected b.txt next to the image, or --prompts; b.caption is not read",
-        "no prompt: expected c.txt next to the image, or --prompts; c.png.txt is not read",
-        "no prompt: expected d.txt next to the image, or --prompts",
-    ]
+    expected = {"a": "one", "b": "two", "c": "three", "e": "seven", "f.v2": "eight", "scene 1.5": "five"}
+    assert {name: found[f"{name}.png"].prompt for name in expected} == expected
+    assert (found[decomposed].prompt, found["e.png"].ids) == ("four", {"id": "3"})
+    assert found["d.png"].error == (
+        "no prompt: expected d.txt (.caption, .json) next to the image, or --prompts; d.rtf is not read"
+    )
     assert notes(tmp_path) == [
-        "passed over: files that are neither pictures nor Parquet (b.caption)",
-        "passed over: texts without a picture of their name (c.png.txt)",
+        "passed over: files that are neither pictures nor Parquet (d.rtf)",
+        "passed over: texts without a picture of their name (info.json)",
     ]
+
+
+def test_of_several_texts_beside_a_picture_the_txt_counts_and_the_others_are_said(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "b.png", "c.png")
+    for name in ("a.txt", "a.caption", "a.png.txt", "b.caption", "b.json"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "c.json").write_text('{"prompt": "c.json"}')
+    assert [item.prompt for item in opened(tmp_path)] == ["a.txt", "b.caption", "c.json"]
+    said = "passed over: texts beside another one of the same picture (3, such as a.caption)"
+    assert notes(tmp_path) == [said]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "a.json is not JSON"),
+        ('{"prompt": "x"', "a.json is not JSON"),
+        ('{"prompt": "x", "prompt": "y"}', "a.json is not JSON: it has two values for 'prompt'"),
+        ("[" * 100_000, "a.json is not JSON: it is nested too deeply"),
+        ("[1]", "a.json holds a list, not an object"),
+        ('"a chef"', "a.json holds text, not an object"),
+        ('{"title": "x"}', "a.json has none of prompt, caption, text"),
+        ('{"prompt": null, "caption": "x"}', "the cell is empty"),
+        ('{"prompt": ["x"]}', "the cell holds a list, not text"),
+        ('{"prompt": "\\ud800"}', "half of a character"),
+    ],
+)
+def test_a_json_beside_a_picture_without_a_text_is_its_error(tmp_path: Path, content: str, why: str) -> None:
+    put(tmp_path, "a.png")
+    (tmp_path / "a.json").write_text(content)
+    (item,) = opened(tmp_path)
+    assert item.error is not None and item.error.startswith("no prompt: ") and why in item.error
+    assert item.source == tmp_path / "a.png" and item.prompt is None
 
 
 def test_text_in_parquet_that_is_not_utf_8_is_named(tmp_path: Path) -> None:

@@ -82,7 +82,10 @@ def test_the_unnamed_column_that_pandas_writes_is_no_obstacle(tmp_path: Path) ->
         ("image,prompt\na,b\nImage,PROMPT\n", "line 3 repeats the header"),
         ("image,prompt,prompt\na,b,c\n", "two columns 'prompt'"),
         ("image,prompt, prompt\na,b,c\n", "two columns 'prompt'"),
-        ("image;prompt\na;b\n", "has semicolons between its columns (image;prompt), not commas: save it with commas"),
+        (
+            "image;prompt\na;b;c\n",
+            "line 2 has 3 cells, its header has 2 (image, prompt): put a text with semi",
+        ),
         ("image\tprompt\na\tb\n", "has tabs between its columns"),
         ("image|prompt\na|b\n", "has bars between its columns"),
         ("sep=;\nimage;prompt\na;b\n", "has semicolons between its columns"),
@@ -159,7 +162,7 @@ def test_a_quote_within_a_text_that_begins_with_a_space_is_one(tmp_path: Path) -
         ("t.jsonl", b"", "has no rows"),
         ("t.parquet", b"image,prompt\na,b\n", "is not a readable Parquet file"),
         ("t.parquet", b"", "is empty (0 bytes)"),
-        ("t.xlsx", b"PK", "is no table that can be read: give .csv, .tsv, .jsonl or .parquet"),
+        ("t.xlsx", b"PK", "is no table that can be read: give .csv, .tsv, .jsonl, .parquet or .arrow"),
         ("t", b"image,prompt", "is no table that can be read"),
     ],
 )

@@ -93,7 +93,7 @@ def test_the_order_depends_on_the_seed_and_not_on_the_file(tmp_path: Path) -> No
         ("twice.jsonl", b'{"prompt": "x", "prompt": "y"}\n', "line 1 is not JSON: it has two values for 'prompt'"),
         ("commas.csv", b"prompt\na chef in violet, standing in ruins\n", "line 2 has 2 cells, its header has 1"),
         ("quote.csv", b'prompt,id\n"a chef,1\na guard,2\n', "line 2 cannot be read: a quote that is not closed"),
-        ("semicolons.csv", b"id;prompt\n1;x\n", "has semicolons between its columns"),
+        ("semicolons.csv", b"id;prompt\n1;x;y\n", "line 2 has 3 cells, its header has 2"),
         ("again.csv", b"id,prompt\n1,x\nid,prompt\n2,y\n", "line 3 repeats the header"),
     ],
 )

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from datagen.images.ahead import prefetch, threads
 from training.cache.array_store import KEY, Damaged, Store
+from training.data.buckets import Shape
 from training.data.images import Images
 from training.data.index import folder_of_caches, undecodable
-from training.data.pictures import VERSION, decode, time_ids, to_array
+from training.data.pictures import VERSION, decode, shape_of, time_ids, to_array
 from training.errors import TrainingError
 from training.models.diffusion import Context, Latents, StableDiffusion, encode_text, to_device
 from training.progress import Progress
@@ -98,6 +99,24 @@ class Rows:
 
 
 @dataclasses.dataclass(frozen=True)
+class Buckets:
+    """N numbered rows that fall into several stores; `places` say in which part each is, and where."""
+
+    parts: list[Rows]
+    places: list[tuple[int, int]]
+
+    def fill(self) -> None:
+        """Make what is missing in all of them."""
+        for part in self.parts:
+            part.fill()
+
+    def take(self, rows: Sequence[int]) -> dict[str, np.ndarray]:
+        """The arrays of the given rows, which are of one part, (len(rows), …) each."""
+        (part,) = {self.places[row][0] for row in rows}
+        return self.parts[part].take([self.places[row][1] for row in rows])
+
+
+@dataclasses.dataclass(frozen=True)
 class Cache:
     """Latent distributions of N images and the conditioning of M distinct texts, given out on `device`.
 
@@ -108,12 +127,15 @@ class Cache:
     device: torch.device
     text_row: dict[str, int]
     latents: Latents
-    images: Rows
+    images: Rows | Buckets
     texts: Rows
     time_ids: Tensor | None
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the unscaled latents of each given row: (N, C, h, w) each, float32."""
+        """Mean and standard deviation of the unscaled latents of each given row: (N, C, h, w) each, float32.
+
+        The rows are of images of one bucket.
+        """
         arrays = self.images.take(images.tolist())
         mean, logvar = (to_device(torch.from_numpy(arrays[name]), self.device).float() for name in ("mean", "logvar"))
         return mean, torch.exp(0.5 * logvar)
@@ -127,9 +149,17 @@ class Cache:
 
 
 def open_or_build(
-    model: StableDiffusion, images: Images, texts: Sequence[str], *, resolution: int, folder: Path | None = None
+    model: StableDiffusion,
+    images: Images,
+    texts: Sequence[str],
+    *,
+    resolution: int,
+    shapes: Sequence[Shape] | None = None,
+    folder: Path | None = None,
 ) -> Cache:
     """The cache of all `images` at `resolution` and of all distinct `texts`; what it lacks is encoded now.
+
+    With `shapes`, height and width of each image in pixels, these count in the place of the resolution.
 
     `folder` is by default $DATAGEN_TRAINING_CACHE or the user's cache directory. Several processes may call this at
     once and share the work. Raises TrainingError for a picture that cannot be decoded and a folder that is full or
@@ -140,17 +170,16 @@ def open_or_build(
     folder = folder or folder_of_caches()
     unique = list(dict.fromkeys(["", *texts]))
     text_keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:KEY] for text in unique]
-    sizes = [time_ids(*size, resolution) for size in images.sizes] if model.is_xl else None
+    targets = shapes or [(resolution, resolution)] * len(images)
+    both = zip(images.sizes, targets, strict=True)
+    sizes = [time_ids(*size, target) for size, target in both] if model.is_xl else None
     cache = Cache(
         device=model.unet.device,
         text_row={text: row for row, text in enumerate(unique)},
         latents=model.latents,
-        images=Rows(
-            Store(folder / "latents" / image_space(model, resolution)),
-            [bytes.fromhex(name) for name in images.hashes],
-            lambda rows: encode_images(model, images, resolution, rows),
-            "images",
-        ),
+        images=_in_buckets(model, images, shapes, folder)
+        if shapes is not None
+        else _of_shape(model, images, resolution, range(len(images)), folder),
         texts=Rows(
             Store(folder / "texts" / text_space(model)),
             text_keys,
@@ -164,17 +193,42 @@ def open_or_build(
     return cache
 
 
+def _in_buckets(model: StableDiffusion, images: Images, shapes: Sequence[Shape], folder: Path) -> Buckets:
+    """The images of each shape in a store of their own."""
+    members: dict[Shape, list[int]] = {}
+    places = []
+    for row, shape in enumerate(shapes):
+        rows = members.setdefault(shape, [])
+        places.append((list(members).index(shape), len(rows)))
+        rows.append(row)
+    return Buckets([_of_shape(model, images, shape, rows, folder) for shape, rows in members.items()], places)
+
+
+def _of_shape(
+    model: StableDiffusion, images: Images, target: int | Shape, members: Sequence[int], folder: Path
+) -> Rows:
+    """Some of the images, at one size."""
+
+    def encode(rows: list[int]) -> Iterator[Batch]:
+        at = dict(zip((members[row] for row in rows), rows, strict=True))
+        for batch, arrays in encode_images(model, images, target, list(at)):
+            yield [at[row] for row in batch], arrays
+
+    names = [bytes.fromhex(images.hashes[row]) for row in members]
+    return Rows(Store(folder / "latents" / image_space(model, target)), names, encode, "images")
+
+
 @torch.no_grad()
-def encode_images(model: StableDiffusion, images: Images, resolution: int, rows: list[int]) -> Iterator[Batch]:
+def encode_images(model: StableDiffusion, images: Images, target: int | Shape, rows: list[int]) -> Iterator[Batch]:
     """Mean and log-variance of the VAE's posterior, in batches of one size whatever the number of rows.
 
     What a convolution adds up in which order may depend on the batch's size, so the last batch is filled up: an image
     gets the same bits whichever images are encoded with it. Where memory runs out the size is halved.
     """
-    vae = model.vae
-    size = max(1, min(16, PIXELS.get(vae.device.type, PIXELS["cpu"]) // resolution**2))
+    vae, (tall, wide) = model.vae, shape_of(target)
+    size = max(1, min(16, PIXELS.get(vae.device.type, PIXELS["cpu"]) // (tall * wide)))
     found = ((row, images.bytes(row)) for row in rows)
-    arrays = prefetch(lambda item: to_array(decode(item[1], images.where(item[0])), resolution), found, 2 * size + 2)
+    arrays = prefetch(lambda item: to_array(decode(item[1], images.where(item[0])), target), found, 2 * size + 2)
     done, pixels = 0, list[np.ndarray]()
     while done < len(rows):
         batch = rows[done : done + size]
@@ -191,7 +245,7 @@ def encode_images(model: StableDiffusion, images: Images, resolution: int, rows:
             moments = _moments(vae, pixels[: len(batch)], size)
         except torch.OutOfMemoryError as error:
             if size == 1:
-                raise TrainingError(f"too little memory to encode one image of {resolution}×{resolution}") from error
+                raise TrainingError(f"too little memory to encode one image of {wide}×{tall}") from error
             size //= 2
             continue
         if not all(np.isfinite(value).all() for value in moments.values()):
@@ -232,10 +286,15 @@ def encode_texts(model: StableDiffusion, texts: Sequence[str], rows: list[int]) 
         yield batch, {name: value[: len(batch)].float().cpu().numpy() for name, value in made.items()}
 
 
-def image_space(model: StableDiffusion, resolution: int) -> str:
-    """A name for everything that decides an image's latents but the image: 32 hex digits."""
+def image_space(model: StableDiffusion, target: int | Shape) -> str:
+    """A name for everything that decides an image's latents but the image: 32 hex digits.
+
+    A square has one name, as a bucket and without.
+    """
+    tall, wide = shape_of(target)
+    size: int | Shape = tall if tall == wide else (tall, wide)
     weights = {k: v for k, v in model.vae.state_dict().items() if k.startswith(("encoder.", "quant_conv."))}
-    return _digest([LAYOUT, VERSION, resolution, _plain(model.vae.config)], weights)
+    return _digest([LAYOUT, VERSION, size, _plain(model.vae.config)], weights)
 
 
 def text_space(model: StableDiffusion) -> str:

@@ -1,4 +1,4 @@
-"""One table as pairs, read without its images: our columns or Pick-a-Pic's.
+"""One table as pairs, read without its images: our columns, or those of any layout of pairs that others publish.
 
 The label columns alone decide which rows are kept, so ties cost no image byte. A row that cannot be used is remembered
 with the reason, and the others are read.
@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datagen.tables import cells, parquet
+from datagen.tables import cells, layouts, parquet
+from datagen.tables.layouts import OURS, PICK_A_PIC, Layout, number
 from datagen.tables.text import BOM
 from training.data.image_sources import ImageSource
 from training.data.tables import Table
 from training.errors import TrainingError
 
-OURS = ("prompt", "chosen", "rejected")
-PICK_A_PIC = ("caption", "jpg_0", "jpg_1", "label_0", "label_1")
 NUMBERS = {
     "probability": (0.0, 1.0, "a number from 0 to 1"),
     "weight": (0.0, math.inf, "a number of at least 0"),
@@ -30,8 +29,7 @@ NUMBERS = {
     "rejected_reward": (-math.inf, math.inf, "a number"),
 }
 CAPTIONS = ("chosen_prompt", "rejected_prompt")
-FILE_NAME = "{}_file_name"  # how an ImageFolder's metadata name the files of a column
-READ = (*OURS, *PICK_A_PIC, "principle", "pool", *CAPTIONS, *NUMBERS)
+READ = {*layouts.COLUMNS, "principle", "pool", *CAPTIONS, *NUMBERS}
 
 
 @dataclasses.dataclass
@@ -70,9 +68,9 @@ class Columns:
     def __init__(self, table: Table, names: Mapping[str, str]) -> None:
         self.table, self.bad = table, dict[int, str]()
         self.names = {name: name for name in table.names if name in READ and name not in names.values()}
-        for side in ("chosen", "rejected"):
-            if side not in self.names and FILE_NAME.format(side) in table.names:
-                self.names[side] = FILE_NAME.format(side)
+        for side in layouts.IMAGES:
+            if side not in self.names and f"{side}{layouts.FILE_NAME}" in table.names:
+                self.names[side] = f"{side}{layouts.FILE_NAME}"
         if unknown := [name for name in names.values() if name not in table.names]:
             raise TrainingError(
                 f"{table.path.name} has no column {unknown[0]!r}, which --columns names; it has "
@@ -88,15 +86,16 @@ class Columns:
         """The images of some columns."""
         return self.table.images([self.names[name] for name in columns])
 
+    def values(self, name: str) -> list[Any]:
+        """A column's cells as they are."""
+        return self.table.values(self.names[name])
+
     def texts(self, name: str, *, blank: bool = True) -> list[str]:
         """A column of texts, where "" stands for what is none; `blank` ones may be meant."""
         kind = self.table.types[self.names[name]]
         if kind is not None and not (parquet.is_text(kind) or pa.types.is_null(kind)):
             raise TrainingError(f"{self.table.path.name}: {name} must be a text, not {kind}")
-        values = [
-            value.removeprefix(BOM) if isinstance(value, str) else value
-            for value in self.table.values(self.names[name])
-        ]
+        values = [value.removeprefix(BOM) if isinstance(value, str) else value for value in self.values(name)]
         for row, value in enumerate(values):
             if isinstance(value, str) and blank and not value.strip():
                 continue
@@ -118,8 +117,8 @@ class Columns:
             raise TrainingError(f"{self.table.path.name}: {name} must be {accepted}, not {kind}")
         if kind is not None and pa.types.is_boolean(kind) and name in NUMBERS:  # yes and no are labels, no numbers
             raise TrainingError(f"{self.table.path.name}: {name} must be {accepted}, not {kind}")
-        values = self.table.values(self.names[name])
-        found = np.array([_number(value) for value in values], dtype=np.float64)
+        values = self.values(name)
+        found = np.array([number(value) for value in values], dtype=np.float64)
         for row in np.flatnonzero(~((found >= least) & (found <= most) & np.isfinite(found))).tolist():
             self._mark(row, f"{name} must be {accepted}, not {values[row]}")
             found[row] = 0.0
@@ -136,24 +135,37 @@ def read(path: Path, root: Path | None = None, names: Mapping[str, str] | None =
     """
     table = Table(path, root or path.parent)
     columns = Columns(table, names or {})
-    if all(map(columns.has, OURS)):
-        return _ours(columns)
-    if all(map(columns.has, PICK_A_PIC)):
-        return _pick_a_pic(columns)
-    wanted = min((OURS, PICK_A_PIC), key=lambda schema: sum(not columns.has(name) for name in schema))
-    missing = ", ".join(name for name in wanted if not columns.has(name))
-    raise TrainingError(
-        f"{path.name} has columns {', '.join(table.names)}; needed: {', '.join(OURS)} (and principle for livo), or "
-        f"{', '.join(PICK_A_PIC)}, under these names or by --columns; the nearest lacks {missing}"
+    layout = layouts.find(columns.names.keys())
+    prompt = layout.prompt(columns.has) if layout else None
+    if layout is not None and prompt is not None and not layout.labels:
+        return _ours(columns, layout, prompt)
+    labels = layout.label(columns.has) if layout else None
+    if layout is not None and prompt is not None and labels is not None:
+        return _labelled(columns, layout, prompt, labels)
+    raise _refusal(path, columns)
+
+
+def _refusal(path: Path, columns: Columns) -> TrainingError:
+    """What a table lacks, held against the layout that it comes nearest to."""
+    needed = [_needed(layout) for layout in layouts.LAYOUTS]
+    missing = min(([name for name in names if not columns.has(name)] for names in needed), key=len)
+    return TrainingError(
+        f"{path.name} has columns {', '.join(columns.table.names)}; needed: {', '.join(_needed(OURS))} (and principle "
+        f"for livo), or {', '.join(_needed(PICK_A_PIC))}, under these names or by --columns; the nearest lacks "
+        f"{', '.join(missing)}"
     )
 
 
-def _ours(columns: Columns) -> Part:
+def _needed(layout: Layout) -> list[str]:
+    return [layout.prompts[0], *layout.images, *(layout.labels[0] if layout.labels else ())]
+
+
+def _ours(columns: Columns, layout: Layout, prompt: str) -> Part:
     count = len(columns.table)
     rows, empty = range(count), [""] * count
     return Part(
-        source=columns.images(("chosen", "rejected")),
-        prompts=columns.texts("prompt", blank=False),
+        source=columns.images(layout.images),
+        prompts=columns.texts(prompt, blank=False),
         principles=columns.texts("principle") if columns.has("principle") else empty,
         pools=columns.texts("pool") if columns.has("pool") else empty,
         chosen=[2 * i for i in rows],
@@ -164,24 +176,27 @@ def _ours(columns: Columns) -> Part:
     )
 
 
-def _pick_a_pic(columns: Columns) -> Part:
+def _labelled(columns: Columns, layout: Layout, prompt: str, names: tuple[str, str]) -> Part:
     """The winner is the side with the higher label; equal labels (0.5 and 0.5, say) are a tie and are dropped.
 
-    Labels that add up to 1 say how likely the winner is the better one, as a share of votes does.
+    So are rows that nobody compared. Labels that add up to 1 say how likely the winner is the better one, as a share
+    of votes does.
     """
     given = [str(name) for name in ("probability", "weight") if columns.has(name)]
-    labels = np.stack([columns.numbers(name) for name in ("label_0", "label_1")])
+    labels = np.stack([columns.numbers(name) for name in names])
     ties = labels[0] == labels[1]
     ties[list(columns.bad)] = False  # what has no label is no tie
+    if columns.has(layouts.HAS_LABEL):
+        ties |= np.array([layouts.is_false(value) for value in columns.values(layouts.HAS_LABEL)], dtype=bool)
     kept = np.flatnonzero(~ties)
     sums = labels[:, kept].sum(axis=0)
     likely = np.where(np.isclose(sums, 1.0) & (labels[:, kept] >= 0).all(axis=0), labels[:, kept].max(axis=0), 1.0)
     numbers = {name: columns.numbers(name)[kept].tolist() for name in given}
     if "probability" not in given:
         numbers["votes"] = likely.tolist()
-    prompts, won = columns.texts("caption", blank=False), (labels[1] > labels[0])[kept]
+    prompts, won = columns.texts(prompt, blank=False), (labels[1] > labels[0])[kept]
     return Part(
-        source=columns.images(("jpg_0", "jpg_1")),
+        source=columns.images(layout.images),
         prompts=[prompts[i] for i in kept],
         principles=[""] * len(kept),
         pools=[""] * len(kept),
@@ -191,11 +206,3 @@ def _pick_a_pic(columns: Columns) -> Part:
         dropped=len(columns.table) - len(kept),
         bad={new: columns.bad[old] for new, old in enumerate(kept.tolist()) if old in columns.bad},
     )
-
-
-def _number(value: Any) -> float:
-    """A cell as a number, NaN for what is none; those of CSV are texts."""
-    try:
-        return math.nan if value is None else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan

@@ -1,4 +1,4 @@
-"""Where encoded images are: the cells of a Parquet or Arrow file, files that a table names, the files of a folder.
+"""Where encoded images are: cells of a Parquet or Arrow file, an archive's members, files that a table names.
 
 A source numbers its places; `open()` gives a function from place to bytes that is fast when places are asked for in
 order and holds a few rows of the file at most.
@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datagen.errors import InputError
+from datagen.tables import archives, arrow, cells
 from datagen.tables.folders import Finder, walk
-from training.data.arrow_files import arrow
+from datagen.tables.tars import Sample, Tar
 from training.data.faults import Unusable
 from training.errors import TrainingError, one_line
 
@@ -85,7 +87,7 @@ class ArrowSource(Cells):
 
     def open(self) -> Reader:
         """See ImageSource."""
-        table = arrow(self.path)
+        table = arrow.read(self.path)
 
         def read(place: int) -> bytes:
             row, column = divmod(place, len(self.columns))
@@ -124,6 +126,40 @@ class FileSource:
         found = beside(self.path, self.root)
         paths = [found.find(name) for name in self.names if isinstance(name, str)]
         return [self.path, *(path for path in paths if path)]
+
+
+@dataclasses.dataclass(frozen=True)
+class TarSource:
+    """The pictures of a WebDataset archive's samples; place = sample × number of columns + column."""
+
+    path: Path
+    columns: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    def open(self) -> Reader:
+        """See ImageSource: any order is fast, unless the archive is compressed."""
+        archive = Tar(self.path)
+
+        def read(place: int) -> bytes:
+            sample, column = divmod(place, len(self.columns))
+            try:
+                data = archives.picture(archive, self.samples[sample], self.columns[column])
+            except (InputError, cells.Unusable) as error:
+                raise Unusable(f"{self.where(place)}: {error}") from error
+            if not data:
+                raise Unusable(f"{self.where(place)} is empty: it holds no image bytes")
+            return data
+
+        return read
+
+    def where(self, place: int) -> str:
+        """The archive, the sample's key, the column."""
+        sample, column = divmod(place, len(self.columns))
+        return f"{self.path.name} {self.samples[sample].key}: {self.columns[column]}"
+
+    def files(self) -> list[Path] | None:
+        """The archive."""
+        return [self.path]
 
 
 class Beside:

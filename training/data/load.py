@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from datagen.errors import InputError
-from training.data import columns, hub, livo, sources
+from datagen.tables import hub
+from training.data import columns, livo, sources
 from training.data.columns import CAPTIONS, NUMBERS, Part
 from training.data.faults import Faults
 from training.data.images import Images
@@ -31,28 +32,37 @@ def load(
     revision: str | None = None,
     skip_bad: bool = False,
     names: Mapping[str, str] | None = None,
+    any_shape: bool = False,
 ) -> Pairs:
     """All pairs of a split, at most the first `limit` if above 0; ties are dropped and counted.
 
-    `source` is a table (Parquet, Arrow, CSV, TSV, JSON Lines), a folder of them, an ImageFolder, a folder in LiVO's
-    layout or one that `save_to_disk` wrote, or the id of a data set on the Hugging Face hub, of which `revision` is
-    taken. `names` are its columns by the names that are read here. Pairs that cannot be used raise TrainingError, or
-    with `skip_bad`, for which all pictures are decoded, are left out and counted.
+    `source` is a table (Parquet, Arrow, CSV, TSV, JSON Lines), a WebDataset tar (several in braces: "{00..09}.tar"), a
+    folder of either, an ImageFolder, a folder in LiVO's layout or one that `save_to_disk` wrote, or the id of a data
+    set on the Hugging Face hub, of which `revision` is taken. `names` are its columns by the names that are read here.
+    Images of a pair are of one shape, or of `any_shape` where what reads them crops both to one.
+    Pairs that cannot be used raise TrainingError, or with `skip_bad`, for which all pictures are decoded, are left out
+    and counted.
     """
     try:
-        return _load(source, split, limit, revision, skip_bad, names or {})
+        return _load(source, split, limit, revision, skip_bad, names or {}, any_shape)
     except InputError as error:  # of the door for tables
         raise TrainingError(str(error)) from error
 
 
 def _load(
-    source: str, split: str, limit: int, revision: str | None, skip_bad: bool, names: Mapping[str, str]
+    source: str,
+    split: str,
+    limit: int,
+    revision: str | None,
+    skip_bad: bool,
+    names: Mapping[str, str],
+    any_shape: bool,
 ) -> Pairs:
     parts: list[Part] = []
     images, faults = Images(), Faults()
     for part in _parts(source, split, revision, names):
         part = part.keep(range(min(limit - faults.pairs, len(part.prompts)))) if limit else part
-        parts.append(_placed(part, images, faults, decoded=skip_bad))
+        parts.append(_placed(part, images, faults, decoded=skip_bad, any_shape=any_shape))
         if limit and faults.pairs >= limit:
             break
     dropped = sum(p.dropped for p in parts)
@@ -69,7 +79,7 @@ def _parts(source: str, split: str, revision: str | None, names: Mapping[str, st
     """The source's files as they are asked for, so that a limit spares the rest."""
     root = Path(source).expanduser()
     if not root.exists() and hub.is_id(source):
-        files = hub.files_of(source, split, revision)
+        files = hub.files_of(source, split, revision, lambda line: print(line, file=sys.stderr))
         yield from (columns.read(file, file.parent, names) for file in files)
     elif livo.holds(root):
         yield from livo.read(root)
@@ -78,7 +88,7 @@ def _parts(source: str, split: str, revision: str | None, names: Mapping[str, st
         yield from (columns.read(file, folder, names) for file in sources.find_files(source, split))
 
 
-def _placed(part: Part, images: Images, faults: Faults, *, decoded: bool) -> Part:
+def _placed(part: Part, images: Images, faults: Faults, *, decoded: bool, any_shape: bool) -> Part:
     """The part's usable pairs, their places in its source turned into rows of `images`."""
     faults.pairs += len(part.prompts)
     wanted = [i for i in range(len(part.prompts)) if i not in part.bad]
@@ -91,7 +101,7 @@ def _placed(part: Part, images: Images, faults: Faults, *, decoded: bool) -> Par
         elif first[0] == second[0]:
             where = part.source.where(part.chosen[i])
             part.bad[i] = f"pair {i} ({where}): chosen and rejected are the same image, which teaches nothing"
-        elif not _of_one_shape(first[1:], second[1:]):
+        elif not any_shape and not _of_one_shape(first[1:], second[1:]):
             sizes = f"images of two sizes, {first[2]}×{first[1]} and {second[2]}×{second[1]}"
             where = part.source.where(part.chosen[i])
             part.bad[i] = f"pair {i} ({where}): {sizes}; crop them to one shape or remove the pair"

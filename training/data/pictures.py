@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from datagen.images import decode as door
+from training.data.buckets import Shape
 from training.errors import TrainingError
 
 VERSION = f"{door.VERSION}.1"  # raise its last part with any change of to_array: cached latents are computed again
@@ -35,23 +36,33 @@ def _unreadable(what: str, error: Exception) -> TrainingError:
     return TrainingError(f"{what}: not a readable image ({error}); repair or remove it")
 
 
-def to_array(image: Image.Image, resolution: int) -> np.ndarray:
-    """Shorter side to `resolution` (bilinear), centre crop, scaled to [-1, 1]: float32 (3, resolution, resolution)."""
-    if image.size != (resolution, resolution):
-        height, width = scaled(image.height, image.width, resolution)
+def to_array(image: Image.Image, target: int | Shape) -> np.ndarray:
+    """Scaled (bilinear) until it covers `target`, centre crop, values to [-1, 1]: float32 (3, height, width).
+
+    `target` is height and width, or the side of a square.
+    """
+    tall, wide = shape_of(target)
+    if image.size != (wide, tall):
+        height, width = scaled(image.height, image.width, target)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-        top, left = (height - resolution) // 2, (width - resolution) // 2
-        image = image.crop((left, top, left + resolution, top + resolution))
+        top, left = (height - tall) // 2, (width - wide) // 2
+        image = image.crop((left, top, left + wide, top + tall))
     return np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 127.5 - 1.0
 
 
-def scaled(height: int, width: int, resolution: int) -> tuple[int, int]:
-    """Height and width once the shorter side is `resolution`."""
-    scale = resolution / min(height, width)
-    return max(resolution, round(height * scale)), max(resolution, round(width * scale))
+def scaled(height: int, width: int, target: int | Shape) -> Shape:
+    """Height and width once an image just covers the target."""
+    tall, wide = shape_of(target)
+    scale = max(tall / height, wide / width)
+    return max(tall, round(height * scale)), max(wide, round(width * scale))
 
 
-def time_ids(height: int, width: int, resolution: int) -> tuple[int, ...]:
+def time_ids(height: int, width: int, target: int | Shape) -> tuple[int, ...]:
     """SDXL's six numbers: original height and width, crop top and left, target height and width."""
-    tall, wide = scaled(height, width, resolution)
-    return height, width, (tall - resolution) // 2, (wide - resolution) // 2, resolution, resolution
+    (tall, wide), (high, broad) = shape_of(target), scaled(height, width, target)
+    return height, width, (high - tall) // 2, (broad - wide) // 2, tall, wide
+
+
+def shape_of(target: int | Shape) -> Shape:
+    """Height and width of a target that may be the side of a square."""
+    return (target, target) if isinstance(target, int) else target

@@ -7,8 +7,6 @@ was not. A place is a sample's index in the batch of all processes; a sample is 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +15,9 @@ from torch import Tensor
 
 from training import data
 from training.cache.latents import Cache
+from training.data.buckets import Shape
 from training.errors import TrainingError
+from training.loop.order import Order, generator
 from training.losses import LOSSES, Need
 from training.models import diffusion
 from training.models.noise import add_noise, snr_weight
@@ -56,12 +56,22 @@ class SampleNoise:
 
 
 class Batches:
-    """The batches of a run; `samples` are pairs, or lists for a loss that learns from lists."""
+    """The batches of a run; `samples` are pairs, or lists for a loss that learns from lists.
+
+    With `shapes`, the bucket of each image, every batch is of one bucket.
+    """
 
     def __init__(
-        self, samples: data.Pairs | data.Lists, store: Cache, model: diffusion.StableDiffusion, settings: Settings
+        self,
+        samples: data.Pairs | data.Lists,
+        store: Cache,
+        model: diffusion.StableDiffusion,
+        settings: Settings,
+        shapes: Sequence[Shape] | None = None,
     ) -> None:
         self.samples, self.store, self.settings = samples, store, settings
+        buckets = [shapes[images[0]] if shapes else None for images in compared(samples)]
+        self.order = Order(buckets, settings.optimizer.batch, settings.run.seed)
         self.scheduler = model.noise_scheduler
         self.zeros_for_empty = model.zeros_for_empty
         self.timesteps = int(self.scheduler.config.num_train_timesteps)
@@ -84,8 +94,7 @@ class Batches:
 
     def get(self, step: int, places: range) -> TrainingBatch:
         """The samples at the given places of a step's batch, on the cache's device."""
-        order = batch_rows(len(self.samples.prompts), self.settings.optimizer.batch, self.settings.run.seed, step)
-        rows = order[places.start : places.stop].tolist()
+        rows = self.order.rows(step)[places.start : places.stop].tolist()
         images = [self._images(row, step, place) for place, row in zip(places, rows, strict=True)]
         mean, std = self.store.posterior(torch.tensor([image for shown in images for image in shown]))
         noises = [
@@ -239,24 +248,12 @@ def laid_out(relevance: Sequence[Sequence[float]]) -> tuple[Tensor, Tensor]:
     return table, members
 
 
-def generator(seed: int, *parts: object) -> torch.Generator:
-    """A CPU generator that depends on the seed and the parts only."""
-    digest = hashlib.sha256(repr((seed, *parts)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-@functools.lru_cache(maxsize=2)  # a batch lies in one pass or two
-def _shuffled(samples: int, seed: int, turn: int) -> Tensor:
-    return torch.randperm(samples, generator=generator(seed, "order", turn))
-
-
-def batch_rows(samples: int, size: int, seed: int, step: int) -> Tensor:
-    """Which samples a step sees: an endless sequence of shuffled passes over the data, cut into batches."""
-    first = step * size
-    passes = range(first // samples, (first + size - 1) // samples + 1)
-    order = torch.cat([_shuffled(samples, seed, turn) for turn in passes])
-    picked: Tensor = order[first - passes[0] * samples :][:size]
-    return picked
+def compared(samples: data.Pairs | data.Lists) -> list[list[int]]:
+    """The images of each sample, all that it may be compared with among them."""
+    if isinstance(samples, data.Lists):
+        return samples.rows
+    partners = samples.partners or [[]] * len(samples)
+    return [[*both, *more] for *both, more in zip(samples.chosen, samples.rejected, partners, strict=True)]
 
 
 def samples(pairs: data.Pairs, settings: Settings) -> data.Pairs | data.Lists:

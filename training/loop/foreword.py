@@ -7,6 +7,7 @@ from typing import Any
 
 from training import data
 from training.loop.batches import texts
+from training.loop.order import Order
 from training.loop.standing import Standing
 from training.loop.update import Update, learning_rate
 from training.losses import LOSSES, Need
@@ -53,6 +54,17 @@ def starting(settings: Settings, start: Start | None) -> Iterator[str]:
         line += f"; the reference is {reference}"
     yield line
     yield from (f"note: {note}" for note in start.notes)
+
+
+def of_buckets(order: Order, optimizer: Optimizer) -> Iterator[str]:
+    """What is to be said of samples that lie in aspect-ratio buckets."""
+    if small := order.small():
+        yield (
+            f"note: {small:,} samples are in buckets with fewer than a step's {optimizer.batch:,}: their batches hold "
+            "some of them more than once"
+        )
+    if unseen := order.unseen(optimizer.steps):
+        yield f"note: {unseen:,} samples are not seen in {optimizer.steps:,} steps, which each take one bucket"
 
 
 def going_on(optimizer: Optimizer, before: Standing) -> Iterator[str]:

@@ -102,6 +102,9 @@ class Run(Group):
         default="", description="clip_align: an open_clip folder or hub id; the embedded model has its own"
     )
     resolution: Side = Field(default=0, description="side of the training images; 0: the model's own")
+    aspect_ratio_buckets: bool = Field(
+        default=False, description="train images at sizes near their shapes, of the resolution's area; a batch has one"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="of the forward pass")
     seed: Seed = Field(default=0, description="decides initial weights, order, noise and timesteps")
 
@@ -320,6 +323,8 @@ def _check_loss(settings: Settings, given: Values) -> None:
     method, loss = settings.run.method, LOSSES[settings.run.method]
     if "run.clip" in given and Need.SIMILARITIES not in loss.needs:
         raise TrainingError(f"{given['run.clip'].said} is an option of clip_align; {method} reads no similarities")
+    if settings.run.aspect_ratio_buckets and Need.SIMILARITIES in loss.needs:
+        raise TrainingError(f"--aspect-ratio-buckets: {method} shows CLIP square pictures only")
     noise = settings.noise
     if noise.timestep_max and noise.timestep_min >= noise.timestep_max:
         raise TrainingError(

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datagen.tables import hub
 from training import data
-from training.data import hub
 from training.errors import TrainingError
 
 Rows = Callable[..., list[dict[str, Any]]]
@@ -119,6 +119,8 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
-    with pytest.raises(TrainingError, match=r"no data at no/such: there is no such .*\(no route\); check") as caught:
+    with pytest.raises(
+        TrainingError, match=r"no data at no/such: there is no .*\(no route to host\); check"
+    ) as caught:
         data.load("no/such")
     assert "\n" not in str(caught.value)

@@ -248,7 +248,7 @@ def test_a_folder_without_pairs_says_what_it_holds(tmp_path: Path, make_picture:
     (tmp_path / "a.txt").write_text("a chef")
     with pytest.raises(TrainingError, match="no Parquet file under .*; it holds 1 images; 1 texts"):
         data.load(str(tmp_path))
-    with pytest.raises(TrainingError, match="a.txt is no table of pairs: .parquet, .arrow, .csv"):
+    with pytest.raises(TrainingError, match="a.txt is no table of pairs: .csv, .tsv, .jsonl, .parquet, .arrow, .tar"):
         data.load(str(tmp_path / "a.txt"))
 
 

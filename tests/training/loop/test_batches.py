@@ -13,7 +13,8 @@ from misfits import copy, reset
 from training import data
 from training.cache import latents
 from training.loop import batches
-from training.loop.batches import Batches, TrainingBatch, batch_rows, chosen_first, laid_out, relabelled, reranked
+from training.loop.batches import Batches, TrainingBatch, chosen_first, laid_out, relabelled, reranked
+from training.loop.order import batch_rows
 from training.models import diffusion
 from training.settings.training import parse
 
