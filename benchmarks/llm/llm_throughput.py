@@ -50,14 +50,15 @@ def ours(base_url: str, rows: list[str]) -> tuple[list[dict[str, Any]], list[flo
     from datagen.llm.client import Client
     from datagen.llm.endpoint import Endpoint
     from datagen.llm.messages import Message, Request
+    from datagen.llm.providers import Hear, deaf
     from datagen.llm.providers.http import HttpTransport
 
     seconds: list[float] = []
     send = HttpTransport.send
 
-    async def timed(self: HttpTransport, body: bytes, sample: int = 0) -> dict[str, Any]:
+    async def timed(self: HttpTransport, body: bytes, sample: int = 0, hear: Hear = deaf) -> dict[str, Any]:
         started = time.perf_counter()
-        completion = await send(self, body, sample)
+        completion = await send(self, body, sample, hear)
         seconds.append(time.perf_counter() - started)
         return completion
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import itertools
 import json
 import random
@@ -23,6 +24,7 @@ from datagen.llm.manners import LESSONS, Manners
 from datagen.llm.messages import Message, Request
 from datagen.llm.outbox import Bought, Outbox
 from datagen.llm.providers import RetryableError, ServerRefusal, Transport, UnusableAnswer
+from datagen.llm.quotas import Need, Quotas
 
 if TYPE_CHECKING:
     from datagen.llm.accounts.money import Budget, Prices
@@ -55,6 +57,7 @@ class Sender:
         self._health = Health(clock, endpoint.patience)
         self._requests = Pace(endpoint.requests_per_minute, clock)
         self._tokens = Pace(endpoint.tokens_per_minute, clock)
+        self._quotas = Quotas(clock, lambda line: say(f"{endpoint.address}: {line}"))
         self._account = Account(prices, endpoint.model, budget)
         self._manners = Manners(endpoint, say)
         self.on_wire: set[asyncio.Task[Any]] = set()
@@ -167,15 +170,15 @@ class Sender:
     async def _call(self, request: Request, key: str, body: bytes) -> Completion:
         """One attempt. Waiting for a place, for a rate limit and for the budget does not count as the call's time."""
         await self._window.enter()
-        seconds, overload = None, False
+        seconds, overload, turn = None, False, 0
         clock = asyncio.get_running_loop().time
         try:
-            allowed = _tokens(request)
-            await self._turn(allowed)
+            need = _need(request)
+            turn = await self._turn(need)
             entry = await self._account.open(request, key)
             started = clock()
             try:
-                completion = await self._send(body, request.sample)
+                completion = await self._send(body, request.sample, turn)
             except BaseException as error:
                 self._book_failure(entry, error)
                 if isinstance(error, RetryableError):
@@ -185,9 +188,10 @@ class Sender:
             seconds = clock() - started
             self._health.success()
             usage, call = self._account.paid(entry, completion)
-            self._tokens.give_back(max(0.0, allowed - usage.input_tokens - usage.output_tokens))
+            self._tokens.give_back(max(0.0, need.of("tokens") - usage.input_tokens - usage.output_tokens))
             written = self._outbox.add(Bought(key, completion, call))
         finally:
+            self._quotas.leave(turn)
             self._window.abandon() if seconds is None else self._window.leave(seconds, overload)
         await written  # so that a kill never loses more calls than may be in flight, and none whose reply was used
         return Completion(completion, usage)
@@ -209,21 +213,24 @@ class Sender:
             self._say(f"{self._endpoint.address} is loading its model: waiting for it")
         self._health.failure(str(error), retry_after=error.retry_after, loading=error.loading)
 
-    async def _turn(self, tokens: float) -> None:
-        """Wait until the server's Retry-After and the rate limits allow one more call."""
+    async def _turn(self, need: Need) -> int:
+        """Wait until the server's Retry-After and all limits allow one more call; its number among them."""
         while (pause := self._health.pause()) > 0:
             await asyncio.sleep(pause)
-        if (wait := max(self._requests.take(1), self._tokens.take(tokens))) > 0:
+        if (wait := max(self._requests.take(1), self._tokens.take(need.of("tokens")))) > 0:
             await asyncio.sleep(wait)
+        number = await self._quotas.enter(need)
         if self._stopped():
+            self._quotas.leave(number)
             raise asyncio.CancelledError
+        return number
 
-    async def _send(self, body: bytes, sample: int) -> dict[str, Any]:
+    async def _send(self, body: bytes, sample: int, turn: int) -> dict[str, Any]:
         task = asyncio.current_task()
         assert task is not None
         self.on_wire.add(task)
         try:
-            return await self._transport.send(body, sample)
+            return await self._transport.send(body, sample, functools.partial(self._quotas.hear, turn))
         finally:
             self.on_wire.discard(task)
 
@@ -243,7 +250,7 @@ class RetriesExhausted(Exception):
     """A request that the server keeps failing on while it answers others."""
 
 
-def _tokens(request: Request) -> float:
-    """About what a request counts against a limit of tokens a minute: what it says, and all it may answer."""
+def _need(request: Request) -> Need:
+    """About what a request counts against limits of tokens: what it says, and all it may answer."""
     images = sum(len(message.images) for message in request.messages)
-    return sum(len(message.text) for message in request.messages) / 4 + 1000 * images + request.max_tokens
+    return Need(sum(len(message.text) for message in request.messages) / 4 + 1000 * images, request.max_tokens)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import selectors
 from pathlib import Path
 from typing import Any
+
+from simulated_time import simulated
 
 from datagen.llm.accounts.cache import Cache
 from datagen.llm.accounts.money import Ledger
@@ -14,27 +15,7 @@ from datagen.llm.accounts.prices import Prices
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.engine import Engine
 from datagen.llm.messages import Message, Reply, Request
-from datagen.llm.providers import mock
-
-
-class Leaps(selectors.DefaultSelector):
-    """Where an event loop would wait for its next timer, its clock leaps there."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if not timeout or timeout < 0:
-            return super().select(timeout)
-        if not (ready := super().select(0)):
-            self.now += timeout
-        return ready
-
-
-def simulated() -> asyncio.AbstractEventLoop:
-    selector = Leaps()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: selector.now  # type: ignore[method-assign]
-    return loop
+from datagen.llm.providers import Hear, deaf, mock
 
 
 class Queueing:
@@ -44,7 +25,7 @@ class Queueing:
         self.places = asyncio.Semaphore(4)
         self.open = self.most_open = 0
 
-    async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
+    async def send(self, body: bytes, sample: int = 0, hear: Hear = deaf) -> dict[str, Any]:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         async with self.places:

@@ -28,7 +28,7 @@ class Echo:
     def __init__(self, endpoint):
         self.endpoint = endpoint
 
-    async def send(self, body, sample=0):
+    async def send(self, body, sample=0, hear=None):
         if not Echo.stumbled:
             Echo.stumbled = True
             raise RetryableError("not yet")

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 from datagen.errors import EndpointError
 from datagen.llm.endpoint import Endpoint
+from datagen.llm.wire.allowances import Allowance
 from datagen.registry import Registry
 
 PROVIDERS = Registry(__name__, "LLM provider", EndpointError)
 DEFAULT = "http"
 Say = Callable[[str], None]
+Hear = Callable[[Sequence[Allowance], bool], None]  # what an answer says of limits, and whether it is a good one
 
 
 class RetryableError(Exception):
@@ -66,13 +68,18 @@ class ServerRefusal(EndpointError):
     """
 
 
+def deaf(allowances: Sequence[Allowance], good: bool) -> None:
+    """Hears nothing."""
+
+
 class Transport(Protocol):
     """Carries calls to one server; made, used and closed in one event loop, any number of calls at once."""
 
-    async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
+    async def send(self, body: bytes, sample: int = 0, hear: Hear = deaf) -> dict[str, Any]:
         """The chat completion, in OpenAI's shape, for the JSON body of a POST to /chat/completions.
 
-        `sample` distinguishes requests with the same body, for a provider without randomness of its own. Raises
+        `sample` distinguishes requests with the same body, for a provider without randomness of its own; `hear` is
+        told what any answer says of the server's limits. Raises
         RetryableError, UnusableAnswer, EndpointError for what no retry cures, ServerRefusal where it looks so, and
         RequestRejected if only this body is refused.
         """

@@ -16,8 +16,8 @@ from typing import Any
 
 from datagen.errors import EndpointError
 from datagen.llm.endpoint import Endpoint
-from datagen.llm.providers import Provider, RetryableError, UnusableAnswer, accepted
-from datagen.llm.wire import proxies
+from datagen.llm.providers import Hear, Provider, RetryableError, UnusableAnswer, accepted, deaf
+from datagen.llm.wire import allowances, proxies
 from datagen.llm.wire.answers import Answers
 
 STATUS_S = 3.0  # a server that is up lists its models at once
@@ -44,7 +44,7 @@ class HttpTransport:
         """Close all connections."""
         await self._session.close()
 
-    async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
+    async def send(self, body: bytes, sample: int = 0, hear: Hear = deaf) -> dict[str, Any]:
         """The completion for an encoded body; a model is sampled by its server."""
         import aiohttp
 
@@ -71,6 +71,7 @@ class HttpTransport:
             raise RetryableError(f"the connection dropped ({type(error).__name__})", sent=True) from error
         except ValueError as error:  # aiohttp's word for a header or a URL that cannot be sent
             raise EndpointError(f"{self._answers.where} cannot be asked: {self._answers.words(str(error))}") from error
+        hear(allowances.told(answer.headers), status < 400)
         return self._answers.read(status, answer.headers, content)
 
     @property

@@ -19,7 +19,7 @@ from typing import Any
 
 from datagen.errors import EndpointError
 from datagen.llm.endpoint import Endpoint
-from datagen.llm.providers import Provider, Say
+from datagen.llm.providers import Hear, Provider, Say, deaf
 from datagen.world import captions
 from datagen.world.grammar import COLOURS
 
@@ -163,7 +163,7 @@ class MockTransport:
     def __init__(self, endpoint: Endpoint) -> None:
         del endpoint  # one mock is like another
 
-    async def send(self, body: bytes, sample: int = 0) -> dict[str, Any]:
+    async def send(self, body: bytes, sample: int = 0, hear: Hear = deaf) -> dict[str, Any]:
         """The completion for an encoded body; it depends on the question and `sample` alone."""
         await asyncio.sleep(0)  # as a call would, it lets others go on
         asked = json.loads(body)

@@ -33,14 +33,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         return float(headers.get("retry-after-ms", "")) / 1000.0
     except ValueError:
-        return _span(headers.get("retry-after", ""))
+        return span(headers.get("retry-after", ""))
 
 
 def _reset(headers: Mapping[str, str]) -> float | None:
     """When the limit that is used up begins anew (x-ratelimit-reset-requests and its relatives)."""
     waits = {}
     for name, value in headers.items():
-        if "ratelimit" in name and "reset" in name and (seconds := _span(value)) is not None:
+        if "ratelimit" in name and "reset" in name and (seconds := span(value)) is not None:
             waits[name] = seconds
     used_up = [
         seconds
@@ -50,7 +50,7 @@ def _reset(headers: Mapping[str, str]) -> float | None:
     return max(used_up) if used_up else min(waits.values(), default=None)
 
 
-def _span(text: str) -> float | None:
+def span(text: str) -> float | None:
     """Seconds of a span, of a Unix time, or until a date."""
     found = _SPAN.fullmatch(text)
     if not text or not found:
@@ -90,7 +90,7 @@ def _in_body(answer: Any) -> float | None:
     details = error.get("details")
     for detail in details if isinstance(details, list) else []:
         if isinstance(detail, dict) and isinstance(delay := detail.get("retryDelay"), str):
-            return _span(delay)
+            return span(delay)
     if found := _IN_WORDS.search(str(error.get("message") or "")):
         return _words_span(found["all"])
     return None
