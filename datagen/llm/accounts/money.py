@@ -212,13 +212,12 @@ class Budget:
         self._open: set[int] = set()  # reservations whose end may leave room for those who wait
         self._waiting: collections.deque[concurrent.futures.Future[None]] = collections.deque()
 
-    async def reserve(self, request: Request, key: str = "", times: float = 1.0) -> Reservation:
+    async def reserve(self, request: Request, key: str = "") -> Reservation:
         """Put aside what a request can cost at most; waits while calls in flight may leave room for it.
 
-        `times` as much, for a server that was seen to bill more than it was allowed to write. Raises BudgetSpent if
-        nothing is in flight and there is still no room.
+        Raises BudgetSpent if nothing is in flight and there is still no room.
         """
-        cost, again = times * self.price.most(request), False
+        cost, again = self.price.most(request), False
         while not isinstance(got := self._take(request, key, cost, again), Reservation):
             try:
                 await asyncio.wrap_future(got)
