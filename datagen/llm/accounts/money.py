@@ -127,6 +127,11 @@ class Ledger:
             sql = "INSERT INTO reserved (time, stage, name, calls, cost) VALUES (?, ?, ?, ?, ?)"
             return database.execute(sql, (time.time(), stage, name, calls, cost)).lastrowid
 
+    def keys(self, model: str) -> set[str]:
+        """The cache's keys of the calls to a model that this run has paid."""
+        with self._sound():
+            return {key for (key,) in self._database.read("SELECT DISTINCT key FROM calls WHERE model = ?", (model,))}
+
     def find(self, name: str) -> int | None:
         """The reservation of that name; None if there was none, or if it is settled."""
         with self._sound():
