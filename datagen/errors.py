@@ -6,7 +6,8 @@ DatagenError
 │   ├── InputError       images, prompts or datasets that cannot be used
 │   ├── ModelError       a model, a judge or a profile that this machine cannot serve
 │   ├── EndpointError    an LLM server, key or model name that cannot be used as given
-│   │   └── RequestRejected  the server rejects this one request (HTTP 400, 413, 422)
+│   │   ├── RequestRejected  the server rejects this one request (HTTP 400, 413, 422)
+│   │   └── NoAnswers    nothing is at the address, or what is there rejects everything
 │   └── RunError         a run directory that is another recipe's, held by another process, or cannot be written
 └── MachineryError       a shard could not be done (a dead worker, a full disk half-way); exit code 1, rerun to resume
     ├── ServerError      an LLM server that keeps failing; every reply that was paid for is kept
@@ -58,6 +59,10 @@ class RequestRejected(EndpointError):
     def __init__(self, message: str, code: str = "", about: str = "", sent: bool = False) -> None:
         super().__init__(message)
         self.code, self.about, self.sent = code, about, sent
+
+
+class NoAnswers(EndpointError):
+    """Nothing is at the address of an LLM server, or what is there rejects every request."""
 
 
 class RunError(UserError):

@@ -36,7 +36,7 @@ from training.models import clip, diffusion
 from training.models.embedded import resolve_model
 from training.progress import Progress
 from training.settings.training import Settings
-from training.trainables import Trainable
+from training.trainables import Trainable, start
 
 LARGE = 512  # pixels from which on the sides of buckets are multiples of 64, as published models were trained
 
@@ -51,10 +51,8 @@ def train(settings: Settings, team: Team) -> None:
     )
     check_columns(pairs, settings)
     check_team(settings, team)
-    identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}
-    identity["model_weights"] = weights.pipeline(model_folder(settings))
-    if Need.SIMILARITIES in LOSSES[settings.run.method].needs:
-        identity["clip_weights"] = clip.find(clip_name(settings)).identity
+    source = start.find(settings)
+    identity = identity_of(settings, pairs, source)
     if look(out, identity, team).finished:
         return
     with hold(out, team):
@@ -65,13 +63,14 @@ def train(settings: Settings, team: Team) -> None:
         torch.manual_seed(settings.run.seed)  # decides the initial LoRA weights; nothing else reads the global state
         model = load_model(settings, team)
         batches.check_noise(settings.noise, model.noise_scheduler)
+        begun = start.read(source, settings, model, identity["model_weights"]) if source else None
         resolution = check_resolution(settings.run.resolution or model.resolution, model)
         shapes = in_buckets(samples, resolution, model, team) if run.aspect_ratio_buckets else None
         store = latents.open_or_build(
             model, pairs.images, batches.texts(pairs, settings), resolution=resolution, shapes=shapes
         )
         loss = LOSSES[settings.run.method]
-        trainable = make_trainable(settings, model, team)
+        trainable = make_trainable(settings, model, team, begun)
         soft = loss.soft and pairs.probabilities is not None and not settings.run.hard_labels
         loader = Batches(samples, store, model, settings, shapes)
         similarity = Similarity(model, pairs, settings) if Need.SIMILARITIES in loss.needs else None
@@ -79,9 +78,11 @@ def train(settings: Settings, team: Team) -> None:
         update = Update(trainable, loader.get, objective, settings, team)
         for line in foreword.lines(settings, pairs, len(samples.prompts), update, model):
             say(team, line)
-        for line in foreword.of_buckets(loader.order, settings.optimizer):
-            say(team, line)
-        for line in foreword.going_on(settings.optimizer, before):
+        for line in (
+            *foreword.of_buckets(loader.order, settings.optimizer),
+            *foreword.starting(settings, begun),
+            *foreword.going_on(settings.optimizer, before),
+        ):
             say(team, line)
         checkpoints = Checkpoints(out, settings.job.keep_checkpoints, team)
         state = checkpoints.load(update)  # before the result of fewer steps is given up for it
@@ -94,6 +95,17 @@ def train(settings: Settings, team: Team) -> None:
         standing.keep_last(out, team)
         team.barrier()
         say(team, f"saved to {out}")
+
+
+def identity_of(settings: Settings, pairs: data.Pairs, source: start.Source | None) -> dict[str, Any]:
+    """What decides the weights of this run: settings, and digests of all that is read."""
+    identity = {**settings.result(), "data_digest": pairs.digest(), "pairs": len(pairs)}
+    identity["model_weights"] = weights.pipeline(model_folder(settings))
+    if source:
+        identity["init_weights"] = source.identity
+    if Need.SIMILARITIES in LOSSES[settings.run.method].needs:
+        identity["clip_weights"] = clip.find(clip_name(settings)).identity
+    return identity
 
 
 def look(out: Path, identity: dict[str, Any], team: Team) -> Standing:
@@ -235,9 +247,11 @@ def in_buckets(
     return found
 
 
-def make_trainable(settings: Settings, model: diffusion.StableDiffusion, team: Team) -> Trainable:
+def make_trainable(
+    settings: Settings, model: diffusion.StableDiffusion, team: Team, begun: start.Start | None = None
+) -> Trainable:
     """What this run trains, sharded over the processes with FSDP; what is not needed leaves the device."""
-    trainable = trainables.make(settings, model, reference=LOSSES[settings.run.method].needs_reference)
+    trainable = trainables.make(settings, model, reference=LOSSES[settings.run.method].needs_reference, start=begun)
     if not settings.job.grid_every and Need.SIMILARITIES not in LOSSES[settings.run.method].needs:
         for part in (model.vae, *(model.text_encoders if settings.run.part == "unet" else ())):
             part.to("cpu")

@@ -28,10 +28,10 @@ trainings and evaluations vary with the seed. A `+` after a commit means that it
 TITLES = {
     "world": """The embedded world
 
-Labels, and what training on them does, as the attribute reader of the embedded world sees it. The reader is also one
-of the judges: the share of the clip judge, which has no part in that truth, is the independent figure. An embedded
-image does not depend on the number of workers or threads; a dataset is byte-identical on one machine with one number
-of workers (the clip judge's scores may differ in their last digits between two).""",
+Labels, and what training on them does, as the attribute reader of the embedded world sees it. The labels come from the
+embedded jury, none of whose judges has a part in that truth. An embedded image does not depend on the number of
+workers or threads; a dataset is byte-identical on one machine with one number of workers (scores may differ in their
+last digits between two).""",
     "data": """Building a dataset""",
     "llm": """The writer and its LLM client
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from datagen import generators
 from datagen import recipe as recipes
+from datagen.commands import doctor_judges
 from datagen.errors import DatagenError, EndpointError, ModelError
 from datagen.judges import panel
 from datagen.models import TABLE, Missing
@@ -146,7 +147,7 @@ def report(folder: Path) -> list[tuple[str, str]]:
     for recipe in loaded:
         chosen, reason = choose(recipe, "auto")
         findings.append((f"auto, {recipe.name}", f"{chosen}: {reason}"))
-    return [*findings, ("llm", _llm()), ("llm, local", _local_llm())]
+    return [*findings, *doctor_judges.report(), ("llm", _llm()), ("llm, local", _local_llm())]
 
 
 def _llm() -> str:

@@ -11,16 +11,16 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from datagen import judges
 from datagen.errors import ModelError
 from datagen.images.ahead import prefetch
 from datagen.images.decode import Unreadable, decode
 from datagen.judges.protocol import Backbone
-from datagen.judges.views import make
+from datagen.judges.views import enough, make
 from datagen.llm import LlmOptions
 from datagen.recipe import JudgeChoice
 
@@ -110,7 +110,7 @@ def able(panel: Iterable[judges.Judge], method: str) -> list[judges.Judge]:
 def backbones(panel: Iterable[judges.Judge]) -> dict[str, Backbone]:
     """The networks whose embeddings the judges read, by identity; each once."""
     needs = (getattr(judge, "needs", None) for judge in panel)
-    return {need.identity: need for need in needs if isinstance(need, Backbone)}
+    return {need.identity: need for need in needs if _embeds(need)}
 
 
 def of_the_world(panel: Iterable[judges.Judge]) -> str:
@@ -136,11 +136,17 @@ def ask(panel: Sequence[judges.Judge], questions: Sequence[Question]) -> list[An
     return Prepared.of(panel, questions).judge()
 
 
-def stream(panel: Sequence[judges.Judge], questions: Iterable[Sequence[Question]]) -> Iterator[list[Answer]]:
-    """As `ask`, chunk by chunk; while one is judged, threads decode the images of the next."""
+def stream(
+    panel: Sequence[judges.Judge], questions: Iterable[Sequence[Question]], *, fast: bool = False
+) -> Iterator[list[Answer]]:
+    """As `ask`, chunk by chunk; while one is judged, threads decode the images of the next.
+
+    `fast` decodes JPEGs at a part of their size where all views are smaller still; scores are near the references'
+    then, but not theirs.
+    """
     for backbone in backbones(panel).values():
         _ = backbone.view  # some load their network for it, which threads would do several times
-    for prepared in prefetch(functools.partial(Prepared.of, panel), questions, AHEAD):
+    for prepared in prefetch(functools.partial(Prepared.of, panel, fast=fast), questions, AHEAD):
         yield prepared.judge()
 
 
@@ -150,10 +156,10 @@ def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[dict[s
     A judge without a liking for a place says p and 1 − p. Images that cannot be decoded are not for here.
     """
     able_ = able(panel, "compare")
-    images = {data: decode(data) for duel in duels for data in (duel.first, duel.second)}
-    inputs = _Inputs([images[data] for data in images], {})
-    inputs.bring(able_)
-    at = {data: place for place, data in enumerate(images)}
+    wanted = _wanted(able_, ())
+    forms = {data: _brought(decode(data), wanted) for duel in duels for data in (duel.first, duel.second)}
+    inputs = _Inputs(wanted, list(forms.values()), {})
+    at = {data: place for place, data in enumerate(forms)}
     first, second = [at[duel.first] for duel in duels], [at[duel.second] for duel in duels]
     texts = [duel.text for duel in duels]
     found: list[dict[str, tuple[Compared, Compared]]] = [{} for _ in duels]
@@ -197,17 +203,20 @@ class Prepared:
     errors: list[str | None]  # of each question
 
     @classmethod
-    def of(cls, panel: Sequence[judges.Judge], questions: Sequence[Question]) -> Prepared:
-        """Decode the images of a chunk, those alone that a judge or a backbone has to look at."""
+    def of(cls, panel: Sequence[judges.Judge], questions: Sequence[Question], *, fast: bool = False) -> Prepared:
+        """Decode the images of a chunk, those alone that a judge or a backbone has to look at.
+
+        A decoded picture is let go as soon as its views are made, unless a judge reads the picture itself.
+        """
         known = [question.embeddings for question in questions if question.error is None]
         common = set[str]().union(*known).intersection(*known)
-        see = _must_see(panel, common)
-        results = [_image(question, see) for question in questions]
+        wanted = _wanted(panel, common)
+        at_least = enough(wanted) if fast else None
+        results = [_forms(question, wanted, at_least) for question in questions]
         errors = [result if isinstance(result, str) else None for result in results]
         kept = [place for place, error in enumerate(errors) if error is None]
         stacked = _stacked(common, [questions[place].embeddings for place in kept])
-        inputs = _Inputs([results[place] for place in kept], stacked)
-        inputs.bring(panel)
+        inputs = _Inputs(wanted, [results[place] for place in kept], stacked)
         return cls(panel, questions, inputs, errors)
 
     def judge(self) -> list[Answer]:
@@ -217,6 +226,9 @@ class Prepared:
         for judge in self.panel:
             said[judge.name].hear(self.inputs)
         embeddings = {name: self.inputs.embedded(backbone) for name, backbone in backbones(self.panel).items()}
+        scores = {name: one.scores for name, one in said.items() if one.scores is not None}
+        replies = {name: one.replies for name, one in said.items() if one.replies is not None}
+        failing = {name: one.failures for name, one in said.items() if one.failures}
         answers, place = list[Answer](), itertools.count()
         for question, error in zip(self.questions, self.errors, strict=True):
             if error is not None:
@@ -225,10 +237,10 @@ class Prepared:
             at = next(place)
             answers.append(
                 Answer(
-                    {name: one.scores[at] for name, one in said.items() if one.scores is not None},
-                    {name: one.replies[at] for name, one in said.items() if one.replies is not None},
+                    {name: values[at] for name, values in scores.items()},
+                    {name: values[at] for name, values in replies.items()},
                     {name: values[at] for name, values in embeddings.items()},
-                    failures={name: one.failures[at] for name, one in said.items() if at in one.failures},
+                    failures={name: why[at] for name, why in failing.items() if at in why},
                 )
             )
         return answers
@@ -297,27 +309,16 @@ def _silent(panel: Iterable[judges.Judge], question: Question, error: str) -> An
 class _Inputs:
     """The images of a chunk in every form that its judges read, each made once."""
 
-    def __init__(self, images: list[Any], embeddings: dict[str, NDArray[np.float32]]) -> None:
-        self._images, self._embeddings = images, embeddings
-        self._views: dict[Any, list[Any]] = {None: images}
-
-    def bring(self, panel: Iterable[judges.Judge]) -> None:
-        """Make the views that the judges and their backbones read."""
-        needs = [getattr(judge, "needs", None) for judge in panel]
-        wanted = [
-            (None if need.identity in self._embeddings else need.view) if isinstance(need, Backbone) else need
-            for need in needs
-        ]
-        views: list[Any] = list(dict.fromkeys(view for view in wanted if view is not None))
-        self._views |= {view: [] for view in views}
-        for image in self._images:
-            for view, pixels in make(image, views).items():
-                self._views[view].append(pixels)
+    def __init__(
+        self, wanted: Sequence[Any], forms: Sequence[Any], embeddings: dict[str, NDArray[np.float32]]
+    ) -> None:
+        self._views = {view: [form[view] for form in forms] for view in wanted}
+        self._embeddings = embeddings
 
     def of(self, judge: judges.Judge, places: list[int]) -> Any:
         """What a judge is given for the images of these places: one object an image, or rows of its embeddings."""
         need: Any = getattr(judge, "needs", None)
-        if isinstance(need, Backbone):
+        if _embeds(need):
             return self.embedded(need)[places]
         forms = self._views[need]
         return [forms[place] for place in places]
@@ -327,7 +328,7 @@ class _Inputs:
         import numpy as np
 
         if backbone.identity not in self._embeddings:
-            views = self._views[backbone.view]
+            views = self._views.get(backbone.view, [])  # none where all images of the chunk failed
             made = backbone.images(views) if views else np.zeros((0, 0), np.float32)
             if not np.isfinite(made).all():
                 raise ModelError(f"{backbone.identity} gives embeddings that are not finite numbers")
@@ -335,26 +336,39 @@ class _Inputs:
         return self._embeddings[backbone.identity]
 
 
-def _must_see(panel: Iterable[judges.Judge], known: set[str]) -> bool:
-    """Whether any judge reads more of an image than the embeddings that are known."""
-    needs = (getattr(judge, "needs", None) for judge in panel)
-    return any(not (isinstance(need, Backbone) and need.identity in known) for need in needs)
+def _wanted(panel: Iterable[judges.Judge], known: Collection[str]) -> tuple[Any, ...]:
+    """The views that the judges and their backbones read, None for the picture itself; of a backbone whose embeddings
+    are known none."""
+    needs: list[Any] = [getattr(judge, "needs", None) for judge in panel]
+    needs = [need for need in needs if not (_embeds(need) and need.identity in known)]
+    return tuple(dict.fromkeys(need.view if _embeds(need) else need for need in needs))
 
 
-def _image(question: Question, see: bool) -> Any:
-    """The decoded image, None where nobody has to look, or in words why there is none."""
+def _embeds(need: Any) -> TypeGuard[Backbone]:
+    """Whether a judge needs a backbone; asked of a method, as a property might load its network."""
+    return hasattr(need, "images")
+
+
+def _forms(question: Question, wanted: Sequence[Any], at_least: int | None) -> Any:
+    """The image in each view, or in words why there is none; empty where nobody has to look."""
     if question.error is not None:
         return question.error
-    if not see:
-        return None
+    if not wanted:
+        return {}
     if question.source is None:
         return "no image"
     if not isinstance(question.source, bytes | Path):
-        return question.source
+        return _brought(question.source, wanted)
     try:
-        return decode(question.source)
+        return _brought(decode(question.source, at_least), wanted)
     except Unreadable as error:
         return str(error)
+
+
+def _brought(image: Any, wanted: Sequence[Any]) -> dict[Any, Any]:
+    """A picture in each view."""
+    forms: dict[Any, Any] = {None: image} if None in wanted else {}
+    return forms | make(image, [view for view in wanted if view is not None])
 
 
 def _stacked(names: set[str], known: list[Mapping[str, NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:

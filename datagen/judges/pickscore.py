@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datagen import judges
+from datagen.judges import jury
 from datagen.judges.backbones import hf_clip
 from datagen.judges.vectors import cosines
 from datagen.weights.published import Folder
@@ -20,7 +21,8 @@ WEIGHTS = Folder("pickscore", "yuvalkirstain/PickScore_v1")
 
 
 class Options(judges.Options):
-    """`weights` is a folder of transformers' CLIPModel with its tokenizer; "" is where `datagen doctor` looks."""
+    """`weights` is a folder of transformers' CLIPModel with its tokenizer, "embedded" the one of the embedded jury; ""
+    is where `datagen doctor` looks."""
 
     weights: str = ""
 
@@ -30,14 +32,16 @@ class Judge:
 
     name = "pickscore"
     scale = 1.0  # its own P(a beats b) is the softmax of both scores
-    facts = judges.Facts(
-        code_license="MIT",
-        weights_license="none on their card; their repository is under MIT",
-        reference="PickScore's repository (transformers 4.27)",
-    )
 
     def __init__(self, options: Options) -> None:
-        self.needs = hf_clip.find(self.name, WEIGHTS.find(options.weights))
+        embedded = options.weights == jury.EMBEDDED
+        self.needs = hf_clip.find(self.name, jury.folder(self.name) if embedded else WEIGHTS.find(options.weights))
+        self.facts = judges.Facts(
+            code_license="MIT",
+            weights_license=jury.LICENSE if embedded else "none on their card; their repository is under MIT",
+            reference="PickScore's repository (transformers 4.27)",
+            judges_world_only=embedded,
+        )
 
     @functools.cached_property
     def version(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,7 +51,6 @@ class Facts:
     judges_world_only: bool = False  # it knows the embedded model's images, and what it says of others means nothing
 
 
-@runtime_checkable
 class Backbone(Protocol):
     """A network that embeds images and texts, which several judges may share; it is loaded when first asked."""
 

@@ -1,6 +1,7 @@
-"""The exact reader of the embedded world: the share of what a text states that the picture shows.
+"""The truth of the embedded world, by its exact reader: labels that it makes are right by construction.
 
-It abstains on texts that state nothing about the world. What it reads from other pictures is meaningless.
+So it is not of the jury, and what others say is compared with it. A score is the share of what a text states that the
+picture shows; it abstains on texts that state nothing about the world. Of other pictures it says nothing that counts.
 """
 
 from __future__ import annotations

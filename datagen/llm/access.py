@@ -1,4 +1,4 @@
-"""From the environment to a function that asks an LLM: endpoint, cache, ledger, budget and client of one run.
+"""From the environment to a function that asks an LLM: endpoints, cache, ledger, budget and clients of one run.
 
 Everything is opened when a writer needs it and closed with it; importing this module imports no client.
 """
@@ -8,12 +8,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from datagen.llm import LEDGER, LlmOptions
+from datagen.llm.fallback import Fallback, Stream
 from datagen.llm.messages import Ask, Reply, Request
 
+if TYPE_CHECKING:
+    from datagen.llm.accounts.cache import Cache
+    from datagen.llm.accounts.money import Budget, Ledger
+    from datagen.llm.endpoint import Endpoint
+
 BATCHES = "batches"
+FALLBACK_BATCHES = "batches-fallback"
 
 
 @contextlib.contextmanager
@@ -23,25 +31,74 @@ def connect(model: str, options: LlmOptions, parameters: Mapping[str, Any] | Non
     `parameters` go into the body of every call as they are (a recipe's `llm.parameters`).
     """
     from datagen.llm.accounts.cache import Cache, default_path
-    from datagen.llm.accounts.money import Budget, Ledger, Prices
-    from datagen.llm.batch import ask as batch
-    from datagen.llm.client import Client
-    from datagen.llm.environment import from_environment
+    from datagen.llm.accounts.money import Ledger
+    from datagen.llm.environment import fallback_of, from_environment
 
-    endpoint = dataclasses.replace(from_environment(model), parameters=dict(parameters or {}))
+    first = dataclasses.replace(from_environment(model), parameters=dict(parameters or {}))
+    second = fallback_of(first)
     with (
         contextlib.closing(Cache(default_path())) as cache,
         contextlib.closing(Ledger(options.folder / LEDGER)) as ledger,
+        contextlib.ExitStack() as stack,
     ):
-        prices = Prices.load(base_url=endpoint.base_url)
-        budget = None if options.max_cost is None else Budget(ledger, prices, endpoint.model, options.max_cost)
-        if options.batch:
-            folder = options.folder / BATCHES
-            yield lambda requests: batch.ask(endpoint, cache, ledger, budget, requests, folder, options.say)
-            return
-        with Client(endpoint, cache, ledger, budget, say=options.say) as client:
+        budget = _budget(first, ledger, options)
+        stream = stack.enter_context(_open(first, cache, ledger, budget, options, options.folder / BATCHES))
+        if second is not None:
+            stream = _with_fallback(stream, first, second, cache, ledger, options, stack)
 
-            def ask(requests: Sequence[Request]) -> list[Reply]:
-                return client.ask(requests, progress=lambda done, total: options.progress("LLM calls", done, total))
+        def ask(requests: Sequence[Request]) -> list[Reply]:
+            replies: dict[int, Reply] = {}
+            for index, reply in stream(requests):
+                replies[index] = reply
+                options.progress("LLM calls", len(replies), len(requests))
+            return [replies[index] for index in range(len(requests))]
 
-            yield ask
+        yield ask
+
+
+def _with_fallback(
+    first: Stream, asked: Endpoint, second: Endpoint, cache: Cache, ledger: Ledger, options: LlmOptions,
+    stack: contextlib.ExitStack,
+) -> Fallback:  # fmt: skip
+    """The stream of both models; that the second has a price is seen before anything is sent."""
+    from datagen.llm.accounts.cache import key
+
+    budget = _budget(second, ledger, options)
+    answered = ledger.keys(second.model)
+
+    def opened() -> Stream:
+        folder = options.folder / FALLBACK_BATCHES
+        return stack.enter_context(_open(second, cache, ledger, budget, options, folder))
+
+    return Fallback(
+        first,
+        opened,
+        lambda request: key(request, second.model, second.parameters) in answered,
+        lambda request: cache.get(key(request, asked.model, asked.parameters)) is not None,
+        options.say,
+    )
+
+
+def _budget(endpoint: Endpoint, ledger: Ledger, options: LlmOptions) -> Budget | None:
+    from datagen.llm.accounts.money import Budget, Prices
+
+    if options.max_cost is None:
+        return None
+    return Budget(ledger, Prices.load(base_url=endpoint.base_url), endpoint.model, options.max_cost)
+
+
+@contextlib.contextmanager
+def _open(
+    endpoint: Endpoint, cache: Cache, ledger: Ledger, budget: Budget | None, options: LlmOptions, folder: Path
+) -> Iterator[Stream]:
+    """The replies of one endpoint, as they come; by batches in `folder` all at once."""
+    from datagen.llm.batch import ask as batch
+    from datagen.llm.client import Client
+
+    if options.batch:
+        yield lambda requests: iter(
+            list(enumerate(batch.ask(endpoint, cache, ledger, budget, requests, folder, options.say)))
+        )
+        return
+    with Client(endpoint, cache, ledger, budget, say=options.say) as client:
+        yield client.stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -45,6 +46,39 @@ def from_environment(model: str = "") -> Endpoint:
         patience=_number("DATAGEN_LLM_PATIENCE"),
         batch_requests=_whole("DATAGEN_LLM_BATCH_REQUESTS"),
         headers=headers,
+    )
+
+
+def fallback_of(first: Endpoint) -> Endpoint | None:
+    """The endpoint that DATAGEN_LLM_FALLBACK_* name for what the first does not answer; None where they name none.
+
+    Server and key are the first's unless they are named; a server of its own wants a key of its own. EndpointError as
+    above, and for a fallback that is the first again.
+    """
+    model, address = _read("DATAGEN_LLM_FALLBACK_MODEL"), _read("DATAGEN_LLM_FALLBACK_BASE_URL")
+    key = _read("DATAGEN_LLM_FALLBACK_API_KEY")
+    if not (model or address):
+        if key:
+            raise EndpointError("DATAGEN_LLM_FALLBACK_API_KEY is set without a model: set DATAGEN_LLM_FALLBACK_MODEL")
+        return None
+    provider = provider_of(address or first.base_url)
+    base_url = provider.check(address) if address else first.base_url
+    model = model or provider.model(base_url)
+    if not model:
+        raise EndpointError(f"no fallback model is named for {base_url}: set DATAGEN_LLM_FALLBACK_MODEL")
+    if (base_url, model) == (first.base_url, first.model):
+        raise EndpointError(
+            f"DATAGEN_LLM_FALLBACK_MODEL is {model!r}, which is asked first: name another model, or unset it"
+        )
+    elsewhere = base_url != first.base_url
+    key = key or ("" if elsewhere else first.api_key)
+    if elsewhere and not key and not provider.here(base_url):
+        raise EndpointError(f"{base_url} needs a key: set DATAGEN_LLM_FALLBACK_API_KEY")
+    if not key.isascii() or not key.isprintable():
+        raise EndpointError("the key in DATAGEN_LLM_FALLBACK_API_KEY holds characters that no key has: copy it again")
+    # Headers may hold the first server's key, and parameters are what its model takes.
+    return dataclasses.replace(
+        first, base_url=base_url, model=model, api_key=key, headers=() if elsewhere else first.headers
     )
 
 

@@ -109,6 +109,8 @@ class _Quota:
         self._resets = math.inf
         self._sent = 0.0  # units, ever
         self._flying: dict[int, _Sent] = {}
+        self._told = math.inf  # units left, by the newest answer
+        self._late: dict[int, float] = {}  # number → units of calls that may have come after the one it answered
         self._last = 0  # number of the call that was sent last
         self._newest = 0  # … of the one whose answer was heeded last
         self._renewed = False  # it should have begun anew, and no answer has said so yet
@@ -149,7 +151,11 @@ class _Quota:
 
     def hear(self, number: int, told: Allowance, now: float, good: bool) -> bool:
         """What an answer says; whether the limit has just been seen to mean nothing."""
-        if number < self._newest or self._ignored:  # an older answer knows less
+        if self._ignored:
+            return False
+        if number < self._newest:  # an older answer knows less; but a call that was taken to be late may not have been
+            if number in self._late and told.left >= self._told:
+                self._left += self._late.pop(number)
             return False
         if self._renewed:
             self._whole = told.left + self._since >= FULL * told.limit
@@ -157,19 +163,16 @@ class _Quota:
             self._ignored = self._vain >= VAIN
         self._newest, self._renewed = number, False
         self.limit, self._resets = told.limit, now + told.reset
-        self._left = told.left - self._unseen(number)
-        return self._ignored
-
-    def _unseen(self, number: int) -> float:
-        """Units of calls that the server had not seen when it answered one: those sent after it, or just before."""
-        if (sent := self._flying.get(number)) is None:
-            return 0.0
-        late = [
-            other.units
+        # What the server had not seen when it answered: calls that were sent after this one, or just before.
+        sent = self._flying.get(number, _Sent(0.0, self._sent, now))
+        self._late = {
+            earlier: other.units
             for earlier, other in self._flying.items()
             if earlier < number and other.time > sent.time - OVERTAKES_S
-        ]
-        return self._sent - sent.so_far + sum(late)
+        }
+        self._told = told.left
+        self._left = told.left - (self._sent - sent.so_far) - sum(self._late.values())
+        return self._ignored
 
     def _renew(self, others: float) -> None:
         self._renewed, self._resets, self._since, self._scout = True, math.inf, 0.0, None

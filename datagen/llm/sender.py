@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from datagen.errors import EndpointError, RequestRejected, ServerError
+from datagen.errors import EndpointError, NoAnswers, RequestRejected, ServerError
 from datagen.llm.accounts.account import Account, Entry
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.finish import Completion, rejected
@@ -91,7 +91,7 @@ class Sender:
         except RequestRejected as rejection:
             self._streaks[ServerRefusal] = 0  # key and model are in order
             if rejection.code != "content_filter" and not self._answered:  # which is about this one text
-                self._count(rejection, NEVER, str(rejection))
+                self._count(rejection, NEVER, str(rejection), NoAnswers)
             return Completion(problem=rejected(rejection.code, str(rejection)))
         except ServerRefusal as refusal:
             if not self._health.successes:
@@ -111,11 +111,11 @@ class Sender:
         self._streaks.clear()
         return completion
 
-    def _count(self, error: Exception, most: int, reason: str) -> None:
-        """Count a request without an answer; EndpointError if that makes `most` of its kind in a row."""
+    def _count(self, error: Exception, most: int, reason: str, end: type[EndpointError] = EndpointError) -> None:
+        """Count a request without an answer; raise `end` if that makes `most` of its kind in a row."""
         self._streaks[type(error)] += 1
         if self._streaks[type(error)] >= most:
-            raise EndpointError(reason)
+            raise end(reason)
 
     def _count_fruitless(self, answer: UnusableAnswer) -> None:
         """Count a request that was paid for nothing; after too many in a row no more are sent."""
@@ -163,7 +163,7 @@ class Sender:
         """Raise if the server cannot be reached at all, or has done nothing but fail for long enough."""
         address = self._endpoint.address
         if failure.unreachable and not self._health.successes:
-            raise EndpointError(f"no server answers at {address}: {failure}; start it, or check DATAGEN_LLM_BASE_URL")
+            raise NoAnswers(f"no server answers at {address}: {failure}; start it, or check DATAGEN_LLM_BASE_URL")
         if (reason := self._health.down()) is not None:
             raise ServerError(f"gave up on {address}: {reason}; replies that came are kept: rerun later to resume")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datagen import safety
 from datagen.errors import RecipeError
+from datagen.llm.fallback import BY_FALLBACK
 from datagen.records import Principle, Prompt, Written
 from datagen.stages import Context, Shard, Stage
 from datagen.writers import open_writer
@@ -38,4 +39,9 @@ def _allowed(context: Context, shard: Shard, written: Written[Prompt]) -> Writte
     return written
 
 
-STAGE = Stage("prompts", Prompt, run, whole=True, retry=retry)
+def remarks(row: Prompt) -> list[str]:
+    """That another model than the one asked first wrote it."""
+    return [f"written by {row.author}"] if row.error is None and row.author.endswith(BY_FALLBACK) else []
+
+
+STAGE = Stage("prompts", Prompt, run, whole=True, retry=retry, remarks=remarks)

@@ -6,7 +6,9 @@ found its layer, and every layer that is to have an adapter its tensors.
 
 from __future__ import annotations
 
+import math
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,25 +33,45 @@ def load_lora(pipe: Any, path: Path) -> tuple[str, ...]:
     if scaled := [name for name in files.Files((path,)).entries() if "dora_scale" in name]:
         raise ModelError(f"{path} is a DoRA ({files.named(scaled)}), which diffusers reads only in part: give a LoRA")
     parts.quiet()
-    place: dict[str, Any] = {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
-    names = {"unet_config": pipe.unet.config} if getattr(pipe, "text_encoder_2", None) is not None else {}
-    try:
-        tensors, _, metadata = pipe.lora_state_dict(str(path.parent), return_lora_metadata=True, **place, **names)
-        shapes = _by_layer(tensors)
-    except Exception as error:  # diffusers raises many kinds for names that it does not know
-        raise ModelError(f"{path} holds no LoRA that diffusers reads: {one_line(error)}") from error
-    wanted = _wanted(pipe, shapes, metadata or {})
+    tensors, alphas, metadata = _halves(pipe, path)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wanted = _wanted(pipe, shapes, metadata)
     fit.check(f"the LoRA in {path}", fit.compare(wanted, shapes), remedy="give one that was trained on this model")
     layers = {layer for part, layer, _ in _layers(pipe) if part == "unet"}
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ModelError(f"{path} holds NaN or infinite numbers: {len(broken)} tensors ({files.named(broken)})")
     try:
-        pipe.load_lora_weights(str(path.parent), **place)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The following alpha_pattern keys")  # see _set_scales
+            pipe.load_lora_weights(str(path.parent), **_place(path))
     except Exception as error:
         raise ModelError(f"{path} does not go into {type(pipe).__name__}: {one_line(error)}") from error
     _check_taken(pipe, path, len(wanted))
-    return _notes(path, layers, {layer for layer in layers if f"unet.{layer}.A" in wanted})
+    held = {layer for layer in layers if f"unet.{layer}.A" in wanted}
+    return _notes(path, layers, held) + _set_scales(pipe, path, alphas)
+
+
+def read_lora(pipe: Any, path: Path) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
+    """What a LoRA file says of a pipeline's U-Net, which stays as it is; and notes.
+
+    By the layer's name its factors in float32, (rank, in) and (out, rank), with alpha / rank multiplied into the
+    second. Raises ModelError as `load_lora` does, and for a LoRA that is of text encoders, too.
+    """
+    path = path / LORA if path.is_dir() else path
+    notes = load_lora(pipe, path)
+    # The scale as it is where it was put in; the tensors as they are in the file, whatever the U-Net's precision.
+    adapted = [(name, layer) for name, layer in pipe.unet.named_modules() if hasattr(layer, "lora_A")]
+    scales = {name: next(iter(layer.scaling.values())) for name, layer in adapted}
+    pipe.unload_lora_weights()
+    tensors, *_ = _halves(pipe, path)
+    if others := [name.removesuffix(".A") for name in tensors if name.endswith(".A") and not name.startswith("unet.")]:
+        raise ModelError(
+            f"{path} holds LoRA of {len(others)} layers of text encoders, too ({files.named(others)}): give one of "
+            "the U-Net alone"
+        )
+    whole = {name.removeprefix("unet."): tensor.float() for name, tensor in tensors.items()}
+    return {name: (whole[f"{name}.A"], whole[f"{name}.B"] * scale) for name, scale in scales.items()}, notes
 
 
 def load_unet(pipe: Any, folder: Path) -> Any:
@@ -65,8 +87,26 @@ def load_unet(pipe: Any, folder: Path) -> Any:
     return loaded.model.to(pipe.unet.device)
 
 
-def _by_layer(tensors: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes of a LoRA file by "part.layer.A" and ".B"; a name of another form stays what it is."""
+def _place(path: Path) -> dict[str, Any]:
+    return {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
+
+
+def _halves(pipe: Any, path: Path) -> tuple[dict[str, Any], dict[str, float], dict[str, Any]]:
+    """The tensors of a LoRA file by "part.layer.A" and ".B", alphas by ".A", what it says of itself. ModelError."""
+    names = {"unet_config": pipe.unet.config} if getattr(pipe, "text_encoder_2", None) is not None else {}
+    try:
+        tensors, alphas, metadata = pipe.lora_state_dict(
+            str(path.parent), return_lora_metadata=True, **_place(path), **names
+        )
+        named = {name.removesuffix(".alpha"): alpha for name, alpha in (alphas or {}).items()}
+        named = {n if n.endswith(".weight") else f"{n}.lora.down.weight": alpha for n, alpha in named.items()}
+        return _by_layer(tensors), _by_layer(named), dict(metadata or {})
+    except Exception as error:  # diffusers raises many kinds for names that it does not know
+        raise ModelError(f"{path} holds no LoRA that diffusers reads: {one_line(error)}") from error
+
+
+def _by_layer(tensors: dict[str, Any]) -> dict[str, Any]:
+    """The tensors by "part.layer.A" and ".B"; a name of another form stays what it is."""
     from diffusers.utils.state_dict_utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 
     found = {}
@@ -78,9 +118,9 @@ def _by_layer(tensors: dict[str, Any]) -> dict[str, tuple[int, ...]]:
         converted = {name: value for name, value in own.items() if name not in old} | (convert(old) if old else {})
         for name, value in converted.items():
             match = _HALF.fullmatch(name.replace(f"{part}.text_model.", f"{part}."))
-            found[f"{match['layer']}.{match['half']}" if match else name] = tuple(value.shape)
+            found[f"{match['layer']}.{match['half']}" if match else name] = value
     claimed = tuple(f"{part}." for part in _PARTS)
-    return found | {name: tuple(value.shape) for name, value in tensors.items() if not name.startswith(claimed)}
+    return found | {name: value for name, value in tensors.items() if not name.startswith(claimed)}
 
 
 def _wanted(pipe: Any, shapes: dict[str, tuple[int, ...]], metadata: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -89,11 +129,12 @@ def _wanted(pipe: Any, shapes: dict[str, tuple[int, ...]], metadata: dict[str, A
     for part, layer, module in _layers(pipe):
         name = f"{part}.{layer.removeprefix('text_model.')}"
         first, second = shapes.get(f"{name}.A"), shapes.get(f"{name}.B")
-        targets = metadata.get(f"{part}.target_modules") or ()
-        adapted = not isinstance(targets, str) and any(layer == t or layer.endswith(f".{t}") for t in targets)
+        targets, told = metadata.get(f"{part}.target_modules"), metadata.get(f"{part}.r")
+        names = targets if isinstance(targets, list) else []  # a text is an expression, which peft reads
+        adapted = any(layer == name or layer.endswith(f".{name}") for name in names)
         if not (first or second or adapted):
             continue
-        rank = first[0] if first else second[1] if second else int(metadata.get(f"{part}.r") or 0)
+        rank = first[0] if first else second[1] if second else told if isinstance(told, int) else 0
         out, into, *kernel = module.weight.shape
         wanted[f"{name}.A"] = (rank, into, *kernel)
         wanted[f"{name}.B"] = (out, rank, *[1] * len(kernel))
@@ -116,6 +157,29 @@ def _check_taken(pipe: Any, path: Path, halves: int) -> None:
     taken = sum(".lora_A." in name or ".lora_B." in name for name in names)
     if taken != halves:
         raise ModelError(f"{path} holds {halves} tensors of LoRA, of which diffusers took {taken}: they do not fit")
+
+
+def _set_scales(pipe: Any, path: Path, alphas: dict[str, float]) -> tuple[str, ...]:
+    """Give every layer the scale that its alpha in the file makes; a note where diffusers had given it another.
+
+    diffusers passes over alphas that differ between layers, and gives a layer without one that of the others. Raises
+    ModelError for one that is not finite: it stands beside the tensors, and makes NaN of sound ones.
+    """
+    others = 0
+    for part in _PARTS:
+        network = getattr(pipe, part, None)
+        for name, layer in network.named_modules() if network is not None else ():
+            for adapter in getattr(layer, "lora_A", ()):
+                scale, rank = layer.scaling[adapter], layer.r[adapter]
+                if alphas:
+                    scale = alphas.get(f"{part}.{name.removeprefix('text_model.')}.A", rank) / rank
+                if not math.isfinite(scale):
+                    raise ModelError(f"{path} scales {part}.{name} by an alpha that is not finite: give a whole file")
+                others += not math.isclose(scale, layer.scaling[adapter], rel_tol=1e-5)
+                layer.scaling[adapter] = scale
+    if not others:
+        return ()
+    return (f"{path} scales {others} layers by an alpha of their own, which diffusers alone passes over",)
 
 
 def _notes(path: Path, layers: set[str], held: set[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import ModelError, one_line
-from datagen.weights import files, fit, hub, identity
+from datagen.weights import checkpoints, files, fit, hub, identity
 
 EMBEDDED = "embedded"
 FILES = ("open_clip_config.json", "open_clip_model.safetensors")
@@ -25,16 +25,22 @@ _POSITIONS = re.compile(r"(^|\.)positional_embedding$|pos_embed$")
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where a model comes from: what it is called in rows and figures, and what open_clip is given."""
+    """Where a model comes from: what it is called in rows and figures, and what open_clip is given.
+
+    `checkpoint` is a file with the weights of the architecture `name`, in the place of open_clip's own.
+    """
 
     model: str
     name: str
     pretrained: str | None = None
     folder: Path | None = None
+    checkpoint: Path | None = None
 
     @functools.cached_property
     def identity(self) -> str:
         """What tells the weights apart, without the paths of this machine; reads those of a folder once."""
+        if self.checkpoint is not None:
+            return f"{self.model}@{checkpoints.identity(self.checkpoint)}"
         if self.folder is None:
             return self.model
         return f"{self.model}@{identity.folder(self.folder)}"
@@ -60,6 +66,8 @@ def load(source: Source, device: Any) -> tuple[Any, Any, Any]:
     """Network (frozen, in evaluation mode), preprocessing and tokenizer. Raises ModelError, one line."""
     import open_clip
 
+    if source.checkpoint is not None:
+        return _of_checkpoint(source, source.checkpoint, device)
     # OpenAI's weights were trained with QuickGELU, which the plain names (ViT-L-14) do not have.
     pretrained = source.pretrained and open_clip.get_pretrained_cfg(source.name, source.pretrained)
     what = f"the CLIP model {source.model}"
@@ -85,6 +93,39 @@ def load(source: Source, device: Any) -> tuple[Any, Any, Any]:
     _check_shapes(what, network, weights)
     fit.refuse_broken(what, network)
     return network.requires_grad_(False).eval(), preprocess, tokenizer
+
+
+def weights(source: Source) -> Path:
+    """The file of safetensors that a model is loaded from, downloaded if need be. Raises ModelError."""
+    import open_clip
+
+    return _weights(source, source.pretrained and open_clip.get_pretrained_cfg(source.name, source.pretrained))
+
+
+def missing(source: Source) -> str:
+    """That a model would be downloaded, in words; "" if it lies here. Asks nobody, loads nothing."""
+    import open_clip
+    from huggingface_hub import try_to_load_from_cache
+
+    if source.folder is not None or source.checkpoint is not None:
+        return ""
+    config = open_clip.get_pretrained_cfg(source.name, source.pretrained) if source.pretrained else {}
+    repository = str(config.get("hf_hub") or source.name.removeprefix("hf-hub:")).rstrip("/")
+    if "/" in repository and isinstance(try_to_load_from_cache(repository, FILES[1]), str):
+        return ""
+    return f"the CLIP model {source.model} is not in the local cache: it is downloaded when it is first asked"
+
+
+def _of_checkpoint(source: Source, path: Path, device: Any) -> tuple[Any, Any, Any]:
+    """An architecture that is filled from a file; its preprocessing is its architecture's."""
+    import open_clip
+
+    network, _, preprocess = open_clip.create_model_and_transforms(source.name, load_weights=False)
+    what, held = f"the CLIP model {source.model}", checkpoints.state(path)
+    fit.check(what, fit.compare(_shapes(network), {name: tuple(value.shape) for name, value in held.items()}))
+    network.load_state_dict(held)
+    fit.refuse_broken(what, network)
+    return network.requires_grad_(False).eval().to(device), preprocess, open_clip.get_tokenizer(source.name)
 
 
 def _of_folder(folder: Path) -> Source:

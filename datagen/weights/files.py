@@ -109,6 +109,14 @@ def header(path: Path) -> dict[str, Entry]:
     return entries
 
 
+def metadata(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of itself besides its tensors. Raises ModelError as `header` does."""
+    header(path)
+    with path.open("rb") as stream:
+        found = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0])).get("__metadata__")
+    return found if isinstance(found, dict) else {}
+
+
 def check_pinned(path: Path, digest: str) -> None:
     """Raise ModelError unless a pickle is the file whose SHA-256 begins with `digest`, and holds weights alone."""
     import pickle

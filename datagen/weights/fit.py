@@ -29,6 +29,11 @@ HARMLESS = (
         "the rest of a whole CLIP, which a text encoder does not read",
     ),
     Harmless(r"ImageReward", r"^blip\.(vision|text)_proj\.", "BLIP's own projections, which the score does not read"),
+    Harmless(
+        r"SiglipVisionModel",
+        r"^(text_model\..*|logit_scale|logit_bias)$",
+        "the rest of a whole SigLIP, which its vision tower does not read",
+    ),
     Harmless(r"AutoModel", r"^(cls|lm_head|qa_outputs|classifier|pooler)\.", "heads on top of the hidden states"),
     Harmless(r"AutoModel", r"^pooler\.", "a head that only sentence classification reads", may_lack=True),
 )

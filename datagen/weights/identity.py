@@ -44,6 +44,16 @@ def pipeline(folder: Path) -> str:
     return _digest(facts)
 
 
+def network(folder: Path) -> str:
+    """The digest of one network's folder: its settings and its tensors. Raises ModelError."""
+    return _digest([_texts(folder), _tensors(files.find(folder).paths)])
+
+
+def adapter(path: Path) -> str:
+    """The digest of a LoRA file: its tensors, and what it says of their scale. Raises ModelError."""
+    return _digest([files.metadata(path).get("lora_adapter_metadata"), _of_file(path)])
+
+
 def folder(path: Path) -> str:
     """The digest of another folder with weights, as of an adapter or an encoder: all that lies in it. ModelError."""
     return _digest([_texts(path), {one.name: _of_file(one) for one in sorted(path.glob("*.safetensors"))}])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def load(kind: Any, folder: Path, *, dtype: Any = None) -> Loaded:
         frozenset(info["unexpected_keys"]),
         {name: (tuple(ours), tuple(theirs)) for name, theirs, ours in info["mismatched_keys"]},
     )
-    notes = fit.check(what, differences, kind.__name__, config.get("num_hidden_layers"))
+    layers = config.get("num_hidden_layers") if "TextModel" in kind.__name__ else None
+    notes = fit.check(what, differences, kind.__name__, layers)
     fit.refuse_broken(what, model)
     return Loaded(model.eval(), notes, found.variant)
 
@@ -94,6 +96,24 @@ def check_vocabulary(folder: Path) -> None:
         )
 
 
+def processor(folder: Path) -> Any:
+    """The processor of a folder's vision language model, its images by way of Pillow. Raises ModelError, one line."""
+    from transformers import AutoImageProcessor, AutoProcessor
+
+    quiet()
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        found: Any = AutoProcessor.from_pretrained(folder, **options)
+        # Pillow resizes bytes, as all references did; the library's own default resizes tensors. Asked for of the
+        # whole processor, it would be asked of the part for videos too, which has no such way.
+        found.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
+    except Exception as error:  # the library raises many kinds
+        raise ModelError(f"{folder} holds no processor that can be read: {one_line(error)}") from error
+    if getattr(found, "tokenizer", None) is None:
+        raise ModelError(f"{folder} has no tokenizer: {files.AGAIN}")
+    return found
+
+
 def scheduler(folder: Path, kind: Any = None) -> Any:
     """The scheduler of a folder, as its own class or as `kind` on the same noise levels. Raises ModelError."""
     import diffusers
@@ -112,12 +132,13 @@ def scheduler(folder: Path, kind: Any = None) -> Any:
         raise ModelError(f"{path} makes no scheduler: {one_line(error)}") from error
 
 
-def tensors(path: Path) -> dict[str, Any]:
-    """Every tensor of one safetensors file by its name, on the CPU. Raises ModelError if it is not whole."""
-    from safetensors.torch import load_file
+def tensors(path: Path, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """The tensors of one safetensors file by their names, all or some, on the CPU. ModelError if it is not whole."""
+    from safetensors import safe_open
 
-    files.header(path)
-    return load_file(path)
+    held = files.header(path)
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in (held if names is None else names)}
 
 
 def quiet() -> None:
@@ -141,8 +162,9 @@ def _config(kind: Any, folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} holds quantised weights, which are not read: give them in float32 or float16")
     if _is_transformers(kind):
         accepted = getattr(getattr(kind, "config_class", None), "model_type", None)
-        # A whole CLIP's config ("clip") has its text encoder's inside.
-        if accepted and config.get("model_type", accepted) not in (accepted, "clip"):
+        # A whole CLIP's config ("clip") has those of its towers inside, and so has SigLIP's.
+        whole = (accepted or "").removesuffix("_text_model").removesuffix("_vision_model")
+        if accepted and config.get("model_type", accepted) not in (accepted, whole):
             raise ModelError(f"{folder} holds a {config['model_type']}; {accepted} ({kind.__name__}) is accepted")
     elif config.get("_class_name", kind.__name__) != kind.__name__:
         raise ModelError(f"{folder} holds a {config['_class_name']}; {kind.__name__} is accepted")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from datagen.errors import ModelError
+
+CONVERTED = ("weights.safetensors", "weights.npz")
 
 
 def root() -> Path:
@@ -28,19 +29,21 @@ class Folder:
 
     judge: str
     hub: str  # owner/name
+    option: str = "weights"
+    under: str = ""  # of the judge's own folder
     file: str = "config.json"  # that tells the folder
 
     def find(self, given: str) -> Path:
         """The folder that the user gave, the judge's own, or the hub's cached one. ModelError if there is none."""
-        place = Path(given).expanduser() if given else root() / self.judge
+        own = root() / self.judge / self.under
+        place = Path(given).expanduser() if given else own
         if (place / self.file).is_file():
             return place
         if not given and (cached := self._cached()):
             return cached
         raise ModelError(
             f"the judge {self.judge} needs the folder of {self.hub}, and {_not_here(place, self.file)}: fetch it with "
-            f"`hf download {self.hub} --local-dir {root() / self.judge}`, or give its place with "
-            f"judges.{self.judge}.weights"
+            f"`hf download {self.hub} --local-dir {own}`, or give its place with judges.{self.judge}.{self.option}"
         )
 
     def _cached(self) -> Path | None:
@@ -52,28 +55,26 @@ class Folder:
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """Weights that are published as one file; `files` are the names it may have, with its SHA-256's beginning, or "".
-
-    The first is the published one; others are what a user made of it.
-    """
+    """Weights that are published as one file, or what a user made of it: `weights.safetensors` or `weights.npz`."""
 
     judge: str
     publisher: str
-    files: Mapping[str, str]
+    name: str
+    digest: str = ""  # what its SHA-256 begins with, where that is known
+    also: tuple[str, ...] = ()  # what else it may be called
 
     def find(self, given: str) -> Path:
         """The file that the user gave, or the first in the folder given or in the judge's own. ModelError."""
         place = Path(given).expanduser() if given else root() / self.judge
         if place.is_file():
             return place
-        for name in self.files:
+        for name in (self.name, *self.also, *CONVERTED):
             if (place / name).is_file():
                 return place / name
-        published, digest = next(iter(self.files.items()))
-        known = f" (its SHA-256 begins with {digest})" if digest else ""
+        known = f" (its SHA-256 begins with {self.digest})" if self.digest else ""
         raise ModelError(
-            f"the judge {self.judge} needs {published}{known} of {self.publisher}, and "
-            f"{_not_here(place, ' or '.join(self.files))}: put it into {root() / self.judge}, or give its place with "
+            f"the judge {self.judge} needs {self.name}{known} of {self.publisher}, and "
+            f"{_not_here(place, self.name)}: put it into {root() / self.judge}, or give its place with "
             f"judges.{self.judge}.weights"
         )
 

@@ -8,3 +8,4 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parent / "weights"
 PIPELINE = WEIGHTS / "pipeline"
 CLIP = WEIGHTS / "clip"
+JURY = WEIGHTS / "jury"  # a folder a judge: small, weak, and taught by preferences that are partly wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,27 @@ def test_an_error_comes_in_its_place_and_ends_the_threads() -> None:
     assert [next(found), next(found)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(found)
+    assert threading.active_count() == before
+
+
+def test_items_are_read_no_further_ahead_than_asked_for_and_threads_end_when_nobody_waits() -> None:
+    before, read = threading.active_count(), list[int]()
+    items = (read.append(item) or item for item in range(1000))  # type: ignore[func-returns-value]
+    found = prefetch(str, items, 4)
+    assert [next(found) for _ in range(3)] == ["0", "1", "2"]
+    assert len(read) <= 8
+    found.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before and len(read) <= 8
+
+
+def test_an_interrupt_ends_the_threads_and_reaches_who_asked() -> None:
+    def items() -> Iterator[int]:
+        yield from range(6)
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        list(prefetch(str, items(), 4))
     assert threading.active_count() == before
 
 

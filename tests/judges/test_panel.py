@@ -218,3 +218,39 @@ def test_a_stream_gives_the_answers_of_every_chunk_in_order() -> None:
     answers = [answer for some in panel.stream([Product("one", backbone)], chunks) for answer in some]
     assert [answer.error is None for answer in answers] == [True] * 4 + [False] + [True] * 4
     assert [answer.scores["one"][0, 0] for answer in answers if answer.error is None] == [0, 3, 6, 9, 15, 18, 21, 24]
+
+
+class Reads:
+    """The mean of what it is given, a view's pixels or a picture."""
+
+    version, scale, facts = "1", 1.0, judges.Facts(code_license="MIT", reads_text=False)
+
+    def __init__(self, name: str, needs: views.View | None) -> None:
+        self.name, self.needs = name, needs
+
+    def score(self, images: Sequence[Any], prompts: Sequence[str]) -> Any:
+        return np.array([np.asarray(image, float).mean() for image in images])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_fast_decodes_jpegs_smaller_where_every_judge_allows_and_scores_stay_near(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer, sizes = io.BytesIO(), list[tuple[int, int]]()
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((512, 384), Image.Resampling.BICUBIC).save(buffer, kind)
+    real = panel.decode
+
+    def counted(source: bytes, at_least: int | None = None) -> Any:
+        sizes.append((picture := real(source, at_least)).size)
+        return picture
+
+    monkeypatch.setattr(panel, "decode", counted)
+    two = [Reads("small", views.clip_hf(32)), Reads("squashed", views.squash(48))]
+    chunk = [[Question(buffer.getvalue(), ("",))]]
+    ((exact,),), ((fast,),) = panel.stream(two, chunk), panel.stream(two, chunk, fast=True)
+    assert sizes == [(512, 384), (128, 96) if kind == "JPEG" else (512, 384)]
+    for name in ("small", "squashed"):
+        assert abs(exact.scores[name] - fast.scores[name]).max() < 1
+    list(panel.stream([*two, Reads("whole", None)], chunk, fast=True))
+    assert sizes[-1] == (512, 384)

@@ -93,7 +93,7 @@ def test_an_unknown_judge_is_answered_with_the_nearest_name(given: str, near: st
     "name", ["", "..", "__init__", "panel", "protocol", "vectors", "backbones", "os.path", "clip.py"]
 )
 def test_nothing_but_a_judge_is_a_judge(name: str) -> None:
-    with pytest.raises(ModelError, match="known: clip, "):
+    with pytest.raises(ModelError, match="known: .*clip, "):
         judges.load(name, {})
 
 

@@ -90,7 +90,18 @@ def test_a_server_that_refuses_everything_from_now_on_ends_the_run(way: str, sai
     assert said in found.ended and found.asked < 30
 
 
-def test_a_server_that_keeps_to_no_length_can_surprise_once() -> None:
-    found = settle("keeps_to_no_length", LIMIT, rows=30)
-    assert found.asked == 2 and "--max-cost" in found.ended  # the question about schemas, and one row
+@pytest.mark.parametrize("dollars", [LIMIT, 100 * LIMIT])
+def test_a_server_that_keeps_to_no_length_ends_a_run_under_a_limit(dollars: float) -> None:
+    found = settle("keeps_to_no_length", dollars, rows=30)
+    assert found.asked == 2  # the question about schemas, and one row
+    assert "BudgetSpent" in found.ended and "was billed 20,000 tokens" in found.ended
     assert found.ledger == pytest.approx(found.bill)
+
+
+def test_a_server_that_keeps_to_no_length_is_paid_where_there_is_no_limit() -> None:
+    found = settle("keeps_to_no_length", None, rows=5)
+    assert (found.good, found.asked, found.ended) == (5, 6, "")
+
+
+def test_thought_within_what_a_call_was_allowed_is_no_surprise() -> None:
+    assert settle("thinking_beside", 100 * LIMIT, rows=12).good == 12

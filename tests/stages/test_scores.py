@@ -116,7 +116,7 @@ def test_images_are_decoded_once_and_each_judge_is_asked_once_a_chunk(
 ) -> None:
     decoded: list[bytes | Path] = []
     decode = judge_panel.decode
-    monkeypatch.setattr(judge_panel, "decode", lambda source: (decoded.append(source), decode(source))[1])
+    monkeypatch.setattr(judge_panel, "decode", lambda source, _: (decoded.append(source), decode(source))[1])
     shard = Shard({Prompt: [make_prompt()], Image: [image(k) for k in range(judge_panel.CHUNK + 5)]})
     rows = scores.run(make_context(), shard).rows
     assert len(rows) == 2 * len(AXES) * (judge_panel.CHUNK + 5)

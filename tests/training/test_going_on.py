@@ -60,7 +60,7 @@ def test_a_finished_run_goes_on_to_the_weights_of_a_longer_one(
         assert names(out) == ["run.json", f"step-{steps:08d}"]
         assert json.loads((out / "training.json").read_text())["optimizer"]["steps"] == steps
         said = capsys.readouterr().out
-        assert ("goes on after step" in said) == (steps > 10) and "learning rate jumps" not in said
+        assert ("goes on after step" in said) == (steps > 10) and "learning rate goes" not in said
     assert "goes on after step 14 of 14, up to step 20" in said
     assert same(out / weights, tmp_path / "whole" / weights)
     for held in (path.name for path in (out / "checkpoints" / "step-00000020").glob("*.safetensors")):
@@ -146,10 +146,11 @@ def test_a_cosine_that_ends_elsewhere_is_said(
 ) -> None:
     line = [*SFT, "--schedule", "cosine", "--warmup", "0"]
     assert main(arguments(sd15_folder, dataset, tmp_path / "out", 4, *line)) == 0
-    assert "learning rate jumps" not in capsys.readouterr().out
+    assert "learning rate goes" not in capsys.readouterr().out
     assert main(arguments(sd15_folder, dataset, tmp_path / "out", 8, *line)) == 0
     # (1 + cos(π · 3 / 4)) / 2 of 1e-3 was the last; (1 + cos(π · 4 / 8)) / 2 is the next.
-    assert "the learning rate jumps from 0.000146447 to 0.0005 there" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the learning rate goes from 0.000146447 to 0.0005 there, on the cosine of 8 steps" in said
 
 
 def test_a_run_that_goes_on_and_is_stopped_is_the_longer_one(

@@ -79,6 +79,30 @@ def test_a_lora_has_the_effect_that_stock_diffusers_gives_it(
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
 
 
+def test_what_a_file_says_of_the_u_net_is_read_and_nothing_stays(loras: Path, pipe: Any) -> None:
+    plain = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
+    factors, notes = adapters.read_lora(pipe.to(torch.bfloat16), loras / "sdxl")
+    assert notes == () and len(factors) == HALVES // 2
+    written = load_file(loras / "sdxl" / adapters.LORA)
+    for layer, (down, up) in factors.items():  # in the file's precision, whatever the U-Net's
+        assert torch.equal(down, written[f"unet.{layer}.lora.down.weight"])
+        assert torch.equal(up, written[f"unet.{layer}.lora.up.weight"])  # alpha is the rank here
+    assert pipe.unet.state_dict().keys() == plain.keys() and not getattr(pipe.unet, "peft_config", None)
+
+
+def test_the_scale_of_a_file_is_multiplied_in(loras: Path, pipe: Any, tmp_path: Path) -> None:
+    tensors = kohya(load_file(loras / "sdxl" / adapters.LORA))
+    save_file(
+        {name: torch.tensor(10.0) if name.endswith("alpha") else value for name, value in tensors.items()},
+        tmp_path / "x.safetensors",
+    )
+    plain, _ = adapters.read_lora(pipe, loras / "sdxl")
+    scaled, _ = adapters.read_lora(pipe, tmp_path / "x.safetensors")
+    for layer, (down, up) in scaled.items():
+        assert torch.equal(down, plain[layer][0])
+        torch.testing.assert_close(up, plain[layer][1] * 10 / 4)
+
+
 def swapped(old: str, new: str) -> Change:
     return lambda tensors: {name.replace(old, new): value for name, value in tensors.items()}
 
@@ -118,6 +142,46 @@ def test_a_lora_that_does_not_fit_is_refused(
     assert pipe.unet.state_dict().keys() == plain.keys()  # nothing of it was put in
 
 
+@pytest.mark.parametrize("alpha", [float("nan"), float("inf")])
+def test_an_alpha_that_is_no_number_is_refused(alpha: float, loras: Path, pipe: Any, tmp_path: Path) -> None:
+    tensors = kohya(load_file(loras / "sdxl" / adapters.LORA))
+    tensors |= {name: torch.tensor(alpha) for name in tensors if name.endswith("to_q.alpha")}
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(ModelError, match="an alpha that is not finite"):
+        adapters.load_lora(pipe, tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("how", ["another", "none"])
+def test_every_layer_has_its_own_alpha(how: str, loras: Path, pipe: Any, tmp_path: Path) -> None:
+    """Stock diffusers gives all layers one scale, whatever theirs are."""
+    tensors = kohya(load_file(loras / "sdxl" / adapters.LORA))
+    for name in [name for name in tensors if name.endswith("alpha")]:
+        own = name.endswith("to_q.alpha")
+        tensors[name] = torch.tensor(10.0 if own or how == "none" else 4.0)
+        if own and how == "none":  # which means that it is the rank
+            del tensors[name]
+    save_file(tensors, tmp_path / "x.safetensors")
+    plain, _ = adapters.read_lora(pipe, loras / "sdxl")
+    scaled, notes = adapters.read_lora(pipe, tmp_path / "x.safetensors")
+    assert [note for note in notes if "an alpha of their own" in note]
+    for layer, (_, up) in scaled.items():
+        expected = 10 / 4 if layer.endswith("to_q") == (how == "another") else 1
+        torch.testing.assert_close(up, plain[layer][1] * expected)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["{bad", "[]", "3", '{"unet.target_modules": 3, "unet.r": "x"}', '{"unet.r": 4, "unet.lora_alpha": "x"}',
+     '{"unet.target_modules": [1], "unet.r": 4, "unet.lora_alpha": NaN}'],
+)  # fmt: skip
+def test_what_a_file_says_of_itself_may_be_nonsense(said: str, loras: Path, pipe: Any, tmp_path: Path) -> None:
+    tensors = load_file(loras / "sdxl" / adapters.LORA)
+    save_file(tensors, tmp_path / "x.safetensors", {"lora_adapter_metadata": said})
+    with pytest.raises(ModelError) as caught:
+        adapters.load_lora(pipe, tmp_path / "x.safetensors")
+    assert "x.safetensors" in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_a_lora_of_another_family_is_refused(loras: Path, pipe: Any, sd15_folder: Path) -> None:
     for target, other in ((pipe, "sd15"), (pipelines.load(sd15_folder).model, "sdxl")):
         with pytest.raises(ModelError, match="do not fit: .* give one that was trained on this model"):
@@ -145,3 +209,19 @@ def test_a_u_net_takes_the_place_of_one_of_its_shapes_only(pipe: Any, sdxl_folde
         assert torch.equal(value, found.state_dict()[name])
     with pytest.raises(ModelError, match="the U-Net in .* do not fit: .* give one that was trained on this model"):
         adapters.load_unet(pipe, sd15_folder / "unet")
+
+
+@pytest.mark.parametrize("alphas", [(8.0, 8.0), (8.0, 2.0)])
+def test_alphas_of_text_encoders_count_as_well(alphas: tuple[float, float], pipe: Any, tmp_path: Path) -> None:
+    tensors, layer = {}, "text_model_encoder_layers_0_{}"
+    for te, width in (("te1", 32), ("te2", 48)):
+        for name, alpha in zip(("self_attn_q_proj", "self_attn_out_proj"), alphas, strict=True):
+            flat = f"lora_{te}_{layer.format(name)}"
+            tensors |= {f"{flat}.lora_down.weight": torch.ones(4, width), f"{flat}.alpha": torch.tensor(alpha)}
+            tensors[f"{flat}.lora_up.weight"] = torch.ones(width, 4)
+    save_file(tensors, tmp_path / "x.safetensors")
+    adapters.load_lora(pipe, tmp_path / "x.safetensors")
+    for encoder in (pipe.text_encoder, pipe.text_encoder_2):
+        layers = {n: m for n, m in encoder.named_modules() if hasattr(m, "lora_A")}
+        scales = {n.rpartition(".")[2]: next(iter(m.scaling.values())) for n, m in layers.items()}
+        assert scales == {"q_proj": alphas[0] / 4, "out_proj": alphas[1] / 4}

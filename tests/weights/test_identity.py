@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from misfits import copy, reset, rewrite
+from safetensors.torch import save_file
 
 from datagen.errors import ModelError
 from datagen.weights import identity
@@ -136,3 +137,24 @@ def test_weights_that_are_not_whole_have_no_identity(model: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match="is cut short"):
         identity.pipeline(model)
+
+
+def test_a_lora_is_known_by_its_tensors_and_what_it_says_of_their_scale(tmp_path: Path) -> None:
+    made = {}
+    for name, value, about in (
+        ("plain", 1.0, {"format": "pt"}),
+        ("renamed", 1.0, {"format": "pt", "made_by": "somebody"}),
+        ("other", 2.0, {"format": "pt"}),
+        ("scaled", 1.0, {"format": "pt", "lora_adapter_metadata": '{"unet.lora_alpha": 7}'}),
+    ):
+        save_file({"unet.x.lora.up.weight": torch.full((2, 2), value)}, tmp_path / f"{name}.safetensors", about)
+        made[name] = identity.adapter(tmp_path / f"{name}.safetensors")
+    assert made["plain"] == made["renamed"] and len({*made.values()}) == 3
+
+
+def test_a_network_is_known_wherever_it_lies(sd15_folder: Path, tmp_path: Path) -> None:
+    model = copy(sd15_folder, tmp_path)
+    age(model)
+    assert identity.network(model / "unet") == identity.network(sd15_folder / "unet")
+    rewrite(model / "unet", lambda tensors: tensors | {"conv_out.bias": tensors["conv_out.bias"] + 1})
+    assert identity.network(model / "unet") != identity.network(sd15_folder / "unet")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from datagen.world import CLIP, PIPELINE, WEIGHTS
+from datagen.world import CLIP, JURY, PIPELINE, WEIGHTS
 from datagen.world.captions import parse
 from datagen.world.grammar import VALUES, sample_scene
 from datagen.world.reader import read
@@ -23,9 +23,9 @@ def pipeline():
     return loaded
 
 
-def test_all_weights_are_safetensors_and_under_25_megabytes() -> None:
+def test_all_weights_are_safetensors_and_under_25_megabytes_besides_the_jury() -> None:
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 25e6
+    assert sum(path.stat().st_size for path in files if JURY not in path.parents) < 25e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt"}
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from training.errors import TrainingError
 from training.evaluation.pictures import Pictures, from_files
+from training.inference.hub import OWN
 
 
 class ImageFolder:
@@ -68,12 +69,16 @@ class ImageFolder:
 
 
 def fingerprint(source: Path | str) -> object:
-    """Hashes of the weights and configurations in a folder, or of one file; a hub id is its own."""
+    """Hashes of the weights and configurations in a folder, or of one file; a hub id is its own.
+
+    What a run keeps for itself, as its last checkpoint, makes no picture.
+    """
     root = Path(source)
     if root.is_file():
         with root.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     files = sorted(path for path in root.rglob("*") if path.suffix in (".safetensors", ".json") and path.is_file())
+    files = [path for path in files if path.relative_to(root).parts[0] not in OWN]
     return [[str(path.relative_to(root)), fingerprint(path)] for path in files] or str(source)
 
 

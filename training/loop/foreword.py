@@ -14,6 +14,7 @@ from training.losses import LOSSES, Need
 from training.models.diffusion import StableDiffusion
 from training.models.value_pipeline import value_text
 from training.settings.training import Optimizer, Settings
+from training.trainables.start import HELD, Start
 
 MANY = 200  # passes over the data, from which on few losses learn anything but these very pictures
 
@@ -42,6 +43,19 @@ def lines(
         )
 
 
+def starting(settings: Settings, start: Start | None) -> Iterator[str]:
+    """What a run starts from instead of the model's own weights, and what its reference then is."""
+    if start is None:
+        return
+    line = f"starts from {HELD[start.source.kind]} in {start.source.place}"
+    if LOSSES[settings.run.method].needs_reference:
+        steered = start.source.kind == "value-encoder"
+        reference = "the model without its token" if steered else "this start, not the model without it"
+        line += f"; the reference is {reference}"
+    yield line
+    yield from (f"note: {note}" for note in start.notes)
+
+
 def of_buckets(order: Order, optimizer: Optimizer) -> Iterator[str]:
     """What is to be said of samples that lie in aspect-ratio buckets."""
     if small := order.small():
@@ -62,8 +76,8 @@ def going_on(optimizer: Optimizer, before: Standing) -> Iterator[str]:
         was = learning_rate(optimizer.model_copy(update={"steps": before.planned}), before.done - 1)
         now = learning_rate(optimizer, before.done)
         yield (
-            f"note: the learning rate jumps from {was:g} to {now:g} there: its {optimizer.schedule} now is one of "
-            f"{optimizer.steps:,} steps"
+            f"note: the learning rate goes from {was:g} to {now:g} there, on the {optimizer.schedule} of "
+            f"{optimizer.steps:,} steps: a run that had them from the start ends with other weights"
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -19,7 +18,7 @@ from training.inference.sampling import Job, generate, grid
 from training.inference.value_guide import ValueGuide
 from training.loop.disk import by_main_process, writing
 from training.loop.distributed import Team
-from training.models.diffusion import StableDiffusion
+from training.models.diffusion import StableDiffusion, pipeline
 from training.settings.training import Settings
 from training.trainables import Trainable
 
@@ -120,20 +119,3 @@ class Grids:
         finally:
             if guide:
                 guide.close()
-
-
-def pipeline(model: StableDiffusion) -> Any:
-    """A stock pipeline around the parts of a loaded model, which it shares."""
-    import diffusers
-
-    names = ["text_encoder", "text_encoder_2"][: len(model.text_encoders)]
-    parts = dict(zip(names, model.text_encoders, strict=True))
-    parts |= dict(zip([n.replace("text_encoder", "tokenizer") for n in names], model.tokenizers, strict=True))
-    kind: Any = diffusers.StableDiffusionXLPipeline if model.is_xl else diffusers.StableDiffusionPipeline
-    if not model.is_xl:
-        parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    solver: Any = diffusers.DPMSolverMultistepScheduler
-    scheduler = solver.from_config(model.noise_scheduler.config)
-    pipe = kind(vae=model.vae, unet=model.unet, scheduler=scheduler, **parts)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe

@@ -25,7 +25,7 @@ METRICS = "metrics.jsonl"
 OWN = {METRICS, f".{METRICS}", CHECKPOINTS, f".{CHECKPOINTS}", "tensorboard", "grids", "wandb", ".saving", LOCK}
 IDENTITY = "run.json"
 # What chooses the pairs and what a model is called: the digests of pairs and of weights decide, however it is spelled.
-CHOOSERS = ("data", "columns", "skip_bad", "limit", "model", "revision", "clip")
+CHOOSERS = ("data", "columns", "skip_bad", "limit", "model", "revision", "clip", "init_from")
 ENDS = "went_on_from"  # beside the identity
 
 
@@ -74,7 +74,8 @@ def look(out: Path, identity: dict[str, Any]) -> Standing:
     if lost:
         raise TrainingError(
             f"{out} holds this run, but not the checkpoint that it would go on from (removed, without room on the "
-            "disk, or of a version that kept none): choose another --out"
+            "disk, or of a version that kept none): choose another --out, and start it from these weights by "
+            f"--init-from {out}"
         )
     ends = (*before.get(ENDS, ()), *([last] if last and _steps(before) != asked else []))
     return Standing(done=last, planned=_steps(before), ends=ends)

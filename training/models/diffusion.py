@@ -146,6 +146,23 @@ def load(folder: Path | str) -> StableDiffusion:
     )
 
 
+def pipeline(model: StableDiffusion) -> Any:
+    """A stock pipeline around the parts of a loaded model, which it shares."""
+    import diffusers
+
+    names = ["text_encoder", "text_encoder_2"][: len(model.text_encoders)]
+    parts = dict(zip(names, model.text_encoders, strict=True))
+    parts |= dict(zip([n.replace("text_encoder", "tokenizer") for n in names], model.tokenizers, strict=True))
+    kind: Any = diffusers.StableDiffusionXLPipeline if model.is_xl else diffusers.StableDiffusionPipeline
+    if not model.is_xl:
+        parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    solver: Any = diffusers.DPMSolverMultistepScheduler
+    scheduler = solver.from_config(model.noise_scheduler.config)
+    pipe = kind(vae=model.vae, unet=model.unet, scheduler=scheduler, **parts)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 def pick_device(name: str) -> torch.device:
     """`auto` takes CUDA where there is one. Raises TrainingError for a device that this machine lacks."""
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

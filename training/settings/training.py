@@ -89,6 +89,10 @@ class Run(Group):
     )
     model: Place = Field(default=EMBEDDED, description="'embedded', a diffusers folder, or a hub id")
     revision: str = Field(default="", description="revision of a hub id")
+    init_from: Place = Field(
+        default="",
+        description="start from these weights: a LoRA file, the folder of a U-Net or of a value encoder, or an --out",
+    )
     limit: Natural = Field(default=0, description="use at most this many pairs; 0: all")
     hard_labels: bool = Field(default=False, description=f"take every label as certain ({SOFT})")
     control: Literal["", "random-labels", "swapped-labels"] = Field(

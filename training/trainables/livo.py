@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,16 +61,23 @@ class Slots:
 class LivoTrainable:
     """Trains a value encoder; all of its weights, or LoRA of `rank`. U-Net, VAE and text encoders stay frozen.
 
-    `leak_penalty` above 0 adds a penalty that the paper does not have (see `step`); `checkpointing` saves memory by
-    recomputing activations in the backward pass.
+    `encoders` are the ones to train, where they start from others than the text encoders. `leak_penalty` above 0 adds
+    a penalty that the paper does not have (see `step`); `checkpointing` saves memory by recomputing activations in the
+    backward pass.
     """
 
     def __init__(
-        self, model: StableDiffusion, *, leak_penalty: float, rank: int = 0, checkpointing: bool = False
+        self,
+        model: StableDiffusion,
+        *,
+        leak_penalty: float,
+        rank: int = 0,
+        encoders: Sequence[Any] = (),
+        checkpointing: bool = False,
     ) -> None:
         self.model = model
         self.leak_penalty = leak_penalty
-        self.encoders = value_encoder.make(model.text_encoders, rank=rank)
+        self.encoders = list(encoders) or value_encoder.make(model.text_encoders, rank=rank)
         activations.save_memory(model.unet)
         attention.share_texts(model.unet)
         model.unet.to(memory_format=torch.channels_last)  # faster convolutions

@@ -1,13 +1,15 @@
 """Training the U-Net: all of its weights, or LoRA adapters on its attention (peft).
 
-The reference is the model before training: a frozen copy for full fine-tuning, the same U-Net with its adapters off
-for LoRA. What is saved loads with stock diffusers: `unet/`, or `pytorch_lora_weights.safetensors`.
+The reference is the model before training: a frozen copy for full fine-tuning, for LoRA the same U-Net with its
+adapters off, or with those that it started from. What is saved loads with stock diffusers: `unet/`, or
+`pytorch_lora_weights.safetensors`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,26 +33,28 @@ def adapters(unet: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def switched_off(layers: Sequence[Any]) -> Iterator[None]:
-    """The layers without their adapters, for a prediction that needs no gradients.
+def switched_back(layers: Sequence[Any], *, to_start: bool) -> Iterator[None]:
+    """The layers as before training, for a prediction that needs no gradients: `to_start`, or without adapters.
 
-    peft's own switch looks for the layers in the whole model and sets every weight's `requires_grad`, each time: on
-    Stable Diffusion XL 40 ms a step. All that a layer's forward pass reads is this one attribute.
+    peft's own switches look for the layers in the whole model and set every weight's `requires_grad`, each time: on
+    Stable Diffusion XL 40 ms a step. All that a layer's forward pass reads are these two attributes.
     """
     for layer in layers:
-        layer._disable_adapters = True
+        layer._disable_adapters = not to_start
+        layer._active_adapter = lora.START if to_start else lora.TRAINED
     try:
         yield
     finally:
         for layer in layers:
             layer._disable_adapters = False
+            layer._active_adapter = lora.TRAINED
 
 
 class UNetTrainable:
     """The U-Net of `model`, made trainable in place; `lora_rank` 0 means full fine-tuning.
 
-    `lora_alpha` (0: the rank) and `lora_targets` are LoRA's scale and places; `checkpointing` saves memory by
-    recomputing activations in the backward pass.
+    `lora_alpha` (0: the rank) and `lora_targets` are LoRA's scale and places, `start` what LoRA starts from instead of
+    nothing; `checkpointing` saves memory by recomputing activations in the backward pass.
     """
 
     def __init__(
@@ -61,13 +65,21 @@ class UNetTrainable:
         reference: bool,
         lora_alpha: float = 0.0,
         lora_targets: lora.Targets = "attention",
+        start: lora.Factors | None = None,
         checkpointing: bool = False,
     ) -> None:
         self.model = model
         self.lora_rank = lora_rank
         self.frozen: Any = None
+        self.from_start = start is not None and reference
         if lora_rank:  # first, for layers that save memory read the weights of those inside them past any adapter
-            lora.add(model.unet, rank=lora_rank, alpha=lora_alpha, targets=lora_targets)
+            add = functools.partial(lora.add, model.unet, rank=lora_rank, targets=lora_targets)
+            if start is not None and reference:
+                add(alpha=0, name=lora.START)
+                lora.fill(model.unet, start, lora.START)
+            add(alpha=lora_alpha)  # after the reference's: the last one is what is trained
+            if start is not None:
+                lora.fill(model.unet, start)
         activations.save_memory(model.unet)
         attention.share_texts(model.unet)
         if lora_rank:
@@ -92,7 +104,7 @@ class UNetTrainable:
         ref_chosen = ref_rejected = None
         if reference:
             with torch.no_grad():
-                with switched_off(self.adapters):
+                with switched_back(self.adapters, to_start=self.from_start):
                     ref_chosen, ref_rejected = self._errors(self.frozen or self.model.unet, batch)
         return Step(Errors(*self._errors(self.model.unet, batch), ref_chosen, ref_rejected))
 

@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from datagen.weights import fit
+from training.errors import TrainingError
 from training.models import value_pipeline
 from training.models.value_pipeline import FOLDERS, copy_sharing_weights
 
@@ -28,13 +32,43 @@ class ValuePipeline(WithValues, {stock}):
 '''
 
 
-def make(text_encoders: Sequence[Any], *, rank: int) -> list[Any]:
+def make(text_encoders: Sequence[Any], *, rank: int, start: Sequence[Any] = (), path: Path | None = None) -> list[Any]:
     """Trainable copies of the text encoders, all of their weights (rank 0) or LoRA of that rank.
 
-    SDXL's context is read before the last layer, so what comes after it is not trained.
+    With `start`, value encoders that were loaded from `path`, they are copies of these. SDXL's context is read before
+    the last layer, so what comes after it is not trained. Raises TrainingError or ModelError for a start of another
+    kind, rank or layers.
     """
     xl = len(text_encoders) == 2
-    return [_adapter(e, rank, xl) if rank else _copy(e, xl) for e in text_encoders]
+    ranks = {rank_of(encoder) for encoder in start}
+    if start and ranks != {rank}:
+        held = f"LoRA of rank {' and '.join(map(str, sorted(ranks)))}" if any(ranks) else "all weights"
+        advice = f"give --encoder-rank {min(ranks)}" if any(ranks) else "leave it out"
+        raise TrainingError(f"--init-from {path} is a value encoder of {held}, --encoder-rank is {rank}: {advice}")
+    if not rank:
+        return [_copy(encoder, xl) for encoder in start or text_encoders]
+    made = [_adapter(encoder, rank, xl) for encoder in text_encoders]
+    for ours, theirs in zip(made, start, strict=False):
+        _take_over(ours, theirs, path)
+    return made
+
+
+def rank_of(encoder: Any) -> int:
+    """LoRA's rank of a value encoder; 0: all of its weights are its own."""
+    return int(encoder.peft_config["default"].r) if hasattr(encoder, "peft_config") else 0
+
+
+@torch.no_grad()
+def _take_over(ours: Any, theirs: Any, path: Path | None) -> None:
+    """Have one LoRA do what another does, whatever their scales. Raises ModelError if it is of other layers."""
+    own, given = ({n: p for n, p in e.named_parameters() if ".lora_" in n} for e in (ours, theirs))
+    shapes = ({name: tuple(value.shape) for name, value in held.items()} for held in (own, given))
+    what = f"the value encoder in --init-from {path}"
+    fit.check(what, fit.compare(*shapes), remedy="give one of the same layers, as training writes it")
+    scales = {name: module.scaling["default"] for name, module in theirs.named_modules() if hasattr(module, "scaling")}
+    for name, weight in own.items():  # whose own scale is 1
+        layer, _, half = name.partition(".lora_")
+        weight.copy_(given[name] * (scales[layer] if half.startswith("B") else 1.0))
 
 
 def _copy(text_encoder: Any, xl: bool) -> Any:

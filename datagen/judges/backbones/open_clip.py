@@ -10,9 +10,8 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from datagen import world
 from datagen.errors import ModelError, one_line
-from datagen.judges import views
+from datagen.judges import jury, views
 from datagen.judges.backbones import rows
 from datagen.weights import clip
 
@@ -27,19 +26,24 @@ class OpenClip:
     """A model with its own view and tokenizer, loaded when it is first asked."""
 
     def __init__(self, source: clip.Source) -> None:
-        self._source = source
+        self.source = source
         self.texts = rows.Remembered(self._encode_texts)
 
     @functools.cached_property
     def identity(self) -> str:
         """The model's name and what tells its weights apart."""
-        return self._source.identity
+        return self.source.identity
+
+    @property
+    def missing(self) -> str:
+        """What would have to be downloaded first, in words; "" if nothing."""
+        return clip.missing(self.source)
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, Any]:
         import torch
 
-        network, _, tokenizer = clip.load(self._source, "cuda" if torch.cuda.is_available() else "cpu")
+        network, _, tokenizer = clip.load(self.source, "cuda" if torch.cuda.is_available() else "cpu")
         return network, tokenizer
 
     @functools.cached_property
@@ -48,7 +52,7 @@ class OpenClip:
         try:
             return views.open_clip(self._loaded[0].visual.preprocess_cfg)
         except (AttributeError, KeyError, ValueError) as error:
-            raise ModelError(f"the preprocessing of the CLIP model {self._source.model}: {one_line(error)}") from error
+            raise ModelError(f"the preprocessing of the CLIP model {self.source.model}: {one_line(error)}") from error
 
     @property
     def logit_scale(self) -> float:
@@ -75,4 +79,4 @@ class OpenClip:
 def find(model: str) -> OpenClip:
     """A model by its name, the same for everybody who asks; ModelError for a name that is none, or a folder that is
     not whole. Loads nothing."""
-    return OpenClip(clip.find(model, world.CLIP))
+    return OpenClip(clip.find(model, jury.folder("clip")))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from datagen.errors import ModelError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -44,3 +46,12 @@ class Remembered:
         if new:
             self._known.update(zip(new, self._encode(new), strict=True))
         return np.stack([self._known[text] for text in texts])
+
+
+def check_width(judge: str, images: NDArray[np.float32], width: int) -> None:
+    """Raise ModelError if weights do not read embeddings of this width."""
+    if images.shape[1] != width:
+        raise ModelError(
+            f"the weights of the judge {judge} read embeddings of {width} numbers, and its model gives "
+            f"{images.shape[1]}: they belong to different models"
+        )

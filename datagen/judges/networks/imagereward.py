@@ -6,21 +6,21 @@ The text encoder reads the text bidirectionally with cross-attention to the imag
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 from transformers import BertTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
 from datagen.errors import ModelError, one_line
-from datagen.weights import checkpoint, files, parts
+from datagen.judges.networks.imagereward_files import SETTINGS as SETTINGS
+from datagen.judges.networks.imagereward_files import Config as Config
+from datagen.judges.networks.imagereward_files import Source as Source
+from datagen.judges.networks.imagereward_files import Vision as Vision
+from datagen.judges.networks.imagereward_files import find as find
+from datagen.weights import checkpoint, parts
 
-SETTINGS = "med_config.json"
-WEIGHTS = ("ImageReward.safetensors", "ImageReward.pt")
 BATCH = 16  # images, and pairs of image and text, that go through at once
 _WORDS = ("[DEC]", "[ENC]")  # BLIP's own, behind BERT's vocabulary; no text has them unless it spells them out
 _LAYERS = (0, 2, 4, 6, 7)  # of the head, as the file counts them: between the others lies dropout
@@ -35,59 +35,6 @@ _NAMES = (
     ("self_attn", "attn"),
     ("post_layernorm", "norm"),
 )
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Vision(_Part):
-    """The image tower; as published, ViT-L/16 for 224 pixels."""
-
-    image_size: PositiveInt = 224
-    patch_size: PositiveInt = 16
-    hidden_size: PositiveInt = 1024
-    intermediate_size: PositiveInt = 4096
-    num_hidden_layers: PositiveInt = 24
-    num_attention_heads: PositiveInt = 16
-    layer_norm_eps: PositiveFloat = 1e-6
-
-
-class Config(_Part):
-    """What med_config.json says: the text encoder, by default as published.
-
-    The published file says nothing of `vision`, `head` (widths between the five layers), `mean`, `std` and `longest`
-    (tokens of a text); one of another size has them beside the others.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")  # BERT's settings for training, which change no score
-
-    hidden_size: PositiveInt = 768
-    intermediate_size: PositiveInt = 3072
-    num_hidden_layers: PositiveInt = 12
-    num_attention_heads: PositiveInt = 12
-    vocab_size: PositiveInt = 30524
-    max_position_embeddings: PositiveInt = 512
-    layer_norm_eps: PositiveFloat = 1e-12
-    hidden_act: Literal["gelu"] = "gelu"
-    add_cross_attention: Literal[True] = True
-    vision: Vision = Vision()
-    head: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (1024, 128, 64, 16)
-    mean: float = Field(default=0.16717362830052426, allow_inf_nan=False)
-    std: float = Field(default=1.0333394966054072, gt=0, allow_inf_nan=False)
-    longest: int = Field(default=35, ge=3)
-
-    @classmethod
-    def read(cls, path: Path) -> Config:
-        """The settings of a file. Raises ModelError for those that no such network has."""
-        try:
-            return cls.model_validate(files.read_json(path))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ModelError(
-                f"{path} has {where} {first['input']!r}: {first['msg'].replace('Input', 'it')}"
-            ) from error
 
 
 class ImageReward(nn.Module):
@@ -149,16 +96,6 @@ class ImageReward(nn.Module):
         return weight, bias
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """The files of one ImageReward: `sha256` is the hash that a pickle must have."""
-
-    weights: Path
-    vocabulary: Path
-    config: Config
-    sha256: str = ""
-
-
 class Scorer:
     """A loaded ImageReward with its tokenizer, in evaluation mode. What it says does not depend on the batch."""
 
@@ -195,24 +132,6 @@ class Scorer:
         short = -len(rows) % BATCH
         padded = torch.cat([rows, rows[-1:].expand(short, *rows.shape[1:])]) if short else rows
         return [batch.to(self._device) for batch in padded.split(BATCH)]
-
-
-def find(folder: Path, vocabulary: Path | None = None, sha256: str = "") -> Source:
-    """The files in a folder; loads nothing. Raises ModelError for what is not there.
-
-    `vocabulary` is the folder of bert-base-uncased's tokenizer, by default the same or bert-base-uncased inside it.
-    """
-    if not folder.is_dir():
-        raise ModelError(f"there is no folder {folder}; give the one that has {WEIGHTS[1]} and {SETTINGS}")
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if weights is None:
-        raise ModelError(f"{folder} has no {' or '.join(WEIGHTS)}: {checkpoint.REMEDY}")
-    places = [vocabulary] if vocabulary else [folder, folder / "bert-base-uncased"]
-    held = [place for place in places if any((place / name).is_file() for name in parts.VOCABULARIES)]
-    if not held:
-        raise ModelError(f"{places[0]} has no vocab.txt: put that of bert-base-uncased there, or give its folder")
-    settings = folder / SETTINGS
-    return Source(weights, held[0], Config.read(settings) if settings.is_file() else Config(), sha256)
 
 
 def load(source: Source, device: str) -> Scorer:

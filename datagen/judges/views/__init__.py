@@ -8,7 +8,6 @@ are RGB all agree with these views, as tests/judges/views holds.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +27,7 @@ Triple = tuple[float, float, float]
 CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
 HALF: Triple = (0.5, 0.5, 0.5)
+FINER = 2  # times a view's size: at its size alone, scores differ twice as much
 NONE: tuple[Triple, Triple] = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
@@ -137,19 +137,21 @@ def make(image: Image, views: Iterable[View]) -> dict[View, Pixels]:
     return found
 
 
-def normalise(batch: NDArray[Any], view: View) -> NDArray[np.float32]:
-    """(N, H, W, 3) pixels of a view → (N, 3, H, W) float32, to the last bit as the references do it."""
-    if batch.dtype == np.uint8:
-        found = np.empty((len(batch), 3, *batch.shape[1:3]), np.float32)
-        for channel, values in enumerate(table(view)):
-            values.take(batch[..., channel], out=found[:, channel], mode="clip")
-        return found
-    scaled = (batch - np.array(view.mean, np.float32)) / np.array(view.std, np.float32)
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype=np.float32)
+def enough(views: Iterable[View | None]) -> int | None:
+    """The pixels that a picture's sides may shrink to before it is seen; None where it must be seen as it is."""
+    shapes = [view.shape if view else None for view in views]
+    return max((FINER * max(shape) for shape in shapes if shape), default=None) if all(shapes) else None
 
 
-@functools.lru_cache(maxsize=16)
-def table(view: View) -> NDArray[np.float32]:
-    """(3, 256) float32: what each byte of each channel becomes, for batches that are normalised elsewhere."""
-    share = (np.arange(256) / 255).astype(np.float32)
-    return np.stack([(share - np.float32(m)) / np.float32(s) for m, s in zip(view.mean, view.std, strict=True)])
+def normalise(batch: Iterable[NDArray[Any]], view: View) -> NDArray[np.float32]:
+    """(H, W, 3) pixels of a view, all of one shape → (N, 3, H, W) float32, to the last bit as the references do it."""
+    images = list(batch)
+    found = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (view.mean, view.std))
+    for pixels, made in zip(images, found, strict=True):  # each by itself stays in the processor's cache
+        made[...] = pixels.transpose(2, 0, 1)
+        if pixels.dtype == np.uint8:
+            made /= np.float32(255)
+        made -= mean
+        made /= std
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from datagen.errors import BudgetSpent
 from datagen.llm.accounts.money import Budget, Call, Prices, Reservation
 from datagen.llm.messages import Request, Usage
 
@@ -22,6 +23,7 @@ class Entry:
 
     stage: str
     key: str
+    max_tokens: int
     question: float
     allowed: float
     most: float
@@ -35,13 +37,16 @@ class Account:
         self._prices, self._model, self._budget = prices, model, budget
         self._price = budget.price if budget else prices.of(model)
         self._over = 1.0  # how many times its most a call was seen to cost
+        self._surprise = ""  # why no budget can hold this server
 
     async def open(self, request: Request, key: str) -> Entry:
-        """Before a call is sent. BudgetSpent if there is no room for it."""
+        """Before a call is sent. BudgetSpent if there is no room for it, or none can be kept for such a server."""
+        if self._surprise:
+            raise BudgetSpent(self._surprise)
         allowed = self._price.most(request) if self._price else 0.0
         question = self._price.most(dataclasses.replace(request, max_tokens=0)) if self._price else 0.0
-        reservation = None if self._budget is None else await self._budget.reserve(request, key, self._over)
-        return Entry(request.stage, key, question, allowed, self._over * allowed, reservation)
+        reservation = None if self._budget is None else await self._budget.reserve(request, key)
+        return Entry(request.stage, key, request.max_tokens, question, allowed, self._over * allowed, reservation)
 
     def paid(self, entry: Entry, answer: Any) -> tuple[Usage, Call | None]:
         """Book a call that was answered, by what the answer says that it used."""
@@ -52,6 +57,13 @@ class Account:
             self._over = max(self._over, usage.cost / entry.allowed)
         if self._budget is not None and entry.reservation is not None:
             self._budget.settle(entry.reservation, usage)
+            if usage.cost > entry.allowed:
+                self._surprise = (
+                    f"a call that was allowed {entry.max_tokens:,} tokens and {entry.allowed:.4f} dollars was billed "
+                    f"{usage.output_tokens:,} tokens and {usage.cost:.4f} dollars: --max-cost cannot hold a server "
+                    "that keeps to no length; it is on the account: raise llm.max_tokens if the model thinks, or take "
+                    "another server"
+                )
             return usage, None
         return usage, Call(entry.stage, entry.key, self._model, usage)
 

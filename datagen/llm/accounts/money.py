@@ -127,6 +127,11 @@ class Ledger:
             sql = "INSERT INTO reserved (time, stage, name, calls, cost) VALUES (?, ?, ?, ?, ?)"
             return database.execute(sql, (time.time(), stage, name, calls, cost)).lastrowid
 
+    def keys(self, model: str) -> set[str]:
+        """The cache's keys of the calls to a model that this run has paid."""
+        with self._sound():
+            return {key for (key,) in self._database.read("SELECT DISTINCT key FROM calls WHERE model = ?", (model,))}
+
     def find(self, name: str) -> int | None:
         """The reservation of that name; None if there was none, or if it is settled."""
         with self._sound():
@@ -212,13 +217,12 @@ class Budget:
         self._open: set[int] = set()  # reservations whose end may leave room for those who wait
         self._waiting: collections.deque[concurrent.futures.Future[None]] = collections.deque()
 
-    async def reserve(self, request: Request, key: str = "", times: float = 1.0) -> Reservation:
+    async def reserve(self, request: Request, key: str = "") -> Reservation:
         """Put aside what a request can cost at most; waits while calls in flight may leave room for it.
 
-        `times` as much, for a server that was seen to bill more than it was allowed to write. Raises BudgetSpent if
-        nothing is in flight and there is still no room.
+        Raises BudgetSpent if nothing is in flight and there is still no room.
         """
-        cost, again = times * self.price.most(request), False
+        cost, again = self.price.most(request), False
         while not isinstance(got := self._take(request, key, cost, again), Reservation):
             try:
                 await asyncio.wrap_future(got)

@@ -27,7 +27,7 @@ preferred prefer photo realistic
 """.split()
 
 
-def _words() -> list[str]:
+def words() -> list[str]:
     """Every word a caption can hold, and a few more."""
     tables: list[Mapping[str, tuple[str, ...]]] = [
         captions.COAT_WORDS, captions.OCCUPATION_WORDS, captions.THING_WORDS, captions.PLACE_PHRASES,
@@ -69,9 +69,9 @@ def _byte_alphabet() -> list[str]:
     return [chr(b) for b in printable] + [chr(256 + k) for k in range(len(rest))]
 
 
-def build(out: Path) -> CLIPTokenizer:
-    """Write the tokenizer folder `out` and return what transformers loads from it."""
-    merges = _merges(_words())
+def build(out: Path, longest: int = MAX_TOKENS) -> CLIPTokenizer:
+    """Write the tokenizer folder `out` and return what transformers loads from it; texts are cut to `longest`."""
+    merges = _merges(words())
     alphabet = _byte_alphabet()
     symbols = [*alphabet, *(char + "</w>" for char in alphabet), *("".join(pair) for pair in merges), START, END]
     vocab = {symbol: k for k, symbol in enumerate(dict.fromkeys(symbols))}
@@ -81,7 +81,7 @@ def build(out: Path) -> CLIPTokenizer:
     (out / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     tokenizer = CLIPTokenizer(
         str(out / "vocab.json"), str(out / "merges.txt"), unk_token=END, bos_token=START, eos_token=END, pad_token=END,
-        model_max_length=MAX_TOKENS,
+        model_max_length=longest,
     )  # fmt: skip
     tokenizer.save_pretrained(out)
     return tokenizer

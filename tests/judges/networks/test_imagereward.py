@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,11 @@ def write(folder: Path, config: Config, weights: dict[str, Tensor], *, pickled: 
     return folder
 
 
+def place(folder: Path) -> Path:
+    """The file of weights in a folder."""
+    return next(folder.glob("ImageReward.*"))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("models") / "tiny", TINY, published(TINY))
@@ -212,7 +218,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scorer(folder: Path) -> imagereward.Scorer:
-    return imagereward.load(imagereward.find(folder), "cpu")
+    return imagereward.load(imagereward.find(place(folder)), "cpu")
 
 
 def check_parity(scorer: Any, weights: dict[str, Tensor], config: Config, images: Tensor, texts: list[str]) -> None:
@@ -287,7 +293,7 @@ def test_the_vocabulary_is_found(places: str, folder: Path, tmp_path: Path, scor
         to.mkdir()
         (mine / "vocab.txt").rename(to / "vocab.txt")
         elsewhere = to if places == "elsewhere" else None
-    other = imagereward.load(imagereward.find(mine, elsewhere), "cpu")
+    other = imagereward.load(imagereward.find(place(mine), elsewhere), "cpu")
     features = scorer.encode(pixels(1, 32))[[0] * len(TEXTS)]
     assert other.score(features, TEXTS).tolist() == scorer.score(features, TEXTS).tolist()
 
@@ -304,7 +310,7 @@ def halved(tensors: dict[str, Any]) -> dict[str, Any]:
 def test_what_changes_no_score_may_be_missing(change: Change, folder: Path, tmp_path: Path, scorer: Any) -> None:
     mine = copy(folder, tmp_path)
     rewrite(mine, change)
-    other = imagereward.load(imagereward.find(mine), "cpu")
+    other = imagereward.load(imagereward.find(place(mine)), "cpu")
     features = scorer.encode(pixels(1, 32))
     assert other.network.mlp["layers"]["0"].weight.dtype == torch.float32
     assert other.score(other.encode(pixels(1, 32)), ["a"]).item() == pytest.approx(
@@ -339,7 +345,7 @@ def test_weights_that_do_not_fill_the_network_are_refused(
     mine = copy(folder, tmp_path)
     rewrite(mine, change)
     with pytest.raises(ModelError) as error:
-        imagereward.load(imagereward.find(mine), "cpu")
+        imagereward.load(imagereward.find(place(mine)), "cpu")
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
@@ -363,29 +369,42 @@ def test_settings_of_no_such_network_are_refused(
     mine = copy(folder, tmp_path)
     reset(mine / "med_config.json", **settings)
     with pytest.raises(ModelError) as error:
-        imagereward.load(imagereward.find(mine), "cpu")
+        imagereward.load(imagereward.find(place(mine)), "cpu")
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_is_missing_is_said_before_anything_is_read(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="there is no folder .*; give the one that has ImageReward.pt"):
-        imagereward.find(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match="has no ImageReward.safetensors or ImageReward.pt"):
-        imagereward.find(tmp_path)
+def test_a_vocabulary_that_is_missing_is_said_before_anything_is_read(folder: Path, tmp_path: Path) -> None:
     mine = copy(folder, tmp_path)
     (mine / "vocab.txt").unlink()
     with pytest.raises(ModelError, match="has no vocab.txt: put that of bert-base-uncased there"):
-        imagereward.find(mine)
+        imagereward.find(place(mine))
     (mine / "vocab.txt").write_text("")
     with pytest.raises(ModelError, match="vocabular"):
-        imagereward.load(imagereward.find(mine), "cpu")
+        imagereward.load(imagereward.find(place(mine)), "cpu")
+
+
+def test_the_identity_follows_weights_settings_and_words_and_not_their_place(folder: Path, tmp_path: Path) -> None:
+    mine = copy(folder, tmp_path)
+    known = {imagereward.find(place(folder)).identity}
+    assert {imagereward.find(place(mine)).identity} == known
+    reset(mine / "med_config.json", hidden_dropout_prob=0.2)  # which no score depends on
+    assert {imagereward.find(place(mine)).identity} == known
+    changes: list[Callable[[], object]] = [
+        lambda: reset(mine / "med_config.json", std=2.0),
+        lambda: (mine / "vocab.txt").write_text("\n".join(reversed(WORDS))),
+        lambda: rewrite(mine, lambda tensors: tensors | {"mlp.layers.7.bias": torch.ones(1)}),
+    ]
+    for change in changes:
+        change()
+        known.add(imagereward.find(place(mine)).identity)
+    assert len(known) == 4
 
 
 def test_a_pickle_is_read_by_its_hash_and_gives_the_same_scores(tmp_path: Path, scorer: Any) -> None:
     mine = write(tmp_path / "pickled", TINY, published(TINY), pickled=True)
     digest = hashlib.sha256((mine / "ImageReward.pt").read_bytes()).hexdigest()
     for known in (digest, digest.upper(), digest[:16]):
-        other = imagereward.load(imagereward.find(mine, sha256=known), "cpu")
+        other = imagereward.load(imagereward.find(place(mine), sha256=known), "cpu")
         features = other.encode(pixels(2, 32))
         assert other.score(features, ["a", "red"]).tolist() == scorer.score(features, ["a", "red"]).tolist()
 
@@ -409,7 +428,7 @@ def test_a_network_of_another_size_is_trained_and_saved_in_the_published_layout(
     save_file(dict(imagereward.published(network)), mine / "ImageReward.safetensors")
     unread = {name for name in published(TINY) if name.endswith("position_ids") or name.startswith(PROJECTIONS)}
     assert set(imagereward.published(network)) == set(published(TINY)) - unread
-    loaded = imagereward.load(imagereward.find(mine), "cpu")
+    loaded = imagereward.load(imagereward.find(place(mine)), "cpu")
     with torch.no_grad():
         kept = network.eval().score(network.encode(images), *loaded.tokens(["red"] * 8))
     assert loaded.score(loaded.encode(images), ["red"] * 8).tolist() == pytest.approx(kept.tolist(), abs=1e-6)

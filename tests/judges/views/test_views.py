@@ -260,6 +260,13 @@ def test_every_byte_is_normalised_as_both_libraries_do() -> None:
         np.testing.assert_array_equal(ours, processor(pixels, return_tensors="np")["pixel_values"])
 
 
+def test_a_picture_may_shrink_to_twice_the_largest_view_unless_one_depends_on_its_size() -> None:
+    assert views.enough([views.clip_hf(32), views.squash(48)]) == 96
+    assert views.enough([views.clip_hf(32), views.smart_resize()]) is None
+    assert views.enough([views.clip_hf(32), None]) is None
+    assert views.enough([]) is None
+
+
 def test_a_view_is_a_value_that_travels_to_workers() -> None:
     for view in (views.clip_hf(), views.squash(), views.letterbox_float(), views.smart_resize()):
         copy = pickle.loads(pickle.dumps(view))

@@ -99,6 +99,10 @@ def test_a_fingerprint_follows_the_weights(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "c") != fingerprint(tmp_path / "b")
     assert fingerprint(tmp_path / "a" / "weights.safetensors") == fingerprint(tmp_path / "c" / "weights.safetensors")
     assert fingerprint("some/hub-id") == "some/hub-id"
+    known = fingerprint(tmp_path / "a")
+    (tmp_path / "a" / "checkpoints" / "step-00000004").mkdir(parents=True)
+    (tmp_path / "a" / "checkpoints" / "step-00000004" / "weights.safetensors").write_bytes(b"of the training")
+    assert fingerprint(tmp_path / "a") == known
 
 
 def test_only_missing_pictures_are_sampled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""LAION's first aesthetic predictor: how much people would like a picture, 1 to 10, linear in CLIP's embedding."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from datagen import judges
+from datagen.judges import jury
+from datagen.judges.backbones import clip_l, rows
+from datagen.judges.vectors import along
+from datagen.weights import heads
+from datagen.weights.published import File
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+VERSION = "1"
+WEIGHTS = File("aesthetic_v1", "LAION-AI/aesthetic-predictor", "sa_0_4_vit_l_14_linear.pth", "2cd4e60f")
+HEAD = "sa_0_4_linear.safetensors"  # the embedded jury's
+SHAPES = {"weight": (1, heads.ANY), "bias": (1,)}
+
+
+class Options(clip_l.Options):
+    """Also `weights` may be "embedded": the head of the embedded jury, on the jury's own CLIP whatever `model` is."""
+
+
+class Judge:
+    """w·e + b of the embedding e of length 1."""
+
+    name = "aesthetic_v1"
+    scale = 1.0  # nobody published how sure a difference makes
+
+    def __init__(self, options: Options) -> None:
+        embedded = options.weights == jury.EMBEDDED
+        self.facts = judges.Facts(
+            code_license="MIT",
+            weights_license=jury.LICENSE if embedded else "MIT",
+            reference="LAION-AI/aesthetic-predictor",
+            reads_text=False,
+            judges_world_only=embedded,
+        )
+        file = jury.folder(self.name) / HEAD if embedded else WEIGHTS.find(options.weights)
+        self._head = heads.read(file, SHAPES, WEIGHTS.digest)
+        self.needs = clip_l.find(jury.EMBEDDED if embedded else options.model)
+
+    @functools.cached_property
+    def version(self) -> str:
+        """Ours, the head's and the model's."""
+        return f"{VERSION}:{heads.identity(self._head)}:{self.needs.identity}"
+
+    def score(self, images: NDArray[np.float32], prompts: Sequence[str]) -> judges.Scores:
+        """(N,) float64, about 1 to 8, whatever the prompts; it never abstains."""
+        weight, bias = self._head["weight"], self._head["bias"]
+        rows.check_width(self.name, images, weight.shape[1])
+        found: NDArray[np.float64] = along(images, weight)[:, 0] + float(bias[0])
+        return found
