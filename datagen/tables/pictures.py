@@ -100,7 +100,7 @@ def _of_folder(path: Path, wanted: Wanted, found: Found) -> Input:
             )
     if metadata and not usable:
         return image_tables.read(path, metadata, wanted, found)
-    if usable or (found.tables and not found.archives and not found.images):
+    if usable or (found.tables and not found.archives and not with_texts):
         return image_tables.read(path, _without_archives(found), wanted, found)
     found.pass_over("Parquet files without a column of images", *found.tables)
     if found.archives:

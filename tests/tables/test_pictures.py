@@ -394,6 +394,15 @@ def test_a_stray_picture_in_a_folder_of_tables_is_passed_over_and_said(tmp_path:
     assert notes(tmp_path) == ["passed over: pictures beside Parquet files (2, such as assets/banner.png)"]
 
 
+def test_a_stray_picture_beside_tables_whose_columns_are_not_known_decides_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "assets/banner.png")
+    parquet(tmp_path / "d.parquet", img=[b"1"], prompt=["x"])
+    for texts in (True, False):
+        with pytest.raises(InputError, match="has no column 'image'; did you mean 'img'"):
+            pictures.open_input(tmp_path, Wanted(texts=texts))
+    assert [item.source for item in opened(tmp_path, image="img")] == [b"1"]
+
+
 def test_a_folder_that_may_be_either_is_asked_about(tmp_path: Path) -> None:
     put(tmp_path, "a.png")
     (tmp_path / "a.txt").write_text("x")
