@@ -71,7 +71,7 @@ class Server:
         """Open the client; EndpointError if the environment names no server that can be asked."""
         from datagen.llm.access import connect
 
-        with connect(self._options.model, llm, self._options.parameters) as self._ask:
+        with connect(self._options.model, llm, self._options.parameters, fallback=False) as self._ask:
             try:
                 yield
             finally:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datagen.errors import EndpointError
 from datagen.llm import LEDGER, LlmOptions
 from datagen.llm.fallback import Fallback, Stream
 from datagen.llm.messages import Ask, Reply, Request
@@ -25,17 +26,25 @@ FALLBACK_BATCHES = "batches-fallback"
 
 
 @contextlib.contextmanager
-def connect(model: str, options: LlmOptions, parameters: Mapping[str, Any] | None = None) -> Iterator[Ask]:
+def connect(
+    model: str, options: LlmOptions, parameters: Mapping[str, Any] | None = None, *, fallback: bool = True
+) -> Iterator[Ask]:
     """Asks the LLM of a recipe's `llm.model` and the environment; EndpointError if they name none that can be used.
 
-    `parameters` go into the body of every call as they are (a recipe's `llm.parameters`).
+    `parameters` go into the body of every call as they are (a recipe's `llm.parameters`). Without `fallback` the
+    second model that the environment may name is never asked: what two models say of images is not one score.
     """
     from datagen.llm.accounts.cache import Cache, default_path
     from datagen.llm.accounts.money import Ledger
     from datagen.llm.environment import fallback_of, from_environment
 
     first = dataclasses.replace(from_environment(model), parameters=dict(parameters or {}))
-    second = fallback_of(first)
+    second = fallback_of(first) if fallback else None
+    if second is not None and options.batch:
+        raise EndpointError(
+            "a fallback model is not asked through the Batch API, whose calls may still be running when it would be: "
+            "leave out --batch, or DATAGEN_LLM_FALLBACK_MODEL"
+        )
     with (
         contextlib.closing(Cache(default_path())) as cache,
         contextlib.closing(Ledger(options.folder / LEDGER)) as ledger,

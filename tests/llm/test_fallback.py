@@ -176,3 +176,17 @@ def test_rows_by_the_fallback_are_counted() -> None:
     assert prompts.remarks(row("first")) == []
     assert prompts.remarks(row(f"second{BY_FALLBACK}")) == ["written by second (fallback)"]
     assert prompts.remarks(row(f"second{BY_FALLBACK}", "unreadable")) == []
+
+
+def test_a_judge_is_never_answered_by_another_model_and_a_batch_by_no_second(
+    servers: tuple[ChatServer, ChatServer], tmp_path: Path
+) -> None:
+    first, second = servers
+    with connect("", LlmOptions(tmp_path), fallback=False) as asked:
+        asked(ROWS[:2])
+    assert sum(first.counts.values()) and not sum(second.counts.values())
+    with (
+        pytest.raises(EndpointError, match="leave out --batch, or DATAGEN_LLM_FALLBACK_MODEL"),
+        connect("", LlmOptions(tmp_path, batch=True)),
+    ):
+        pass
