@@ -63,11 +63,11 @@ def test_recipe_stage_executor_export_and_loss_are_as_many_files_as_the_guide_sa
     entries = house / "datagen/pipeline/plan.py"
     before = entries.read_text()
     entries.write_text(
-        before.replace("import Context, Stage, images", "import Context, Stage, brightness, images").replace(
-            "images.STAGE, scores", "images.STAGE, brightness.STAGE, scores"
+        before.replace("import Context, Stage, embeddings", "import Context, Stage, brightness, embeddings").replace(
+            "    images.STAGE,\n", "    images.STAGE,\n    brightness.STAGE,\n"
         )
     )
-    assert entries.read_text() != before
+    assert entries.read_text().count("brightness") == 2
 
     said = call(house, "-m", "datagen", "run", "line-art", "--out", "run", "--executor", "threads", *LIMITED)
     assert "4 prompts, 8 images" in said
