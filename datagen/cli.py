@@ -271,6 +271,7 @@ def judge(
         list[str] | None,
         typer.Option("--set", metavar="JUDGE.OPTION=VALUE", help="A judge's option, e.g. clip.model=ViT-L-14/openai."),
     ] = None,
+    max_cost: MaxCost = None,
     clip_model: Annotated[str | None, typer.Option(help="Older name of --set clip.model.", hidden=True)] = None,
 ) -> None:
     """Score images that exist already."""
@@ -287,6 +288,7 @@ def judge(
             image_column=image_column,
             prompt_column=prompt_column,
             pairs=pairs,
+            max_cost=max_cost,
             say=display.say,
             progress=display.show,
         )

@@ -28,12 +28,14 @@ import pyarrow.compute as pc
 from datagen import recipe, records, safety, store, version
 from datagen.errors import InputError, ModelError, RunError, UserError
 from datagen.judges import JUDGES, Judge, panel, reads_text
+from datagen.llm import LlmOptions
 from datagen.progress import Progress
 from datagen.recipe import JudgeChoice
 from datagen.tables import folders, pictures
 from datagen.tables.items import Input, Item, Wanted
 
 SHARD = 8 * panel.CHUNK  # images; a killed call judges at most so many of them again
+ACCOUNT = ".account"  # suffix of the folder with the ledger of judges that ask a server
 ROW_GROUP = 10_000  # rows of the file that is written
 
 
@@ -91,6 +93,7 @@ def judge_path(
     image_column: str | None = None,
     prompt_column: str | None = None,
     pairs: bool = False,
+    max_cost: float | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda what, done, total: None,
 ) -> Summary:
@@ -99,13 +102,14 @@ def judge_path(
     `input` is whatever `pictures.open_input` reads: pictures with prompts next to them (`a.png`, `a.txt`) or in the
     table `prompts`, tables that hold or name images, WebDataset tars, saved data sets, folders of these; of sets of
     pairs, which `pairs` asks for, both images are judged. Columns that identify a row are carried over. What of a
-    folder is passed over is said. Raises InputError and ModelError before anything is written; RunError if `out`
-    cannot be written, or if what an earlier call left has other settings.
+    folder is passed over is said. What judges that ask a server spend, `max_cost` dollars at most, stands in a folder
+    beside `out`. Raises InputError and ModelError before anything is written; RunError if `out` cannot be written, or
+    if what an earlier call left has other settings.
     """
     _refuse_out(out, input, prompts)
     wanted = Wanted(image_column, prompt_column, pairs, texts=any(reads_text(choice.name) for choice in choices))
     given = pictures.open_input(input, wanted, prompts, leave_out=[out])
-    judges = panel.load(choices)
+    judges = _scoring(choices)
     for note in given.notes:
         say(note)
     parts = store.Run(out.with_name(f"{out.name}{folders.PARTS}"))
@@ -119,13 +123,30 @@ def judge_path(
         ],
     }
     digest = records.content_id(settings)
-    with store.hold(parts, {"digest": digest, "version": version(), "recipe": settings}), _tidy(parts, out):
+    llm = LlmOptions(out.with_name(f"{out.name}{ACCOUNT}"), max_cost, say=say)
+    with (
+        store.hold(parts, {"digest": digest, "version": version(), "recipe": settings}),
+        _tidy(parts, out),
+        panel.connected(judges, llm),
+    ):
         done = _judge_missing(parts, judges, given, digest, say, progress)
         summary = _merge(parts, done, _rows_each(judges), given.ids, out)
         shutil.rmtree(parts.root)
+    for judge in judges:
+        if note := panel.notes(judge):
+            say(f"note: {judge.name}: {note}")
     if know := panel.of_the_world(judges):
         say(f"note: {know}, of others the scores mean nothing; name a CLIP with --set clip.model=ViT-L-14/openai")
     return summary
+
+
+def _scoring(choices: Sequence[JudgeChoice]) -> list[Judge]:
+    """The judges; ModelError for one that gives no score to a single image."""
+    judges = panel.load(choices)
+    for judge in judges:
+        if not hasattr(judge, "score"):
+            raise ModelError(f"the judge {judge.name} compares two images and scores none by itself: name another")
+    return judges
 
 
 def _refuse_out(out: Path, *given: Path | None) -> None:
@@ -242,7 +263,7 @@ def _rows(judges: list[Judge], items: list[Item]) -> list[Judged]:
             judge=judge.name,
             judge_version=judge.version,
             value=None if math.isnan(value) else float(value),
-            error=answer.error,
+            error=answer.error_of(judge.name),
             category=category,
         )
         for item, reason, answer in zip(items, refused, panel.ask(judges, questions), strict=True)
@@ -267,8 +288,9 @@ def _merge(parts: store.Run, count: int, judges: int, ids: Sequence[str], out: P
             table = parts.table("scores", index).replace_schema_metadata(None)
             images += table.num_rows // judges
             scored += _present(table["value"])
-            errors += _present(table["error"]) // judges
-            reasons.update(_reasons(table, judges))
+            failed, why = _failures(table, judges)
+            errors += failed
+            reasons.update(why)
             yield table
 
     def fill(file: Any) -> None:
@@ -294,14 +316,27 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting).combine_chunks()
 
 
-def _reasons(table: pa.Table, judges: int) -> Iterator[str]:
-    """Why rows have no value: of an image that is not judged once, of a judge that abstained each time."""
+def _failures(table: pa.Table, each: int) -> tuple[int, Counter[str]]:
+    """How many images have no score by any judge for an error, and why rows have no value.
+
+    Of an image that is not judged the reason counts once, of a judge that failed or abstained each time.
+    """
     rows = table.select(["judge", "value", "error"]).to_pylist()
-    for number, row in enumerate(rows):
-        if row["error"] is not None and number % judges == 0:
-            yield re.split("[:;]", row["error"])[0]
-        elif row["error"] is None and row["value"] is None:
-            yield f"the judge {row['judge']} abstained"
+    failed, reasons = 0, Counter[str]()
+    for start in range(0, len(rows), each):
+        own = rows[start : start + each]
+        errors = {row["error"] for row in own}
+        if None not in errors:
+            failed += 1
+        if len(errors) == 1 and None not in errors:
+            reasons[re.split("[:;]", own[0]["error"])[0]] += 1
+            continue
+        for row in own:
+            if row["error"] is not None:
+                reasons[f"the judge {row['judge']}: {re.split('[:;]', row['error'])[0]}"] += 1
+            elif row["value"] is None:
+                reasons[f"the judge {row['judge']} abstained"] += 1
+    return failed, reasons
 
 
 def _present(column: pa.ChunkedArray) -> int:

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from vlm_stub import Answers, Stub, serving, text_of
 
 from datagen import judges
+from datagen.commands.judge import judge_path
 from datagen.errors import ModelError
 from datagen.judges import asking, panel
 from datagen.judges.panel import Duel, Question
 from datagen.labels import reliability
 from datagen.llm import LEDGER, LlmOptions
 from datagen.llm.accounts.money import totals
+from datagen.recipe import JudgeChoice
 
 Serve = Callable[..., AbstractContextManager[Stub]]
 
@@ -256,3 +259,29 @@ def test_probabilities_that_underflow_and_answers_that_are_odd_are_no_errors() -
     assert isinstance(choice({"Hm": 0.0}, text="Hm"), judges.Failed)
     assert choice(text="**Yes**") == 1.0
     assert isinstance(server.choice(Reply(None, "", "m", error="refused: no"), {"yes": 1.0}), judges.Failed)
+
+
+def test_images_that_exist_are_judged_by_a_server_and_what_failed_is_its_judges_error(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "d").mkdir()
+    for number, share in enumerate((0.1, 0.8)):
+        (tmp_path / "d" / f"{number}.png").write_bytes(red(share))
+        (tmp_path / "d" / f"{number}.txt").write_text("a chef")
+    choices = [JudgeChoice(name="endpoint_yesno"), JudgeChoice(name="clip")]
+
+    def picky(text: str, reds: list[float]) -> list[dict[str, float]]:
+        return [{"Yes": reds[0], "No": 1 - reds[0]}] if reds[0] > 0.5 else [{"Hm": 1.0}]
+
+    said: list[str] = []
+    with serve(picky):
+        summary = judge_path(tmp_path / "d", choices, tmp_path / "s.parquet", say=said.append)
+    rows = pq.read_table(tmp_path / "s.parquet").to_pylist()
+    assert [(row["judge"], row["value"] is None, row["error"] is None) for row in rows] == [
+        ("endpoint_yesno", True, False), ("clip", False, True), ("endpoint_yesno", False, True), ("clip", False, True),
+    ]  # fmt: skip
+    assert (summary.images, summary.scored, summary.errors) == (2, 3, 0)
+    assert summary.reasons == {"the judge endpoint_yesno: unreadable": 1}
+    assert totals(tmp_path / "s.parquet.account" / LEDGER)["judge"].calls == 2
+    with pytest.raises(ModelError, match="endpoint_pairwise compares two images and scores none by itself"):
+        judge_path(tmp_path / "d", [JudgeChoice(name="endpoint_pairwise")], tmp_path / "t.parquet")
