@@ -31,17 +31,17 @@ class Judge:
     """w·e + b of the embedding e of length 1."""
 
     name = "aesthetic_v1"
+    facts = judges.Facts(
+        code_license="MIT",
+        weights_license="MIT",
+        reference="LAION-AI/aesthetic-predictor",
+        reads_text=False,
+    )
     scale = 1.0  # nobody published how sure a difference makes
 
     def __init__(self, options: Options) -> None:
         embedded = options.weights == jury.EMBEDDED
-        self.facts = judges.Facts(
-            code_license="MIT",
-            weights_license=jury.LICENSE if embedded else "MIT",
-            reference="LAION-AI/aesthetic-predictor",
-            reads_text=False,
-            judges_world_only=embedded,
-        )
+        self.facts = jury.facts(self.facts) if embedded else self.facts
         file = jury.folder(self.name) / HEAD if embedded else WEIGHTS.find(options.weights)
         self._head = heads.read(file, SHAPES, WEIGHTS.digest)
         self.needs = clip_l.find(jury.EMBEDDED if embedded else options.model)

@@ -68,17 +68,17 @@ class Judge:
     """The cosine, about 0.15 to 0.35; only scores of one text and one version can be compared."""
 
     name = "hpsv2"
+    facts = judges.Facts(
+        code_license="Apache-2.0",
+        weights_license="Apache-2.0, as its repository",
+        reference="hpsv2 1.2 (fp32; torchvision 0.17 or later unless legacy_no_antialias)",
+    )
 
     def __init__(self, options: Options) -> None:
         embedded = options.weights == jury.EMBEDDED
         # Its own P(a beats b) is the softmax of its logits, 100 times the cosines; the embedded one is less sharp.
         self.scale = 20.0 if embedded else 100.0
-        self.facts = judges.Facts(
-            code_license="Apache-2.0",
-            weights_license=jury.LICENSE if embedded else "Apache-2.0, as its repository",
-            reference="hpsv2 1.2 (fp32; torchvision 0.17 or later unless legacy_no_antialias)",
-            judges_world_only=embedded,
-        )
+        self.facts = jury.facts(self.facts) if embedded else self.facts
         self._release = options.version
         self.needs = _find(options.version, options.weights, options.sha256.lower(), not options.legacy_no_antialias)
 

@@ -31,17 +31,17 @@ class Judge:
     """exp(logit_scale)·cos, about 17 to 24 with the published weights; only scores of one text can be compared."""
 
     name = "pickscore"
+    facts = judges.Facts(
+        code_license="MIT",
+        weights_license="none on their card; their repository is under MIT",
+        reference="PickScore's repository (transformers 4.27)",
+    )
     scale = 1.0  # its own P(a beats b) is the softmax of both scores
 
     def __init__(self, options: Options) -> None:
         embedded = options.weights == jury.EMBEDDED
         self.needs = hf_clip.find(self.name, jury.folder(self.name) if embedded else WEIGHTS.find(options.weights))
-        self.facts = judges.Facts(
-            code_license="MIT",
-            weights_license=jury.LICENSE if embedded else "none on their card; their repository is under MIT",
-            reference="PickScore's repository (transformers 4.27)",
-            judges_world_only=embedded,
-        )
+        self.facts = jury.facts(self.facts) if embedded else self.facts
 
     @functools.cached_property
     def version(self) -> str:

@@ -90,7 +90,7 @@ def assert_redrawn(rows: list[dict[str, Any]], card: str, folders: dict[str, Pat
 def test_every_recipe_is_drawn_again_from_its_rows(name: str, tmp_path: Path) -> None:
     given = recipe.load(name, [*EASY, "prompts.count=4", "profiles.embedded.steps=3"])
     rows, card = published(given, "embedded", tmp_path / "out")
-    assert len(rows) >= 4
+    assert len(rows) >= 3  # three steps draw little, and an image that shows another prompt is in no pair
     assert_redrawn(rows[:3], card, {"embedded": PIPELINE})
 
 
