@@ -21,7 +21,7 @@ def embed(network: Any, encode: Callable[[Any], Any], inputs: Any) -> NDArray[np
     import torch
 
     parts, device = [], next(network.parameters()).device
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         for batch in inputs.split(BATCH):
             padded = torch.cat([batch, batch[-1:].expand(BATCH - len(batch), *batch.shape[1:])])
             parts.append(encode(padded.to(device))[: len(batch)].float().cpu().numpy())
