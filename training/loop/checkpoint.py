@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -38,7 +38,7 @@ class Checkpoints:
     team: Team
 
     def save(self, step: int, update: Update, extra: dict[str, Any]) -> None:
-        """The state after `step` steps: weights, AdamW's moments, the average, and `extra` numbers."""
+        """The state after `step` steps: weights, the optimizer's, the average, and `extra` numbers."""
         target = self.out / CHECKPOINTS / f"step-{step:08d}"
         if target.is_dir():
             return
@@ -56,10 +56,10 @@ class Checkpoints:
                 shutil.rmtree(staging, ignore_errors=True)
             raise
 
-    def _whole(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _whole(self, tensors: Mapping[int, Tensor]) -> dict[str, Tensor]:
         """The tensors in one piece each, by number; nothing in all processes but the main one."""
         whole = {}
-        for i, tensor in enumerate(tensors):
+        for i, tensor in tensors.items():
             piece = full_tensor(tensor)
             if self.team.is_main_process:
                 whole[f"{i:05d}"] = piece.cpu().contiguous()
@@ -90,9 +90,9 @@ class Checkpoints:
             raise TrainingError(f"{last[0]} is damaged ({type(error).__name__}): {advice}") from error
         return state
 
-    def _tensors(self, folder: Path, name: str, weights: list[Any]) -> list[Tensor]:
+    def _tensors(self, folder: Path, name: str, weights: list[Any]) -> dict[int, Tensor]:
         found = parts.tensors(folder / f"{name}.safetensors")
-        return [shard_like(found[f"{i:05d}"], weight) for i, weight in enumerate(weights)]
+        return {int(i): shard_like(value, weights[int(i)]) for i, value in found.items()}
 
 
 @contextlib.contextmanager

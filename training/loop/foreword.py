@@ -94,6 +94,7 @@ def _parts(
     yield f": {sum(w.numel() for w in update.weights):,} weights, {optimizer.steps:,} steps of {optimizer.batch:,}"
     yield f" ({passes:,.3g} passes)" if passes < 1000 else f" ({passes:,.0f} passes)"
     yield f" in {team.num_processes} processes" if team.num_processes > 1 else ""
+    yield f", {optimizer.optimizer}" if optimizer.optimizer != "adamw" else ""
     yield f", lr {optimizer.lr:g}"
     yield from (f", {name} {value:g}" for name, value in settings.loss.items() if isinstance(value, float))
     yield f", {'soft' if update.objective.soft else 'hard'} labels, {update.precision}, {team.device}"

@@ -106,6 +106,11 @@ class Run(Group):
         default=False, description="train images at sizes near their shapes, of the resolution's area; a batch has one"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="of the forward pass")
+    frozen_precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32",
+        description="of weights that are not trained: VAE, text encoders, the U-Net under LoRA or a value encoder, "
+        "the reference; --precision auto is then the same",
+    )
     seed: Seed = Field(default=0, description="decides initial weights, order, noise and timesteps")
 
 
@@ -128,14 +133,19 @@ class Job(Group):
 class Optimizer(Group):
     """How the weights move."""
 
+    optimizer: Literal["adamw", "adafactor", "adamw-8bit"] = Field(
+        default="adamw",
+        description="what it keeps for a weight: adamw 8 bytes, adamw-8bit 2 (needs bitsandbytes), adafactor next to "
+        "none, and no momentum",
+    )
     steps: Count = Field(description="optimizer steps")
     batch: Batch = Field(description="pairs (or lists) a step, over all processes")
-    lr: Positive = Field(description="learning rate of AdamW after the warm-up")
+    lr: Positive = Field(description="learning rate after the warm-up, of the same meaning for every optimizer")
     warmup: Natural = Field(default=10, description="steps of linear warm-up")
     schedule: Literal["constant", "cosine"] = Field(
         default="constant", description="the learning rate after it: held, or down a cosine to zero"
     )
-    weight_decay: Amount = Field(default=0.01, description="of AdamW")
+    weight_decay: Amount = Field(default=0.01, description="times the learning rate, off each weight in every step")
     ema: Share = Field(default=0.0, description="decay of an average of the weights, which is saved instead; 0: none")
 
 
@@ -254,6 +264,7 @@ def complete(given: Values) -> Settings:
     own = defaults(method, "lora" if part == "unet" and rank else part, family)
     filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, (value, _) in own.items()}
     values = {**filled, **given, "run.part": Given(part, "--part")}
+    values["run.precision"] = Given(_precision(run, given), "--precision")
     chosen = check(loss.options, values, "loss").model_dump()
     others = {key: value for key, value in values.items() if not key.startswith("loss.")}
     settings = check(Settings, others, loss=chosen)
@@ -267,6 +278,18 @@ def complete(given: Values) -> Settings:
 def _place(name: str) -> str:
     """The key of a setting or loss option."""
     return next((option.key for option in PROGRAM.options if option.name == name), f"loss.{name}")
+
+
+def _precision(run: Run, given: Values) -> str:
+    """Of the forward pass, which reads frozen weights as they are. Raises TrainingError."""
+    if run.frozen_precision == "fp32":
+        return run.precision
+    if run.precision not in ("auto", run.frozen_precision):
+        raise TrainingError(
+            f"{given['run.frozen_precision'].said} {run.frozen_precision}: the forward pass computes with these "
+            f"weights, so --precision is {run.frozen_precision}, too, or left out, and not {run.precision}"
+        )
+    return run.frozen_precision
 
 
 def _check_options(given: Values, method: str) -> None:
