@@ -60,7 +60,7 @@ def imported(name: str) -> Any:
 
 def make(settings: Optimizer, weights: Sequence[nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
     """The optimizer of a run, with the memory that it needs set aside as far as its library does so."""
-    own = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    own: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     match settings.optimizer:
         case "adafactor":
             # timm's, since torch's and transformers' factor the 3 x 3 of a convolution's kernel instead of its
