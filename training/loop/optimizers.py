@@ -114,14 +114,16 @@ def restore(
     names: Sequence[str],
     read: Callable[[str], dict[int, Tensor]],
 ) -> None:
-    """Take over what `tensors` gave under `names`, after `taken` steps. Raises KeyError if a weight lacks its own."""
+    """Take over what `tensors` gave under `names`, after `taken` steps. ValueError if a weight lacks its own."""
+    if not names:  # of a library that sets nothing aside, before its first step: fp16 leaves out those that overflow
+        return
     optimizer.state.clear()  # its memory is needed for what is read
     for name in names:
         for i, value in read(name).items():
             optimizer.state[weights[i]][name] = value
     for i, weight in enumerate(weights):
         if not optimizer.state[weight]:
-            raise KeyError(i)
+            raise ValueError(f"the optimizer has nothing of weight {i}")
         optimizer.state[weight]["step"] = _step(optimizer, weight, taken)
 
 

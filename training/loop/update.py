@@ -59,6 +59,11 @@ class Update:
         return scored, norm
 
     @property
+    def taken(self) -> int:
+        """How many steps the weights have taken: in fp16 those are left out whose gradients overflow."""
+        return optimizers.steps(self.optimizer, self.weights)
+
+    @property
     def lr(self) -> float:
         """The learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
@@ -68,6 +73,12 @@ class Update:
         tensors: list[Any] = [*self.weights, *(self.ema_weights or ())]
         own: list[Any] = [tensor.to_local() if is_sharded(tensor) else tensor for tensor in tensors]
         return all(bool(tensor.isfinite().all()) for tensor in own)
+
+    @torch.no_grad()
+    def predicts(self, step: int) -> bool:
+        """Whether the weights as they are now make finite numbers of this process's first samples of that step."""
+        errors = self._step(self.get_batch(step, self.places[: self.micro])).errors
+        return bool((errors.chosen.isfinite() & errors.rejected.isfinite()).all())
 
     def load_ema(self) -> None:
         """Replace the weights by their exponential moving average."""
@@ -84,7 +95,7 @@ class Update:
     def numbers(self) -> dict[str, Any]:
         """The numbers that it depends on, and the names of the optimizer's tensors."""
         return {
-            "optimizer_step": optimizers.steps(self.optimizer, self.weights),
+            "optimizer_step": self.taken,
             "optimizer_tensors": list(optimizers.tensors(self.optimizer, self.weights)),
             "scaler": self.scaler.state_dict(),
         }
@@ -153,6 +164,8 @@ class Update:
 @torch.no_grad()
 def _copy(held: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
     for tensor, value in zip(held, tensors, strict=True):
+        if tensor.shape != value.shape:  # which a copy might spread
+            raise ValueError(f"a tensor of {list(value.shape)} in the place of one of {list(tensor.shape)}")
         tensor.copy_(value)
 
 
