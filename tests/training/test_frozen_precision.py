@@ -45,6 +45,42 @@ def test_a_run_is_near_the_one_in_full_precision(
     assert kinds == {torch.float32}
 
 
+STARTS = {
+    "lora": (["sft", "--lora-rank", "2"], ["dpo", "--lora-rank", "2"], "pytorch_lora_weights.safetensors"),
+    "lora-mapo": (["sft", "--lora-rank", "2"], ["mapo", "--lora-rank", "2"], "pytorch_lora_weights.safetensors"),
+    "unet": (["sft"], ["dpo"], "unet/diffusion_pytorch_model.safetensors"),
+    "livo": (["livo"], ["livo"], "value_encoder/model.safetensors"),
+    "livo-lora": (
+        ["livo", "--encoder-rank", "2"],
+        ["livo", "--encoder-rank", "2"],
+        "value_encoder/adapter_model.safetensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+@pytest.mark.parametrize("trained", STARTS)
+def test_a_start_is_taken_as_it_is_though_what_is_frozen_is_rounded(
+    trained: str, kind: str, sd15_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    before, then, weights = STARTS[trained]
+    assert main(line(sd15_folder, dataset, tmp_path / "start", *before, "--lr", "0.02", "--precision", "fp32")) == 0
+    more = [*then, "--init-from", str(tmp_path / "start"), "--lr", "1e-9", "--steps", "1"]
+    assert main([*line(sd15_folder, dataset, tmp_path / "full", *more), "--precision", "fp32"]) == 0
+    assert main([*line(sd15_folder, dataset, tmp_path / "half", *more), "--frozen-precision", kind]) == 0
+    wanted, found = first(tmp_path / "full"), first(tmp_path / "half")
+    for name in ("chosen_error", "rejected_error"):
+        assert found[name] == pytest.approx(wanted[name], rel=0.02), name
+    if then[0] == "dpo":  # whose reference is the start, in the same precision
+        assert found["chosen_error"] == found["ref_chosen_error"]
+    held = [load_file(tmp_path / out / weights) for out in ("start", "half")]
+    assert held[0].keys() == held[1].keys()
+    for name, value in held[0].items():  # 1e-9 is how far a step went; a rounded start is further away
+        torch.testing.assert_close(held[1][name], value, rtol=1e-6, atol=2e-8)
+    # Another start, or none, is another run.
+    assert main([*line(sd15_folder, dataset, tmp_path / "half", *then), "--frozen-precision", kind]) == 2
+
+
 def test_a_run_goes_on_in_its_own_precision_only(
     sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
