@@ -18,7 +18,7 @@ from training import data, trainables
 from training.cache import latents
 from training.data import buckets
 from training.errors import TrainingError
-from training.loop import batches, checkpoint, distributed, foreword, optimizers, standing
+from training.loop import batches, checkpoint, distributed, foreword, optimizers, soundness, standing
 from training.loop.batches import Batches
 from training.loop.checkpoint import Checkpoints
 from training.loop.clip_similarity import Similarity, clip_name
@@ -134,7 +134,14 @@ def learn(
     if grids and not after:
         grids.base()
     progress = Progress(f"training {settings.run.method}", steps, "steps", done=after, quiet=not team.is_main_process)
-    tracker = Tracker(Path(job.out), team, timesteps=timesteps, after=after, state=state.get("tracker"))
+    tracker = Tracker(
+        Path(job.out),
+        team,
+        timesteps=timesteps,
+        after=after,
+        state=state.get("tracker"),
+        overflows=update.precision == "fp16",
+    )
     wandb = Wandb(job.wandb, Path(job.out), settings.result(), team)
     with checkpoint.stop_signals() as signals, tracker, progress, contextlib.closing(wandb):
         for step in range(after, steps):
@@ -148,14 +155,15 @@ def learn(
             progress.advance()
             stopped = team.any(bool(signals))
             if done < steps and (stopped or done % job.checkpoint_every == 0):
+                soundness.check(update, done, checkpoints.out)
                 checkpoints.save(done, update, {"tracker": tracker.state()})
             if stopped and done < steps:
                 say(team, f"stopped after step {done} of {steps}; the same command goes on from there")
                 raise SystemExit(128 + signals[0] if signals else 143)
             if grids and done % job.grid_every == 0:
                 grids.write(done)
-        if team.any(not update.is_finite()):
-            raise TrainingError(f"the weights are not finite after step {steps}: lower --lr or use --precision fp32")
+        for note in soundness.check_result(update, steps, checkpoints.out):
+            say(team, note)
         try:
             checkpoints.save(steps, update, {"tracker": tracker.state()})
         except TrainingError:  # the result takes a third of this room: a disk may still hold that

@@ -272,6 +272,12 @@ def complete(given: Values) -> Settings:
     settings = settings.model_copy(update={"family": family, "defaults_taken": sources(taken)})
     _check_part(settings, given)
     _check_loss(settings, given)
+    rate, decay = settings.optimizer.lr, settings.optimizer.weight_decay
+    if "optimizer.weight_decay" in given and rate * decay >= 1:
+        raise TrainingError(
+            f"--lr {rate:g} times --weight-decay {decay:g} is {rate * decay:g}, the share that every step takes off a "
+            "weight: it has to be below 1"
+        )
     return settings
 
 
