@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from annotated_types import Interval
 
 from training.errors import TrainingError
 from training.losses import LOSSES, Need
@@ -21,9 +21,11 @@ from training.settings.defaults import BY_LOSS, defaults, sources
 from training.settings.fields import (
     Amount,
     Count,
-    Folder,
+    Field,
     Group,
+    Made,
     Natural,
+    Needed,
     Option,
     Place,
     Positive,
@@ -34,7 +36,7 @@ from training.settings.fields import (
     of_group,
     of_groups,
 )
-from training.settings.reading import Given, Values, check, nearest
+from training.settings.reading import Given, Values, as_json, check, nearest
 
 
 def _known(method: str) -> str:
@@ -64,21 +66,21 @@ COLUMNS = {
     ),
     *("chosen_prompt", "rejected_prompt", "caption", "jpg_0", "jpg_1", "label_0", "label_1"),
 }
-Column = Annotated[str, AfterValidator(_named)]
-Method = Annotated[str, AfterValidator(_known), Shown("LOSS")]
+Column = Annotated[str, Made(_named)]
+Method = Annotated[str, Made(_known), Shown("LOSS")]
 SOFT = ", ".join(name for name, loss in LOSSES.items() if loss.soft)
 
 
 # Beyond these only memory would be asked for.
-Batch = Annotated[int, Field(ge=1, le=2**20)]
-Rank = Annotated[int, Field(ge=0, le=2**12)]
-Side = Annotated[int, Field(ge=0, le=2**14)]
+Batch = Annotated[int, Interval(ge=1, le=2**20)]
+Rank = Annotated[int, Interval(ge=0, le=2**12)]
+Side = Annotated[int, Interval(ge=0, le=2**14)]
 
 
 class Run(Group):
     """What is trained, on what, by which loss."""
 
-    data: Place = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    data: Needed = Field(description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
     columns: tuple[Column, ...] = Field(
         default=(), description="what its columns are called: prompt=caption chosen=good rejected=bad"
     )
@@ -117,7 +119,7 @@ class Run(Group):
 class Job(Group):
     """Where it runs and what it costs there; decides no weights, so a run resumes with other values of these."""
 
-    out: Folder = Field(min_length=1, description="the folder to write")
+    out: Annotated[Needed, Shown("DIR")] = Field(description="the folder to write")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
     micro_batch: Natural = Field(default=0, description="pairs at a time in one process; 0: all at once")
     checkpointing: bool = Field(default=False, description="less memory, a third more time")
@@ -210,7 +212,7 @@ class Settings(Group):
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result: a run is resumed only with the same ones."""
-        return self.model_dump(mode="json", exclude={"job", "family", "defaults_taken"})
+        return as_json(self, but={"job", "family", "defaults_taken"})
 
 
 UNKNOWN = "by loss and model"  # their default, as long as nobody has named these
@@ -220,7 +222,7 @@ def loss_options() -> dict[str, list[str]]:
     """Option name → the losses that have it."""
     readers: dict[str, list[str]] = {}
     for method, loss in LOSSES.items():
-        for name in loss.options.model_fields:
+        for name in loss.option_names:
             readers.setdefault(name, []).append(method)
     return readers
 
@@ -265,11 +267,11 @@ def complete(given: Values) -> Settings:
     filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, (value, _) in own.items()}
     values = {**filled, **given, "run.part": Given(part, "--part")}
     values["run.precision"] = Given(_precision(run, given), "--precision")
-    chosen = check(loss.options, values, "loss").model_dump()
+    chosen = dict(vars(check(loss.options, values, "loss")))
     others = {key: value for key, value in values.items() if not key.startswith("loss.")}
     settings = check(Settings, others, loss=chosen)
     taken = {name: default for name, default in own.items() if _place(name) not in given}
-    settings = settings.model_copy(update={"family": family, "defaults_taken": sources(taken)})
+    settings = dataclasses.replace(settings, family=family, defaults_taken=sources(taken))
     _check_part(settings, given)
     _check_loss(settings, given)
     rate, decay = settings.optimizer.lr, settings.optimizer.weight_decay
@@ -300,7 +302,7 @@ def _precision(run: Run, given: Values) -> str:
 
 def _check_options(given: Values, method: str) -> None:
     """Refuse options of other losses."""
-    own, readers = LOSSES[method].options.model_fields, loss_options()
+    own, readers = LOSSES[method].option_names, loss_options()
     for key, (_, said) in given.items():
         group, _, name = key.partition(".")
         if group == "loss" and name not in own:
@@ -315,7 +317,7 @@ def _check_part(settings: Settings, given: Values) -> None:
     for key, (_, said) in given.items():
         group, _, name = key.partition(".")
         held = getattr(settings, group, None) if group == of_other else None
-        if held is not None and getattr(held, name) != type(held).model_fields[name].default:
+        if held is not None and getattr(held, name) != getattr(type(held), name):
             raise TrainingError(f"{said} is for --part {other}; {method} trains the {part} here")
     if LOSSES[method].part not in (None, part):
         raise TrainingError(
