@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-EXTRA = "pip install 'datagen[nudenet]'"
+INSTALL = "install it with `pip install onnxruntime`, or `pip install '.[nudenet]'` in the clone"
 
 
 def check(what: str) -> None:
     """Raise ModelError if onnxruntime, which `what` needs, is not installed; does not import it."""
     if importlib.util.find_spec("onnxruntime") is None:
-        raise ModelError(f"{what} needs onnxruntime, which is not installed: {EXTRA}, or pip install onnxruntime")
+        raise ModelError(f"{what} needs onnxruntime, which is not here: {INSTALL}")
 
 
 def digest(path: Path) -> str:
