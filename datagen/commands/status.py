@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from datagen import recipe as recipes
 from datagen import records, store
 from datagen.export import huggingface
+from datagen.labels import fairness
 from datagen.llm import LEDGER
 from datagen.llm.accounts import money
 from datagen.pipeline import plan
@@ -55,6 +56,9 @@ def show(root: Path, console: Console) -> None:
             line = f"{count} of {done.total('rows')} {done.stage.name}: {remark}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    scores = next(done for done in plans if done.stage.name == "scores")
+    for groups in fairness.of_run(run, (index for index, footer in enumerate(scores.shards) if footer is not None)):
+        console.print(f"shown by {groups}", highlight=False, markup=False, soft_wrap=True)
     for damaged in (shard for done in plans for shard in done.damaged):
         console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, markup=False, soft_wrap=True)
     console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, markup=False, soft_wrap=True)
