@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import math
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 CHUNK = 32  # images that are judged at a time
 LOOKING = threading.Lock()  # at what judges need: some load their network for it, which threads would do several times
+NO_RIVAL = "compared with an image that cannot be judged"
 AHEAD = 4  # chunks that may be decoded before they are asked for
 Entry = TypeVar("Entry")
 
@@ -91,6 +93,10 @@ class Compared:
     failure: str | None = None
 
 
+# What each judge that compares says of two images, by name: of the first when it is shown first, then of the second.
+Met = dict[str, tuple[Compared, Compared]]
+
+
 def load(choices: Iterable[JudgeChoice]) -> list[judges.Judge]:
     """The judges that were chosen, in order; ModelError for what is missing or wrong, before anything is asked."""
     found: dict[str, str] = {}
@@ -113,6 +119,11 @@ def backbones(panel: Iterable[judges.Judge]) -> dict[str, Backbone]:
     """The networks whose embeddings the judges read, by identity; each once."""
     needs = (getattr(judge, "needs", None) for judge in panel)
     return {need.identity: need for need in needs if _embeds(need)}
+
+
+def views(panel: Iterable[judges.Judge]) -> tuple[Any, ...]:
+    """What the judges and their backbones see of an image; None: the picture itself."""
+    return _wanted(panel, ())
 
 
 def of_the_world(panel: Iterable[judges.Judge]) -> str:
@@ -146,31 +157,35 @@ def stream(
     `fast` decodes JPEGs at a part of their size where all views are smaller still; scores are near the references'
     then, but not theirs.
     """
-    for prepared in prefetch(functools.partial(Prepared.of, panel, fast=fast), questions, AHEAD):
+    for prepared in _prepared(panel, questions, fast):
         yield prepared.judge()
 
 
-def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[dict[str, tuple[Compared, Compared]]]:
+def _prepared(
+    panel: Sequence[judges.Judge], questions: Iterable[Sequence[Question]], fast: bool
+) -> Iterator[Prepared]:
+    return prefetch(functools.partial(Prepared.of, panel, fast=fast), questions, AHEAD)
+
+
+def stream_pairs(
+    panel: Sequence[judges.Judge], questions: Iterable[Sequence[Question]], *, fast: bool = False
+) -> Iterator[tuple[list[Answer], list[Met]]]:
+    """As `stream`, of chunks in which the images of a pair follow each other; and what comes of comparing those two
+    by the first text of the first."""
+    for prepared in _prepared(panel, questions, fast):
+        firsts = enumerate(prepared.questions[::2])
+        yield prepared.judge(), prepared.compare([(2 * k, 2 * k + 1, first.texts[0] or "") for k, first in firsts])
+
+
+def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[Met]:
     """For each duel and each judge that compares: how probably each image beats the other when it is shown first.
 
-    A judge without a liking for a place says p and 1 − p. Images that cannot be decoded are not for here.
+    A judge without a liking for a place says p and 1 − p.
     """
-    able_ = able(panel, "compare")
-    wanted = _wanted(able_, ())
-    forms = {data: _brought(decode(data), wanted) for duel in duels for data in (duel.first, duel.second)}
-    inputs = _Inputs(wanted, list(forms.values()), {})
-    at = {data: place for place, data in enumerate(forms)}
-    first, second = [at[duel.first] for duel in duels], [at[duel.second] for duel in duels]
-    texts = [duel.text for duel in duels]
-    found: list[dict[str, tuple[Compared, Compared]]] = [{} for _ in duels]
-    for judge in able_ if duels else []:
-        given: Any = judge
-        said = given.compare(inputs.of(judge, first + second), inputs.of(judge, second + first), texts + texts)
-        values, failures = _held(judge, said, 2 * len(duels))
-        answers = [Compared(float(p), failure) for p, failure in zip(values, failures, strict=True)]
-        for place in range(len(duels)):
-            found[place][judge.name] = answers[place], answers[len(duels) + place]
-    return found
+    images = dict.fromkeys(data for duel in duels for data in (duel.first, duel.second))
+    at = {data: place for place, data in enumerate(images)}
+    prepared = Prepared.of(able(panel, "compare"), [Question(data, ()) for data in images])
+    return prepared.compare([(at[duel.first], at[duel.second], duel.text) for duel in duels])
 
 
 @contextlib.contextmanager
@@ -240,6 +255,30 @@ class Prepared:
             failures = {name: why[at] for name, why in failing.items() if at in why} if failing else {}
             answers.append(Answer(each[0][at], each[1][at], each[2][at], None, failures))
         return answers
+
+    def compare(self, met: Sequence[tuple[int, int, str]]) -> list[Met]:
+        """What comes of comparing images by their places, in both orders, by a text; where one has an error, that."""
+        able_ = able(self.panel, "compare")
+        found: list[Met] = [{judge.name: self._failed(one, other) for judge in able_} for one, other, _ in met]
+        asked = [k for k, (one, other, _) in enumerate(met) if self.errors[one] is self.errors[other] is None]
+        kept = (place for place, error in enumerate(self.errors) if error is None)
+        places = {place: at for at, place in enumerate(kept)}
+        first, second = [places[met[place][0]] for place in asked], [places[met[place][1]] for place in asked]
+        texts = [met[place][2] for place in asked]
+        for judge in able_ if asked else []:
+            given: Any = judge
+            inputs = self.inputs.of(judge, first + second), self.inputs.of(judge, second + first)
+            values, failures = _held(judge, given.compare(*inputs, texts + texts), 2 * len(asked))
+            answers = [Compared(float(p), failure) for p, failure in zip(values, failures, strict=True)]
+            for at, place in enumerate(asked):
+                found[place][judge.name] = answers[at], answers[len(asked) + at]
+        return found
+
+    def _failed(self, one: int, other: int) -> tuple[Compared, Compared]:
+        """Why two images are not compared, each way."""
+        whys = [(self.errors[own], self.errors[rival]) for own, rival in ((one, other), (other, one))]
+        first, second = (Compared(math.nan, own or f"{NO_RIVAL}: {rival}") for own, rival in whys)
+        return first, second
 
 
 def _by_image(values: Mapping[str, NDArray[Any]], count: int) -> list[dict[str, Any]]:
