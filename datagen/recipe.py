@@ -134,13 +134,21 @@ class Labels(_Section):
     rule: Literal["posterior", "all", "principle", "pareto"] = "posterior"
     most_each_prompt: Annotated[int, Field(ge=1)] | None = None  # pairs; the most certain stay
     most_each_principle: Annotated[int, Field(ge=1)] | None = None
+    known: str = ""  # a table with the columns pair_id and label, by people; it calibrates the probabilities
     balanced: bool = False  # as many pairs of each principle as of the one that has fewest
     settled: Annotated[float, Field(ge=0.5, le=1)] = 0.98  # probability from which no further tier of judges is asked
 
 
 RELABELLED = "relabelled"  # in recipe.json: what of [labels] was changed after the run
 RELABELS = tuple(name for name in Labels.model_fields if name != "settled")
-RULES = ("min_low", "rule", "most_each_prompt", "most_each_principle", "balanced")  # not in every recipe's digest
+RULES = (
+    "min_low",
+    "rule",
+    "most_each_prompt",
+    "most_each_principle",
+    "known",
+    "balanced",
+)  # not in every recipe's digest
 
 
 class JudgeChoice(_Section):
@@ -316,7 +324,7 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
         **values,
         "profile": {"name": profile_name, **served},
         "files": {
-            name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            name: _digest(path)
             for name, path in _files(recipe, profile)
             if path.is_file()  # one that is missing is the principles or the prompts stage's error
         },
@@ -329,6 +337,13 @@ def relabelled(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
     if not changes:
         return recipe
     return recipe.model_copy(update={"labels": Labels.model_validate(recipe.labels.model_dump() | changes)})
+
+
+def label_rules(recipe: Recipe) -> dict[str, Any]:
+    """All that labels depend on besides the verdicts, JSON-able: [labels], and the content of the file it names."""
+    rules = recipe.labels.model_dump(mode="json")
+    known = Path(recipe.labels.known)
+    return {**rules, "known": _digest(known) if recipe.labels.known and known.is_file() else recipe.labels.known}
 
 
 def label_changes(recipe: Recipe, overrides: list[str]) -> dict[str, Any]:
@@ -348,6 +363,10 @@ def label_changes(recipe: Recipe, overrides: list[str]) -> dict[str, Any]:
     except ValidationError as error:
         raise RecipeError(_explain(error)) from error
     return changes
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:

@@ -126,9 +126,8 @@ def _table(names: list[str], found: Arrays, share: float) -> list[Row]:
     print(
         f"\n{share:.0%} exchanged: {int(known.sum())} of {len(known)} pairs have a truth; {truth.mean():.1%} as worded"
     )
-    print(
-        f"| | accuracy | ECE | above {SURE}: share | right | at the recipe's limit: share | right |\n|---|---|---|---|---|---|---|"
-    )
+    print(f"| | accuracy | ECE | above {SURE}: share | right | at the recipe's limit: share | right |")
+    print("|---|---|---|---|---|---|---|")
     limits = np.array([recipes.load(name, []).labels.min_probability for name in found["recipe"][known]])
     rows = []
     for way, probability in ways.items():

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datagen import recipe as recipes
 from datagen import records, store
 from datagen.recipe import Recipe
 from datagen.stages import Context, Stage, embeddings, images, labels, pairs, principles, prompts, scores, verdicts
@@ -185,7 +186,7 @@ def of_stage(run: store.Run, stage: Stage[Any], before: Sequence[Plan], recipe: 
 
 def source_of(before: Sequence[Plan], stage: Stage[Any], index: int, recipe: Recipe) -> str | None:
     """The hash of what a shard is derived from; None while some of it is still to do."""
-    contents: list[Any] = [recipe.labels.model_dump(mode="json")] if stage.relabels else []
+    contents: list[Any] = [recipes.label_rules(recipe)] if stage.relabels else []
     for plan in before:
         if not stage.sees(plan.stage):
             continue

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -38,9 +39,13 @@ def upstream(run: store.Run) -> dict[str, int]:
     return {p.name: p.stat().st_mtime_ns for p in files if p.parent.name in ("prompts", "images", "scores")}
 
 
-def probabilities(run: store.Run) -> list[float]:
+def column(run: store.Run, name: str) -> list[Any]:
     files = sorted(run.dataset.glob("data/*.parquet"))
-    return [value for file in files for value in pq.read_table(file)["probability"].to_pylist()]
+    return [value for file in files for value in pq.read_table(file)[name].to_pylist()]
+
+
+def probabilities(run: store.Run) -> list[float]:
+    return column(run, "probability")
 
 
 def test_a_judged_run_is_labelled_by_other_rules_and_keeps_them(run: store.Run, recipe: Recipe) -> None:
@@ -74,6 +79,23 @@ def test_what_was_learnt_stands_in_the_footer_of_the_labels(run: store.Run) -> N
     assert sorted(judge["name"] for judge in footer.facts["judges"]) == sorted(judged_run.JUDGES)
     assert footer.facts["pairs"] == PROMPTS
     json.dumps(footer.facts, allow_nan=False)
+
+
+def test_labels_of_people_are_a_rule_and_when_their_file_changes_the_labels_do(run: store.Run, tmp_path: Path) -> None:
+    relabel(run, ["labels.min_probability=0"])
+    rows = [
+        row
+        for file in sorted(run.dataset.glob("data/*.parquet"))
+        for row in pq.read_table(file)["pair_id"].to_pylist()
+    ]
+    known = tmp_path / "known.csv"
+    known.write_text("\n".join(["pair_id,label", *(f"{row},chosen" for row in rows)]))
+    relabel(run, [f"labels.known={known}"])
+    first = probabilities(run)
+    known.write_text("\n".join(["pair_id,label", *(f"{row},rejected" for row in rows)]))
+    assert relabel(run, []).made > 0
+    assert probabilities(run) != first
+    assert relabel(run, []).made == 0
 
 
 @pytest.mark.parametrize(

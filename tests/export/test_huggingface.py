@@ -167,7 +167,12 @@ def test_the_card_says_how_it_was_made_and_trusts_no_text(tmp_path: Path, recipe
     for said in ("some/model at abc", "clip 3", "4 × probability too low", "8 pairs to train on, 3 to test on"):
         assert said in text
     assert "- remarks on images: 7 × wording cut\n" in text
-    for said in ("## Labels", "clip 0.90", "drawn as worded: smoke neutral 0.90 [0.80, 0.95]", "shrunk &#124; &lt;b&gt;"):
+    for said in (
+        "## Labels",
+        "clip 0.90",
+        "drawn as worded: smoke neutral 0.90 [0.80, 0.95]",
+        "shrunk &#124; &lt;b&gt;",
+    ):
         assert said in text
     assert "| pixel art &#124; preferred &lt;b&gt; | style | avoid | 11 |" in text
     assert json.loads(pq.read_schema(run.dataset / "data/test-00000-of-00001.parquet").metadata[b"datagen"])

@@ -1,12 +1,14 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from datagen.errors import InputError
 from datagen.labels import labelling
 from datagen.recipe import Images, Labels, Profile, Recipe
-from datagen.records import Label, Prompt, Verdict
+from datagen.records import Label, Prompt, Verdict, content_id
 
 NAN = math.nan
 
@@ -87,6 +89,23 @@ def test_of_candidates_the_best_and_the_worst_by_what_was_learnt_meet() -> None:
     right = [quality[p, int(row.chosen_id[-1])] > quality[p, int(row.rejected_id[-1])] for p, row in enumerate(rows)]
     assert np.mean(right) > 0.97
     assert all(row.probability is not None and row.probability >= 0.5 for row in rows)
+
+
+def test_labels_of_people_calibrate_and_those_of_other_pairs_are_counted(tmp_path: Path) -> None:
+    images, truth = contrasts(400)
+    plain, _ = labelling.label(recipe(), ["a", "b", "c"], prompts(400), images)
+    known = tmp_path / "known.csv"
+    lines = [
+        f"{content_id(row.prompt_id, row.chosen_id, row.rejected_id)},{'chosen' if better > 0 else 'rejected'}"
+        for row, better in zip(plain[:200], truth, strict=False)
+    ]
+    known.write_text("\n".join(["pair_id,label", *lines, "stranger,chosen"]))
+    rows, facts = labelling.label(recipe(known=str(known)), ["a", "b", "c"], prompts(400), images)
+    assert "1 of 201 labels of people are of no pair of this run" in facts["notes"]
+    assert [row.probability for row in rows] != [row.probability for row in plain]
+    wrong = recipe(known=str(tmp_path / "nothing.csv"))
+    with pytest.raises(InputError, match="which is no file"):
+        labelling.label(wrong, ["a", "b", "c"], prompts(400), images)
 
 
 def test_a_run_without_two_images_says_so() -> None:
