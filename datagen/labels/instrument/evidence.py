@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from scipy import special
 
-from datagen.labels.instrument import design, moments, planted, unaided
+from datagen.labels.instrument import design, moments, planted, strata, unaided
 from datagen.labels.instrument import link as links
 from datagen.labels.instrument.found import Estimate
 from datagen.labels.instrument.leak import Leak
@@ -28,7 +28,7 @@ class Evidence:
     """(N,) log-odds of A by the judges and by the design, and the standard deviation of their sum.
 
     `mode` is design, planted, unaided or nothing. What `moments` expect of a score, times `strength`, is the signal,
-    and times `square` the mean of its square.
+    and times `square` the mean of its square. `gains` are what the judges are worth in each stratum, 1 being usual.
     """
 
     mode: str
@@ -41,6 +41,7 @@ class Evidence:
     square: float
     link: Link
     clip: float
+    gains: Numbers = dataclasses.field(default_factory=lambda: np.ones(0))
 
     def slope(self, expected: float) -> float:
         """Log-odds per unit of a small score of which so much is expected."""
@@ -75,14 +76,18 @@ def weigh(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, seed: int) -
 
 
 def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random: np.random.Generator) -> Evidence:
-    fit = design.best(x, rows)
-    log_odds = design.odds(fit.score, fit.expected, fit.ratio, fit.link)
+    fit, gain, apart = _fitted(x, rows)
+    usual = design.odds(fit.score, fit.expected, fit.ratio, fit.link)
+    log_odds = usual * gain[rows.stratum]
     inverse = np.linalg.inv(fit.information)
     # From the free coordinate of the error to its logit.
     deviation = float(np.sqrt(inverse[0, 0])) * (1 - 2 * fit.link.error) / (1 - fit.link.error)
     obeyed = obedience(log_odds, rows, fit.link.error, deviation)
     held = _held(rows, obeyed)
-    width = _width(x, rows, fit, obeyed, seen, unit, random)
+    worth = gain[rows.stratum]
+    width = _width(x, rows, fit, obeyed, seen, unit, random) * worth
+    width = np.hypot(width, (1 - np.minimum(worth, 1)) * obeyed.deviation[rows.stratum])
+    width = np.hypot(width, apart[rows.stratum] * usual)
     strength = fit.ratio[0] / (1 - 2 * fit.link.error)
     return Evidence(
         "design",
@@ -95,7 +100,19 @@ def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random:
         fit.ratio[1],
         fit.link,
         fit.clip,
+        gain,
     )
+
+
+def _fitted(x: Numbers, rows: Rows) -> tuple[design.Fit, Numbers, Numbers]:
+    """What the strata in which the judges can read say of them, and the gain of each stratum with its deviation."""
+    fit = design.best(x, rows)
+    gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.ratio, fit.link), rows, fit.link.error)
+    weak = (gain < strata.WEAK)[rows.stratum] & rows.of(PAIR)
+    if weak.any() and weak.sum() < rows.of(PAIR).sum() / 2:
+        fit = design.best(x, dataclasses.replace(rows, learn=rows.learn & ~weak))
+        gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.ratio, fit.link), rows, fit.link.error)
+    return fit, gain, apart
 
 
 def _held(rows: Rows, obeyed: Obedience) -> Numbers:

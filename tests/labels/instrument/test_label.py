@@ -15,7 +15,9 @@ Numbers = NDArray[np.float64]
 NAN = float("nan")
 
 
-def jury(pairs: int, right: float, seed: int, strength: tuple[float, ...] = (1.6, 1.2, 0.8, 0.5)) -> dict[str, Numbers]:
+def jury(
+    pairs: int, right: float, seed: int, strength: tuple[float, ...] = (1.6, 1.2, 0.8, 0.5)
+) -> dict[str, Numbers]:
     """Judges with an error in common on scales of their own; the truth, and a design that is right in so many pairs."""
     random = np.random.default_rng(seed)
     truth = random.choice(np.array([1.0, -1.0]), pairs)
