@@ -229,6 +229,26 @@ def estimate(
 
 
 @app.command()
+def relabel(
+    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory whose images are judged.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="labels.KEY=VALUE", help="A rule of labels, e.g. labels.min_probability=0.95."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes here.")] = 1,
+) -> None:
+    """Label a run anew by other rules: no image is drawn and nobody is asked."""
+    from datagen import progress, store
+    from datagen.commands import relabel as relabelling
+
+    with progress.Display() as display:
+        summary = relabelling.relabel(
+            store.Run(run), settings or [], workers=workers, say=display.say, progress=display.show
+        )
+    print("\n".join(_closing(summary)))
+
+
+@app.command()
 def status(directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")]) -> None:
     """Show the progress of a run: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
