@@ -50,7 +50,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, library: ModuleType | None) -> None
 
 def settings(name: str, **more: float) -> Optimizer:
     given = {"optimizer": name, "steps": 9, "batch": 1, "lr": 1e-3, "weight_decay": 0.0}
-    return Optimizer.model_validate({**given, **more})
+    return Optimizer(**{**given, **more})
 
 
 def weights() -> list[nn.Parameter]:
