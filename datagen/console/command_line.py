@@ -15,11 +15,14 @@ from typer.models import CommandFunctionType
 
 
 class Command(TyperCommand):
-    """A command that refuses an option given twice, unless it takes a list."""
+    """A command that refuses an option given twice, unless it takes a list, or its line `may_repeat`."""
+
+    may_repeat = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """typer's, after that check."""
-        refuse_repeated(self, ctx, args)
+        if not self.may_repeat:
+            refuse_repeated(self, ctx, args)
         return super().parse_args(ctx, args)
 
 

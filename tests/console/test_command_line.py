@@ -76,9 +76,17 @@ def test_lists_and_help_may_be_given_again(
         (export, ["--push", "--push"], "--push"),
     ],
 )
-def test_the_trainer_refuses_it_in_the_same_words(program: object, line: list[str], option: str) -> None:
+def test_the_trainer_refuses_it_in_the_same_words(
+    program: object, line: list[str], option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["training/run.py", *line])
     with pytest.raises(TrainingError, match=f"'{option}.*': it is given more than once, and takes one value"):
-        program.parse(line)  # type: ignore[attr-defined]
+        program.parse()  # type: ignore[attr-defined]
+
+
+def test_a_line_that_a_program_composed_overrides_itself() -> None:
+    line = ["--data", "d", "--out", "o", "--method", "dpo", "--steps", "9", "--steps", "3"]
+    assert training.parse(line).optimizer.steps == 3
 
 
 @pytest.mark.parametrize("first", ["lr=1", "optimizer.lr=1", " optimizer.lr =1"])

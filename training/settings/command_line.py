@@ -34,6 +34,12 @@ class GroupedCommand(Command):
                 formatter.write_dl([record for record in records if record])
 
 
+class Composed(GroupedCommand):
+    """The same for a line that nobody typed: a program that adds to a line of its own overrides what stands in it."""
+
+    may_repeat = True
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """A command line: what is offered, and how it is read."""
@@ -43,10 +49,16 @@ class Program:
     options: tuple[Option, ...]
 
     def read(self, arguments: Sequence[str] | None = None) -> Values:
-        """The values of a command line and of the file that it may name. Raises TrainingError; exits for --help."""
+        """The values of a command line and of the file that it may name. Raises TrainingError; exits for --help.
+
+        Without `arguments` it is the line that somebody typed, in which nothing is given twice.
+        """
+        typed_line = arguments is None
         line = self._spelled_out(sys.argv[1:] if arguments is None else arguments)
         try:
-            typed = self._app()(line, prog_name=self.name, standalone_mode=False)
+            typed = self._app(GroupedCommand if typed_line else Composed)(
+                line, prog_name=self.name, standalone_mode=False
+            )
         except typer.TyperException as error:
             raise TrainingError(self._said(error)) from error
         if not isinstance(typed, dict):  # --help was printed
@@ -59,7 +71,7 @@ class Program:
         }
         return {**file, **reading.from_overrides(typed["set"] or (), self.options), **flags}
 
-    def _app(self) -> typer.Typer:
+    def _app(self, kind: type[GroupedCommand]) -> typer.Typer:
         """A typer program with one command, whose parameters are the options."""
 
         def typed(**values: Any) -> dict[str, Any]:
@@ -79,7 +91,7 @@ class Program:
             rich_markup_mode=None,
             context_settings={"help_option_names": ["-h", "--help"]},
         )
-        app.command(cls=GroupedCommand, help=self.about)(typed)
+        app.command(cls=kind, help=self.about)(typed)
         return app
 
     def _spelled_out(self, arguments: Sequence[str]) -> list[str]:
