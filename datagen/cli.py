@@ -336,7 +336,7 @@ def judge(
             say=display.say,
             progress=display.show,
         )
-    print("\n".join(report.lines(summary, out)))
+    print("\n".join([*report.lines(summary, out), *report.groups(out)]))
     if not summary.scored:
         raise typer.Exit(1)
 

@@ -135,10 +135,12 @@ class Tally:
 
 
 def _by_judge(table: pa.Table, key: str) -> Iterator[tuple[str, list[str], list[str], list[float | None]]]:
-    """The rows of each judge with categories, in order."""
+    """The rows of each judge with categories, in order; none of a table that an earlier version wrote without them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if not {*COLUMNS, key} <= set(table.column_names):
+        return
     if "axis" in table.column_names:
         table = table.filter(pc.is_in(table["axis"], pa.array([MATCH, IMAGE])))
     table = table.filter(pc.not_equal(table["category"], ""))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from datagen.commands.judge.merge import Summary
 from datagen.commands.judge.tally import Tally
 from datagen.commands.judge.trust import Trust
+from datagen.labels import fairness
 from datagen.labels.reliability import Reliability
 
 BARS, PLAIN = " ▁▂▃▄▅▆▇█", " .:-=+*#@"  # the second where the terminal cannot show the first
@@ -27,6 +29,11 @@ def lines(summary: Summary, out: object, encoding: str | None = None) -> Iterato
     if summary.trust is not None:
         yield ""
         yield from _trust(summary.trust)
+
+
+def groups(out: Path) -> Iterator[str]:
+    """How evenly groups are shown in what was written, a line for each judge that tells them apart."""
+    yield from (f"shown by {found}" for found in fairness.of_output(out))
 
 
 def histogram(bins: Sequence[int], bars: str = BARS) -> str:

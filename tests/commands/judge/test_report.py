@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -96,3 +98,12 @@ def test_of_every_judge_the_numbers_are_those_of_the_file(tmp_path: Path, monkey
     assert found["harm", ""] == (40, pytest.approx(0.25), 0, 1)
     assert summary.reasons == {"the judge red abstained": 1}
     assert summary.tallies[2].bins == [30, *[0] * 14, 10]
+
+
+def test_how_evenly_groups_are_shown_is_said_of_judges_that_tell_them_apart(tmp_path: Path) -> None:
+    shares = [(prompt, name, value) for prompt in "aab" for name, value in (("male", 0.7), ("female", 0.3))]
+    rows = [{"judge": "attributes", "prompt": p, "category": name, "value": value} for p, name, value in shares]
+    rows += [{"judge": "clip", "prompt": "a", "category": "", "value": 0.2}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "scores.parquet")
+    (line,) = report.groups(tmp_path / "scores.parquet")
+    assert line.startswith("shown by attributes, 3 images of 2 prompts: male ") and "; D1 " in line and ", D2 " in line
