@@ -1,7 +1,8 @@
 """The command line; the only place where an error becomes a message.
 
-Results go to stdout, progress and errors to stderr. Exit code 0: done; 1: shards failed, rerun; 2: something given
-cannot be used; 130: interrupted, and nothing finished is lost. Heavy imports wait inside the commands.
+Results go to stdout, progress and errors to stderr. Exit code 0: done; 1: shards failed, rerun, or what was to be
+printed cannot be written; 2: something given cannot be used; 130: interrupted, and nothing finished is lost. Heavy
+imports wait inside the commands.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import typer
 from typer.exceptions import TyperException
 
 from datagen import version
+from datagen.console.command_line import Program
+from datagen.console.streams import guarded
 from datagen.errors import DatagenError, InputError, MachineryError
 
 if TYPE_CHECKING:
     from datagen.pipeline.plan import Summary
     from datagen.recipe import Recipe
 
-app = typer.Typer(
+app = Program(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: rich and what it reads take longer to load than all the rest
@@ -226,6 +229,26 @@ def estimate(
 
 
 @app.command()
+def relabel(
+    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory whose images are judged.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="labels.KEY=VALUE", help="A rule of labels, e.g. labels.min_probability=0.95."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes here.")] = 1,
+) -> None:
+    """Label a run anew by other rules: no image is drawn and nobody is asked."""
+    from datagen import progress, store
+    from datagen.commands import relabel as relabelling
+
+    with progress.Display() as display:
+        summary = relabelling.relabel(
+            store.Run(run), settings or [], workers=workers, say=display.say, progress=display.show
+        )
+    print("\n".join(_closing(summary)))
+
+
+@app.command()
 def status(directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")]) -> None:
     """Show the progress of a run: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
@@ -388,17 +411,22 @@ def validate(
     print(f"{dataset} is sound")
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The entry point of `datagen`."""
+    sys.exit(guarded(_exit_code))
+
+
+def _exit_code() -> int:
+    """Do what the command line says."""
     try:
         code = app(prog_name="datagen", standalone_mode=False)
     except TyperException as error:
-        _end(f"{error.format_message()} ({_help_of(error)} lists what it takes)", 2)
+        return _end(f"{error.format_message()} ({_help_of(error)} lists what it takes)", 2)
     except DatagenError as error:
-        _end(str(error), error.exit_code)
+        return _end(str(error), error.exit_code)
     if code == 130:  # typer turns Ctrl-C into this
         print("interrupted: finished work is kept, the same command resumes", file=sys.stderr)
-    sys.exit(code)
+    return int(code or 0)
 
 
 def _help_of(error: TyperException) -> str:
@@ -407,10 +435,10 @@ def _help_of(error: TyperException) -> str:
     return f"{'datagen' if context is None else context.command_path} --help"
 
 
-def _end(message: str, code: int) -> NoReturn:
-    """Say what is wrong in one line and exit."""
+def _end(message: str, code: int) -> int:
+    """Say what is wrong in one line; the exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":

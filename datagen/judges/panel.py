@@ -12,9 +12,11 @@ import dataclasses
 import functools
 import itertools
 import math
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 from datagen import judges
 from datagen.errors import ModelError
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
 
 CHUNK = 32  # images that are judged at a time
+LOOKING = threading.Lock()  # at what judges need: some load their network for it, which threads would do several times
 NO_RIVAL = "compared with an image that cannot be judged"
 AHEAD = 4  # chunks that may be decoded before they are asked for
 Entry = TypeVar("Entry")
@@ -55,19 +58,18 @@ class Question:
     embeddings: Mapping[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What each judge says of one image, by name; NaN where it abstained, and everywhere if there is an error.
 
     `scores` are (texts, columns); of a judge that reads no text (1, columns). `replies` are (questions,), `embeddings`
     (D,) by backbone. `failures` say why a judge could not be read.
     """
 
-    scores: dict[str, Values]
-    replies: dict[str, Values] = dataclasses.field(default_factory=dict)
-    embeddings: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    scores: Mapping[str, Values]
+    replies: Mapping[str, Values]
+    embeddings: Mapping[str, NDArray[np.float32]]
     error: str | None = None
-    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    failures: Mapping[str, str] = MappingProxyType({})
 
     def error_of(self, judge: str) -> str | None:
         """Why there is nothing of a judge, None if it spoke, or abstained."""
@@ -162,8 +164,6 @@ def stream(
 def _prepared(
     panel: Sequence[judges.Judge], questions: Iterable[Sequence[Question]], fast: bool
 ) -> Iterator[Prepared]:
-    for backbone in backbones(panel).values():
-        _ = backbone.view  # some load their network for it, which threads would do several times
     return prefetch(functools.partial(Prepared.of, panel, fast=fast), questions, AHEAD)
 
 
@@ -225,7 +225,8 @@ class Prepared:
         """
         known = [question.embeddings for question in questions if question.error is None]
         common = set[str]().union(*known).intersection(*known)
-        wanted = _wanted(panel, common)
+        with LOOKING:
+            wanted = _wanted(panel, common)
         at_least = enough(wanted) if fast else None
         results = [_forms(question, wanted, at_least) for question in questions]
         errors = [result if isinstance(result, str) else None for result in results]
@@ -244,20 +245,15 @@ class Prepared:
         scores = {name: one.scores for name, one in said.items() if one.scores is not None}
         replies = {name: one.replies for name, one in said.items() if one.replies is not None}
         failing = {name: one.failures for name, one in said.items() if one.failures}
+        each = [_by_image(values, len(asked)) for values in (scores, replies, embeddings)]
         answers, place = list[Answer](), itertools.count()
         for question, error in zip(self.questions, self.errors, strict=True):
             if error is not None:
                 answers.append(_silent(self.panel, question, error))
                 continue
             at = next(place)
-            answers.append(
-                Answer(
-                    {name: values[at] for name, values in scores.items()},
-                    {name: values[at] for name, values in replies.items()},
-                    {name: values[at] for name, values in embeddings.items()},
-                    failures={name: why[at] for name, why in failing.items() if at in why},
-                )
-            )
+            failures = {name: why[at] for name, why in failing.items() if at in why} if failing else {}
+            answers.append(Answer(each[0][at], each[1][at], each[2][at], None, failures))
         return answers
 
     def compare(self, met: Sequence[tuple[int, int, str]]) -> list[Met]:
@@ -283,6 +279,15 @@ class Prepared:
         whys = [(self.errors[own], self.errors[rival]) for own, rival in ((one, other), (other, one))]
         first, second = (Compared(math.nan, own or f"{NO_RIVAL}: {rival}") for own, rival in whys)
         return first, second
+
+
+def _by_image(values: Mapping[str, NDArray[Any]], count: int) -> list[dict[str, Any]]:
+    """The rows of arrays by name, as a dictionary for each of `count` images."""
+    found: list[dict[str, Any]] = [{} for _ in range(count)]
+    for name, rows in values.items():
+        for one, row in zip(found, rows, strict=True):
+            one[name] = row
+    return found
 
 
 class _Said:
@@ -414,7 +419,9 @@ def _stacked(names: set[str], known: list[Mapping[str, NDArray[np.float32]]]) ->
     """The embeddings that are known of every image of a chunk, one array a backbone."""
     import numpy as np
 
-    return {name: np.stack([one[name] for one in known]) for name in names} if known else {}
+    if not known:
+        return {}
+    return {name: np.concatenate([one[name] for one in known]).reshape(len(known), -1) for name in names}
 
 
 def _held(judge: judges.Judge, said: Any, count: int, columns: int = 0) -> tuple[Values, list[str | None]]:

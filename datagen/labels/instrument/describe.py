@@ -1,0 +1,139 @@
+"""What a run shows of its judges, as numbers and in plain sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from datagen.labels.instrument import calibrate, strata
+from datagen.labels.instrument.evidence import Evidence
+from datagen.labels.instrument.found import Estimate, Judge
+from datagen.labels.instrument.leak import Leak
+from datagen.labels.instrument.rows import CONTROL, NULL, PAIR, PLANTED, Flags, Numbers, Rows
+
+SIDE = 1.645
+PULLED = 0.1  # share by which weights must be drawn to equal ones to be mentioned
+
+
+def judges(
+    x: Numbers, rows: Rows, unit: Numbers, silent: Flags, first: Numbers, seen: Leak | None, found: Evidence
+) -> tuple[Judge, ...]:
+    """Each judge, by the posterior of the pairs."""
+    held = rows.of(PAIR) if rows.of(PAIR).any() else np.ones(len(rows), bool)
+    truth = 2 * special.expit(found.log_odds + found.by_design)[held] - 1
+    said = np.where(silent, np.nan, x[held] * unit)
+    strength = float((truth**2).mean()) or 1.0
+    signal = np.nan_to_num(
+        np.array([np.nanmean(column * truth) if (~np.isnan(column)).any() else 0.0 for column in said.T])
+    )
+    signal = signal / strength if strength > 1e-6 else signal
+    rest = said - truth[:, None] * signal
+    there = (~np.isnan(said)).sum(0)
+    square = np.nansum(rest**2, axis=0) / np.maximum(there, 1)
+    noise = np.sqrt(np.maximum(square - signal**2 * (1 - strength), 1e-12) * (there > 0))
+    shared = _shared(rest, signal, noise, strength)
+    weight = _weights(found, unit, silent)
+    made = []
+    for j in range(len(unit)):
+        decided = ~np.isnan(said[:, j]) & (said[:, j] != 0)
+        right = (1 + np.sign(said[decided, j]) * truth[decided]) / 2
+        own = None
+        if seen is not None and noise[j] > 0 and seen.error[j] < 1e5:
+            middle, half = seen.mean[j] / seen.noise[j], SIDE * seen.error[j] / seen.noise[j]
+            own = Estimate(float(seen.taken[j] / seen.noise[j]), float(middle - half), float(middle + half))
+        made.append(
+            Judge(
+                float((~np.isnan(rows.margins[held, j])).mean()), float(right.mean()) if len(right) else float("nan"),
+                float(signal[j]), float(noise[j]), float(first[j]), own, float(weight[j]),
+                tuple(float(value) for value in shared[j]),
+            )
+        )  # fmt: skip
+    return tuple(made)
+
+
+def _shared(rest: Numbers, signal: Numbers, noise: Numbers, strength: float) -> Numbers:
+    """Correlations of errors (J, J); what the posterior leaves open of the truth is taken out."""
+    there = (~np.isnan(rest)).astype(float)
+    filled = np.nan_to_num(rest)
+    together = filled.T @ filled / np.maximum(there.T @ there, 1) - np.outer(signal, signal) * (1 - strength)
+    size = np.where(noise > 0, noise, np.inf)
+    found = np.clip(together / np.outer(size, size), -1, 1)
+    np.fill_diagonal(found, 1.0)
+    result: Numbers = found
+    return result
+
+
+def _weights(found: Evidence, unit: Numbers, silent: Flags) -> Numbers:
+    """Log-odds per unit of margin (J,) near even odds when all judges speak."""
+    result = np.zeros(len(unit))
+    if found.moments is None:
+        return result
+    mine = np.flatnonzero(~silent)
+    second, signal = found.moments.second[np.ix_(mine, mine)], found.moments.signal[mine]
+    weight = np.linalg.solve(second, signal)
+    result[mine] = weight * found.slope(float(weight @ signal)) / unit[mine]
+    return result
+
+
+def notes(rows: Rows, found: Evidence, seen: Leak | None, first: Numbers, silent: Flags) -> list[str]:
+    """What was estimated, what was shrunk, what was not possible."""
+    pairs, count = rows.of(PAIR), int(rows.of(PAIR).sum())
+    designed = int((pairs & (rows.design != 0)).sum())
+    said = []
+    if found.mode == "design":
+        said.append(f"Judges are weighed by what was meant in {designed} of {count} pairs.")
+    elif found.mode == "planted":
+        nulls = int(rows.of(NULL).sum())
+        said.append(
+            f"Judges are weighed by {int(rows.of(PLANTED).sum())} planted pairs; {nulls} null pairs give the noise."
+        )
+        if not nulls:
+            said.append(
+                "There are no null pairs: how sure the judges are is a guess; plant some, or label some 100 pairs."
+            )
+    elif found.mode == "unaided":
+        said.append(
+            "Nothing was meant and nothing planted: judges are weighed by what they agree in, and intervals are wide."
+        )
+    else:
+        said.append(
+            "No judge spoke of any pair that could be learnt from: probabilities are those of the design alone."
+        )
+    if found.moments is not None:
+        share = max(found.moments.pulled, found.moments.pulled_second)
+        if share >= PULLED:
+            said.append(
+                f"There are few pairs for so many judges: their weights are drawn to equal ones by {share:.0%}."
+            )
+    if found.mode == "design" and seen is None:
+        said.append(
+            "There are no controls: whether judges see the wording itself cannot be tested; "
+            "intervals allow for a little of it."
+        )
+    for k in np.flatnonzero(found.gains < strata.WEAK):
+        said.append(
+            f"In {rows.strata[k]} the judges cannot read what was meant (they count for {found.gains[k]:.0%} there): "
+            "its labels rest on the design."
+        )
+    if seen is not None:
+        leaking = [str(j) for j in np.flatnonzero(np.abs(seen.mean) > 2.5 * seen.error)]
+        took = "their leaks are taken out" if seen.taken.any() else "nothing is taken out"
+        who = f"judges {', '.join(leaking)} see the wording" if leaking else "no judge clearly sees the wording"
+        said.append(f"By {seen.rows} controls {who}; {took}.")
+    for j in np.flatnonzero(first):
+        said.append(f"Judge {j} likes the first place by {first[j]:+.3g}: taken out.")
+    for j in np.flatnonzero(silent):
+        said.append(f"Judge {j} says nothing or always the same: it has no weight.")
+    if (rows.role == CONTROL).any() or (rows.role == NULL).any():
+        said.append("Controls and nulls have the probability 0.5: neither of their images is better.")
+    return said
+
+
+def calibration(before: Numbers, after: Numbers, known: Numbers, heat: float, bent: bool) -> list[str]:
+    """What the known labels say of the probabilities, before and after."""
+    how = "a monotone curve" if bent else f"a temperature of {1 / heat:.2f}"
+    figures = [(calibrate.ece(odds, known), calibrate.brier(odds, known)) for odds in (before, after)]
+    return [
+        f"{len(known)} known labels: calibration error {figures[0][0]:.3f} → {figures[1][0]:.3f}, Brier score "
+        f"{figures[0][1]:.3f} → {figures[1][1]:.3f} by {how}."
+    ]

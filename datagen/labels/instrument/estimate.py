@@ -1,0 +1,90 @@
+"""From all that a run knows of its pairs to a probability with an interval for each."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from datagen.labels.instrument import calibrate, describe, evidence, leak, moments, places
+from datagen.labels.instrument.found import Labels
+from datagen.labels.instrument.rows import CONTROL, NULL, PAIR, Flags, Numbers, Rows, rows
+
+SIDE = 1.645  # standard deviations of a 90 % interval
+SAME = 10  # equal answers from which on a judge is taken to give no other
+
+
+def label(
+    margins: ArrayLike,
+    design: ArrayLike,
+    role: ArrayLike,
+    known: ArrayLike,
+    prompts: ArrayLike,
+    *,
+    strata: ArrayLike | None = None,
+    learn: ArrayLike | None = None,
+    seed: int = 0,
+) -> Labels:
+    """The probability that A is the better image of each pair, from what the run itself shows of its judges.
+
+    `margins` (N, J) say how far each judge prefers A to B, in any unit, NaN where it abstained and 0 for a tie;
+    `design` (N,) is +1 where A was meant to be the better one, −1 where B was, 0 where nothing was meant. `role` (N,)
+    is 0 for pairs, 1 for negative controls (meant, but neither is better), 2 for planted pairs (meant, and surely so),
+    3 for nulls (neither is better, nothing meant). `known` (N,) are labels of people: 1 (A), 0 (B), NaN; they
+    calibrate, and are not copied into the probability of their row. `prompts` (N,) name what is resampled and crossed
+    together, `strata` (N,) where obedience may differ. Rows where `learn` (N,) is false are labelled, but judges are
+    not learnt from them; their known labels calibrate.
+
+    The same rows give the same bytes in any order. InputError for arrays that do not fit.
+    """
+    given, order = rows(margins, design, role, known, prompts, strata, learn, seed)
+    notes: list[str] = []
+    first = places.liking(given.margins, given)
+    given = dataclasses.replace(given, margins=given.margins - first)
+    seen = leak.leak(given.margins, given)
+    if seen is not None:
+        held = np.isin(given.role, (PAIR, CONTROL))
+        given = dataclasses.replace(
+            given, margins=given.margins - np.where(held, given.design, 0)[:, None] * seen.taken
+        )
+    unit = moments.unit(given.margins[given.of(PAIR)] if given.of(PAIR).any() else given.margins)
+    silent = _silent(given, unit)
+    x = np.where(silent, np.nan, given.margins / np.where(silent, 1.0, unit))
+    found = evidence.weigh(x, given, seen, np.where(silent, 1.0, unit), seed)
+    total, alone = found.log_odds + found.by_design, found.log_odds
+    told = (given.role == PAIR) & ~np.isnan(given.known)
+    width = np.array(found.width)
+    if told.any():
+        before = total
+        total, heat, bent = calibrate.calibrated(total, given.known, told, given.fold)
+        alone, _, _ = calibrate.calibrated(alone, given.known, told, given.fold)
+        width = width * heat
+        notes += describe.calibration(before[told], total[told], given.known[told], heat, bent)
+    probability = special.expit(total / np.sqrt(1 + np.pi * width**2 / 8))
+    low, high = special.expit(total - SIDE * width), special.expit(total + SIDE * width)
+    low, high = np.minimum(low, probability), np.maximum(high, probability)
+    judges_only = special.expit(alone)
+    for array in (probability, judges_only, low, high):
+        array[np.isin(given.role, (CONTROL, NULL))] = 0.5
+    judges = describe.judges(x, given, unit, silent, first, seen, found)
+    notes = [*describe.notes(given, found, seen, first, silent), *notes]
+    back = np.empty(len(order), dtype=np.int64)
+    back[order] = np.arange(len(order))
+    return Labels(probability[back], judges_only[back], low[back], high[back], judges, found.obedience, tuple(notes))
+
+
+def _silent(given: Rows, unit: Numbers) -> Flags:
+    """The judges (J,) of which nothing can be learnt: no answer but ties, or the same one whichever side was meant.
+
+    Where always the same side was meant, a judge that always prefers it may just be right.
+    """
+    mine = given.learn & ~np.isin(given.role, (CONTROL, NULL))
+    one_sided = len(np.unique(given.design[mine])) == 1 and given.design[mine].any()
+    same = [
+        len(spoken) >= SAME and np.ptp(spoken) == 0 and not one_sided
+        for spoken in (column[~np.isnan(column)] for column in given.margins[mine].T)
+    ]
+    result: Flags = np.array(same) | (unit <= 0)
+    return result

@@ -1,0 +1,83 @@
+"""From a pair's score to the log-odds of its truth, and how often the design was obeyed.
+
+Given truth z = ±1, y = z·d + noise: d is how clear the pair is (lognormal, mean 1), the noise of known variance has
+tails of Student's t. P(design agrees | y) = e + (1 − 2e)·P(z = design | y), e the share that was not obeyed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special
+
+from datagen.labels.instrument.rows import Numbers
+
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
+_WEIGHTS = np.log(_WEIGHTS / _WEIGHTS.sum())
+LEAST = 0.05  # variance of the noise, in units of the squared signal
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """`error` e; `spread` of log clarity; `tail` = 1/degrees of freedom; `noise`, by which its variance is larger."""
+
+    error: float
+    spread: float
+    tail: float
+    noise: float
+
+    @staticmethod
+    def of(at: Numbers) -> Link:
+        """From free coordinates."""
+        error, spread, tail, noise = (float(value) for value in at)
+        return Link(
+            0.5 * float(special.expit(error)), float(np.exp(spread)), 0.45 * float(special.expit(tail)),
+            float(np.exp(noise)),
+        )  # fmt: skip
+
+
+# In free coordinates: where a link is expected before anything is seen, and how surely.
+EXPECTED = np.array([-1.4, -0.7, -1.5, 0.0])
+SURE = np.array([1.2, 0.5, 1.0, 0.15])
+
+
+def sides(y: Numbers, variance: Numbers, spread: float, tail: float) -> tuple[Numbers, Numbers]:
+    """log p(y | z = +1) and log p(y | z = −1), up to the same constant."""
+    clear = np.exp(spread * _NODES - spread * spread / 2)
+    found = []
+    for sign in (1.0, -1.0):
+        square = (y[:, None] - sign * clear) ** 2 / variance[:, None]
+        if tail < 1e-3:
+            logs = -square / 2
+        else:
+            free = 1 / tail
+            logs = -(free + 1) / 2 * np.log1p(square / (free - 2))
+        logs += _WEIGHTS
+        top = logs.max(1)
+        found.append(top + np.log(np.exp(logs - top[:, None]).sum(1)))
+    return found[0], found[1]
+
+
+def odds(y: Numbers, variance: Numbers, link: Link) -> Numbers:
+    """Log-odds of z = +1 (N,) of scores in units of the mean signal; 0 where nobody spoke, whose variance is inf."""
+    there = np.isfinite(variance)
+    one, other = sides(y[there], np.maximum(variance[there], LEAST) * link.noise, link.spread, link.tail)
+    result = np.zeros(len(y))
+    result[there] = one - other
+    return result
+
+
+def agreement(log_odds: Numbers, design: Numbers, error: float | Numbers) -> Numbers:
+    """log P(design | log-odds of the truth) (N,); 0 where there is no design."""
+    likely = error + (1 - 2 * np.asarray(error)) * special.expit(log_odds * design)
+    result: Numbers = np.where(design != 0, np.log(np.maximum(likely, 1e-12)), 0.0)
+    return result
+
+
+def information(of: Callable[[Numbers], Numbers], at: Numbers, step: float = 0.05) -> Numbers:
+    """Sum of squared slopes of the rows' log-likelihoods: their curvature if the link is right, and never negative."""
+    slopes = np.stack([(of(at + move) - of(at - move)) / (2 * step) for move in np.eye(len(at)) * step], 1)
+    result: Numbers = slopes.T @ slopes
+    return result
