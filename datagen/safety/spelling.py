@@ -198,7 +198,7 @@ class Vocabulary:
         joined: list[str] = []
         place = 0
         while place < len(words):
-            for size in (3, 2, 1) if words[place] in self.heads else (1,):
+            for size in (3, 2, 1) if "".join(words[place : place + 2]) in self.heads else (1,):
                 pieces = words[place : place + size]
                 whole = "".join(pieces)
                 if size == 1 or len(whole) > 3 and whole in self.words and " ".join(pieces) not in apart:

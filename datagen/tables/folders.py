@@ -31,13 +31,17 @@ UNKNOWN = {".tga": "Targa", ".ico": "icon", ".pcx": "PCX", ".heic": "HEIC", ".he
 
 @dataclasses.dataclass
 class Found:
-    """The files of a folder, each list in order: `images`, `tables`, `texts`, `archives`; and the rest by reason."""
+    """The files of a folder, each list in order: `images`, `tables`, `texts`, `archives`; and the rest by reason.
+
+    `linked` are the files and folders that are links; what they lead to is read.
+    """
 
     images: list[Path] = dataclasses.field(default_factory=list)
     tables: list[Path] = dataclasses.field(default_factory=list)
     texts: list[Path] = dataclasses.field(default_factory=list)
     archives: list[Path] = dataclasses.field(default_factory=list)
     passed_over: dict[str, list[Path]] = dataclasses.field(default_factory=dict)
+    linked: list[Path] = dataclasses.field(default_factory=list)
 
     def pass_over(self, reason: str, *paths: Path) -> None:
         """Leave files out, and remember why."""
@@ -45,11 +49,17 @@ class Found:
             self.passed_over.setdefault(reason, []).extend(paths)
 
     def notes(self, root: Path) -> list[str]:
-        """What was passed over, one line a reason: how many and an example."""
-        return [
-            f"passed over: {reason} ({f'{len(paths)}, such as ' if len(paths) > 1 else ''}{shown(paths[0], root)})"
-            for reason, paths in sorted(self.passed_over.items())
-        ]
+        """What was passed over, one line a reason: how many and an example; and what is read from elsewhere."""
+        notes = [f"passed over: {reason} ({_some(paths, root)})" for reason, paths in sorted(self.passed_over.items())]
+        here = root.resolve()
+        if outside := [path for path in self.linked if not path.resolve().is_relative_to(here)]:
+            notes.append(f"read although links lead out of the folder: {_some(outside, root)}")
+        return notes
+
+
+def _some(paths: list[Path], root: Path) -> str:
+    """How many, if not one, and an example."""
+    return f"{f'{len(paths)}, such as ' if len(paths) > 1 else ''}{shown(paths[0], root)}"
 
 
 def walk(root: Path, leave_out: Iterable[Path] = ()) -> Found:
@@ -62,7 +72,7 @@ def walk(root: Path, leave_out: Iterable[Path] = ()) -> Found:
             path = folder / name
             if name not in names_of_own or path.resolve() not in own:
                 sort_in(found, path)
-    for listed in (found.images, found.tables, found.texts, found.archives, *found.passed_over.values()):
+    for listed in (found.images, found.tables, found.texts, found.archives, found.linked, *found.passed_over.values()):
         listed.sort()
     return found
 
@@ -86,6 +96,7 @@ def _folders(root: Path, found: Found) -> Iterator[tuple[Path, list[str]]]:
                     found.pass_over("unfinished scores" if name.endswith(PARTS) else "hidden folders", here / name)
                 elif (here / name).is_symlink():
                     todo.append(here / name)
+                    found.linked.append(here / name)
                 else:
                     entered.append(name)
             folders[:] = entered
@@ -101,7 +112,11 @@ def sort_in(found: Found, path: Path) -> None:
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         found.pass_over("hidden files", path)
-    elif (mode := _mode(path)) is None:
+        return
+    mode, linked = _mode(path)
+    if linked and mode is not None:
+        found.linked.append(path)
+    if mode is None:
         found.pass_over("links that lead nowhere", path)
     elif not stat.S_ISREG(mode):
         found.pass_over("what is no regular file", path)
@@ -119,12 +134,14 @@ def sort_in(found: Found, path: Path) -> None:
         _by_content(found, path, suffix)
 
 
-def _mode(path: Path) -> int | None:
-    """What kind of file there is, in one call, as folders may hold very many; None if there is none."""
+def _mode(path: Path) -> tuple[int | None, bool]:
+    """What kind of file there is, None if there is none, and whether it is a link; one call for most, as folders may
+    hold very many."""
     try:
-        return os.stat(path).st_mode
+        mode = os.lstat(path).st_mode
+        return (os.stat(path).st_mode, True) if stat.S_ISLNK(mode) else (mode, False)
     except (OSError, ValueError):
-        return None
+        return None, False
 
 
 def _by_content(found: Found, path: Path, suffix: str) -> None:

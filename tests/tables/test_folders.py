@@ -113,6 +113,7 @@ def test_linked_folders_and_files_are_read_once_and_cycles_end(tmp_path: Path) -
     assert walk(root).notes(root) == [
         "passed over: links that lead nowhere (loop)",
         "passed over: links to a folder that is read already (4, such as aa)",
+        "read although links lead out of the folder: 3, such as e.png",
     ]
 
 

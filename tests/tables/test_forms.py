@@ -200,7 +200,13 @@ def test_a_linked_file_out_of_the_folder_is_read_and_a_loop_is_passed_over(tmp_p
     (tmp_path / "d" / "l.png").symlink_to(tmp_path / "a.png")
     (tmp_path / "d" / "loop.png").symlink_to("loop.png")
     assert [item.path for item in opened(tmp_path / "d")] == ["l.png"]
-    assert "passed over: links that lead nowhere (loop.png)" in pictures.open_input(tmp_path / "d").notes
+    notes = pictures.open_input(tmp_path / "d").notes
+    assert "passed over: links that lead nowhere (loop.png)" in notes
+    assert "read although links lead out of the folder: l.png" in notes
+    (tmp_path / "d" / "m.png").symlink_to("l.png")
+    (tmp_path / "d" / "inside.png").write_bytes(b"1")
+    (tmp_path / "d" / "n.png").symlink_to("inside.png")
+    assert "read although links lead out of the folder: 2, such as l.png" in pictures.open_input(tmp_path / "d").notes
 
 
 @pytest.mark.parametrize("header", ["prompt", "a; b", "x;y;", "a!;b"])

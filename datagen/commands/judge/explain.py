@@ -86,7 +86,7 @@ def _template() -> Any:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8-sig"))
 
 
 def _card(seen: Seen, opinions: list[Opinion], picture: str, withheld: str) -> Card:

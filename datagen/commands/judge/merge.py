@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from datagen import records, store
+from datagen import store
 from datagen.commands.judge import tally
-from datagen.commands.judge.rows import Judged
+from datagen.commands.judge.rows import SCHEMA
 from datagen.commands.judge.shards import EMBEDDINGS, LABEL, Parts
 from datagen.commands.judge.tally import Tally
 from datagen.commands.judge.trust import Trust, Witness
@@ -77,7 +77,7 @@ def write(parts: Parts, shards: int, out: Path) -> None:
     """Write the scores."""
     extra = [pa.field(name, pa.string()) for name in parts.ids]
     extra += [pa.field(LABEL, pa.float64())] if parts.labels is not None else []
-    _write(out, pa.schema([*records.schema(Judged), *extra]), parts.tables(shards))
+    _write(out, pa.schema([*SCHEMA, *extra]), parts.tables(shards))
 
 
 def write_embeddings(parts: Parts, shards: int, out: Path) -> None:

@@ -43,6 +43,9 @@ class Judged:
     opponent: str = ""  # the image that is shown second, which `value` is the probability to beat
 
 
+SCHEMA = records.schema(Judged)
+
+
 @dataclasses.dataclass(frozen=True)
 class Slot:
     """One of the rows that each unit has: whose it is, and of which of its images."""
@@ -156,7 +159,7 @@ def _told(work: Work, items: list[Item], said: list[panel.Answer], met: list[pan
         "category": [slot.category for slot in work.slots] * count,
         "opponent": ["" if rival is None else items[rival].path for _, rival in places],
     }
-    rows = pa.table(columns, schema=records.schema(Judged))
+    rows = pa.table(columns, schema=SCHEMA)
     return Told(rows, items, prompts, [answer.error for answer in said], [answer.embeddings for answer in said])
 
 
