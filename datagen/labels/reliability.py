@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
+
 @dataclasses.dataclass(frozen=True)
 class Reliability:
     """One judge. `accuracy` is of the pairs that it decided, `ties` the share of those it saw without deciding.

@@ -46,13 +46,19 @@ def share(values: NDArray[Any], among: NDArray[np.bool_], prompts: NDArray[Any])
     """
     if not among.any():
         return NOTHING
-    kept, own = np.asarray(values, dtype=np.float64)[among], np.asarray(prompts)[among]
-    _, group = np.unique(own, return_inverse=True)
+    kept = np.asarray(values, dtype=np.float64)[among]
+    _, group = np.unique(np.asarray(prompts)[among], return_inverse=True)
     sums, sizes = np.bincount(group, kept), np.bincount(group)
     if np.ptp(sums / sizes) == 0:
         low, high = _wilson(float(sums[0] / sizes[0]), len(sums))
         return Share(float(kept.mean()), low, high, len(kept))
-    return estimate(_ratio, np.stack([kept, np.ones(len(kept))], 1), own, len(kept))
+    return mean(values, among, prompts)
+
+
+def mean(values: NDArray[Any], among: NDArray[np.bool_], prompts: NDArray[Any]) -> Share:
+    """The mean of any values over some pairs, with its interval."""
+    kept = np.asarray(values, dtype=np.float64)[among]
+    return estimate(_ratio, np.stack([kept, np.ones(len(kept))], 1), np.asarray(prompts)[among], len(kept))
 
 
 def estimate(statistic: Statistic, terms: NDArray[Any], prompts: NDArray[Any], count: int) -> Share:

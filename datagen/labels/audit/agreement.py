@@ -1,8 +1,8 @@
 """How far judges agree beyond chance: Cohen's and Fleiss's kappa, Krippendorff's alpha, each from sums over pairs.
 
-Which image of a pair comes first is arbitrary, so each pair counts in both orders: a judge that prefers the first image
-of every pair as they are listed agrees with another one no more by chance than any judge. A tie is an answer like the
-other two; an abstention is none. Cohen 1960; Fleiss 1971; Krippendorff 2011, "Computing Krippendorff's
+Which image of a pair comes first is arbitrary, so each pair counts in both orders: a judge that prefers the first
+image of every pair as they are listed agrees with another no more by chance than any judge. A tie is an answer like
+the other two; an abstention is none. Cohen 1960; Fleiss 1971; Krippendorff 2011, "Computing Krippendorff's
 alpha-reliability".
 """
 
