@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from datagen.labels.audit import shortcuts
 
 SIZES = (60, 300, 2000)  # pairs of a run, one a prompt
 PLANTED = (0.7, 0.8, 0.95)
-FACTS = {
+FACTS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "brightness": lambda random, count: random.beta(4, 3, (count, 2)),
     "saturation": lambda random, count: random.beta(2, 5, (count, 2)),
     "sharpness": lambda random, count: random.lognormal(0, 1, (count, 2)),

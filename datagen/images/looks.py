@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def look(source: bytes | Path) -> Look:
     return Look(float(grey.mean()), float(saturation.mean()), _sharpness(grey), _hash(low), small.tobytes())
 
 
-def _sharpness(grey: NDArray[np.float32]) -> float:
+def _sharpness(grey: NDArray[np.floating[Any]]) -> float:
     if min(grey.shape) < 3:
         return 0.0
     inner = grey[1:-1, 1:-1]

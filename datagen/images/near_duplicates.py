@@ -79,7 +79,7 @@ class _Pictures:
 
     def alike(self, one: Places, other: Places) -> NDArray[np.bool_]:
         """Whether each two are near-duplicates; what is quick to compare comes first."""
-        found = np.bitwise_count(self.hashes[one] ^ self.hashes[other]) <= BITS
+        found: NDArray[np.bool_] = np.bitwise_count(self.hashes[one] ^ self.hashes[other]) <= BITS
         found &= np.abs(self.means[one] - self.means[other]) <= LIGHT
         near = np.flatnonzero(found)
         products = np.einsum("nk,nk->n", self.coarse[one[near]], self.coarse[other[near]]) / self.coarse.shape[1]

@@ -91,7 +91,8 @@ def _columns(winners: NDArray[Any], losers: NDArray[Any]) -> Numbers:
     """
     if winners.dtype.kind in "OUS":
         names = np.unique(np.concatenate([winners, losers]))
-        return (winners[:, None] == names).astype(np.float64) - (losers[:, None] == names)
+        shown: Numbers = (winners[:, None] == names).astype(np.float64) - (losers[:, None] == names)
+        return shown
     count = len(winners)
     known = ~(np.isnan(winners) | np.isnan(losers))
     place = np.zeros(2 * count)
