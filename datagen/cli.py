@@ -45,6 +45,13 @@ class Listing(StrEnum):
     templates = "templates"
 
 
+class Arm(StrEnum):
+    """The control arms of `datagen export`."""
+
+    random = "random"
+    swapped = "swapped"
+
+
 def path(text: str) -> Path:
     """A path that was given; an empty one, as of a variable that is not set, would be the current folder."""
     if not text.strip():
@@ -342,6 +349,33 @@ def judge(
 
 
 @app.command()
+def audit(
+    run: Annotated[
+        Path,
+        typer.Argument(parser=path, metavar="RUN", help="A finished run directory, or what datagen judge wrote."),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Judge the judges: what they do, how far they agree, what else predicts the labels, what the splits share.
+
+    Writes audit.json into the run, or beside the file of scores.
+    """
+    from rich.console import Console
+
+    from datagen import progress
+    from datagen.commands import audit as audits
+    from datagen.commands.audit import table
+
+    with progress.Display() as display:
+        found, file = audits.audit(run, display.show)
+    if json:
+        print(audits.as_json(found), end="")
+    else:
+        table.show(found, Console())
+        print(f"written to {file}")
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A finished run directory.")],
     out: Annotated[
@@ -349,14 +383,18 @@ def export(
         typer.Option(parser=path, metavar="PATH", help="Folder to fill; it must be new, empty or an earlier export."),
     ],
     format: Annotated[str, typer.Option(help="What to write (datagen list exports).")] = "huggingface",
+    control: Annotated[
+        Arm | None, typer.Option(help="A control arm: the same pairs with half of them exchanged, or all.")
+    ] = None,
 ) -> None:
-    """Write the pairs of a finished run in another format."""
+    """Write the pairs of a finished run in another format, or with the labels of a control arm."""
     from datagen import progress
     from datagen.commands.export import export_run
 
     with progress.Display() as display:
-        written = export_run(run, format, out, display.say)
-    print(f"{format} export in {out}" if written else f"nothing to do: {out} holds this export")
+        written = export_run(run, format, out, display.say, control.value if control else "")
+    what = format if control is None else f"CONTROL ARM ({control.value} labels), {format}"
+    print(f"{what} export in {out}" if written else f"nothing to do: {out} holds this export")
 
 
 @app.command(name="list")

@@ -13,19 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datagen import store
+from datagen import records, store
 from datagen.errors import InputError, RunError
+from datagen.export import control
 from datagen.recipe import Profile, Recipe
 from datagen.registry import Registry
 from datagen.store import sums
 
-FORMATS = Registry(__name__, "export format", InputError)
+FORMATS = Registry(__name__, "export format", InputError, not_entries=("control",))
 DATASET = "huggingface"  # what a run itself writes
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run whose stages are done."""
+    """A run whose stages are done; of a control arm, `run` gives pairs with that arm's labels."""
 
     run: store.Run
     recipe: Recipe
@@ -35,6 +36,14 @@ class Finished:
     drops: dict[str, int]  # reason → pairs that did not become rows
     remarks: dict[str, int]  # what is to be known of images → of how many
     learnt: dict[str, Any]  # of judges and labels; see labels.labelling
+    control: str = ""  # the arm whose labels the pairs have, "" for the real ones
+
+
+def arm(finished: Finished, which: str) -> Finished:
+    """The same run with the labels of a control arm, `random` or `swapped`, and a `content` of its own."""
+    run = control.exchanged(finished.run, finished.shards, finished.recipe.seed, which)
+    content = records.content_id(finished.content, "control", which)
+    return dataclasses.replace(finished, run=run, content=content, control=which)
 
 
 def is_there(finished: Finished, name: str, folder: Path) -> bool:
@@ -53,7 +62,7 @@ def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None
     if is_there(finished, name, folder):
         return False
     _refuse_others(finished, name, folder)
-    if sums.format_of(folder) == name:  # else nothing is known of what lies there
+    if sums.format_of(folder) == _kind(finished, name):  # else nothing is known of what lies there
         for change in sums.differences(folder):
             say(f"{change}: the export is written again")
     building = folder.with_name(f".{folder.name}{store.TEMPORARY}")
@@ -62,21 +71,28 @@ def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None
         building.mkdir(parents=True)
         module.export(finished, building)
         _swap(building, folder)
-        sums.write(folder, name)
+        sums.write(folder, _kind(finished, name))
     return True
 
 
 def _refuse_others(finished: Finished, name: str, folder: Path) -> None:
     """RunError if what lies where an export is to be written is neither one, nor empty, nor the run's own dataset."""
     dataset = folder.resolve() == finished.run.dataset.resolve()
-    if dataset and name == DATASET:
+    if dataset and name == DATASET and not finished.control:
         return
-    known = sums.format_of(folder) == name
+    lies, kind = sums.format_of(folder), _kind(finished, name)
+    known = lies == kind
     empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and (dataset or not (known or empty or FORMATS.module(name).stamp(folder) is not None)):
-        raise RunError(f"{folder} holds something that is not a {name} export: give another folder, or remove it")
+    ours = known or empty or (lies is None and not finished.control and FORMATS.module(name).stamp(folder) is not None)
+    if folder.exists() and (dataset or not ours):
+        raise RunError(f"{folder} holds something that is not a {kind} export: give another folder, or remove it")
     if sums.beside(folder).exists() and not known:
         raise RunError(f"{sums.beside(folder)}, where digests are written, is another file: give another folder")
+
+
+def _kind(finished: Finished, name: str) -> str:
+    """What the digests call an export, so that no arm takes the place of the real labels, or they of an arm."""
+    return f"{name} control-{finished.control}" if finished.control else name
 
 
 def _swap(building: Path, folder: Path) -> None:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from datagen import records, store
 from datagen.export import Finished
 from datagen.labels import told
-from datagen.recipe import Profile, Recipe
+from datagen.recipe import Profile
 
 SPLITS = ("train", "test")
 FILE_BYTES = 500_000_000  # what the hub recommends a file
@@ -47,6 +47,16 @@ LABELS = """\
 `probability` was learnt from this run alone, without a label of people: what an image was drawn from is a noisy label
 whose errors have another source than the judges' errors. `judges_only` leaves that out; `low` to `high` is the 90 %
 interval of `probability`. "How often right" is each judge's reliability as the run shows it."""
+
+CONTROL = {
+    "random": "These labels are wrong on purpose: half of the pairs, drawn at random, have chosen and rejected "
+    "exchanged, so that the labels say nothing.",
+    "swapped": "These labels are wrong on purpose: every pair has chosen and rejected exchanged.",
+}
+KEPT = (
+    "It is a control: what a training reaches with it, it does not owe to the labels. All that belongs to an image "
+    "went with it; `probability` and `margin` are those of the real label, so that a trainer weighs the pairs alike."
+)
 
 REDRAWING = '''\
 Each image follows from its row. `model` is where its generator lies: a folder, or the hub id that `generator` (for the
@@ -228,7 +238,8 @@ def _rows_a_file(profile: Profile) -> int:
 
 def _write_split(finished: Finished, split: str, rows: int, folder: Path) -> None:
     """Write one split's files; at most ROW_GROUP rows and a shard are in memory."""
-    metadata = {**schema().metadata, b"datagen": json.dumps({"pairs": finished.content}).encode()}
+    made_from = {"pairs": finished.content, **({"control": finished.control} if finished.control else {})}
+    metadata = {**schema().metadata, b"datagen": json.dumps(made_from).encode()}
     target = schema().with_metadata(metadata)
     most = _rows_a_file(finished.profile)
     tables = _tables(finished.run, finished.shards, split, target, min(most, store.ROW_GROUP))
@@ -241,7 +252,8 @@ def _write_split(finished: Finished, split: str, rows: int, folder: Path) -> Non
                     for group in store.row_groups(table):
                         writer.write_table(group)
 
-        store.write_file(folder / f"{split}-{number:05d}-of-{files:05d}.parquet", fill)
+        name = f"{split}-control-{finished.control}" if finished.control else split
+        store.write_file(folder / f"{name}-{number:05d}-of-{files:05d}.parquet", fill)
 
 
 def _tables(run: store.Run, shards: int, split: str, target: pa.Schema, most: int) -> Iterator[pa.Table]:
@@ -264,17 +276,24 @@ def _dtype(arrow: pa.DataType) -> str:
 
 def _card(finished: Finished, facts: _Facts) -> str:
     """The README of the dataset: YAML for the hub, then text for people. No times, so equal runs give equal cards."""
-    return f"---\n{_yaml(finished.recipe, finished.profile, facts)}---\n\n{_text(finished, facts)}"
+    return f"---\n{_yaml(finished, facts)}---\n\n{_text(finished, facts)}"
 
 
-def _yaml(recipe: Recipe, profile: Profile, facts: _Facts) -> str:
+def _title(finished: Finished) -> str:
+    named = finished.recipe.name
+    return f"CONTROL ARM, {finished.control} labels: {named}" if finished.control else named
+
+
+def _yaml(finished: Finished, facts: _Facts) -> str:
+    recipe, profile = finished.recipe, finished.profile
     rows = facts.splits.total()
     size = next((name for limit, name in SIZES if rows < limit), "n>1M")
     tags = ["preference", "image-preference", "synthetic", "dpo", "datagen", recipe.name]
+    tags += ["control-arm"] * bool(finished.control)
     if profile.model != "embedded" and any(kind == "avoid" for _, _, kind in facts.principles):
         tags.append("not-for-all-audiences")
     lines = [
-        f"pretty_name: {json.dumps(recipe.name)}",
+        f"pretty_name: {json.dumps(_title(finished))}",
         f"license: {json.dumps(recipe.license_of(profile))}",
         "language:\n- en",
         "task_categories:\n- text-to-image",
@@ -327,7 +346,8 @@ def _text(finished: Finished, facts: _Facts) -> str:
     }
     return "\n".join(
         [
-            f"# {recipe.name}\n",
+            f"# {_title(finished)}\n",
+            *([f"**{CONTROL[finished.control]} {KEPT}**\n"] if finished.control else []),
             *([f"{_cell(recipe.description)}\n"] if recipe.description else []),
             f"{WHAT}\n",
             f"{facts.splits['train']} pairs to train on, {facts.splits['test']} to test on; no prompt is in both.\n",

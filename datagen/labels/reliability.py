@@ -10,26 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datagen.labels.resampling import Share as Share
+from datagen.labels.resampling import share as share
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
-
-ROUNDS = 1000
-QUANTILES = (0.025, 0.975)
-
-
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """A share with its interval and the pairs it is of; NaN of none."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]" if self.count else "-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,35 +107,6 @@ def error_correlation(margins: Numbers, labels: Numbers) -> Numbers:
             if len(a) and a.std() and b.std():
                 found[one, other] = np.corrcoef(a, b)[0, 1]
     return found
-
-
-def share(values: NDArray[Any], among: NDArray[np.bool_], prompts: NDArray[Any]) -> Share:
-    """The mean of values in 0…1 over some pairs, with its interval; the draws are the same on every call."""
-    count = int(among.sum())
-    if not count:
-        return Share(float("nan"), float("nan"), float("nan"), 0)
-    kept = np.asarray(values, dtype=np.float64)[among]
-    _, group = np.unique(np.asarray(prompts)[among], return_inverse=True)
-    sums, sizes = np.bincount(group, kept), np.bincount(group)
-    low, high = _interval(sums, sizes)
-    return Share(float(kept.mean()), low, high, count)
-
-
-def _interval(sums: NDArray[Any], sizes: NDArray[Any]) -> tuple[float, float]:
-    """By resampling groups; where all are alike, as Wilson's of the number of groups, which is not of length 0."""
-    groups = len(sums)
-    if np.ptp(sums / sizes) == 0:
-        mean, z = float(sums[0] / sizes[0]), 1.959964
-        centre = (mean + z * z / (2 * groups)) / (1 + z * z / groups)
-        half = z / (1 + z * z / groups) * np.sqrt(mean * (1 - mean) / groups + z * z / (4 * groups * groups))
-        return float(max(0.0, centre - half)), float(min(1.0, centre + half))
-    random = np.random.default_rng(0)
-    means = []
-    for _ in range(ROUNDS):
-        drawn = random.integers(0, groups, groups)
-        means.append(sums[drawn].sum() / sizes[drawn].sum())
-    low, high = np.quantile(means, QUANTILES)
-    return float(low), float(high)
 
 
 def _known(labels: Numbers) -> NDArray[np.bool_]:

@@ -1,12 +1,13 @@
 """The judges that datasets are built with, in evaluation: the same scores, from the same panel.
 
-A judge that built the data which was trained on is no independent witness, so a report says which did.
+A judge that built the data which was trained on is no independent witness: as a metric it is refused, unless that is
+asked for, and a report says which judges did.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from datagen import judges
+from datagen.errors import InputError
 from datagen.judges import panel
 from training.data import Table, find_files
 from training.errors import TrainingError
@@ -65,10 +67,14 @@ def refuse_strangers(given: Sequence[str], names: Sequence[str]) -> None:
 def built(source: str) -> set[str]:
     """The judges whose scores stand in a dataset; none where the source is no dataset, or tells none."""
     path = Path(source).expanduser()
-    if not path.is_dir():
+    if not path.exists():
         return set()
-    for file in find_files(source, "test")[:1]:
-        table = Table(file, path)
+    try:
+        files = find_files(source, "test")
+    except (TrainingError, InputError):  # whoever reads it says what is wrong with it
+        return set()
+    for file in files[:1]:
+        table = Table(file, path if path.is_dir() else path.parent)
         if "scores" in table.names and (cells := table.values("scores")):
             try:
                 found = json.loads(cells[0])
@@ -76,6 +82,30 @@ def built(source: str) -> set[str]:
                 return set()
             return set(found) if isinstance(found, dict) else set()
     return set()
+
+
+def builders(prompts: str, adapters: Sequence[Path]) -> set[str]:
+    """The judges that built the dataset of the prompts, or the data of adapters whose training.json names it."""
+    sources = [prompts] * bool(prompts) + [_trained_on(adapter) for adapter in adapters]
+    return {name for source in sources if source for name in built(source)}
+
+
+def refuse_builders(asked: Sequence[str], builders: Set[str]) -> None:
+    """Raise TrainingError for a judge that is asked for as a metric and built the data."""
+    if own := sorted(set(asked) & set(builders)):
+        raise TrainingError(
+            f"--judge {' '.join(own)} labelled the data that was trained on or that the prompts are from, so it is no "
+            "independent metric: name another judge, or add --allow-builders"
+        )
+
+
+def _trained_on(adapter: Path) -> str:
+    """The data that an adapter was trained on; "" where nothing tells."""
+    path = (adapter if adapter.is_dir() else adapter.parent) / "training.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8-sig"))["run"]["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _value(text: str) -> Any:

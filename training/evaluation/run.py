@@ -6,7 +6,7 @@ Writes report.json, figures.png, bias.png where groups were counted, grid.png an
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ def evaluate(settings: Settings) -> dict[str, Any]:
     options = settings.probes
     if options.rewards and len(options.rewards) != arms:
         raise TrainingError(f"--rewards takes one table an arm, the base's first: {arms} here")
+    builders = judges.builders(settings.drawn.prompts, settings.drawn.adapters)
+    if not options.allow_builders:
+        judges.refuse_builders(options.judge, builders)
     parse = load_prompt_parser(options)
     stated: Stated = [dict(parse(text)) for text in texts]
     probes = load_probes(options, texts, str(pick_device(settings.job.device)))
@@ -63,7 +66,7 @@ def evaluate(settings: Settings) -> dict[str, Any]:
         "seeds": len(rounds),
         **_said(said),
         "figures": assemble(observed, [one.pixels for one in looks], probes, options, real, settings.drawn.seed),
-        "notes": notes + unseen(observed, probes, options) + _not_independent(settings.drawn.prompts, observed),
+        "notes": notes + unseen(observed, probes, options) + _not_independent(builders, observed),
     }
     report.write(result, out)
     contact_sheet(rounds[0], texts).save(out / "grid.png")
@@ -156,10 +159,9 @@ def _seen(looks: Sequence[Look]) -> list[str]:
     return said
 
 
-def _not_independent(source: str, observed: Sequence[Arms]) -> list[str]:
+def _not_independent(builders: Set[str], observed: Sequence[Arms]) -> list[str]:
     """Which of the judges' figures are of judges that built the dataset."""
     judged = {name for arms in observed for one in arms.values() for name in one.scores}
-    builders = judges.built(source) if source else set()
     told = sorted(name for name in judged if name.partition("-")[0] in builders or name in builders)
     return [f"{name} built the data: what it says of a model that was trained on it proves little" for name in told]
 

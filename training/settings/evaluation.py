@@ -138,6 +138,9 @@ class ProbeOptions(Group):
         "like --clip's; 'none'",
     )
     judge_options: Texts = Field(default=(), description="options of those judges: pickscore.weights=FOLDER …")
+    allow_builders: bool = Field(
+        default=False, description="take a --judge as a metric though it labelled the data that was trained on"
+    )
     rewards: Files = Field(default=(), description="scores that exist: a table for the base, one for the adapted")
     features: str = Field(
         default="auto",

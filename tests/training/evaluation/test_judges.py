@@ -21,6 +21,8 @@ from training.errors import TrainingError
 from training.evaluation import judges as panelists
 from training.evaluation import preference, probes
 from training.evaluation.observations import Observations
+from training.evaluation.run import evaluate
+from training.settings import evaluation
 from training.settings.evaluation import ProbeOptions
 
 SCENES = [grammar.sample_scene(random.Random(k)) for k in range(4)]
@@ -71,3 +73,32 @@ def test_who_built_a_dataset_is_read_from_its_scores(tmp_path: Path) -> None:
     assert panelists.built(str(tmp_path / "d")) == {"clip", "pickscore"}
     (tmp_path / "p.txt").write_text("a\n")
     assert panelists.built(str(tmp_path / "p.txt")) == set()
+    assert panelists.built(str(tmp_path / "d" / "data" / "test-0.parquet")) == {"clip", "pickscore"}
+    (tmp_path / "empty").mkdir()
+    assert panelists.built(str(tmp_path / "empty")) == set()
+
+
+def test_a_judge_that_built_the_data_is_no_metric_unless_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "d" / "data").mkdir(parents=True)
+    table = pa.table({"prompt": ["a"], "scores": [json.dumps({"clip": {}})]})
+    pq.write_table(table, tmp_path / "d" / "data" / "test-0.parquet")
+    (tmp_path / "adapter").mkdir()
+    assert panelists.builders("", [tmp_path / "adapter"]) == set()
+    (tmp_path / "adapter" / "training.json").write_text(json.dumps({"run": {"data": str(tmp_path / "d")}}))
+    by_adapter = panelists.builders("held-out.txt", [tmp_path / "adapter"])
+    assert by_adapter == panelists.builders(str(tmp_path / "d"), []) == {"clip"}
+    panelists.refuse_builders(["pickscore"], by_adapter)
+    with pytest.raises(TrainingError, match="--judge clip labelled the data .* add --allow-builders") as caught:
+        panelists.refuse_builders(["pickscore", "clip"], by_adapter)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_evaluation_refuses_it_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "d" / "data").mkdir(parents=True)
+    table = pa.table({"prompt": ["a"], "scores": [json.dumps({"clip": {}})]})
+    pq.write_table(table, tmp_path / "d" / "data" / "test-0.parquet")
+    line = ["--prompts", str(tmp_path / "d"), "--judge", "clip", "--out", str(tmp_path / "out")]
+    with pytest.raises(TrainingError, match="add --allow-builders"):
+        evaluate(evaluation.parse(line))
+    assert not (tmp_path / "out").exists()
+    assert evaluation.parse([*line, "--allow-builders"]).probes.allow_builders

@@ -1,0 +1,119 @@
+"""A finished run as the audit reads it: what judges said, shard by shard, and its pairs with how their images look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datagen import recipe as recipes
+from datagen import store
+from datagen.errors import ModelError
+from datagen.export import Finished
+from datagen.images.ahead import prefetch
+from datagen.images.decode import Unreadable
+from datagen.images.looks import Look, look
+from datagen.judges import panel
+from datagen.labels import judged
+from datagen.labels.aggregate import Reading
+from datagen.labels.audit import evidence
+from datagen.labels.audit.evidence import Evidence
+from datagen.labels.audit.published import Published, Row
+from datagen.pipeline import build
+from datagen.progress import Progress
+from datagen.recipe import JudgeChoice
+
+DEPTH = 64  # pictures that are decoded ahead
+PAIRS = [
+    "pair_id", "prompt_id", "prompt", "split", "chosen_prompt", "rejected_prompt", "generator", "rejected_generator",
+]  # fmt: skip
+
+
+def read(root: Path, progress: Progress) -> tuple[Evidence, Published, list[str]]:
+    """The meetings and the pairs of a run, and what is to be said of them; RunError if it is not a finished one."""
+    run = store.Run(root)
+    settings = run.started()
+    recipe, profile = recipes.of_run(settings)
+    finished = build.finished(run, settings["digest"], recipe, profile)
+    readings, notes = _readings(finished.profile.judges)
+    parts = []
+    for shard in range(finished.shards):
+        tables = run.table("images", shard, list(evidence.IMAGES)), run.table("scores", shard, list(evidence.SCORES))
+        parts.append(evidence.of_tables(*tables, readings))
+        progress("judges", shard + 1, finished.shards)
+    return evidence.joined(parts), _published(finished, progress), notes
+
+
+def _readings(choices: Sequence[JudgeChoice]) -> tuple[dict[str, Reading], list[str]]:
+    """How each judge's scores are read; of one that cannot be made on this machine, its scale is not known."""
+    found: dict[str, Reading] = {}
+    notes = []
+    for choice in choices:
+        try:
+            found |= judged.readings(panel.load([choice]))
+        except ModelError as error:
+            found[choice.name] = Reading(1.0)
+            notes.append(f"{choice.name} cannot be made here, so its scores are taken as they are ({error})")
+    return found, notes
+
+
+def _published(finished: Finished, progress: Progress) -> Published:
+    """The pairs of a run; each picture is decoded once."""
+    clusters = {
+        row["prompt_id"]: row["cluster"]
+        for row in finished.run.table("prompts", 0, ["prompt_id", "cluster"]).to_pylist()
+    }
+    rows: list[Row] = []
+    looks: dict[str, Look] = {}
+    sizes: dict[str, int] = {}
+    for shard in range(finished.shards):
+        table = finished.run.table("pairs", shard, [*PAIRS, "chosen", "rejected"])
+        for key, size, seen in prefetch(_look, _new(table, sizes), DEPTH):
+            sizes[key] = size
+            if seen is not None:
+                looks[key] = seen
+        rows += _rows(table, clusters)
+        progress("pictures", shard + 1, finished.shards)
+    return Published(rows, looks, sizes, worded=finished.recipe.pairing != "rank")
+
+
+def _new(table: pa.Table, known: dict[str, int]) -> Iterator[tuple[str, bytes]]:
+    """The id and the file of each picture that was not looked at before."""
+    seen = set(known)
+    for batch in table.select(["chosen", "rejected"]).to_batches(max_chunksize=DEPTH):
+        for row in batch.to_pylist():
+            for picture in (row["chosen"], row["rejected"]):
+                if picture["path"] not in seen:
+                    seen.add(picture["path"])
+                    yield picture["path"], picture["bytes"]
+
+
+def _look(file: tuple[str, bytes]) -> tuple[str, int, Look | None]:
+    """A picture's id, the size of its file, and its look; None if it cannot be read."""
+    key, data = file
+    try:
+        return key, len(data), look(data)
+    except Unreadable:
+        return key, len(data), None
+
+
+def _rows(table: pa.Table, clusters: dict[str, str]) -> Iterator[Row]:
+    flat = table.select(PAIRS).to_pylist()
+    paths: list[list[Any]] = [pc.struct_field(table[side], "path").to_pylist() for side in ("chosen", "rejected")]
+    for row, chosen, rejected in zip(flat, *paths, strict=True):
+        yield Row(
+            pair_id=row["pair_id"],
+            prompt_id=row["prompt_id"],
+            prompt=row["prompt"],
+            cluster=clusters.get(row["prompt_id"], ""),
+            split=row["split"],
+            chosen=chosen,
+            rejected=rejected,
+            chosen_text=row["chosen_prompt"],
+            rejected_text=row["rejected_prompt"],
+            chosen_generator=row["generator"],
+            rejected_generator=row["rejected_generator"] or row["generator"],
+        )
