@@ -38,9 +38,9 @@ class Jury:
         return np.ones(1) if self.kind == "plain" else CLARITY.ppf((np.arange(24) + 0.5) / 24)
 
 
-def jury(rng: np.random.Generator, kind: str) -> Jury:
+def jury(rng: np.random.Generator, kind: str, judges: int = 0) -> Jury:
     """3 to 9 judges that are right in .55 to .9 of the pairs, in groups that share up to .95 of their errors."""
-    judges = int(rng.integers(3, 10))
+    judges = judges or int(rng.integers(3, 10))
     group = rng.integers(0, max(2, judges // 2 + 1), judges)
     shared = np.where(rng.random(judges) < 0.7, rng.uniform(0.5, 0.95, judges), rng.uniform(0, 0.2, judges))
     accuracies = rng.uniform(0.55, 0.9, judges)

@@ -76,8 +76,14 @@ def agreement(log_odds: Numbers, design: Numbers, error: float | Numbers) -> Num
     return result
 
 
-def information(of: Callable[[Numbers], Numbers], at: Numbers, step: float = 0.05) -> Numbers:
+def slopes(of: Callable[[Numbers], Numbers], at: Numbers, step: float = 0.05) -> Numbers:
+    """How each row's value changes with each coordinate (N, coordinates)."""
+    found = [(of(at + move) - of(at - move)) / (2 * step) for move in np.eye(len(at)) * step]
+    return np.stack(found, 1)
+
+
+def information(of: Callable[[Numbers], Numbers], at: Numbers) -> Numbers:
     """Sum of squared slopes of the rows' log-likelihoods: their curvature if the link is right, and never negative."""
-    slopes = np.stack([(of(at + move) - of(at - move)) / (2 * step) for move in np.eye(len(at)) * step], 1)
-    result: Numbers = slopes.T @ slopes
+    found = slopes(of, at)
+    result: Numbers = found.T @ found
     return result
