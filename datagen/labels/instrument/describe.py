@@ -98,7 +98,9 @@ def notes(
         )
     if found.pulled >= PULLED:
         share = f"{found.pulled:.0%}"
-        said.append(f"There are few pairs for so many judges: their weights are drawn to equal ones by {share}.")
+        said.append(
+            f"There are few pairs for so many judges: their weights are drawn to what all have in common by {share}."
+        )
     if found.mode == "design" and seen is None:
         said.append(
             "There are no controls: whether judges see the wording itself cannot be tested; "

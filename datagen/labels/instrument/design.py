@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize, special
@@ -14,9 +15,10 @@ from datagen.labels.instrument.moments import Moments
 from datagen.labels.instrument.rows import PAIR, PLANTED, Codes, Flags, Numbers, Rows, patterns
 
 LARGEST = 12_000  # pairs that a link is fitted to; its four numbers need no more
-GAIN = 2.0  # log-likelihood by which a clip must beat none
+GAIN = 10.0  # log-likelihood by which a clip must beat none: it blurs how sure judges are
 FEW = 1.2  # log of the factor by which the noise of one pair may be off
 PRIOR_PAIRS = 4.0  # judges of unknown worth are believed as if so many pairs had said nothing
+SHAPE = 0.3  # what the distribution of the scores counts beside what it says of the designs: tails are never quite so
 AGREEING = 0.1  # standard deviation of log(1 − 2e) by the judges' agreement with each other
 STEPS = 6  # different answers up to which a judge is taken to vote
 VOTED, VOTED_SURE = -1.6, 0.3  # log spread of clarity where judges vote, and its standard deviation
@@ -66,7 +68,7 @@ def learn(x: Numbers, rows: Rows, weights: Numbers) -> Moments:
     signal, own = moments.along(x, rows.design, pairs)
     planted, planted_own = moments.along(x, rows.design, weights * rows.of(PLANTED))
     signal, own = _joined(second, signal, own, planted, planted_own)
-    signal, pulled = moments.shrunk_signal(signal, second, own)
+    signal, pulled = moments.shrunk_signal(signal, second, own, unaided.common(second))
     return Moments(second, signal, pulled, pulled_second)
 
 
@@ -117,11 +119,16 @@ def worth(score: Numbers, expected: Numbers, rows: Rows, learnt: Moments, votes:
 
 def odds(score: Numbers, expected: Numbers, worth: Worth, link: Link) -> Numbers:
     """Log-odds of the truth of scores whose mean along the design and whose square are so many times `expected`."""
+    signal, variance = scaled(expected, worth, link)
+    return links.odds(score / signal, variance, link)
+
+
+def scaled(expected: Numbers, worth: Worth, link: Link) -> tuple[Numbers, Numbers]:
+    """Each score's signal, and the variance of its noise in units of the squared signal; inf where nobody spoke."""
     there = expected > TINY
     signal = worth.along / (1 - 2 * link.error) * np.where(there, expected, 1.0)
     variance = worth.square * expected / signal**2 - np.exp(link.spread**2)
-    variance = np.where(there, np.maximum(variance, links.LEAST) * worth.noise(link.error), np.inf)
-    return links.odds(score / signal, variance, link)
+    return signal, np.where(there, np.maximum(variance, links.LEAST) * worth.noise(link.error), np.inf)
 
 
 def likelihood(at: Numbers, score: Numbers, expected: Numbers, worth: Worth, rows: Rows) -> Numbers:
@@ -137,6 +144,14 @@ def likelihood(at: Numbers, score: Numbers, expected: Numbers, worth: Worth, row
     return result
 
 
+def shape(at: Numbers, score: Numbers, expected: Numbers, worth: Worth) -> Numbers:
+    """log p(score) (N,): how far apart the two truths lie in the scores, which designs alone hardly tell."""
+    link = Link.of(at)
+    signal, variance = scaled(expected, worth, link)
+    result: Numbers = links.density(score / signal, variance, link) - np.log(signal)
+    return result
+
+
 def expected_link(count: int, votes: bool) -> tuple[Numbers, Numbers]:
     """A link's free coordinates before anything is seen, and their standard deviations.
 
@@ -149,13 +164,14 @@ def expected_link(count: int, votes: bool) -> tuple[Numbers, Numbers]:
     return centre, deviation
 
 
-def obeyed(learnt: Moments) -> tuple[float, float]:
+def obeyed(learnt: Moments, votes: bool) -> tuple[float, float]:
     """log(1 − 2e) and its standard deviation, of what the judges agree in with the design and with each other."""
     weight = np.linalg.solve(learnt.second, learnt.signal)
     along, common = float(weight @ learnt.signal), float(weight @ unaided.common(learnt.second))
     if len(weight) < 3 or along <= 0 or common <= 0:
         return float(np.log(0.75)), 1.0
-    return float(np.log(np.clip(along / common, 0.05, 0.99))), AGREEING if len(weight) > 3 else 2 * AGREEING
+    deviation = AGREEING / 2 if votes else AGREEING  # votes say nearly nothing of it by themselves
+    return float(np.log(np.clip(along / common, 0.05, 0.99))), deviation if len(weight) > 3 else 2 * deviation
 
 
 def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, clip: float, start: Numbers) -> Fit:
@@ -165,23 +181,32 @@ def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, 
     taught = np.flatnonzero(rows.of(PAIR) & (expected > TINY) & ((rows.design != 0) | ~np.isnan(rows.known)))
     learnt = learn(x, rows, np.ones(len(rows)))
     found_worth = worth(score, expected, rows, learnt, votes)
-    centre, doubt = expected_link(len(taught), float(found_worth.votes[0].sum()) > 0.5)
-    seen, surely = obeyed(learnt)
+    voted = float(found_worth.votes[0].sum()) > 0.5
+    centre, doubt = expected_link(len(taught), voted)
+    seen, surely = obeyed(learnt, voted)
     some = taught[:: max(1, -(-len(taught) // LARGEST))]
     size, chosen = len(taught) / max(len(some), 1), take(rows, some)
 
-    def of(at: Numbers) -> Numbers:
+    def told(at: Numbers) -> Numbers:
         return likelihood(at, score[some], expected[some], found_worth, chosen)
 
-    def loss(at: Numbers) -> float:
+    def of(at: Numbers) -> Numbers:
+        # Votes have no density.
+        return told(at) if voted else told(at) + SHAPE * shape(at, score[some], expected[some], found_worth)
+
+    def loss(at: Numbers, of: Callable[[Numbers], Numbers] = of) -> float:
         prior = (((at - centre) / doubt) ** 2).sum() + ((np.log1p(-special.expit(at[0])) - seen) / surely) ** 2
         return float(prior) / 2 - size * float(of(at).sum())
 
-    best = optimize.minimize(loss, start, method="L-BFGS-B", bounds=[(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)])
+    limits = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]
+    # Weak judges of a good design and sure judges of a bad one are two valleys: begin in both.
+    agreed = np.array([special.logit(1 - np.exp(seen)), *centre[1:]])
+    tried = [optimize.minimize(loss, begin, method="L-BFGS-B", bounds=limits) for begin in (start, agreed)]
+    best = min(tried, key=lambda one: float(one.fun))
     at = np.asarray(best.x)
     information = size * links.information(of, at) + np.diag(1 / doubt**2)
     information[0, 0] += (float(special.expit(at[0])) / surely) ** 2
-    return Fit(clip, score, expected, found_worth, Link.of(at), at, float(best.fun), information, learnt)
+    return Fit(clip, score, expected, found_worth, Link.of(at), at, loss(at, told), information, learnt)
 
 
 def take(rows: Rows, at: Codes) -> Rows:

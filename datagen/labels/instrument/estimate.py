@@ -15,6 +15,7 @@ from datagen.labels.instrument.found import Labels
 from datagen.labels.instrument.rows import CONTROL, NULL, PAIR, Flags, Numbers, Rows, rows
 
 SIDE = 1.645  # standard deviations of a 90 % interval
+MISFIT = 1.5  # what no model gets right adds to what a run's own variation shows: measured on simulated juries
 SAME = 10  # equal answers from which on a judge is taken to give no other
 
 
@@ -69,7 +70,7 @@ def label(
         alone, _, _ = calibrate.calibrated(alone, given.known, told, given.fold)
         notes += describe.calibration(before[told], total[told], given.known[told], heat, bent)
     probability, judges_only = _mean(total, heat * found.doubt), _mean(alone, heat * found.alone)
-    half = SIDE * heat * found.width
+    half = SIDE * MISFIT * heat * found.width
     low, high = special.expit(total - half), special.expit(total + half)
     low, high = np.minimum(low, probability), np.maximum(high, probability)
     for array in (probability, judges_only, low, high):

@@ -69,6 +69,18 @@ def odds(y: Numbers, variance: Numbers, link: Link) -> Numbers:
     return result
 
 
+def density(y: Numbers, variance: Numbers, link: Link) -> Numbers:
+    """log p(y) (N,), both truths being equally probable; 0 where nobody spoke, whose variance is inf."""
+    there = np.isfinite(variance)
+    held = np.maximum(variance[there], LEAST) * link.noise
+    one, other = sides(y[there], held, link.spread, link.tail)
+    free = 1 / max(link.tail, 1e-3)
+    size = special.gammaln((free + 1) / 2) - special.gammaln(free / 2) - np.log(np.pi * held * (free - 2)) / 2
+    result = np.zeros(len(y))
+    result[there] = np.logaddexp(one, other) + size
+    return result
+
+
 def agreement(log_odds: Numbers, design: Numbers, error: float | Numbers) -> Numbers:
     """log P(design | log-odds of the truth) (N,); 0 where there is no design."""
     likely = error + (1 - 2 * np.asarray(error)) * special.expit(log_odds * design)

@@ -10,7 +10,7 @@ import numpy as np
 
 from datagen.labels.instrument.rows import Codes, Flags, Numbers
 
-ROUNDS = 200
+ROUNDS = 60
 CLIP = 1.5  # where a margin stops to count, in units of its usual size
 EXCESS = 0.25  # how much agreement above the common one counts
 LEAST, LARGEST = 0.05, 0.95  # of a judge's correlation with the truth
