@@ -107,7 +107,7 @@ def notes(
             "intervals allow for a little of it."
         )
     if seen is not None:
-        leaking = [names[j] for j in np.flatnonzero(np.abs(seen.mean) > 2.5 * seen.error)]
+        leaking = [names[int(j)] for j in np.flatnonzero(np.abs(seen.mean) > 2.5 * seen.error)]
         took = "their leaks are taken out" if seen.taken.any() else "nothing is taken out"
         who = (
             f"{', '.join(leaking)} {'sees' if len(leaking) == 1 else 'see'} the wording"
@@ -116,9 +116,9 @@ def notes(
         )
         said.append(f"By {seen.rows} controls {who}; {took}.")
     for j in np.flatnonzero(first):
-        said.append(f"{names[j]} likes the first place by {first[j]:+.3g}: taken out.")
+        said.append(f"{names[int(j)]} likes the first place by {first[j]:+.3g}: taken out.")
     for j in np.flatnonzero(silent):
-        said.append(f"{names[j]} says nothing or always the same: it has no weight.")
+        said.append(f"{names[int(j)]} says nothing or always the same: it has no weight.")
     if (rows.role == CONTROL).any() or (rows.role == NULL).any():
         said.append("Controls and nulls have the probability 0.5: neither of their images is better.")
     return said

@@ -15,6 +15,7 @@ CLIP = 1.5  # where a margin stops to count, in units of its usual size
 EXCESS = 0.25  # how much agreement above the common one counts
 LEAST, LARGEST = 0.05, 0.95  # of a judge's correlation with the truth
 ENOUGH = 5  # judges from which on they are weighed by what they have in common; fewer have equal weights
+CAUTION = 0.92  # judges agree in errors, too: what they have in common, times this, is sure of itself as it should be
 GUESS = 0.55  # the correlation of one judge alone
 
 
@@ -44,7 +45,7 @@ def scores(x: Numbers, second: Numbers, found: list[tuple[Flags, Codes]]) -> tup
     Weights are equal, or the squares of what the judges have of the truth; that never needs S⁻¹, which amplifies what
     is not known of groups.
     """
-    signal = common(second)
+    signal = CAUTION * common(second)
     size = np.sqrt(np.maximum(np.diag(second), 1e-12))
     weights = (signal / size) ** 2 / size if len(size) >= ENOUGH else 1 / size
     score, expected = np.zeros(len(x)), np.zeros(len(x))
