@@ -57,7 +57,7 @@ bench: $(READY)  ## compare with the peers
 lock: $(UV_READY)  ## resolve pyproject.toml into requirements.lock (ARGS=--upgrade)
 	env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS -u UV_CONSTRAINT \
 	  -u UV_OVERRIDE -u UV_EXCLUDE_NEWER -u UV_PRERELEASE -u UV_RESOLUTION -u UV_TORCH_BACKEND \
-	  $(UV) --no-config pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --all-extras \
+	  $(UV) --no-config pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --extra dev \
 	  --generate-hashes --custom-compile-command 'make lock' --override requirements.override $(ARGS) --output-file requirements.lock pyproject.toml
 
 clean:  ## remove .venv, caches and build outputs; datasets in out/ stay

@@ -1,7 +1,8 @@
 """The command line; the only place where an error becomes a message.
 
-Results go to stdout, progress and errors to stderr. Exit code 0: done; 1: shards failed, rerun; 2: something given
-cannot be used; 130: interrupted, and nothing finished is lost. Heavy imports wait inside the commands.
+Results go to stdout, progress and errors to stderr. Exit code 0: done; 1: shards failed, rerun, or what was to be
+printed cannot be written; 2: something given cannot be used; 130: interrupted, and nothing finished is lost. Heavy
+imports wait inside the commands.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import typer
 from typer.exceptions import TyperException
 
 from datagen import version
+from datagen.console.command_line import Program
+from datagen.console.streams import guarded
 from datagen.errors import DatagenError, InputError, MachineryError
 
 if TYPE_CHECKING:
     from datagen.pipeline.plan import Summary
     from datagen.recipe import Recipe
 
-app = typer.Typer(
+app = Program(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: rich and what it reads take longer to load than all the rest
@@ -226,6 +229,26 @@ def estimate(
 
 
 @app.command()
+def relabel(
+    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory whose images are judged.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="labels.KEY=VALUE", help="A rule of labels, e.g. labels.min_probability=0.95."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes here.")] = 1,
+) -> None:
+    """Label a run anew by other rules: no image is drawn and nobody is asked."""
+    from datagen import progress, store
+    from datagen.commands import relabel as relabelling
+
+    with progress.Display() as display:
+        summary = relabelling.relabel(
+            store.Run(run), settings or [], workers=workers, say=display.say, progress=display.show
+        )
+    print("\n".join(_closing(summary)))
+
+
+@app.command()
 def status(directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")]) -> None:
     """Show the progress of a run: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
@@ -242,7 +265,7 @@ def judge(
         typer.Argument(
             parser=path,
             metavar="INPUT",
-            help="Folder of images with their texts, a table, a WebDataset tar or a data set.",
+            help="Folder of images with their texts, a table, a WebDataset tar, a data set, or kept embeddings.",
         ),
     ],
     judges: Annotated[
@@ -266,7 +289,31 @@ def judge(
     prompt_column: Annotated[
         str | None, typer.Option(help="Its column of prompts; by itself prompt, else caption or text.")
     ] = None,
-    pairs: Annotated[bool, typer.Option("--pairs", help="The input has two images a row; judge both.")] = False,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="The input has two images a row: judge both, and compare them.")
+    ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|FILE",
+            help="Which image of a pair is better, 1 to 0 for the first; prints how often each judge is right.",
+        ),
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(parser=path, metavar="PATH", help="HTML page to write: best, worst, most disputed.")
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path, metavar="PATH", help="Parquet file to keep embeddings in, an INPUT that needs no images."
+        ),
+    ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="Decode JPEGs at a part of their size; small CLIPs' cosines differed by 0.0008 at most."
+        ),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="JUDGE.OPTION=VALUE", help="A judge's option, e.g. clip.model=ViT-L-14/openai."),
@@ -277,6 +324,7 @@ def judge(
     """Score images that exist already."""
     from datagen import progress
     from datagen.commands import judge as judging
+    from datagen.commands.judge import report
 
     choices = judging.choose(judges, settings or [], clip_model)
     with progress.Display() as display:
@@ -284,17 +332,11 @@ def judge(
             images,
             choices,
             out,
-            prompts=prompts,
-            image_column=image_column,
-            prompt_column=prompt_column,
-            pairs=pairs,
-            max_cost=max_cost,
+            judging.Options(prompts, image_column, prompt_column, pairs, labels, fast, embeddings, explain, max_cost),
             say=display.say,
             progress=display.show,
         )
-    print(f"{summary.images} images, {summary.scored} scored, {summary.errors} errors: {out}")
-    for reason, count in summary.reasons.most_common():
-        print(f"{count:>7} {reason}")
+    print("\n".join(report.lines(summary, out)))
     if not summary.scored:
         raise typer.Exit(1)
 
@@ -369,17 +411,22 @@ def validate(
     print(f"{dataset} is sound")
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The entry point of `datagen`."""
+    sys.exit(guarded(_exit_code))
+
+
+def _exit_code() -> int:
+    """Do what the command line says."""
     try:
         code = app(prog_name="datagen", standalone_mode=False)
     except TyperException as error:
-        _end(f"{error.format_message()} ({_help_of(error)} lists what it takes)", 2)
+        return _end(f"{error.format_message()} ({_help_of(error)} lists what it takes)", 2)
     except DatagenError as error:
-        _end(str(error), error.exit_code)
+        return _end(str(error), error.exit_code)
     if code == 130:  # typer turns Ctrl-C into this
         print("interrupted: finished work is kept, the same command resumes", file=sys.stderr)
-    sys.exit(code)
+    return int(code or 0)
 
 
 def _help_of(error: TyperException) -> str:
@@ -388,10 +435,10 @@ def _help_of(error: TyperException) -> str:
     return f"{'datagen' if context is None else context.command_path} --help"
 
 
-def _end(message: str, code: int) -> NoReturn:
-    """Say what is wrong in one line and exit."""
+def _end(message: str, code: int) -> int:
+    """Say what is wrong in one line; the exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -128,7 +128,27 @@ class Labels(_Section):
 
     min_probability: Share = 0.0
     min_match: Share = 0.0
+    min_low: Share = 0.0  # of the lower end of the probability's 90 % interval
+    # What must hold besides: nothing; each judge prefers chosen; the principle's own axis does, and alignment with the
+    # prompt does not fall; no axis prefers rejected.
+    rule: Literal["posterior", "all", "principle", "pareto"] = "posterior"
+    most_each_prompt: Annotated[int, Field(ge=1)] | None = None  # pairs; the most certain stay
+    most_each_principle: Annotated[int, Field(ge=1)] | None = None
+    known: str = ""  # a table with the columns pair_id and label, by people; it calibrates the probabilities
+    balanced: bool = False  # as many pairs of each principle as of the one that has fewest
     settled: Annotated[float, Field(ge=0.5, le=1)] = 0.98  # probability from which no further tier of judges is asked
+
+
+RELABELLED = "relabelled"  # in recipe.json: what of [labels] was changed after the run
+RELABELS = tuple(name for name in Labels.model_fields if name != "settled")
+RULES = (
+    "min_low",
+    "rule",
+    "most_each_prompt",
+    "most_each_principle",
+    "known",
+    "balanced",
+)  # not in every recipe's digest
 
 
 class JudgeChoice(_Section):
@@ -295,21 +315,64 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
     # What is not used is left out, so that what was begun before there was any of it is resumed.
     if not profile.tiers:
         del served["tiers"], values["labels"]["settled"]
+    for name in RULES:
+        if values["labels"][name] == Labels.model_fields[name].default:
+            del values["labels"][name]
     if not values["llm"]["parameters"]:
         del values["llm"]["parameters"]
     return {
         **values,
         "profile": {"name": profile_name, **served},
         "files": {
-            name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            name: _digest(path)
             for name, path in _files(recipe, profile)
             if path.is_file()  # one that is missing is the principles or the prompts stage's error
         },
     }
 
 
+def relabelled(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
+    """A recipe with the [labels] that its run was given after it, from its recipe.json."""
+    changes = (settings or {}).get(RELABELLED)
+    if not changes:
+        return recipe
+    return recipe.model_copy(update={"labels": Labels.model_validate(recipe.labels.model_dump() | changes)})
+
+
+def label_rules(recipe: Recipe) -> dict[str, Any]:
+    """All that labels depend on besides the verdicts, JSON-able: [labels], and the content of the file it names."""
+    rules = recipe.labels.model_dump(mode="json")
+    known = Path(recipe.labels.known)
+    return {**rules, "known": _digest(known) if recipe.labels.known and known.is_file() else recipe.labels.known}
+
+
+def label_changes(recipe: Recipe, overrides: list[str]) -> dict[str, Any]:
+    """What `--set labels.KEY=VALUE` changes in [labels], checked; RecipeError for another key or a wrong value."""
+    changes = {}
+    for override in overrides:
+        key, value = assignment(override, "labels.min_probability=0.95")
+        section, _, name = key.partition(".")
+        if section != "labels" or name == "settled":
+            raise RecipeError(
+                f"--set {override!r}: a judged run can be given labels.{', labels.'.join(RELABELS)}; "
+                "for anything else start another run"
+            )
+        changes[name] = value
+    try:
+        Recipe.model_validate(recipe.model_dump() | {"labels": recipe.labels.model_dump() | changes})
+    except ValidationError as error:
+        raise RecipeError(_explain(error)) from error
+    return changes
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
-    """The recipe that a run was started with and the name of its profile, from its recipe.json; inverse of `resolved`.
+    """The recipe of a run and the name of its profile, from its recipe.json; inverse of `resolved`.
+
+    With the [labels] that it was given since it was started.
 
     Raises RecipeError if the settings are not those of a recipe.
     """
@@ -318,7 +381,7 @@ def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
         profile = dict(values.pop("profile"))
         values.pop("files", None)
         name = profile.pop("name")
-        return Recipe.model_validate({**values, "profiles": {name: profile}}), name
+        return relabelled(Recipe.model_validate({**values, "profiles": {name: profile}}), settings), name
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = _explain(error) if isinstance(error, ValidationError) else one_line(error)
         by = settings.get("version", "another version")

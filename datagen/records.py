@@ -1,4 +1,4 @@
-"""The rows of the six tables, one frozen dataclass each; their Arrow schemas are derived from the field types.
+"""The rows of the eight tables, one frozen dataclass each; their Arrow schemas are derived from the field types.
 
 Ids are content hashes and seeds are hashes of (recipe seed, prompt id, index), so any row can be rebuilt alone, on any
 worker, in any order. A row that failed keeps its place, with `error` set.
@@ -148,6 +148,36 @@ class Score:
 
 
 @dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What all judges say of one image, in log-odds by which they lean towards it; a value a judge, NaN abstains."""
+
+    image_id: str
+    prompt_id: str
+    side: str  # of the image
+    index: int
+    reason: str | None  # why the image can be in no pair
+    lean: list[float]  # by all that a judge was asked, in the order of the profile's judges
+    principle: list[float]  # by the principle alone
+    wording: list[float]  # by the prompt's two wordings alone
+    match: list[float]  # that it shows its own context prompt and not another's
+    share: float  # how far it shows its own wording, 0…1, by the judge that says so least; NaN if none can
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """What became of two images of one prompt: the probability that their order is right, or why they are no pair."""
+
+    prompt_id: str
+    chosen_id: str  # image ids; empty where there is no such image
+    rejected_id: str
+    reason: str | None  # None: they are a pair
+    probability: float | None = None  # that chosen is the preferred one, by all evidence
+    low: float | None = None  # its 90 % interval
+    high: float | None = None
+    judges_only: float | None = None  # the same probability by the judges without the design
+
+
+@dataclasses.dataclass(frozen=True)
 class Picture:
     """An encoded image as Hugging Face stores it."""
 
@@ -205,6 +235,9 @@ class Pair:
     rejected_vae: str = ""
     chosen_unread: int = 0  # tokens of its wording and its negative prompt that the model did not read
     rejected_unread: int = 0
+    low: float = 0.0  # 90 % interval of `probability`
+    high: float = 1.0
+    judges_only: float = 0.5  # the probability by the judges alone, without what the images were drawn from
 
 
 Row = TypeVar("Row")
@@ -212,10 +245,11 @@ Row = TypeVar("Row")
 
 @dataclasses.dataclass(frozen=True)
 class Written(Generic[Row]):
-    """Rows in order, and how many candidates did not become one, by reason."""
+    """Rows in order, how many candidates did not become one, by reason, and what was learnt of all of them."""
 
     rows: list[Row]
     drops: dict[str, int] = dataclasses.field(default_factory=dict)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # JSON-able: what else was learnt, for the footer
 
 
 def in_words(drops: Mapping[str, int]) -> str:
@@ -257,16 +291,27 @@ def schema(record: type) -> pa.Schema:
 
 def to_table(record: type, rows: list[Any]) -> pa.Table:
     """Rows of one record type as an Arrow table of its schema."""
-    return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=schema(record))
+    nested = _nested(record)
+    columns = []
+    for field in schema(record):
+        values = [getattr(row, field.name) for row in rows]
+        if field.name in nested:
+            values = [dataclasses.asdict(value) for value in values]
+        columns.append(pa.array(values, field.type))
+    return pa.Table.from_arrays(columns, schema=schema(record))
 
 
 def from_table(record: type, table: pa.Table) -> list[Any]:
-    """The rows back as dataclasses; inverse of `to_table`."""
+    """The rows back as dataclasses; inverse of `to_table`. TypeError if the columns are those of another record."""
+    nested, columns = _nested(record), {}
+    for name in table.column_names:
+        values = table[name].to_pylist()
+        columns[name] = [nested[name](**value) for value in values] if name in nested else values
+    names = tuple(columns)
+    return [record(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
+def _nested(record: type) -> dict[str, Any]:
+    """The fields that are records themselves."""
     hints = typing.get_type_hints(record)
-    nested = {f.name: hints[f.name] for f in dataclasses.fields(record) if dataclasses.is_dataclass(hints[f.name])}
-    rows = []
-    for values in table.to_pylist():
-        for name, kind in nested.items():
-            values[name] = kind(**values[name])
-        rows.append(record(**values))
-    return rows
+    return {f.name: hints[f.name] for f in dataclasses.fields(record) if dataclasses.is_dataclass(hints[f.name])}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from datagen.console.streams import Unwritten, guarded
 from datagen.errors import UserError
 
 
@@ -24,9 +25,18 @@ def one_line(error: BaseException) -> str:
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do the work of a program: 0, 2 with one line on stderr for what the user can correct, 130 for Ctrl-C."""
+    """Do the work of a program: 0, 2 with one line on stderr for what the user can correct, 130 for Ctrl-C.
+
+    1 where what it prints cannot be written.
+    """
+    return guarded(lambda: _exit_code(work))
+
+
+def _exit_code(work: Callable[[], None]) -> int:
     try:
         work()
+    except Unwritten:
+        raise
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from training import data, trainables
 from training.cache import latents
 from training.data import buckets
 from training.errors import TrainingError
-from training.loop import batches, checkpoint, distributed, foreword, standing
+from training.loop import batches, checkpoint, distributed, foreword, optimizers, soundness, standing
 from training.loop.batches import Batches
 from training.loop.checkpoint import Checkpoints
 from training.loop.clip_similarity import Similarity, clip_name
@@ -32,7 +32,7 @@ from training.loop.tracking import LOG_EVERY, Tracker
 from training.loop.update import Update, is_memory_error, pick_precision
 from training.loop.wandb import Wandb
 from training.losses import LOSSES, Need
-from training.models import clip, diffusion
+from training.models import clip, diffusion, half
 from training.models.embedded import resolve_model
 from training.progress import Progress
 from training.settings.training import Settings
@@ -45,6 +45,7 @@ def train(settings: Settings, team: Team) -> None:
     """One run, from settings to saved weights. Raises TrainingError."""
     out = Path(settings.job.out)
     run = settings.run
+    library = optimizers.library(settings.optimizer, team.device)
     names = dict(given.split("=", 1) for given in run.columns)
     pairs = data.load(
         run.data, limit=run.limit, skip_bad=run.skip_bad, names=names, any_shape=run.aspect_ratio_buckets
@@ -53,6 +54,8 @@ def train(settings: Settings, team: Team) -> None:
     check_team(settings, team)
     source = start.find(settings)
     identity = identity_of(settings, pairs, source)
+    if library:
+        identity["optimizer_library"] = library
     if look(out, identity, team).finished:
         return
     with hold(out, team):
@@ -131,7 +134,14 @@ def learn(
     if grids and not after:
         grids.base()
     progress = Progress(f"training {settings.run.method}", steps, "steps", done=after, quiet=not team.is_main_process)
-    tracker = Tracker(Path(job.out), team, timesteps=timesteps, after=after, state=state.get("tracker"))
+    tracker = Tracker(
+        Path(job.out),
+        team,
+        timesteps=timesteps,
+        after=after,
+        state=state.get("tracker"),
+        overflows=update.precision == "fp16",
+    )
     wandb = Wandb(job.wandb, Path(job.out), settings.result(), team)
     with checkpoint.stop_signals() as signals, tracker, progress, contextlib.closing(wandb):
         for step in range(after, steps):
@@ -145,14 +155,15 @@ def learn(
             progress.advance()
             stopped = team.any(bool(signals))
             if done < steps and (stopped or done % job.checkpoint_every == 0):
+                soundness.check(update, done, checkpoints.out)
                 checkpoints.save(done, update, {"tracker": tracker.state()})
             if stopped and done < steps:
                 say(team, f"stopped after step {done} of {steps}; the same command goes on from there")
                 raise SystemExit(128 + signals[0] if signals else 143)
             if grids and done % job.grid_every == 0:
                 grids.write(done)
-        if team.any(not update.is_finite()):
-            raise TrainingError(f"the weights are not finite after step {steps}: lower --lr or use --precision fp32")
+        for note in soundness.check_result(update, steps, checkpoints.out):
+            say(team, note)
         try:
             checkpoints.save(steps, update, {"tracker": tracker.state()})
         except TrainingError:  # the result takes a third of this room: a disk may still hold that
@@ -198,6 +209,10 @@ def check_team(settings: Settings, team: Team) -> None:
         raise TrainingError(f"with FSDP --batch must be a multiple of the {team.num_processes} processes")
     if settings.run.precision == "fp16":
         raise TrainingError("with FSDP --precision is bf16 or fp32")
+    if settings.run.frozen_precision != "fp32":
+        raise TrainingError("with FSDP --frozen-precision is fp32: it gathers weights of one precision only")
+    if settings.optimizer.optimizer != "adamw":
+        raise TrainingError("with FSDP --optimizer is adamw, whose moments are sharded as the weights are")
 
 
 def model_folder(settings: Settings) -> Path:
@@ -215,6 +230,11 @@ def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
             f"{settings.run.model} is {'SDXL' if model.is_xl else 'no SDXL'}, which showed only now that it is here: "
             "give the same command again, and its defaults are those of this family"
         )
+    run = settings.run
+    if run.frozen_precision != "fp32":  # before anything goes to the device, which may have no room for all of it
+        unet = run.part == "value-encoder" or settings.unet.lora_rank > 0
+        for note in half.round_frozen(model, run.frozen_precision, unet=unet, texts=run.part == "unet"):
+            say(team, f"note: {note}")
     for part in (model.unet, model.vae, *model.text_encoders):
         part.to(team.device)
     return model

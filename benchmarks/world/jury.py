@@ -47,20 +47,20 @@ def main() -> int:
         if not given.judges or choice.name in given.judges
     ]
     drawn = scenes(given.draws, given.scenes)
-    names, margins = _margins(drawn, choices)
-    labels, prompts, kinds = _truth(drawn)
+    names, said = margins(drawn, choices)
+    labels, prompts, kinds = truth(drawn)
     known = labels != 0.5
     designed = float((labels[known] == 1).mean())
     print(f"{len(labels)} pairs, {1 - known.mean():.1%} ties of the reader; of the others {designed:.1%} as worded")
     print(f"({EXCHANGED:.0%} of the prompts were worded the other way round)\n")
-    rows = _print_judges(names, margins, labels, prompts)
-    _print_kinds(names, margins, labels, kinds)
-    rows += _print_shared(names, margins, labels)
+    rows = _print_judges(names, said, labels, prompts)
+    _print_kinds(names, said, labels, kinds)
+    rows += _print_shared(names, said, labels)
     record("jury", rows)
     return 0 if all(row.reached is not False for row in rows) else 1
 
 
-def _margins(drawn: list[Scene], choices: list[JudgeChoice]) -> tuple[list[str], np.ndarray]:
+def margins(drawn: list[Scene], choices: list[JudgeChoice]) -> tuple[list[str], np.ndarray]:
     """The judges' names, and (pairs, judges) log-odds of the side that was meant to keep the principle."""
     found: list[np.ndarray] = []
     names: list[str] = []
@@ -116,7 +116,7 @@ def _images(scene: Scene) -> list[Image]:
     return found
 
 
-def _truth(drawn: list[Scene]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def truth(drawn: list[Scene]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Of each pair: 1, 0, or 0.5 for a tie of the reader's; its prompt; and what it is about."""
     labels, prompts, kinds = [], [], []
     for scene in drawn:

@@ -147,7 +147,8 @@ def report(folder: Path) -> list[tuple[str, str]]:
     for recipe in loaded:
         chosen, reason = choose(recipe, "auto")
         findings.append((f"auto, {recipe.name}", f"{chosen}: {reason}"))
-    return [*findings, *doctor_judges.report(), ("llm", _llm()), ("llm, local", _local_llm())]
+    llms = [("llm", _llm()), ("llm, fallback", _fallback_llm()), ("llm, local", _local_llm())]
+    return [*findings, *doctor_judges.report(), *llms]
 
 
 def _llm() -> str:
@@ -159,6 +160,20 @@ def _llm() -> str:
         endpoint = from_environment()
     except EndpointError as error:
         return f"none that can be asked: {error}"
+    return provider_of(endpoint.base_url).status(endpoint)
+
+
+def _fallback_llm() -> str:
+    """The LLM that is asked for what the first does not answer, and whether it is there."""
+    from datagen.llm.environment import fallback_of, from_environment
+    from datagen.llm.providers import provider_of
+
+    try:
+        endpoint = fallback_of(from_environment())
+    except (EndpointError, ModelError) as error:
+        return f"none that can be asked: {error}"
+    if endpoint is None:
+        return "none is named (DATAGEN_LLM_FALLBACK_MODEL)"
     return provider_of(endpoint.base_url).status(endpoint)
 
 

@@ -57,12 +57,15 @@ class Estimate(Usage):
     """What a whole run takes; `stages` are the parts of the LLM's share.
 
     `most` dollars is what the calls cost if each reply uses all of `llm.max_tokens`, as a model that thinks may: what
-    it thinks is output, and within that bound on most servers. `gpu_hours` are those of one `device`: 0 if no GPU is
-    needed, None if the seconds of a model are not known.
+    it thinks is output, and within that bound on most servers. A `fallback` model is not counted: it would take
+    `by_fallback` dollars more if it had to write everything, None if it has no price. `gpu_hours` are those of one
+    `device`: 0 if no GPU is needed, None if the seconds of a model are not known.
     """
 
     model: str = ""
     most: float | None = 0.0
+    fallback: str = ""
+    by_fallback: float | None = 0.0
     images: int = 0
     gpu_hours: float | None = 0.0
     device: str = ""
@@ -90,6 +93,7 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
         used = tuple(map(sum, zip(*counts, strict=True)))
         cost = None if price is None else price.cost(used[0], used[1], batch)
         stages[stage] = Usage(len(counts), used[0], used[1], cost)
+    fallback, by_fallback = _fallback(list(stages.values()))
 
     each = recipe.images_each()
     images = recipe.prompts.count * sum(each.values())
@@ -108,6 +112,8 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
         None if unpriced else sum(part.cost or 0.0 for part in stages.values()),
         model if calls else "",
         None if unpriced else most,
+        fallback,
+        by_fallback,
         images,
         None if seconds is None else images * seconds / 3600,
         "" if seconds == 0 else device,
@@ -158,6 +164,8 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
             table.add_row(name, f"{part.calls:,}", f"{part.input_tokens:,}", f"{part.output_tokens:,}", cost)
         console.print(table)
         console.print(_about(took, batch), highlight=False, markup=False, soft_wrap=True)
+        if took.fallback:
+            console.print(_about_fallback(took, batch), highlight=False, markup=False, soft_wrap=True)
     else:
         console.print("no LLM calls, no cost", highlight=False)
     on = _gpu_time(recipe.profile(profile_name), took)
@@ -178,6 +186,27 @@ def _about(took: Estimate, batch: bool) -> str:
         f"{took.model}{mode}, from nothing: replies in the cache cost nothing; corrections of unreadable replies come "
         f"on top{thinking}"
     )
+
+
+def _about_fallback(took: Estimate, batch: bool) -> str:
+    """What the model costs that is asked for what the first does not answer."""
+    name = f"the fallback model {took.fallback}"
+    if batch:
+        return f"{name} is not asked through the Batch API: leave out --batch, or DATAGEN_LLM_FALLBACK_MODEL"
+    if took.by_fallback is None:
+        return f"{name} is not counted and has no price: {prices.HOW_TO_PRICE}"
+    return f"{name} is not counted: up to ${took.by_fallback:,.4f} more, if it had to write everything"
+
+
+def _fallback(written: list[Usage]) -> tuple[str, float | None]:
+    """The fallback model, "" where none is named or nothing is written, and what all that is written costs by it."""
+    base_url, model = environment.fallback_named()
+    if not model or not written:
+        return "", 0.0
+    price = prices.Prices.load(base_url=base_url).of(model)
+    if price is None:
+        return model, None
+    return model, sum(price.cost(part.input_tokens, part.output_tokens) for part in written)
 
 
 def _price(recipe: Recipe) -> tuple[prices.Price | None, str]:

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from datagen import recipe as recipes
 from datagen import records, store
 from datagen.export import huggingface
+from datagen.labels import fairness, told
 from datagen.llm import LEDGER
 from datagen.llm.accounts import money
 from datagen.pipeline import plan
@@ -29,7 +30,7 @@ def show(root: Path, console: Console) -> None:
     holder = store.holder(run)
     console.print(f"running: {holder}" if holder else "not running", highlight=False)
 
-    plans = plan.of_run(run, recipe.images.shard_size, settings["digest"])
+    plans = plan.of_run(run, recipe, settings["digest"])
     spent = money.totals(root / LEDGER)
     paid = ("LLM calls", "tokens", "cost") if spent else ()
     names = ("stage", "shards", "rows", "errors", "seconds", *paid)
@@ -49,12 +50,17 @@ def show(root: Path, console: Console) -> None:
         if drops := done.drops():
             words = records.in_words(drops)
             console.print(f"dropped by {done.stage.name}: {words}", highlight=False, markup=False, soft_wrap=True)
-        if told := meaning.told(drops, done.total("rows") - done.total("errors")):
-            console.print(f"{done.stage.name}: {told}", highlight=False, markup=False, soft_wrap=True)
+        if said := meaning.told(drops, done.total("rows") - done.total("errors")):
+            console.print(f"{done.stage.name}: {said}", highlight=False, markup=False, soft_wrap=True)
+        for line in told.lines(done.facts()):
+            console.print(f"{done.stage.name}: {line}", highlight=False, markup=False, soft_wrap=True)
         for remark, count in done.remarks().items():
             line = f"{count} of {done.total('rows')} {done.stage.name}: {remark}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    scores = next(done for done in plans if done.stage.name == "scores")
+    for groups in fairness.of_run(run, (index for index, footer in enumerate(scores.shards) if footer is not None)):
+        console.print(f"shown by {groups}", highlight=False, markup=False, soft_wrap=True)
     for damaged in (shard for done in plans for shard in done.damaged):
         console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, markup=False, soft_wrap=True)
     console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, markup=False, soft_wrap=True)

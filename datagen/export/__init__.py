@@ -11,6 +11,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from datagen import store
 from datagen.errors import InputError, RunError
@@ -33,6 +34,7 @@ class Finished:
     content: str  # hash of the pairs and of the recipe they come from
     drops: dict[str, int]  # reason → pairs that did not become rows
     remarks: dict[str, int]  # what is to be known of images → of how many
+    learnt: dict[str, Any]  # of judges and labels; see labels.labelling
 
 
 def is_there(finished: Finished, name: str, folder: Path) -> bool:

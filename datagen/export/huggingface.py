@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from datagen import records, store
 from datagen.export import Finished
+from datagen.labels import told
 from datagen.recipe import Profile, Recipe
 
 SPLITS = ("train", "test")
@@ -41,6 +42,11 @@ pairs = datasets.load_dataset("parquet", data_dir="PATH OF THIS FOLDER")
 SAFETY = """\
 Where `kind` is `avoid`, the rejected images show on purpose what a model should not draw: train away from them, and do
 not publish them unmarked. The labels are automatic: `probability` says how sure the judges are."""
+
+LABELS = """\
+`probability` was learnt from this run alone, without a label of people: what an image was drawn from is a noisy label
+whose errors have another source than the judges' errors. `judges_only` leaves that out; `low` to `high` is the 90 %
+interval of `probability`. "How often right" is each judge's reliability as the run shows it."""
 
 REDRAWING = '''\
 Each image follows from its row. `model` is where its generator lies: a folder, or the hub id that `generator` (for the
@@ -93,8 +99,8 @@ COLUMNS = {
     "rejected": "the dispreferred image, PNG",
     "chosen_prompt": "the text that the chosen image was drawn from",
     "rejected_prompt": "the text that the rejected image was drawn from",
-    "probability": "probability that the label is right, from the judges",
-    "margin": "by how much the judges prefer chosen",
+    "probability": "probability that the label is right, by all evidence: the judges and what was drawn from what",
+    "margin": "the same as log-odds",
     "scores": "JSON: judge → image → axis → value",
     "seed_chosen": "seed of the chosen image",
     "seed_rejected": "seed of the rejected image",
@@ -129,6 +135,9 @@ COLUMNS = {
     "rejected_vae": "that of the rejected image",
     "chosen_unread": "tokens of the chosen image's wording and negative prompt that the model did not read",
     "rejected_unread": "tokens of the rejected image's",
+    "low": "lower end of the 90 % interval of `probability`",
+    "high": "its upper end",
+    "judges_only": "the same probability by the judges alone, without what the images were drawn from",
 }
 
 
@@ -326,6 +335,7 @@ def _text(finished: Finished, facts: _Facts) -> str:
             "## How it was made\n",
             *(f"- {what}: {how}" for what, how in made.items()),
             *([f"\n## Pools\n\n{POOLS.format(**recipe.images.model_dump())}"] if recipe.pairing == "pool" else []),
+            *_learnt(finished.learnt),
             "\n## Principles\n",
             "| principle | category | kind | pairs |\n|---|---|---|---|",
             *principles,
@@ -339,6 +349,12 @@ def _text(finished: Finished, facts: _Facts) -> str:
             "",
         ]
     )
+
+
+def _learnt(facts: dict[str, Any]) -> list[str]:
+    """How far the labels can be trusted, as the run itself shows it."""
+    found = told.lines(facts)
+    return ["\n## Labels\n", LABELS, "", *(f"- {_cell(line)}" for line in found)] if found else []
 
 
 def _cell(text: str) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JUDGES", "METHODS", "Facts", "Failed", "Judge", "Options", "distinct", "load", "reads_text"]
 
-NOT_JUDGES = ("asking", "panel", "protocol", "vectors")  # files that lie among them
+NOT_JUDGES = ("asking", "headed", "panel", "protocol", "vectors")  # files that lie among them
 JUDGES = Registry(__name__, "judge", ModelError, not_entries=NOT_JUDGES, group="datagen.judges")
 # What a judge must have, by type, and what it means.
 REQUIRED: dict[str, tuple[type | tuple[type, ...], str]] = {

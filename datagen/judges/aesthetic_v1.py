@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datagen import judges
 from datagen.judges import jury
-from datagen.judges.backbones import clip_l, rows
-from datagen.judges.vectors import along
+from datagen.judges.backbones import clip_l
+from datagen.judges.headed import Affine
 from datagen.weights import heads
 from datagen.weights.published import File
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 VERSION = "1"
 WEIGHTS = File("aesthetic_v1", "LAION-AI/aesthetic-predictor", "sa_0_4_vit_l_14_linear.pth", "2cd4e60f")
@@ -27,8 +24,8 @@ class Options(clip_l.Options):
     """Also `weights` may be "embedded": the head of the embedded jury, on the jury's own CLIP whatever `model` is."""
 
 
-class Judge:
-    """w·e + b of the embedding e of length 1."""
+class Judge(Affine):
+    """w·e + b of the embedding e of length 1, about 1 to 8."""
 
     name = "aesthetic_v1"
     facts = judges.Facts(
@@ -43,17 +40,5 @@ class Judge:
         embedded = options.weights == jury.EMBEDDED
         self.facts = jury.facts(self.facts) if embedded else self.facts
         file = jury.folder(self.name) / HEAD if embedded else WEIGHTS.find(options.weights)
-        self._head = heads.read(file, SHAPES, WEIGHTS.digest)
-        self.needs = clip_l.find(jury.EMBEDDED if embedded else options.model)
-
-    @functools.cached_property
-    def version(self) -> str:
-        """Ours, the head's and the model's."""
-        return f"{VERSION}:{heads.identity(self._head)}:{self.needs.identity}"
-
-    def score(self, images: NDArray[np.float32], prompts: Sequence[str]) -> judges.Scores:
-        """(N,) float64, about 1 to 8, whatever the prompts; it never abstains."""
-        weight, bias = self._head["weight"], self._head["bias"]
-        rows.check_width(self.name, images, weight.shape[1])
-        found: NDArray[np.float64] = along(images, weight)[:, 0] + float(bias[0])
-        return found
+        model = jury.EMBEDDED if embedded else options.model
+        super().__init__(VERSION, heads.read(file, SHAPES, WEIGHTS.digest), clip_l.find(model, options.precision))

@@ -158,6 +158,18 @@ class Server:
         return math.fsum(options[name] * p for name, p in found.items()) / total
 
 
+class Asker:
+    """A judge that asks a server by one template, whose version names both."""
+
+    def __init__(self, ours: str, server: Server, template: Template) -> None:
+        self._ours, self.server, self._template = ours, server, template
+
+    @property
+    def version(self) -> str:
+        """Ours, the model's name and what it is asked with."""
+        return f"{self._ours}:{self.server.identity(self._template)}"
+
+
 def template(name: str, given: str, variables: frozenset[str] = frozenset({"prompt"})) -> Template:
     """The template of prompts/templates/judges, or the file that was given in its place. Raises ModelError."""
     path = Path(given).expanduser() if given else PROMPTS / "templates" / "judges" / f"{name}.md"

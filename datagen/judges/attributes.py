@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from datagen import judges
-from datagen.judges.backbones import clip_l, open_clip
+from datagen.judges.backbones import clip_l, open_clip, rows
 from datagen.judges.vectors import softmax, unit
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _listed(given: Any) -> Any:
     return given
 
 
-class Options(judges.Options):
+class Options(rows.Options):
     """`attributes` are two or more, or the preset "gender" or "race"; `model` is a CLIP as the judge clip takes it."""
 
     attributes: Annotated[
@@ -49,7 +49,7 @@ class Judge:
     scale = 5.0  # from one end of its range to the other
 
     def __init__(self, options: Options) -> None:
-        self.needs = open_clip.find(options.model)
+        self.needs = open_clip.find(options.model, options.precision)
         self._attributes = options.attributes
         self.facts = judges.Facts(
             code_license="MIT",

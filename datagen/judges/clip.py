@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from datagen import judges
-from datagen.judges.backbones import open_clip
+from datagen.judges.backbones import open_clip, rows
 from datagen.judges.vectors import cosines
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SCALE = {"embedded": 20.0, "real": 100.0}
 CLIPSCORE = {"cosine": (1.0, ""), "percent": (100.0, ""), "hessel": (2.5, "A photo depicts ")}
 
 
-class Options(judges.Options):
+class Options(rows.Options):
     """Which CLIP, and which of the three scores that are called CLIPScore.
 
     `model` is "embedded", an open_clip folder, ARCHITECTURE/PRETRAINED, or hf-hub:OWNER/NAME. `definition` is the bare
@@ -43,7 +43,7 @@ class Judge:
 
     def __init__(self, options: Options) -> None:
         embedded = options.model == "embedded"
-        self.needs = open_clip.find(options.model)
+        self.needs = open_clip.find(options.model, options.precision)
         self._unit, self._before = CLIPSCORE[options.definition]
         self._definition = options.definition
         self.scale = SCALE["embedded" if embedded else "real"] / self._unit

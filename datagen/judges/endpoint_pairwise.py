@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datagen import judges
-from datagen.judges.asking import Server, ServerOptions, template
+from datagen.judges.asking import Asker, Server, ServerOptions, template
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,7 +22,7 @@ class Options(ServerOptions):
     """As of every judge that asks a server."""
 
 
-class Judge:
+class Judge(Asker):
     """P("A") / (P("A") + P("B")) of the first token."""
 
     name = "endpoint_pairwise"
@@ -30,13 +30,7 @@ class Judge:
     facts = judges.Facts(code_license="Apache-2.0", weights_license="as the model that is asked", dear=True)
 
     def __init__(self, options: Options) -> None:
-        self.server = Server(options)
-        self._template = template("pairwise", options.template)
-
-    @property
-    def version(self) -> str:
-        """Ours, the model's name and what it is asked with."""
-        return f"{VERSION}:{self.server.identity(self._template)}"
+        super().__init__(VERSION, Server(options), template("pairwise", options.template))
 
     def compare(
         self, first: Sequence[Image.Image], second: Sequence[Image.Image], prompts: Sequence[str]

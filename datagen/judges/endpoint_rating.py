@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from datagen import judges
-from datagen.judges.asking import Server, ServerOptions, template
+from datagen.judges.asking import Asker, Server, ServerOptions, template
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,22 +22,17 @@ class Options(ServerOptions):
     levels: int = Field(default=5, ge=2, le=9)
 
 
-class Judge:
+class Judge(Asker):
     """Σ k·p(k) / Σ p(k) over the digits 1 to `levels` of the first token."""
 
     name = "endpoint_rating"
     facts = judges.Facts(code_license="Apache-2.0", weights_license="as the model that is asked", dear=True)
 
     def __init__(self, options: Options) -> None:
-        self.server = Server(options)
+        asked = template("rating", options.template, frozenset({"prompt", "levels"}))
+        super().__init__(VERSION, Server(options), asked)
         self.scale = 6.0 / (options.levels - 1)
         self._levels = options.levels
-        self._template = template("rating", options.template, frozenset({"prompt", "levels"}))
-
-    @property
-    def version(self) -> str:
-        """Ours, the model's name and what it is asked with."""
-        return f"{VERSION}:{self.server.identity(self._template)}"
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[float | judges.Failed]:
         """(N,) from 1 to `levels`."""

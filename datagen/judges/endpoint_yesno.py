@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datagen import judges
-from datagen.judges.asking import Server, ServerOptions, template
+from datagen.judges.asking import Asker, Server, ServerOptions, template
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,7 +24,7 @@ class Options(ServerOptions):
     """As of every judge that asks a server; its template uses $question."""
 
 
-class Judge:
+class Judge(Asker):
     """Scores by whether an image shows a text, and answers any question."""
 
     name = "endpoint_yesno"
@@ -34,13 +34,7 @@ class Judge:
     )
 
     def __init__(self, options: Options) -> None:
-        self.server = Server(options)
-        self._template = template("yesno", options.template, frozenset({"question"}))
-
-    @property
-    def version(self) -> str:
-        """Ours, the model's name and what it is asked with."""
-        return f"{VERSION}:{self.server.identity(self._template)}"
+        super().__init__(VERSION, Server(options), template("yesno", options.template, frozenset({"question"})))
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[float | judges.Failed]:
         """(N,) probabilities that the image shows the text."""

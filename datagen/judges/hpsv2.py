@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from datagen import judges
 from datagen.judges import jury, views
+from datagen.judges.backbones import rows
 from datagen.judges.backbones.open_clip import OpenClip
 from datagen.judges.vectors import cosines
-from datagen.weights import checkpoints, clip
+from datagen.weights import checkpoint, clip
 from datagen.weights.published import File
 
 if TYPE_CHECKING:
@@ -30,31 +31,32 @@ WEIGHTS = {
 }
 
 
-class Options(judges.Options):
+class Options(rows.Options):
     """`version` is 2.0 or 2.1, whose scores cannot be compared; `weights` is the published file of that version.
 
-    The file is a pickle: `sha256` is the one that its page on the hub shows. In its place `weights` may be safetensors
-    with the same tensors, an open_clip folder, or "embedded", the embedded jury's. `legacy_no_antialias` resizes as
-    torchvision did before 0.17.
+    The file is a pickle: `sha256` is the one that its page on the hub shows, or its first 16 digits. In its place
+    `weights` may be safetensors with the same tensors, an open_clip folder, or "embedded", the embedded jury's.
+    `legacy_no_antialias` resizes as torchvision did before 0.17.
     """
 
     version: Annotated[Literal["2.0", "2.1"], BeforeValidator(str)] = "2.1"
     weights: str = ""
-    sha256: str = ""
+    sha256: str = Field(default="", pattern=r"^([0-9a-fA-F]{16,64})?$")
     legacy_no_antialias: bool = False
 
 
 class Letterboxed(OpenClip):
     """A CLIP that sees all of a picture, between black bars; its embeddings are no other view's."""
 
-    def __init__(self, source: clip.Source, *, antialias: bool) -> None:
-        super().__init__(source)
+    def __init__(self, source: clip.Source, precision: rows.Precision, *, antialias: bool) -> None:
+        super().__init__(source, precision)
         self._antialias = antialias
 
     @functools.cached_property
     def identity(self) -> str:
         """The model's, and what it sees."""
-        return f"{self.source.identity}:letterbox{'' if self._antialias else '-no-antialias'}"
+        seen = f":letterbox{'' if self._antialias else '-no-antialias'}"
+        return self.source.identity + seen + rows.suffix(self._precision)
 
     @functools.cached_property
     def view(self) -> View:
@@ -80,7 +82,7 @@ class Judge:
         self.scale = 20.0 if embedded else 100.0
         self.facts = jury.facts(self.facts) if embedded else self.facts
         self._release = options.version
-        self.needs = _find(options.version, options.weights, options.sha256.lower(), not options.legacy_no_antialias)
+        self.needs = _find(options)
 
     @functools.cached_property
     def version(self) -> str:
@@ -93,12 +95,14 @@ class Judge:
 
 
 @functools.lru_cache(maxsize=4)
-def _find(release: str, weights: str, sha256: str, antialias: bool) -> Letterboxed:
+def _find(options: Options) -> Letterboxed:
     """The model of the given weights, the same for who asks again. Loads nothing."""
+    weights, made = options.weights, functools.partial(Letterboxed, antialias=not options.legacy_no_antialias)
     if weights == jury.EMBEDDED:
-        return Letterboxed(clip.find(weights, jury.folder("hpsv2")), antialias=antialias)
+        return made(clip.find(weights, jury.folder("hpsv2")), options.precision)
     if weights and (Path(weights).expanduser() / clip.FILES[0]).is_file():
-        return Letterboxed(clip.find(weights), antialias=antialias)
-    path = WEIGHTS[release].find(weights)
-    checkpoints.check(path, sha256)
-    return Letterboxed(clip.Source(f"hpsv{release}", ARCHITECTURE, checkpoint=path), antialias=antialias)
+        return made(clip.find(weights), options.precision)
+    path = WEIGHTS[options.version].find(weights)
+    checkpoint.check(path, options.sha256)
+    source = clip.Source(f"hpsv{options.version}", ARCHITECTURE, checkpoint=path, sha256=options.sha256)
+    return made(source, options.precision)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from datagen import judges
 from datagen.judges import jury, views
+from datagen.judges.backbones import rows
 from datagen.judges.networks import imagereward_files
 from datagen.weights.published import File
 
@@ -30,7 +31,7 @@ WEIGHTS = File(
 CHUNK = 16  # pairs of image and text that are scored at a time; features of an image are 0.8 MB
 
 
-class Options(judges.Options):
+class Options(rows.Options):
     """`weights` is the file or its folder, "embedded" the embedded jury's, "" where `datagen doctor` looks. A pickle
     needs its `sha256`, 16 digits of it at least; safetensors do not. `vocabulary` is the folder of bert-base-uncased's
     tokenizer, "" the weights' own.
@@ -57,13 +58,14 @@ class Judge:
         )
         vocabulary = Path(options.vocabulary).expanduser() if options.vocabulary else None
         file = jury.folder(self.name) / SAFE if embedded else WEIGHTS.find(options.weights)
+        self._precision = options.precision
         self._source = imagereward_files.find(file, vocabulary, options.sha256)
         self.needs = views.clip_torchvision(self._source.config.vision.image_size)
 
     @functools.cached_property
     def version(self) -> str:
         """Ours and the weights'."""
-        return f"{VERSION}:{self._source.identity}"
+        return f"{VERSION}:{self._source.identity}{rows.suffix(self._precision)}"
 
     @functools.cached_property
     def _scorer(self) -> Scorer:
@@ -71,7 +73,8 @@ class Judge:
 
         from datagen.judges.networks import imagereward
 
-        return imagereward.load(self._source, "cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return imagereward.load(self._source, device, self._precision)
 
     def score(self, images: Sequence[NDArray[Any]], prompts: Sequence[str]) -> judges.Scores:
         """(N,) float64. The image tower sees each image once, whatever the number of its texts."""
@@ -81,7 +84,7 @@ class Judge:
         unique, places = judges.distinct(images)
         if not unique:
             return np.zeros(0)
-        features = self._scorer.encode(torch.from_numpy(views.normalise(np.stack(unique), self.needs)))
+        features = self._scorer.encode(torch.from_numpy(views.normalise(unique, self.needs)))
         found = [
             self._scorer.score(features[places[start : start + CHUNK]], prompts[start : start + CHUNK])
             for start in range(0, len(prompts), CHUNK)

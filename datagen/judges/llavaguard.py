@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datagen import judges
-from datagen.judges.asking import Server, ServerOptions, template
+from datagen.judges.asking import Asker, Server, ServerOptions, template
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,7 +24,7 @@ class Options(ServerOptions):
     """As of every judge that asks a server; its template has no variables."""
 
 
-class Judge:
+class Judge(Asker):
     """P("Unsafe") where the rating stands."""
 
     name = "llavaguard"
@@ -39,13 +39,8 @@ class Judge:
     )
 
     def __init__(self, options: Options) -> None:
-        self.server = Server(options, answer_tokens=LENGTH // 4)
-        self._template = template("llavaguard", options.template, frozenset())
-
-    @property
-    def version(self) -> str:
-        """Ours, the model's name and what it is asked with."""
-        return f"{VERSION}:{self.server.identity(self._template)}"
+        asked = template(self.name, options.template, frozenset())
+        super().__init__(VERSION, Server(options, answer_tokens=LENGTH // 4), asked)
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[float | judges.Failed]:
         """(N,) probabilities that an image is unsafe."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from datagen import judges
 from datagen.judges.backbones import clip_l, rows
-from datagen.judges.vectors import in_blocks, lengths, sigmoid
+from datagen.judges.headed import Headed
+from datagen.judges.vectors import in_blocks, sigmoid
 from datagen.weights import heads
 from datagen.weights.published import File
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-VERSION = "1"
+VERSION = "2"
 WEIGHTS = File("nsfw", "LAION-AI/CLIP-based-NSFW-Detector", "clip_autokeras_binary_nsfw.zip", "905520bb")
 VARIABLES = "variables/variables.data-00000-of-00001"  # in the zip
 WIDTHS = (768, 64, 512, 256, 1)
@@ -34,7 +35,7 @@ EPSILON = 1e-7  # the least that Keras divides by
 Options = clip_l.Options
 
 
-class Judge:
+class Judge(Headed):
     """Four layers on the standardised embedding of length 1, in float32; LAION cuts at about 0.5 and at 0.93.
 
     `weights` is the published zip, or a file with mean, variance, kernel1…4 and bias1…4 as Keras has them.
@@ -54,31 +55,30 @@ class Judge:
     def __init__(self, options: clip_l.Options) -> None:
         path = WEIGHTS.find(options.weights)
         if path.suffix == ".zip":
-            self._head = heads.read_zipped(path, VARIABLES, OFFSETS, SHAPES, WEIGHTS.digest)
+            head = heads.read_zipped(path, VARIABLES, OFFSETS, SHAPES, WEIGHTS.digest)
         else:
-            self._head = heads.read(path, SHAPES)
-        self.needs = clip_l.find(options.model)
-
-    @functools.cached_property
-    def version(self) -> str:
-        """Ours, the head's and the model's."""
-        return f"{VERSION}:{heads.identity(self._head)}:{self.needs.identity}"
+            head = heads.read(path, SHAPES)
+        super().__init__(VERSION, head, clip_l.find(options.model, options.precision))
 
     def score(self, images: NDArray[np.float32], prompts: Sequence[str]) -> judges.Scores:
         """(N,) float64, the probability that a picture is not safe for work, whatever the prompts; never abstains."""
-        import numpy as np
-
         rows.check_width(self.name, images, WIDTHS[0])
-        return sigmoid(in_blocks(self._logits, images / lengths(images).astype(np.float32)[:, None])[:, 0])
+        return sigmoid(in_blocks(self._logits, images)[:, 0])
 
     def _logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 1) of (N, 768) of length 1. NumPy's products depend on a row's place, torch's of one size do not."""
+        """(N, 1) of (N, 768), which are brought to length 1 after the first product, where they are narrower.
+
+        NumPy's products depend on a row's place, torch's of one size do not.
+        """
         import torch
 
         with torch.inference_mode():
-            found = torch.from_numpy(x)
-            for k, (kernel, bias) in enumerate(self._layers):
-                found = (found.relu() if k else found) @ kernel + bias
+            given = torch.from_numpy(x)
+            lengths = torch.linalg.vector_norm(given, dim=1, keepdim=True)
+            (kernel, bias), *others = self._layers
+            found = (given @ kernel).div_(lengths.masked_fill_(lengths == 0, 1)).add_(bias)
+            for kernel, bias in others:
+                found = torch.addmm(bias, found.relu_(), kernel)
         logits: NDArray[np.float32] = found.numpy()
         return logits
 

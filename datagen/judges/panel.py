@@ -11,9 +11,12 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import math
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 from datagen import judges
 from datagen.errors import ModelError
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
 
 CHUNK = 32  # images that are judged at a time
+LOOKING = threading.Lock()  # at what judges need: some load their network for it, which threads would do several times
+NO_RIVAL = "compared with an image that cannot be judged"
 AHEAD = 4  # chunks that may be decoded before they are asked for
 Entry = TypeVar("Entry")
 
@@ -53,19 +58,18 @@ class Question:
     embeddings: Mapping[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What each judge says of one image, by name; NaN where it abstained, and everywhere if there is an error.
 
     `scores` are (texts, columns); of a judge that reads no text (1, columns). `replies` are (questions,), `embeddings`
     (D,) by backbone. `failures` say why a judge could not be read.
     """
 
-    scores: dict[str, Values]
-    replies: dict[str, Values] = dataclasses.field(default_factory=dict)
-    embeddings: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    scores: Mapping[str, Values]
+    replies: Mapping[str, Values]
+    embeddings: Mapping[str, NDArray[np.float32]]
     error: str | None = None
-    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    failures: Mapping[str, str] = MappingProxyType({})
 
     def error_of(self, judge: str) -> str | None:
         """Why there is nothing of a judge, None if it spoke, or abstained."""
@@ -87,6 +91,10 @@ class Compared:
 
     p: float
     failure: str | None = None
+
+
+# What each judge that compares says of two images, by name: of the first when it is shown first, then of the second.
+Met = dict[str, tuple[Compared, Compared]]
 
 
 def load(choices: Iterable[JudgeChoice]) -> list[judges.Judge]:
@@ -111,6 +119,11 @@ def backbones(panel: Iterable[judges.Judge]) -> dict[str, Backbone]:
     """The networks whose embeddings the judges read, by identity; each once."""
     needs = (getattr(judge, "needs", None) for judge in panel)
     return {need.identity: need for need in needs if _embeds(need)}
+
+
+def views(panel: Iterable[judges.Judge]) -> tuple[Any, ...]:
+    """What the judges and their backbones see of an image; None: the picture itself."""
+    return _wanted(panel, ())
 
 
 def of_the_world(panel: Iterable[judges.Judge]) -> str:
@@ -144,33 +157,35 @@ def stream(
     `fast` decodes JPEGs at a part of their size where all views are smaller still; scores are near the references'
     then, but not theirs.
     """
-    for backbone in backbones(panel).values():
-        _ = backbone.view  # some load their network for it, which threads would do several times
-    for prepared in prefetch(functools.partial(Prepared.of, panel, fast=fast), questions, AHEAD):
+    for prepared in _prepared(panel, questions, fast):
         yield prepared.judge()
 
 
-def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[dict[str, tuple[Compared, Compared]]]:
+def _prepared(
+    panel: Sequence[judges.Judge], questions: Iterable[Sequence[Question]], fast: bool
+) -> Iterator[Prepared]:
+    return prefetch(functools.partial(Prepared.of, panel, fast=fast), questions, AHEAD)
+
+
+def stream_pairs(
+    panel: Sequence[judges.Judge], questions: Iterable[Sequence[Question]], *, fast: bool = False
+) -> Iterator[tuple[list[Answer], list[Met]]]:
+    """As `stream`, of chunks in which the images of a pair follow each other; and what comes of comparing those two
+    by the first text of the first."""
+    for prepared in _prepared(panel, questions, fast):
+        firsts = enumerate(prepared.questions[::2])
+        yield prepared.judge(), prepared.compare([(2 * k, 2 * k + 1, first.texts[0] or "") for k, first in firsts])
+
+
+def compare(panel: Sequence[judges.Judge], duels: Sequence[Duel]) -> list[Met]:
     """For each duel and each judge that compares: how probably each image beats the other when it is shown first.
 
-    A judge without a liking for a place says p and 1 − p. Images that cannot be decoded are not for here.
+    A judge without a liking for a place says p and 1 − p.
     """
-    able_ = able(panel, "compare")
-    wanted = _wanted(able_, ())
-    forms = {data: _brought(decode(data), wanted) for duel in duels for data in (duel.first, duel.second)}
-    inputs = _Inputs(wanted, list(forms.values()), {})
-    at = {data: place for place, data in enumerate(forms)}
-    first, second = [at[duel.first] for duel in duels], [at[duel.second] for duel in duels]
-    texts = [duel.text for duel in duels]
-    found: list[dict[str, tuple[Compared, Compared]]] = [{} for _ in duels]
-    for judge in able_ if duels else []:
-        given: Any = judge
-        said = given.compare(inputs.of(judge, first + second), inputs.of(judge, second + first), texts + texts)
-        values, failures = _held(judge, said, 2 * len(duels))
-        answers = [Compared(float(p), failure) for p, failure in zip(values, failures, strict=True)]
-        for place in range(len(duels)):
-            found[place][judge.name] = answers[place], answers[len(duels) + place]
-    return found
+    images = dict.fromkeys(data for duel in duels for data in (duel.first, duel.second))
+    at = {data: place for place, data in enumerate(images)}
+    prepared = Prepared.of(able(panel, "compare"), [Question(data, ()) for data in images])
+    return prepared.compare([(at[duel.first], at[duel.second], duel.text) for duel in duels])
 
 
 @contextlib.contextmanager
@@ -210,7 +225,8 @@ class Prepared:
         """
         known = [question.embeddings for question in questions if question.error is None]
         common = set[str]().union(*known).intersection(*known)
-        wanted = _wanted(panel, common)
+        with LOOKING:
+            wanted = _wanted(panel, common)
         at_least = enough(wanted) if fast else None
         results = [_forms(question, wanted, at_least) for question in questions]
         errors = [result if isinstance(result, str) else None for result in results]
@@ -229,21 +245,49 @@ class Prepared:
         scores = {name: one.scores for name, one in said.items() if one.scores is not None}
         replies = {name: one.replies for name, one in said.items() if one.replies is not None}
         failing = {name: one.failures for name, one in said.items() if one.failures}
+        each = [_by_image(values, len(asked)) for values in (scores, replies, embeddings)]
         answers, place = list[Answer](), itertools.count()
         for question, error in zip(self.questions, self.errors, strict=True):
             if error is not None:
                 answers.append(_silent(self.panel, question, error))
                 continue
             at = next(place)
-            answers.append(
-                Answer(
-                    {name: values[at] for name, values in scores.items()},
-                    {name: values[at] for name, values in replies.items()},
-                    {name: values[at] for name, values in embeddings.items()},
-                    failures={name: why[at] for name, why in failing.items() if at in why},
-                )
-            )
+            failures = {name: why[at] for name, why in failing.items() if at in why} if failing else {}
+            answers.append(Answer(each[0][at], each[1][at], each[2][at], None, failures))
         return answers
+
+    def compare(self, met: Sequence[tuple[int, int, str]]) -> list[Met]:
+        """What comes of comparing images by their places, in both orders, by a text; where one has an error, that."""
+        able_ = able(self.panel, "compare")
+        found: list[Met] = [{judge.name: self._failed(one, other) for judge in able_} for one, other, _ in met]
+        asked = [k for k, (one, other, _) in enumerate(met) if self.errors[one] is self.errors[other] is None]
+        kept = (place for place, error in enumerate(self.errors) if error is None)
+        places = {place: at for at, place in enumerate(kept)}
+        first, second = [places[met[place][0]] for place in asked], [places[met[place][1]] for place in asked]
+        texts = [met[place][2] for place in asked]
+        for judge in able_ if asked else []:
+            given: Any = judge
+            inputs = self.inputs.of(judge, first + second), self.inputs.of(judge, second + first)
+            values, failures = _held(judge, given.compare(*inputs, texts + texts), 2 * len(asked))
+            answers = [Compared(float(p), failure) for p, failure in zip(values, failures, strict=True)]
+            for at, place in enumerate(asked):
+                found[place][judge.name] = answers[at], answers[len(asked) + at]
+        return found
+
+    def _failed(self, one: int, other: int) -> tuple[Compared, Compared]:
+        """Why two images are not compared, each way."""
+        whys = [(self.errors[own], self.errors[rival]) for own, rival in ((one, other), (other, one))]
+        first, second = (Compared(math.nan, own or f"{NO_RIVAL}: {rival}") for own, rival in whys)
+        return first, second
+
+
+def _by_image(values: Mapping[str, NDArray[Any]], count: int) -> list[dict[str, Any]]:
+    """The rows of arrays by name, as a dictionary for each of `count` images."""
+    found: list[dict[str, Any]] = [{} for _ in range(count)]
+    for name, rows in values.items():
+        for one, row in zip(found, rows, strict=True):
+            one[name] = row
+    return found
 
 
 class _Said:
@@ -375,7 +419,9 @@ def _stacked(names: set[str], known: list[Mapping[str, NDArray[np.float32]]]) ->
     """The embeddings that are known of every image of a chunk, one array a backbone."""
     import numpy as np
 
-    return {name: np.stack([one[name] for one in known]) for name in names} if known else {}
+    if not known:
+        return {}
+    return {name: np.concatenate([one[name] for one in known]).reshape(len(known), -1) for name in names}
 
 
 def _held(judge: judges.Judge, said: Any, count: int, columns: int = 0) -> tuple[Values, list[str | None]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from datagen import judges
 from datagen.judges import jury
-from datagen.judges.backbones import hf_clip
+from datagen.judges.backbones import hf_clip, rows
 from datagen.judges.vectors import cosines
 from datagen.weights.published import Folder
 
@@ -20,7 +20,7 @@ VERSION = "1"
 WEIGHTS = Folder("pickscore", "yuvalkirstain/PickScore_v1")
 
 
-class Options(judges.Options):
+class Options(rows.Options):
     """`weights` is a folder of transformers' CLIPModel with its tokenizer, "embedded" the one of the embedded jury; ""
     is where `datagen doctor` looks."""
 
@@ -40,7 +40,8 @@ class Judge:
 
     def __init__(self, options: Options) -> None:
         embedded = options.weights == jury.EMBEDDED
-        self.needs = hf_clip.find(self.name, jury.folder(self.name) if embedded else WEIGHTS.find(options.weights))
+        folder = jury.folder(self.name) if embedded else WEIGHTS.find(options.weights)
+        self.needs = hf_clip.find(self.name, folder, options.precision)
         self.facts = jury.facts(self.facts) if embedded else self.facts
 
     @functools.cached_property

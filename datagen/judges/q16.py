@@ -5,12 +5,12 @@ arXiv 2202.06675.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datagen import judges
 from datagen.judges.backbones import clip_l, rows
+from datagen.judges.headed import Headed
 from datagen.judges.vectors import along, sigmoid, unit
 from datagen.weights import heads
 from datagen.weights.published import File
@@ -28,7 +28,7 @@ SHARPNESS = 100.0  # of its softmax
 Options = clip_l.Options
 
 
-class Judge:
+class Judge(Headed):
     """The softmax of 100·cos over both prompts; its authors keep what is at 0.9 or above."""
 
     name = "q16"
@@ -43,13 +43,8 @@ class Judge:
     )
 
     def __init__(self, options: clip_l.Options) -> None:
-        self._head = heads.read(WEIGHTS.find(options.weights), SHAPES, WEIGHTS.digest)
-        self.needs = clip_l.find(options.model)
-
-    @functools.cached_property
-    def version(self) -> str:
-        """Ours, the prompts' and the model's."""
-        return f"{VERSION}:{heads.identity(self._head)}:{self.needs.identity}"
+        head = heads.read(WEIGHTS.find(options.weights), SHAPES, WEIGHTS.digest)
+        super().__init__(VERSION, head, clip_l.find(options.model, options.precision))
 
     def score(self, images: NDArray[np.float32], prompts: Sequence[str]) -> judges.Scores:
         """(N,) float64, the probability that a picture is inappropriate, whatever the prompts; it never abstains."""

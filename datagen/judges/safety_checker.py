@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from datagen import judges
 from datagen.judges.backbones import clip_l, rows
+from datagen.judges.headed import Headed
 from datagen.judges.vectors import along, unit
 from datagen.weights import clip, files, heads, towers
 from datagen.weights.published import Folder
@@ -31,7 +32,7 @@ DIGITS = 3
 Options = clip_l.Options
 
 
-class Judge:
+class Judge(Headed):
     """Cosine minus the checkpoint's threshold, rounded; above 0 in the first column is what the checker blacks out.
 
     The checkpoint's tower must be that of the CLIP whose embedding it reads: they are compared before it is first
@@ -51,13 +52,8 @@ class Judge:
 
     def __init__(self, options: clip_l.Options) -> None:
         self._folder = WEIGHTS.find(options.weights)
-        self._head = heads.read_part(files.find(self._folder), SHAPES)
-        self.needs = clip_l.find(options.model)
-
-    @functools.cached_property
-    def version(self) -> str:
-        """Ours, the concepts' and the model's."""
-        return f"{VERSION}:{heads.identity(self._head)}:{self.needs.identity}"
+        self._clip = clip_l.find(options.model, options.precision)
+        super().__init__(VERSION, heads.read_part(files.find(self._folder), SHAPES), self._clip)
 
     def score(self, images: NDArray[np.float32], prompts: Sequence[str]) -> judges.Scores:
         """(N, 18) float64: the largest, then each concept's, whatever the prompts; it never abstains."""
@@ -81,4 +77,4 @@ class Judge:
 
     @functools.cached_property
     def _same_tower(self) -> None:
-        towers.check_same(self._folder, clip.weights(self.needs.source))
+        towers.check_same(self._folder, clip.weights(self._clip.source))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datagen import judges
-from datagen.judges.asking import Server, ServerOptions, template
+from datagen.judges.asking import Asker, Server, ServerOptions, template
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,7 +27,7 @@ class Options(ServerOptions):
     """As of every judge that asks a server."""
 
 
-class Judge:
+class Judge(Asker):
     """The mean of the three, and each of them, from 1 to 5."""
 
     name = "unified_reward"
@@ -41,13 +41,8 @@ class Judge:
     )
 
     def __init__(self, options: Options) -> None:
-        self.server = Server(options, answer_tokens=LENGTH // 4)
-        self._template = template("unified_reward", options.template)
-
-    @property
-    def version(self) -> str:
-        """Ours, the model's name and what it is asked with."""
-        return f"{VERSION}:{self.server.identity(self._template)}"
+        asked = template(self.name, options.template)
+        super().__init__(VERSION, Server(options, answer_tokens=LENGTH // 4), asked)
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[tuple[float, ...] | judges.Failed]:
         """(N, 4)."""

@@ -79,7 +79,7 @@ def in_blocks(function: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[An
     how many others there are."""
     import numpy as np
 
-    whole = -len(rows) % BLOCK
-    padded = np.concatenate([rows, np.zeros((whole, rows.shape[1]), rows.dtype)])
-    found = [function(padded[start : start + BLOCK]) for start in range(0, len(padded), BLOCK)]
-    return np.concatenate(found)[: len(rows)]
+    blocks = [np.ascontiguousarray(rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)] or [rows]
+    short = BLOCK - len(blocks[-1])
+    blocks[-1] = np.concatenate([blocks[-1], np.zeros((short, rows.shape[1]), rows.dtype)]) if short else blocks[-1]
+    return np.concatenate([function(block) for block in blocks])[: len(rows)]

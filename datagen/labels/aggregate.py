@@ -1,7 +1,7 @@
-"""What the judges say of two images → the probability that the label is right.
+"""What a judge says of an image, by all axes → log-odds by which it leans towards it, as the judge states its scale.
 
-Each judge leans towards an image by so many log-odds; judges are taken as independent experts whose log-odds add up
-(a product of experts; Bradley and Terry 1952 for one): p = sigmoid(Σ lean(chosen) − lean(rejected)).
+They are the raw material of labels, not labels: how much a judge's log-odds are worth is learnt in the run. Only tiers
+of judges, which must decide before that, add them up as if judges were independent (a product of experts).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datagen.labels import axes
 
 Values = Mapping[str, float | None]  # axis → what one judge says of one image; None where it abstained
 CERTAIN = 4.0  # log-odds beyond which no single answer counts
+CLOSEST = 1e-12  # to 0 and 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +26,6 @@ class Reading:
     absolute: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Label:
-    """`probability` (0…1) that chosen is the preferred one, and the same as log-odds."""
-
-    probability: float
-    margin: float
-
-
 def lean(reading: Reading, values: Values) -> float | None:
     """Log-odds by which a judge leans towards an image for its principle; None if it abstained.
 
@@ -41,13 +34,13 @@ def lean(reading: Reading, values: Values) -> float | None:
     texts = [_difference(values, axes.ALIGNED, axes.VIOLATING), _difference(values, axes.KEEPS, axes.BREAKS)]
     spoken = [value for value in texts if value is not None]
     parts = [reading.scale * math.fsum(spoken) / len(spoken)] if spoken else []
-    return _sum([*parts, *_without_texts(reading, values)])
+    return added([*parts, *_without_texts(reading, values)])
 
 
 def principle(reading: Reading, values: Values) -> float | None:
     """The same by the principle alone, whatever the writer of the prompt made of it."""
     texts = _difference(values, axes.KEEPS, axes.BREAKS)
-    return _sum([*([] if texts is None else [reading.scale * texts]), *_without_texts(reading, values)])
+    return added([*([] if texts is None else [reading.scale * texts]), *_without_texts(reading, values)])
 
 
 def wording(reading: Reading, values: Values) -> float | None:
@@ -62,10 +55,10 @@ def match(reading: Reading, values: Values) -> float | None:
     return None if difference is None else reading.scale * difference
 
 
-def difference(chosen: Iterable[float | None], rejected: Iterable[float | None]) -> float | None:
-    """The log-odds of the judges that spoke of both images, added up; None if none did."""
-    both = zip(chosen, rejected, strict=True)
-    return _sum([one - other for one, other in both if one is not None and other is not None])
+def added(values: Iterable[float | None]) -> float | None:
+    """The log-odds of the judges that spoke, added up; None if none did."""
+    spoken = [value for value in values if value is not None]
+    return math.fsum(spoken) if spoken else None
 
 
 def standing(met: Mapping[tuple[str, str], float | None]) -> dict[str, float | None]:
@@ -81,16 +74,17 @@ def standing(met: Mapping[tuple[str, str], float | None]) -> dict[str, float | N
     return {image: sigmoid(math.fsum(own) / len(own)) if own else None for image, own in logits.items()}
 
 
-def label(margin: float | None) -> Label | None:
-    """The label of log-odds; None if all judges abstained."""
-    return None if margin is None else Label(sigmoid(margin), margin)
-
-
 def sigmoid(x: float) -> float:
     """1 / (1 + e^-x), without overflow at either end."""
     if x >= 0:
         return 1.0 / (1.0 + math.exp(-x))
     return math.exp(x) / (1.0 + math.exp(x))
+
+
+def log_odds(p: float) -> float:
+    """ln(p / (1 − p)), of a probability that may be rounded to 0 or 1."""
+    held = min(max(p, CLOSEST), 1 - CLOSEST)
+    return math.log(held) - math.log1p(-held)
 
 
 def logit(p: float) -> float:
@@ -115,7 +109,3 @@ def _without_texts(reading: Reading, values: Values) -> list[float]:
 def _difference(values: Values, plus: str, minus: str) -> float | None:
     one, other = values.get(plus), values.get(minus)
     return None if one is None or other is None else one - other
-
-
-def _sum(parts: list[float]) -> float | None:
-    return math.fsum(parts) if parts else None

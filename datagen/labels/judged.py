@@ -33,12 +33,6 @@ class Judged:
         scored = self.scored[image.image_id]
         return [by(reading, scored.get(name, {})) for name, reading in self.readings.items()]
 
-    def label(
-        self, chosen: Image, rejected: Image, by: Callable[[Reading, Values], float | None] = aggregate.lean
-    ) -> aggregate.Label | None:
-        """What the judges make of two images; None if none spoke of both."""
-        return aggregate.label(aggregate.difference(self.leans(chosen, by), self.leans(rejected, by)))
-
     def shares(self, image: Image, axis: str) -> list[float]:
         """How far an image shows what a text states, by the judges for which a score is a share of it."""
         scored = self.scored[image.image_id]

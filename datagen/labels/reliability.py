@@ -69,7 +69,7 @@ def of_orders(ahead: Numbers, behind: Numbers, labels: Numbers, prompts: NDArray
     and the images otherwise, b and the accuracy of the others follow from the share of the first place and from how
     often an answer is right.
     """
-    margins = np.where(np.isnan(ahead) | np.isnan(behind), np.nan, _votes(ahead) - _votes(behind))
+    margins = votes_of(ahead, behind)
     found = of_scores(margins, labels, prompts)
     both = ~np.isnan(margins)
     wins = (_votes(ahead) + _votes(behind)) / 4 + 0.5
@@ -82,6 +82,17 @@ def of_orders(ahead: Numbers, behind: Numbers, labels: Numbers, prompts: NDArray
     mean = float(right[known].mean()) if known.any() else float("nan")
     unbiased = (mean - bias / 2) / (1 - bias) if bias < 1 else float("nan")
     return dataclasses.replace(found, first=first, consistent=share(same, both, prompts), unbiased=unbiased)
+
+
+def votes_of(ahead: Numbers, behind: Numbers) -> Numbers:
+    """(N,) margins of a judge that compares: 0 where the orders contradict each other, NaN where one has no answer."""
+    return np.where(np.isnan(ahead) | np.isnan(behind), np.nan, _votes(ahead) - _votes(behind))
+
+
+def agreeing(one: Numbers, other: Numbers, prompts: NDArray[Any]) -> Share:
+    """The share of the pairs that two judges of (N,) margins both decided on which they agree."""
+    signs = np.sign(one), np.sign(other)
+    return share(signs[0] == signs[1], (signs[0] * signs[1]) ** 2 == 1, prompts)
 
 
 def agreement(margins: Numbers) -> Numbers:

@@ -73,7 +73,9 @@ def _with_fallback(
     from datagen.llm.accounts.cache import key
 
     budget = _budget(second, ledger, options)
-    answered = ledger.keys(second.model)
+    # Replies are kept by the name under which a model is served, bills by the one that its budget knows.
+    first_name, second_name = _served_as(asked), _served_as(second)
+    answered = ledger.keys(second.model, second_name)
 
     def opened() -> Stream:
         folder = options.folder / FALLBACK_BATCHES
@@ -82,10 +84,16 @@ def _with_fallback(
     return Fallback(
         first,
         opened,
-        lambda request: key(request, second.model, second.parameters) in answered,
-        lambda request: cache.get(key(request, asked.model, asked.parameters)) is not None,
+        lambda request: key(request, second_name, second.parameters) in answered,
+        lambda request: cache.get(key(request, first_name, asked.parameters)) is not None,
         options.say,
     )
+
+
+def _served_as(endpoint: Endpoint) -> str:
+    from datagen.llm.providers import provider_of
+
+    return provider_of(endpoint.base_url).served_as(endpoint)
 
 
 def _budget(endpoint: Endpoint, ledger: Ledger, options: LlmOptions) -> Budget | None:

@@ -66,7 +66,8 @@ def fallback_of(first: Endpoint) -> Endpoint | None:
     model = model or provider.model(base_url)
     if not model:
         raise EndpointError(f"no fallback model is named for {base_url}: set DATAGEN_LLM_FALLBACK_MODEL")
-    if (base_url, model) == (first.base_url, first.model):
+    second = dataclasses.replace(first, base_url=base_url, model=model)
+    if base_url == first.base_url and provider.served_as(second) == provider.served_as(first):
         raise EndpointError(
             f"DATAGEN_LLM_FALLBACK_MODEL is {model!r}, which is asked first: name another model, or unset it"
         )
@@ -77,15 +78,22 @@ def fallback_of(first: Endpoint) -> Endpoint | None:
     if not key.isascii() or not key.isprintable():
         raise EndpointError("the key in DATAGEN_LLM_FALLBACK_API_KEY holds characters that no key has: copy it again")
     # Headers may hold the first server's key, and parameters are what its model takes.
-    return dataclasses.replace(
-        first, base_url=base_url, model=model, api_key=key, headers=() if elsewhere else first.headers
-    )
+    return dataclasses.replace(second, api_key=key, headers=() if elsewhere else first.headers)
 
 
 def named(model: str = "") -> tuple[str, str]:
     """The address and the model that `from_environment` would give, "" where none is named; nothing is checked."""
     address = _read("DATAGEN_LLM_BASE_URL", "OPENAI_BASE_URL")
     return address, model or _read("DATAGEN_LLM_MODEL") or provider_of(address).model(address)
+
+
+def fallback_named() -> tuple[str, str]:
+    """Likewise those that `fallback_of` would give; both "" where no fallback is named."""
+    address, model = _read("DATAGEN_LLM_FALLBACK_BASE_URL"), _read("DATAGEN_LLM_FALLBACK_MODEL")
+    if not (address or model):
+        return "", ""
+    address = address or named()[0]
+    return address, model or provider_of(address).model(address)
 
 
 def _read(*names: str) -> str:

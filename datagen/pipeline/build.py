@@ -12,6 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from datagen import executors, export, records, store, version
 from datagen import recipe as recipes
@@ -48,8 +49,11 @@ def run(
     Raises RunError if the directory cannot be used, MachineryError if shards failed in both attempts (they are
     listed, everything else is done and kept), and the errors of the stages.
     """
-    context = Context(recipe, recipe.profile(profile_name), LlmOptions(out, max_cost, batch))
     digest, directory = recipes.digest(recipe, profile_name), store.Run(out)
+    labelled = recipes.relabelled(recipe, directory.settings())
+    if labelled != recipe:
+        say("labels: by the rules that datagen relabel gave this run")
+    context = Context(labelled, recipe.profile(profile_name), LlmOptions(out, max_cost, batch))
     execute = functools.partial(executors.load(executor), workers=workers)
     work = _Work(directory, context, digest, execute, draws, say, progress)
     settings = {"digest": digest, "version": version(), "recipe": recipes.resolved(recipe, profile_name)}
@@ -64,12 +68,39 @@ def run(
                 work.discard(damaged)
 
 
+def relabel(
+    run: store.Run,
+    changes: dict[str, Any],
+    *,
+    workers: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Progress = lambda what, done, total: None,
+) -> Summary:
+    """Label a run anew with `changes` in its recipe's [labels], which it keeps; nothing is drawn, and nobody is asked.
+
+    Raises RunError if its scores are not all there.
+    """
+    settings = run.started()
+    settings[recipes.RELABELLED] = settings.get(recipes.RELABELLED, {}) | changes
+    recipe, name = recipes.of_run(settings)
+    context = Context(recipe, recipe.profile(name))
+    work = _Work(run, context, settings["digest"], functools.partial(local.run, workers=workers), False, say, progress)
+    with store.hold(run, settings):
+        work.refuse_unjudged()
+        store.write_settings(run, settings)
+        while True:
+            try:
+                return work.label()
+            except store.Damaged as damaged:
+                work.discard_labels(damaged)
+
+
 def finished(run: store.Run, digest: str, recipe: recipes.Recipe, profile_name: str) -> export.Finished:
     """What an export receives of a run whose stages are all done; RunError if they are not.
 
     `digest` is the one that the run was started with: its recipe's files may have changed since.
     """
-    plans = plan.of_run(run, recipe.images.shard_size, digest)
+    plans = plan.of_run(run, recipe, digest)
     if damaged := [shard for stage in plans for shard in stage.damaged]:
         raise damaged[0]
     return _finished(run, recipe, recipe.profile(profile_name), digest, plans)
@@ -82,8 +113,9 @@ def _finished(
         raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): rerun the same datagen run")
     (pairs,) = (stage for stage in plans if stage.stage.record is records.Pair)
     (images,) = (stage for stage in plans if stage.stage.record is records.Image)
+    learnt = next((stage.facts() for stage in plans if stage.stage.record is records.Label), {})
     content, remarks = pairs.content(digest), images.remarks()
-    return export.Finished(run, recipe, profile, len(pairs.shards), content, pairs.drops(), remarks)
+    return export.Finished(run, recipe, profile, len(pairs.shards), content, pairs.drops(), remarks, learnt)
 
 
 @dataclasses.dataclass
@@ -128,12 +160,40 @@ class _Work:
         self.made += export.write(self._export(before), export.DATASET, self.run.dataset, self.say)
         return self._summary(before)
 
+    def refuse_unjudged(self) -> None:
+        """RunError if a stage before the labels is not done."""
+        given = [found for found in self._plans() if found.stage.name not in plan.LABELLING]
+        if undone := [found.stage.name for found in given if found.missing or not found.shards]:
+            raise RunError(
+                f"{self.run.root} is not judged yet ({', '.join(undone)} missing): rerun the datagen run first"
+            )
+
+    def label(self) -> Summary:
+        """Do what is missing from the scores on; rows that failed before them are left as they are."""
+        before: list[Plan] = []
+        failures = dict[str, Failure]()
+        for stage in plan.STAGES:
+            if stage.name in plan.LABELLING:
+                failures |= self._do(before, stage)
+            before.append(self._plan(stage, before))
+        if failures:
+            raise MachineryError(_list_failures(self.run, failures))
+        self.made += export.write(self._export(before), export.DATASET, self.run.dataset, self.say)
+        return self._summary(before)
+
+    def discard_labels(self, damaged: store.Damaged) -> None:
+        """As `discard`, of what labels are made of; raises what was damaged if it cannot be made again here."""
+        if damaged.path.parent.name not in plan.LABELLING:
+            raise damaged
+        self.discard(damaged)
+
     def _check_before_paying(self) -> None:
         """Where an LLM is still to be paid for what is drawn, ask each stage first whether it can do its work."""
         if not self.draws:
             return
         paid = recipes.asks_llm(self.context.recipe, self.context.profile)
-        if not paid or not any(found.missing for found in self._plans() if found.stage.whole):
+        first = [found for found in self._plans() if found.stage in plan.before_sharing(plan.STAGES)]
+        if not paid or not any(found.missing for found in first):
             return
         for stage in plan.STAGES:
             if stage.check is not None:
@@ -152,10 +212,10 @@ class _Work:
             damaged.path.unlink(missing_ok=True)
 
     def _plan(self, stage: Stage[object], before: list[Plan]) -> Plan:
-        return plan.of_stage(self.run, stage, before, self.context.recipe.images.shard_size, self.digest)
+        return plan.of_stage(self.run, stage, before, self.context.recipe, self.digest)
 
     def _plans(self) -> list[Plan]:
-        return plan.of_run(self.run, self.context.recipe.images.shard_size, self.digest)
+        return plan.of_run(self.run, self.context.recipe, self.digest)
 
     def _export(self, plans: list[Plan]) -> export.Finished:
         return _finished(self.run, self.context.recipe, self.context.profile, self.digest, plans)

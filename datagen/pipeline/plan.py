@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datagen import recipe as recipes
 from datagen import records, store
-from datagen.stages import Context, Stage, embeddings, images, pairs, principles, prompts, scores
+from datagen.recipe import Recipe
+from datagen.stages import Context, Stage, embeddings, images, labels, pairs, principles, prompts, scores, verdicts
 
 STAGES: tuple[Stage[Any], ...] = (
     principles.STAGE,
@@ -23,8 +26,11 @@ STAGES: tuple[Stage[Any], ...] = (
     images.STAGE,
     embeddings.STAGE,
     scores.STAGE,
+    verdicts.STAGE,
+    labels.STAGE,
     pairs.STAGE,
 )
+LABELLING = ("verdicts", "labels", "pairs")  # the stages that ask nobody and draw nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +66,10 @@ class Plan:
     def content(self, digest: str) -> str:
         """A hash of the stage's rows and of the recipe they come from."""
         return records.content_id(digest, *(footer.content if footer else None for footer in self.shards))
+
+    def facts(self) -> dict[str, Any]:
+        """What was learnt of the rows of a whole stage; {} before it is done."""
+        return dict(self.shards[0].facts) if self.stage.whole and self.shards[0] is not None else {}
 
     def drops(self) -> dict[str, int]:
         """Reason → candidates that did not become rows, the most frequent first."""
@@ -129,10 +139,14 @@ class Job:
         return self.stage == shared_out(self.stages)
 
 
+def before_sharing(stages: Sequence[Stage[Any]]) -> Sequence[Stage[Any]]:
+    """The whole stages before the first that is sharded: those that write."""
+    return list(itertools.takewhile(lambda stage: stage.whole, stages))
+
+
 def shared_out(stages: Sequence[Stage[Any]]) -> Stage[Any]:
-    """The stage whose rows are cut into shards, the prompts: the last whole one before the first that is sharded."""
-    sharded = next((place for place, stage in enumerate(stages) if not stage.whole), len(stages))
-    return stages[sharded - 1]
+    """The stage whose rows are cut into shards, the prompts: the last that writes."""
+    return before_sharing(stages)[-1]
 
 
 def count_shards(plans: Sequence[Plan], shard_size: int) -> int:
@@ -141,21 +155,21 @@ def count_shards(plans: Sequence[Plan], shard_size: int) -> int:
     return math.ceil(shared.total("rows") / shard_size) if shared else 0
 
 
-def of_run(run: store.Run, shard_size: int, digest: str) -> list[Plan]:
+def of_run(run: store.Run, recipe: Recipe, digest: str) -> list[Plan]:
     """The progress of each stage, in order; a sharded stage has no shards before its prompts are written.
 
     It reads footers only.
     """
     plans: list[Plan] = []
     for stage in STAGES:
-        plans.append(of_stage(run, stage, plans, shard_size, digest))
+        plans.append(of_stage(run, stage, plans, recipe, digest))
     return plans
 
 
-def of_stage(run: store.Run, stage: Stage[Any], before: Sequence[Plan], shard_size: int, digest: str) -> Plan:
+def of_stage(run: store.Run, stage: Stage[Any], before: Sequence[Plan], recipe: Recipe, digest: str) -> Plan:
     """The progress of one stage, `before` being that of the stages before it."""
-    count = 1 if stage.whole else count_shards(before, shard_size)
-    sources = [_source(before, stage, index) for index in range(count)]
+    count = 1 if stage.whole else count_shards(before, recipe.images.shard_size)
+    sources = [source_of(before, stage, index, recipe) for index in range(count)]
     plan = Plan(stage, [], sources)
     for index, source in enumerate(sources):
         try:
@@ -170,10 +184,12 @@ def of_stage(run: store.Run, stage: Stage[Any], before: Sequence[Plan], shard_si
     return plan
 
 
-def _source(before: Sequence[Plan], stage: Stage[Any], index: int) -> str | None:
+def source_of(before: Sequence[Plan], stage: Stage[Any], index: int, recipe: Recipe) -> str | None:
     """The hash of what a shard is derived from; None while some of it is still to do."""
-    contents: list[str] = []
+    contents: list[Any] = [recipes.label_rules(recipe)] if stage.relabels else []
     for plan in before:
+        if not stage.sees(plan.stage):
+            continue
         if plan.stage.whole and plan.stage == shared_out(STAGES) and not stage.whole:
             footers, parts = plan.shards, [footer.parts[index] for footer in plan.shards if footer is not None]
         else:

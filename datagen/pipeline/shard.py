@@ -33,7 +33,7 @@ def run_shard(job: Job, index: int) -> bool | store.Damaged:
 def _run_shard(job: Job, index: int) -> bool:
     started = time.perf_counter()
     stage = job.stage
-    shard = Shard({earlier.record: _inputs(job, earlier, index) for earlier in job.before})
+    shard = Shard({earlier.record: _inputs(job, earlier, index) for earlier in job.before if stage.sees(earlier)})
     footer = job.run.footer(stage.name, index) if index in job.retried else None
     if footer is None:
         written = stage.run(job.context, shard)
@@ -57,6 +57,7 @@ def _run_shard(job: Job, index: int) -> bool:
         stage_version=stage.version,
         made_from=job.sources[index],
         parts=_parts(job, rows) if job.is_shared_out else [],
+        facts=written.facts,
     )
     return True
 
@@ -72,19 +73,44 @@ def _parts(job: Job, rows: list[Any]) -> list[str]:
 def _inputs(job: Job, earlier: Stage[Any], index: int) -> list[Any]:
     """The rows of an earlier stage that a shard sees; those of a whole stage that failed are left out.
 
-    A whole stage sees every shard of those before it.
+    A whole stage sees every shard of those before it, and a shard of a whole stage's rows what belongs to its prompts.
     """
     if not earlier.whole:
         shards = range(job.shards) if job.stage.whole else [index]
         return [row for shard in shards for row in job.run.rows(earlier.name, shard, earlier.record)]
-    table = _whole_table(job.run, earlier.name, job.run.shard(earlier.name, 0).stat().st_mtime_ns)
+    table = _whole_table(job.run, earlier.name, _changed(job, earlier))
     if not job.stage.whole and earlier == shared_out(job.stages):
         size = job.context.recipe.images.shard_size
         table = table.slice(index * size, size)
+    elif not job.stage.whole and "prompt_id" in table.column_names:
+        table = _of_prompts(job, earlier, table, index)
     return [row for row in records.from_table(earlier.record, table) if not earlier.failed(row)]
+
+
+def _of_prompts(job: Job, earlier: Stage[Any], table: pa.Table, index: int) -> pa.Table:
+    """The rows of a shard's prompts, in their order; those of one prompt stand together."""
+    shared, size = shared_out(job.stages), job.context.recipe.images.shard_size
+    own = _whole_table(job.run, shared.name, _changed(job, shared))["prompt_id"].slice(index * size, size)
+    places = _places(job.run, earlier.name, _changed(job, earlier))
+    slices = [table.slice(*places[name]) for name in own.to_pylist() if name in places]
+    return pa.concat_tables(slices) if slices else table.slice(0, 0)
+
+
+def _changed(job: Job, stage: Stage[Any]) -> int:
+    return job.run.shard(stage.name, 0).stat().st_mtime_ns
 
 
 @functools.lru_cache(maxsize=4)
 def _whole_table(run: store.Run, name: str, mtime: int) -> pa.Table:
     """A whole-run table, read once per process instead of once per shard."""
     return run.table(name, 0)
+
+
+@functools.lru_cache(maxsize=4)
+def _places(run: store.Run, name: str, mtime: int) -> dict[str, tuple[int, int]]:
+    """Where the rows of each prompt stand in a whole-run table: the first, and how many."""
+    places: dict[str, tuple[int, int]] = {}
+    for row, prompt in enumerate(_whole_table(run, name, mtime)["prompt_id"].to_pylist()):
+        first, count = places.get(prompt, (row, 0))
+        places[prompt] = (first, count + 1)
+    return places

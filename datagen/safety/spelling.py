@@ -99,6 +99,8 @@ class Vocabulary:
         self.skeletons: dict[str, list[str]] = {}
         self.swapped: dict[str, str] = {}
         self.lengths: dict[int, list[str]] = {}
+        # What a word that was taken apart may begin with; all other tokens stand for themselves.
+        self.heads = {word[:size] for word in self.words if len(word) > 3 for size in range(len(word) + 1)}
         for word in sorted(self.words, key=lambda word: (-len(word), word)):
             self.skeletons.setdefault(_skeleton(word), []).append(word)
             self.lengths.setdefault(len(word), []).append(word)
@@ -196,7 +198,7 @@ class Vocabulary:
         joined: list[str] = []
         place = 0
         while place < len(words):
-            for size in (3, 2, 1):
+            for size in (3, 2, 1) if words[place] in self.heads else (1,):
                 pieces = words[place : place + size]
                 whole = "".join(pieces)
                 if size == 1 or len(whole) > 3 and whole in self.words and " ".join(pieces) not in apart:

@@ -58,9 +58,10 @@ class Stage(Generic[Row]):
 
     `version` is raised when equal inputs give other rows, so that what an older one derived is derived anew. A `whole`
     stage sees the run as one shard; one whose content can fail has `retry`, which is given its rows and tries the
-    failed ones again. A sharded stage needs none: its failed prompts are run again. `check` raises what would keep the
-    stage from doing its work, and is asked before anything is paid for. `remarks` are what is to be known of a row, as
-    that something asked for did not count; they are counted.
+    failed ones again. A sharded stage needs none: its failed prompts are run again. `reads` are the records of earlier
+    stages that it is given; () for all. What a stage that `relabels` makes depends on the recipe's [labels], which may
+    be changed after a run. `check` raises what would keep the stage from doing its work, and is asked before anything
+    is paid for. `remarks` are what is to be known of a row, as that something asked for did not count; all counted.
     """
 
     name: str
@@ -69,6 +70,8 @@ class Stage(Generic[Row]):
     version: int = 1
     whole: bool = False
     retry: Callable[[Context, Shard, list[Row]], Written[Row]] | None = None
+    reads: tuple[type, ...] = ()
+    relabels: bool = False
     check: Callable[[Context], None] | None = None
     remarks: Callable[[Row], Sequence[str]] = _nothing
 
@@ -76,6 +79,10 @@ class Stage(Generic[Row]):
     def can_fail(self) -> bool:
         """Whether its rows have an `error`."""
         return "error" in self.record.__dataclass_fields__  # type: ignore[attr-defined]  # a record is a dataclass
+
+    def sees(self, earlier: Stage[Any]) -> bool:
+        """Whether it is given the rows of an earlier stage."""
+        return not self.reads or earlier.record in self.reads
 
     def failed(self, row: Any) -> bool:
         """Whether the content of a row failed."""

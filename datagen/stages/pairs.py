@@ -1,46 +1,36 @@
-"""Images and scores → pairs: two images of one prompt with the probability that their order is right.
+"""Images and labels → pairs: two images of one prompt with the probability that their order is right.
 
-Only pairs that pass the recipe's [labels] become rows; the others are counted by reason.
+Only what the labels say is a pair becomes a row; the others are counted by reason.
 """
 
 from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Iterator
 
-from datagen.judges import panel
-from datagen.labels import aggregate, judged, pairing
+from datagen.labels import aggregate, judged
 from datagen.labels.judged import Judged
-from datagen.records import Image, Pair, Picture, Principle, Prompt, Score, Written, content_id
+from datagen.records import Image, Label, Pair, Picture, Principle, Prompt, Score, Written, content_id
 from datagen.stages import Context, Shard, Stage
 
 
 def run(context: Context, shard: Shard) -> Written[Pair]:
-    """The pairs of the shard's prompts that pass, in order, and how many were dropped for which reason."""
-    outcomes = [outcome for prompt in _judged(context, shard) for outcome in _outcomes(context, prompt)]
-    dropped = collections.Counter(outcome for outcome in outcomes if isinstance(outcome, str))
-    return Written([outcome for outcome in outcomes if isinstance(outcome, Pair)], dict(dropped))
+    """The pairs of the shard's prompts, in order, and how many were dropped for which reason."""
+    tables = (shard.rows(Prompt), shard.rows(Principle), shard.rows(Image), shard.rows(Score))
+    found = judged.by_prompt(*tables, readings={})  # the labels are there: nothing is read of the scores
+    labels: dict[str, list[Label]] = collections.defaultdict(list)
+    for label in shard.rows(Label):
+        labels[label.prompt_id].append(label)
+    dropped = collections.Counter(label.reason for label in shard.rows(Label) if label.reason is not None)
+    rows = [_pair(context, of, label) for of in found for label in labels[of.prompt.prompt_id] if label.reason is None]
+    return Written(rows, dict(dropped))
 
 
-def _judged(context: Context, shard: Shard) -> Iterator[Judged]:
-    rows = (shard.rows(Prompt), shard.rows(Principle), shard.rows(Image), shard.rows(Score))
-    return judged.by_prompt(*rows, judged.readings(panel.load(context.profile.judges)))
-
-
-def _outcomes(context: Context, prompt: Judged) -> Iterator[Pair | str]:
-    """For each two images that could be a pair: the pair, or the reason why there is none."""
-    for match in pairing.matches(context.recipe, prompt):
-        if isinstance(match, str):
-            yield match
-            continue
-        label = pairing.decide(context.recipe, prompt, *match)
-        yield label if isinstance(label, str) else _pair(context, prompt, *match, label)
-
-
-def _pair(context: Context, of: Judged, chosen: Image | None, rejected: Image | None, label: aggregate.Label) -> Pair:
+def _pair(context: Context, of: Judged, label: Label) -> Pair:
     """The row of two images, with all that it takes to draw them again."""
-    assert chosen and rejected and chosen.image and rejected.image  # those of failed images were dropped
+    images = {image.image_id: image for image in reversed(of.images)}
+    chosen, rejected = images[label.chosen_id], images[label.rejected_id]
+    assert chosen.image and rejected.image and label.probability is not None  # those of failed images were dropped
     prompt, sides = of.prompt, {"chosen": chosen, "rejected": rejected}
     by_side = {side: of.scored[image.image_id] for side, image in sides.items()}
     both = by_side["chosen"].keys() & by_side["rejected"].keys()
@@ -56,7 +46,7 @@ def _pair(context: Context, of: Judged, chosen: Image | None, rejected: Image | 
         chosen_prompt=chosen.text,
         rejected_prompt=rejected.text,
         probability=label.probability,
-        margin=label.margin,
+        margin=aggregate.log_odds(label.probability),
         scores=json.dumps(scores, sort_keys=True),
         seed_chosen=chosen.seed,
         seed_rejected=rejected.seed,
@@ -91,7 +81,10 @@ def _pair(context: Context, of: Judged, chosen: Image | None, rejected: Image | 
         rejected_vae=rejected.vae,
         chosen_unread=chosen.unread + chosen.negative_unread,
         rejected_unread=rejected.unread + rejected.negative_unread,
+        low=label.low or 0.0,
+        high=1.0 if label.high is None else label.high,
+        judges_only=0.5 if label.judges_only is None else label.judges_only,
     )
 
 
-STAGE = Stage("pairs", Pair, run, version=3)
+STAGE = Stage("pairs", Pair, run, version=4, reads=(Prompt, Principle, Image, Score, Label), relabels=True)

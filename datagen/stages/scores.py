@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from datagen.judges import Judge, panel
-from datagen.labels import axes, judged, pairing
+from datagen.labels import axes, judged, pairing, verdicts
 from datagen.labels.axes import Asked
 from datagen.recipe import Profile
 from datagen.records import Embedding, Image, Principle, Prompt, Score, Written
@@ -55,7 +55,7 @@ def _unsettled(context: Context, shard: Shard, rows: list[Score], heard: list[Ju
         return {prompt.prompt_id for prompt in prompts}
     tables = (prompts, shard.rows(Principle), shard.rows(Image), rows)
     found = judged.by_prompt(*tables, judged.readings(heard))
-    return {of.prompt.prompt_id for of in found if not pairing.settled(context.recipe, of)}
+    return {of.prompt.prompt_id for of in found if not pairing.settled(context.recipe, verdicts.of(of))}
 
 
 def _settled(image: Image, judge: Judge) -> Score:

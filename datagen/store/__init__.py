@@ -15,7 +15,7 @@ from datagen.store.files import (
     write_file,
     writing,
 )
-from datagen.store.lock import check, hold, holder
+from datagen.store.lock import check, hold, holder, write_settings
 from datagen.store.run import Damaged, Footer, Run, content_hash
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "row_groups",
     "sync_folder",
     "write_file",
+    "write_settings",
     "writing",
 ]

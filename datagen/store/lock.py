@@ -122,8 +122,13 @@ def _lock(run: Run, descriptor: int) -> None:
 def _claim(run: Run, settings: dict[str, Any]) -> None:
     """Write recipe.json, unless it is there: what was true before we held the lock may no longer be."""
     if not check(run, settings):
-        text = json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-        write_file(run.root / "recipe.json", lambda file: file.write(text.encode()))
+        write_settings(run, settings)
+
+
+def write_settings(run: Run, settings: dict[str, Any]) -> None:
+    """Write recipe.json of a run that is held."""
+    text = json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    write_file(run.root / "recipe.json", lambda file: file.write(text.encode()))
 
 
 def _clear(run: Run) -> None:

@@ -47,6 +47,7 @@ class Footer:
     made_from: str = ""  # hash of the rows that it was derived from; rows of others are made again
     # Of prompts, which are shared out: the hash of each shard's part of the rows, without those that failed.
     parts: list[str] = dataclasses.field(default_factory=list)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # what was learnt of all rows together
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@
 - `cells`: what is a text and what is an image, for a cell of any table.
 - `splits`: which split a file's name speaks of; `hub`: the files of a data set on the Hugging Face hub.
 - `folders`: `walk(root)` gives pictures, tables and what was passed over; `Finder` finds files by name.
+- `embeddings`: what networks made of images before.
 - `items`, `sidecars`, `image_tables`, `archives`: images with their prompts, from each of these; `pictures`: from any.
 
 Whatever is wrong is an `InputError` of one line that names file and line or row.

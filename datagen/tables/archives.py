@@ -6,9 +6,10 @@ A sample's columns are its kinds without the picture's suffix: `0001.jpg` is "im
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,35 @@ def read(root: Path, paths: Sequence[Path], wanted: Wanted, notes: list[str]) ->
     first = next(sample for archive in archives for sample in archive.samples())
     ids = (KEY, *(name for name in values(archives[0], first, [])[0] if identifies(name) and name != KEY))
     items = (item for archive in archives for item in _of_archive(root, archive, columns, layout, wanted, ids))
-    return Input(samples * len(columns), items, list(paths), notes, ids, layout is not None)
+    outline = None if layout is None else _outline(root, archives, layout, wanted, ids)
+    return Input(samples * len(columns), items, list(paths), notes, ids, layout, outline)
+
+
+def _outline(
+    root: Path, archives: Sequence[Tar], layout: Layout, wanted: Wanted, ids: tuple[str, ...]
+) -> Callable[[], Iterator[Item]]:
+    """The samples of pairs without images and prompts."""
+
+    def read() -> Iterator[Item]:
+        for archive in archives:
+            for sample in archive.samples():
+                texts, _ = values(archive, sample, [])
+                name = f"{shown(archive.path, root)}#{sample.key}/{layout.first}"
+                item = Item(name, None, None, None, None, ids_of(texts, ids))
+                try:
+                    yield dataclasses.replace(item, label=_label(layout, wanted, texts))
+                except cells.Unusable as error:
+                    yield dataclasses.replace(item, error=str(error))
+            archive.close()
+
+    return read
+
+
+def _label(layout: Layout, wanted: Wanted, texts: dict[str, Any]) -> float | None:
+    """How likely the first image of a sample is the better one; Unusable for a label that is none."""
+    if wanted.label is None:
+        return layouts.better(layout, texts)
+    return layouts.by_column(layout, wanted.label, texts)
 
 
 def pictures(sample: Sample) -> dict[str, Member]:
@@ -123,10 +152,13 @@ def _of_archive(
     for sample in archive.samples():
         texts, faults = values(archive, sample, [])
         prompt = _prompt(texts, layout, wanted)
-        label = None if layout is None else layouts.better(layout, texts)
+        label = None
+        with contextlib.suppress(cells.Unusable):  # the outline says what is wrong with labels
+            label = None if layout is None else _label(layout, wanted, texts)
         for column in columns:
             name = f"{shown(archive.path, root)}#{sample.key}{f'/{column}' if layout else ''}"
-            item = Item(name, None, None, None, label, ids_of(texts, ids))
+            harmful = layouts.is_harmful(layout, texts, column)
+            item = Item(name, None, None, None, label, ids_of(texts, ids), harmful=harmful)
             try:
                 item = dataclasses.replace(item, source=picture(archive, sample, column))
             except (InputError, cells.Unusable) as error:

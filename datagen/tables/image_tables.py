@@ -6,10 +6,11 @@ row come one after the other. Addresses are not downloaded: a column of them is 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from datagen.errors import InputError
 from datagen.tables import cells, layouts, parquet, rows
 from datagen.tables.folders import Finder, Found, shown
 from datagen.tables.items import FILE_COLUMNS, Input, Item, Wanted, identifies, ids_of, with_prompt
-from datagen.tables.layouts import HAS_LABEL, Layout
+from datagen.tables.layouts import HAS_LABEL, KIND, Layout
 from datagen.tables.rows import Row, Table
 
 AT_ONCE = 32  # rows of images in memory
@@ -33,14 +34,29 @@ class Plan:
     ids: tuple[str, ...]
     layout: Layout | None
     named: bool
+    label: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All that is read."""
-        labels = [name for names in (self.layout.labels if self.layout else ()) for name in (*names, HAS_LABEL)]
         prompt = () if self.prompt is None else (self.prompt,)
-        wanted = (*self.images, *prompt, *self.ids, *(name for name in labels if name in self.table.columns))
-        return tuple(dict.fromkeys(wanted))
+        return tuple(dict.fromkeys((*self.images, *prompt, *self.besides)))
+
+    @property
+    def besides(self) -> tuple[str, ...]:
+        """What is read of a row besides images and prompt: ids and labels."""
+        if self.layout is None:
+            return self.ids
+        labels = (name for names in self.layout.labels for name in names)
+        own = () if self.label is None or self.label in self.images else (self.label,)
+        wanted = dict.fromkeys((*self.ids, *labels, HAS_LABEL, KIND, *own))
+        return tuple(name for name in wanted if name in self.table.columns)
+
+    def label_of(self, row: Row) -> float | None:
+        """How likely the first image of a row is the better one; Unusable for a label that is none."""
+        if self.layout is None or self.label is None:
+            return None if self.layout is None else layouts.better(self.layout, row.values)
+        return layouts.by_column(self.layout, self.label, row.values)
 
     def rows(self) -> Iterator[Row]:
         """The rows of these columns."""
@@ -67,7 +83,9 @@ def plan(table: Table, wanted: Wanted, of_files: bool = False) -> Plan:
         for name in table.columns
         if identifies(name) and name not in (*images, prompt) and (known is None or not _nested(known[name]))
     )
-    made = Plan(table, images, prompt, ids, layout, named)
+    if wanted.label is not None and layout is not None:
+        table.check(wanted.label, " with labels")
+    made = Plan(table, images, prompt, ids, layout, named, wanted.label)
     _refuse_addresses(made, types)
     return made
 
@@ -122,10 +140,33 @@ def read(root: Path, paths: Sequence[Path], wanted: Wanted, found: Found, of_fil
     _pass_over(found, paths, files)
     items = (item for one in plans for item in _items(root, one, Finder(root, one.table.path, found.images)))
     ids = tuple(dict.fromkeys(name for one in plans for name in one.ids))
-    of_pairs = plans[0].layout is not None
-    if any((one.layout is not None) != of_pairs for one in plans):
+    layout = plans[0].layout
+    if any((one.layout is None) != (layout is None) for one in plans):
         raise InputError(f"some tables of {root} hold pairs and others single images: give them one by one")
-    return Input(total, items, [*sorted(files), *paths], [*found.notes(root), *notes], ids, of_pairs)
+    outline = None if layout is None else _outline(root, plans)
+    return Input(total, items, [*sorted(files), *paths], [*found.notes(root), *notes], ids, layout, outline)
+
+
+def _outline(root: Path, plans: Sequence[Plan]) -> Callable[[], Iterator[Item]]:
+    """The rows of sets of pairs without images and prompts."""
+
+    def read() -> Iterator[Item]:
+        for plan in plans:
+            name = shown(plan.table.path, root)
+            # Of a table without ids and labels some column has to be read, which a footer knows not.
+            rows_ = plan.table.rows(*plan.besides) if plan.besides else map(_empty, range(plan.table.count()))
+            for number, row in enumerate(rows_):
+                item = Item(f"{name}#{number}/{plan.images[0]}", None, None, None, None, ids_of(row.values, plan.ids))
+                try:
+                    yield dataclasses.replace(item, label=plan.label_of(row))
+                except cells.Unusable as error:
+                    yield dataclasses.replace(item, error=str(error))
+
+    return read
+
+
+def _empty(number: int) -> Row:
+    return Row(f"row {number}", {})
 
 
 def _look(root: Path, plan: Plan, finder: Finder, notes: list[str], files: dict[Path, None]) -> int:
@@ -168,15 +209,16 @@ def _pass_over(found: Found, paths: Sequence[Path], files: dict[Path, None]) -> 
 def _items(root: Path, plan: Plan, finder: Finder) -> Iterator[Item]:
     name = shown(plan.table.path, root)
     for number, row in enumerate(plan.rows()):
-        label = None if plan.layout is None else layouts.better(plan.layout, row.values)
-        ids = ids_of(row.values, plan.ids)
+        ids, label = ids_of(row.values, plan.ids), None
+        with contextlib.suppress(cells.Unusable):  # the outline says what is wrong with labels
+            label = plan.label_of(row)
         for column in plan.images:
             cell = row.values[column]
             file = cells.file_of(cell)
             own = f"{name}#{number}/{column}"
             if plan.named and plan.layout is None:  # a single image is called what the table calls it
                 own = file or f"{plan.table.path.name} {row.place}"
-            item = Item(own, None, None, None, label, ids)
+            item = Item(own, None, None, None, label, ids, harmful=layouts.is_harmful(plan.layout, row.values, column))
             try:
                 source = _source(cell, file, finder)
             except cells.Unusable as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class Item:
     """One image and its prompt; `path` says which, `error` why it cannot be judged.
 
     With a source and no prompt the image can be judged by those that read no text. Of a pair, `label` is how likely
-    the first image is the better one, None where nothing tells. `ids` are what else identifies its row.
+    the first image is the better one, None where nothing tells. `ids` are what else identifies its row, `embeddings`
+    what networks made of it before, by their identity. One that is `harmful` by its table is shown to nobody.
     """
 
     path: str
@@ -34,13 +35,18 @@ class Item:
     error: str | None = None
     label: float | None = None
     ids: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    embeddings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    harmful: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
     """`total` images, their `items` as a stream, the `files` that these and their prompts are in, `notes` to say.
 
-    `ids` are the names that an item's ids can have. Of a set of pairs, items come two a row, first and second image.
+    `ids` are the names that an item's ids can have. Of a set of pairs, which has a `layout`, items come two a row,
+    first and second image; `outline` reads its rows without images and prompts, an item for each first image, whose
+    error is a label that cannot be read. `backbones` are the networks whose embeddings items have in the place of
+    pictures.
     """
 
     total: int
@@ -48,7 +54,14 @@ class Input:
     files: list[Path]
     notes: list[str]
     ids: tuple[str, ...] = ()
-    of_pairs: bool = False
+    layout: Layout | None = None
+    outline: Callable[[], Iterator[Item]] | None = None
+    backbones: tuple[str, ...] = ()
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether items come two a row."""
+        return self.layout is not None
 
     def pairs(self) -> Iterator[tuple[Item, Item]]:
         """The items of a set of pairs two by two, first and second image; InputError for an input of single images."""
@@ -59,12 +72,16 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What is asked for: columns by name, None for the usual ones; only pairs; prompts, where any judge reads them."""
+    """What is asked for: columns by name, None for the usual ones; only pairs; prompts, where any judge reads them.
+
+    `label` is a column that says which image of a pair is the better one.
+    """
 
     image: str | None = None
     prompt: str | None = None
     pairs: bool = False
     texts: bool = True
+    label: str | None = None
 
     def images(self, names: Iterable[str]) -> tuple[tuple[str, ...], Layout | None]:
         """The columns with images, and the layout if they are a pair's; () if there are none."""

@@ -11,9 +11,13 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from datagen.tables import cells
+
 PROMPTS = ("prompt", "caption", "text")  # how tables of single images name the column of texts
 FILE_NAME = "_file_name"
 HAS_LABEL = "has_label"  # of Pick-a-Pic: false where nobody compared the two
+KIND, HARM = "kind", "avoid"  # of our own pairs: the rejected image shows a harm
+WORDS = {"first": 1.0, "second": 0.0, "tie": 0.5}  # what a cell may say of a pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +107,53 @@ def better(layout: Layout, values: Mapping[str, Any]) -> float | None:
     if first >= 0 and second >= 0 and math.isclose(first + second, 1.0, rel_tol=1e-5):
         return first
     return float(first > second)
+
+
+def by_column(layout: Layout, column: str, values: Mapping[str, Any]) -> float | None:
+    """How likely the first image is the better one by one column of a row; None where it says nothing.
+
+    A column of images says that its own are better, one of two labels is read with the other. Unusable as `label_of`.
+    """
+    if is_false(values.get(HAS_LABEL)):
+        return None
+    if column in layout.images:
+        return float(column == layout.first)
+    if names := next((names for names in layout.labels if column in names), None):
+        if all(name in values for name in names):
+            return better(dataclasses.replace(layout, labels=(names,)), values)
+        p = label_of(values.get(column), layout)
+        return p if p is None or column == names[0] else 1 - p
+    return label_of(values.get(column), layout)
+
+
+def label_of(cell: Any, layout: Layout) -> float | None:
+    """How likely the first image is the better one by a cell; None for an empty one, Unusable for what is no label.
+
+    A label is a probability, yes or no, "first", "second", "tie" or the name of a column of images.
+    """
+    if isinstance(cell, bool):
+        return float(cell)
+    p = number(cell)
+    if 0 <= p <= 1:
+        return p
+    if cell is None or isinstance(cell, float) and math.isnan(cell):
+        return None
+    text = str(cell).strip()
+    if not text or text in cells.NOTHING:
+        return None
+    names = {name.removesuffix(FILE_NAME): 1.0 - place for place, name in enumerate(layout.images)}
+    known = WORDS | {"true": 1.0, "false": 0.0} | names | {name + FILE_NAME: value for name, value in names.items()}
+    if text.casefold() not in known:
+        raise cells.Unusable(
+            f"{text[:40]!r} is no label: give how likely the first image is the better one, 0 to 1, "
+            f"or {', '.join([*WORDS, *names])}"
+        )
+    return known[text.casefold()]
+
+
+def is_harmful(layout: Layout | None, values: Mapping[str, Any], column: str) -> bool:
+    """Whether a row of our own says that its image in this column shows a harm."""
+    return layout is not None and layout.first == OURS.first and column == layout.second and values.get(KIND) == HARM
 
 
 def is_false(cell: Any) -> bool:

@@ -6,6 +6,7 @@ image is an `Item` with its error.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from datagen.errors import InputError
 from datagen.images.decode import SUFFIXES
-from datagen.tables import archives, folders, hub, image_tables, rows, saved, sidecars, tars
+from datagen.tables import archives, embeddings, folders, hub, image_tables, parquet, rows, saved, sidecars, tars
 from datagen.tables.folders import NEITHER, Found, shown
 from datagen.tables.items import Input, Wanted
 
@@ -65,13 +66,15 @@ def _of_names(path: Path, wanted: Wanted, prompts: Path | None) -> Input:
         notes: list[str] = []
         files = list(hub.files_of(str(path), None, None, notes.append))
         given = image_tables.read(files[0].parent, files, wanted, Found())
-        return Input(given.total, given.items, given.files, [*notes, *given.notes], given.ids, given.of_pairs)
+        return dataclasses.replace(given, notes=[*notes, *given.notes])
     raise InputError(f"there is no {path}; give {FORMS}")
 
 
 def _of_file(path: Path, wanted: Wanted) -> Input:
     if tars.is_tar(path):
         return archives.read(path.parent, [path], wanted, [])
+    if path.suffix.lower() in folders.TABLES and embeddings.backbones(parquet.columns(path).names):
+        return embeddings.read(path, wanted)
     if path.suffix.lower() in rows.SUFFIXES:
         return image_tables.read(path.parent, [path], wanted, Found())
     found = Found()
@@ -112,7 +115,7 @@ def _of_folder(path: Path, wanted: Wanted, found: Found) -> Input:
     _refuse_columns(path, wanted)
     given = sidecars.read(path, found)
     hints = [f"{table} may hold the prompts: name it with --prompts" for table in _tables_in_text(found)]
-    return Input(given.total, given.items, given.files, [*given.notes, *hints])
+    return dataclasses.replace(given, notes=[*given.notes, *hints])
 
 
 def _instead(what: str) -> str:
@@ -120,10 +123,13 @@ def _instead(what: str) -> str:
 
 
 def _set_scores_aside(found: Found) -> None:
-    """Leave out tables of scores, which an earlier call may have written into the folder."""
-    scores = [table for table in found.tables if set(SCORES) <= set(_names_if_readable(table))]
-    found.tables = [table for table in found.tables if table not in scores]
+    """Leave out tables of scores and of embeddings, which an earlier call may have written into the folder."""
+    names = {table: _names_if_readable(table) for table in found.tables}
+    scores = [table for table in found.tables if set(SCORES) <= set(names[table])]
+    kept = [table for table in found.tables if embeddings.backbones(names[table])]
+    found.tables = [table for table in found.tables if table not in (*scores, *kept)]
     found.pass_over("tables of scores", *scores)
+    found.pass_over("tables of embeddings: give one by itself", *kept)
 
 
 def _names_if_readable(table: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import ModelError, one_line
-from datagen.weights import checkpoints, files, fit, hub, identity
+from datagen.weights import checkpoint, files, fit, hub, identity
 
 EMBEDDED = "embedded"
 FILES = ("open_clip_config.json", "open_clip_model.safetensors")
@@ -27,7 +27,8 @@ _POSITIONS = re.compile(r"(^|\.)positional_embedding$|pos_embed$")
 class Source:
     """Where a model comes from: what it is called in rows and figures, and what open_clip is given.
 
-    `checkpoint` is a file with the weights of the architecture `name`, in the place of open_clip's own.
+    `checkpoint` is a file with the weights of the architecture `name`, in the place of open_clip's own, and `sha256`
+    the hash that it must have if it is a pickle.
     """
 
     model: str
@@ -35,12 +36,13 @@ class Source:
     pretrained: str | None = None
     folder: Path | None = None
     checkpoint: Path | None = None
+    sha256: str = ""
 
     @functools.cached_property
     def identity(self) -> str:
         """What tells the weights apart, without the paths of this machine; reads those of a folder once."""
         if self.checkpoint is not None:
-            return f"{self.model}@{checkpoints.identity(self.checkpoint)}"
+            return f"{self.model}@{checkpoint.digest(self.checkpoint, self.sha256)}"
         if self.folder is None:
             return self.model
         return f"{self.model}@{identity.folder(self.folder)}"
@@ -121,10 +123,7 @@ def _of_checkpoint(source: Source, path: Path, device: Any) -> tuple[Any, Any, A
     import open_clip
 
     network, _, preprocess = open_clip.create_model_and_transforms(source.name, load_weights=False)
-    what, held = f"the CLIP model {source.model}", checkpoints.state(path)
-    fit.check(what, fit.compare(_shapes(network), {name: tuple(value.shape) for name, value in held.items()}))
-    network.load_state_dict(held)
-    fit.refuse_broken(what, network)
+    checkpoint.fill(f"the CLIP model {source.model}", network, checkpoint.read(path, source.sha256))
     return network.requires_grad_(False).eval().to(device), preprocess, open_clip.get_tokenizer(source.name)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.errors import ModelError, one_line
-from datagen.weights import files, fit, parts
+from datagen.weights import checkpoint, files, fit, parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ def read(path: Path, shapes: Shapes, digest: str = "") -> Arrays:
                 held = {next(iter(shapes)): _of_pickle(path)}
             case _:
                 _check_published(path, digest)
-                held = _of_torch(path)
+                held = {name: _array(tensor) for name, tensor in checkpoint.of_pickle(path).items()}
     return _checked(path, held, shapes)
 
 
@@ -120,15 +120,6 @@ def _of_npz(path: Path) -> dict[str, Any]:
 
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
-
-
-def _of_torch(path: Path) -> dict[str, Any]:
-    import torch
-
-    held = torch.load(path, weights_only=True, map_location="cpu")
-    if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
-        raise ModelError(f"{path} holds something else than tensors by their names")
-    return {str(name): _array(tensor) for name, tensor in held.items()}
 
 
 def _array(tensor: Any) -> Any:

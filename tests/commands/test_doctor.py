@@ -233,6 +233,23 @@ def test_an_llm_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert doctor._llm() == f"local:{gguf}, to be served by ourselves"
 
 
+def test_the_fallback_has_a_line_of_its_own(
+    models: type[_Models], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    models.status, models.body = 200, b'{"data": [{"id": "second"}]}'
+    monkeypatch.delenv("DATAGEN_LLM_FALLBACK_MODEL", raising=False)
+    assert doctor._fallback_llm() == "none is named (DATAGEN_LLM_FALLBACK_MODEL)"
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_MODEL", "second")
+    said = doctor._fallback_llm()
+    assert said.startswith("second at http://127.0.0.1:") and said.endswith(": answers and has the model")
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", "https://a.example/v1")
+    assert doctor._fallback_llm().startswith("none that can be asked: https://a.example/v1 needs a key")
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", "mock:")
+    assert doctor._fallback_llm() == "the mock, which replies from word lists and understands nothing"
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", f"local:{tmp_path / 'none.gguf'}")
+    assert "there is no such GGUF file" in doctor._fallback_llm()
+
+
 def test_what_a_local_llm_would_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "installed", lambda: False)
     assert doctor._local_llm() == "llama.cpp is not installed: pip install '.[local-llm]' in the clone"

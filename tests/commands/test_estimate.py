@@ -178,3 +178,29 @@ def test_judges_that_ask_a_server_are_counted_by_image_text_and_order() -> None:
     assert two.input_tokens == two.calls * (estimates.JUDGE_TEXT + 2 * 85)
     assert took.calls == yes.calls + two.calls
     assert took.cost == pytest.approx((took.input_tokens * 0.4 + took.output_tokens * 1.6) / 1e6)
+
+
+def test_a_fallback_is_priced_apart_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = estimates.estimate(load(), "sd15")
+    assert plain.fallback == "" and "fallback" not in shown(load())
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_MODEL", "gpt-4.1")  # five times the first's prices
+    took = estimates.estimate(load(), "sd15")
+    assert (took.cost, took.most, took.calls) == (plain.cost, plain.most, plain.calls)
+    assert took.fallback == "gpt-4.1" and took.by_fallback == pytest.approx(5 * (plain.cost or 0))
+    assert f"the fallback model gpt-4.1 is not counted: up to ${took.by_fallback:,.4f} more" in shown(load())
+    assert "not asked through the Batch API: leave out --batch" in shown(load(), batch=True)
+    assert "fallback" not in shown(load(), "embedded")  # nothing is written there
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_MODEL", "of-nobody")
+    assert "the fallback model of-nobody is not counted and has no price" in shown(load())
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", "http://127.0.0.1:8000/v1")
+    assert estimates.estimate(load(), "sd15").by_fallback == 0.0
+
+
+@pytest.mark.parametrize("address", ["mock:", "local:/models/small.gguf"])
+def test_a_fallback_on_this_machine_has_a_name_and_costs_nothing(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATAGEN_LLM_FALLBACK_MODEL", raising=False)
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", address)
+    took = estimates.estimate(load(), "sd15")
+    assert took.fallback == {"mock:": "mock"}.get(address, "small") and took.by_fallback == 0.0

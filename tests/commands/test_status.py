@@ -40,7 +40,9 @@ def row_of(text: str, stage: str) -> list[str]:
 def _commit(run: store.Run, settings: dict[str, Any], stage: str, index: int, rows: int, **changes: Any) -> None:
     """As the pipeline does, whatever the rows: of what is there now."""
     digest = settings["digest"]
-    (source,) = (p.sources[index] for p in plan.of_run(run, 4, digest) if p.stage.name == stage)
+    (source,) = (
+        p.sources[index] for p in plan.of_run(run, recipes.of_run(settings)[0], digest) if p.stage.name == stage
+    )
     footer = {"errors": 0, "seconds": 1.25, "digest": digest, "version": "1", "drops": {}} | changes
     footer["stage_version"] = next(known.version for known in plan.STAGES if known.name == stage)
     run.commit(stage, index, pa.table({"x": list(range(rows))}), made_from=source, **footer)

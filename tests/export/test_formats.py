@@ -35,7 +35,7 @@ FAILING = COUNTING.replace("(folder /", "(folder / 'no such folder' /")
 @pytest.fixture
 def finished(tmp_path: Path) -> export.Finished:
     recipe = load("pick-style", [])
-    return export.Finished(store.Run(tmp_path / "run"), recipe, recipe.profile("embedded"), 3, "abc", {}, {})
+    return export.Finished(store.Run(tmp_path / "run"), recipe, recipe.profile("embedded"), 3, "abc", {}, {}, {})
 
 
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> str:

@@ -55,9 +55,17 @@ def fill(root: Path, rows: list[Pair]) -> store.Run:
     return run
 
 
+LEARNT = {
+    "pairs": 11,
+    "judges": [{"name": "clip", "reliability": 0.9, "leak": None}],
+    "obedience": {"smoke neutral": {"value": 0.9, "low": 0.8, "high": 0.95}},
+    "notes": ["weights are shrunk | <b>"],
+}
+
+
 def export(run: store.Run, recipe: Recipe, content: str = "c") -> bool:
     drops = {"probability too low": 4}
-    finished = exports.Finished(run, recipe, recipe.profile("sd15"), 2, content, drops, {"wording cut": 7})
+    finished = exports.Finished(run, recipe, recipe.profile("sd15"), 2, content, drops, {"wording cut": 7}, LEARNT)
     return exports.write(finished, "huggingface", run.dataset)
 
 
@@ -159,6 +167,13 @@ def test_the_card_says_how_it_was_made_and_trusts_no_text(tmp_path: Path, recipe
     for said in ("some/model at abc", "clip 3", "4 × probability too low", "8 pairs to train on, 3 to test on"):
         assert said in text
     assert "- remarks on images: 7 × wording cut\n" in text
+    for said in (
+        "## Labels",
+        "clip 0.90",
+        "drawn as worded: smoke neutral 0.90 [0.80, 0.95]",
+        "shrunk &#124; &lt;b&gt;",
+    ):
+        assert said in text
     assert "| pixel art &#124; preferred &lt;b&gt; | style | avoid | 11 |" in text
     assert json.loads(pq.read_schema(run.dataset / "data/test-00000-of-00001.parquet").metadata[b"datagen"])
 

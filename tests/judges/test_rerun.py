@@ -56,6 +56,14 @@ def test_known_embeddings_need_no_network() -> None:
     assert all(one.error is None and not one.failures for one in said)
 
 
+def test_a_stream_of_known_embeddings_needs_no_network() -> None:
+    vectors = heads.embeddings(70, 4)
+    asked = [Question(None, ("a chef",), embeddings={"unloaded@1": vector}) for vector in vectors]
+    judge: Any = First()
+    said = [answer for chunk in panel.stream([judge], panel.chunks(asked)) for answer in chunk]
+    assert [one.scores["first"].item() for one in said] == vectors[:, 0].tolist()
+
+
 def test_an_image_whose_embedding_is_not_known_is_looked_at() -> None:
     judge: Any = First()
     with pytest.raises(AssertionError, match="loaded for its view"):

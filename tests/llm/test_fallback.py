@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support.stub_server import ChatServer, serving
-from datagen.errors import BudgetSpent, EndpointError, UserError
+from datagen.errors import BudgetSpent, EndpointError, RequestRejected, UserError
 from datagen.llm import LEDGER, LlmOptions, limits, sender
 from datagen.llm.access import connect
 from datagen.llm.accounts.database import read_only
 from datagen.llm.environment import fallback_of, from_environment
 from datagen.llm.fallback import BY_FALLBACK
 from datagen.llm.messages import Message, Reply, Request
+from datagen.llm.providers import mock
 from datagen.records import Prompt
 from datagen.stages import prompts
 
@@ -79,6 +80,65 @@ def test_a_resume_asks_neither_again(tmp_path: Path, servers: tuple[ChatServer, 
     assert [reply.text for reply in after] == [reply.text for reply in before]
     assert [reply.model for reply in after] == [reply.model for reply in before]
     assert all(reply.cached for reply in after)
+
+
+@pytest.mark.parametrize("max_cost", [None, 100.0])
+@pytest.mark.parametrize("fault", ["rejected", "refusal"])
+def test_a_resume_asks_neither_again_where_the_second_is_served_by_another_name(
+    fault: str,
+    max_cost: float | None,
+    tmp_path: Path,
+    servers: tuple[ChatServer, ChatServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", "mock:")
+    first, _ = servers
+    ask(tmp_path, ROWS[:2], max_cost)
+    first.change(**{fault: 1.0})
+    before = ask(tmp_path, max_cost=max_cost)
+    assert [reply.model for reply in before] == ["first"] * 2 + [f"mock-{mock.VERSION}{BY_FALLBACK}"] * 10
+    asked = first.counts.total()
+    for now in (1.0, 0.0):  # whether or not the first has recovered
+        first.change(**{fault: now})
+        after = ask(tmp_path, max_cost=max_cost)
+        assert [(reply.text, reply.model) for reply in after] == [(reply.text, reply.model) for reply in before]
+        assert all(reply.cached for reply in after) and first.counts.total() == asked
+
+
+@pytest.mark.parametrize("max_cost", [None, 100.0])
+def test_what_the_first_answered_by_another_name_is_not_asked_of_the_second(
+    max_cost: float | None,
+    tmp_path: Path,
+    servers: tuple[ChatServer, ChatServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATAGEN_LLM_BASE_URL", "mock:")
+    _, second = servers
+    before = ask(tmp_path, ROWS[:6], max_cost)
+    assert {reply.model for reply in before} == {f"mock-{mock.VERSION}"}
+
+    async def out_of_order(*_: object) -> dict[str, object]:
+        raise RequestRejected("it takes no such thing")
+
+    monkeypatch.setattr(mock.MockTransport, "send", out_of_order)
+    both = ask(tmp_path, max_cost=max_cost)
+    assert [reply.model for reply in both] == [f"mock-{mock.VERSION}"] * 6 + [f"second{BY_FALLBACK}"] * 6
+    asked = second.counts.total()
+    again = ask(tmp_path, max_cost=max_cost)
+    assert [reply.text for reply in again] == [reply.text for reply in both]
+    assert second.counts.total() == asked == 6 and all(reply.cached for reply in again)
+
+
+def test_a_model_is_never_its_own_fallback_by_another_name(
+    servers: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gguf = tmp_path / "a.gguf"
+    gguf.write_bytes(b"GGUF")
+    for address in ("mock:", f"local:{gguf}"):
+        monkeypatch.setenv("DATAGEN_LLM_BASE_URL", address)
+        monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", address)
+        with pytest.raises(EndpointError, match="asked first"):
+            fallback_of(from_environment())
 
 
 def test_when_the_first_server_is_down_the_rest_is_the_second_s(

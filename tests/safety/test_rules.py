@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.support import anew, anew_again
 from benchmarks.support.spelling import LOSSLESS, TRICKS
 from datagen import safety
+from datagen.safety.rules import _VOCABULARY
 
 LISTS = Path(__file__).parents[2] / "benchmarks" / "support" / "floor"
 
@@ -144,3 +145,20 @@ def test_absurd_length_is_refused_before_it_is_read() -> None:
 )
 def test_the_longest_texts_are_read(text: str) -> None:
     assert safety.refusal(text) in (None, safety.MINORS)
+
+
+@given(st.lists(st.sampled_from([*sorted(_VOCABULARY.words)[::37], "a", "by", "", "baby"]), max_size=4), st.data())
+def test_words_that_were_taken_apart_are_joined_wherever_they_were_cut(words: list[str], data: st.DataObject) -> None:
+    pieces: list[str] = []
+    for word in words:
+        cut = data.draw(st.integers(0, len(word)))
+        pieces += [word[:cut], word[cut:]]
+    joined, place = [], 0
+    while place < len(pieces):  # every run of three and of two is tried at every place
+        for size in (3, 2, 1):
+            whole = "".join(pieces[place : place + size])
+            if size == 1 or (len(whole) > 3 and whole in _VOCABULARY.words):
+                joined.append(whole)
+                place += size
+                break
+    assert _VOCABULARY._joined(pieces, frozenset()) == joined

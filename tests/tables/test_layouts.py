@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datagen.errors import InputError
-from datagen.tables import layouts, pictures
+from datagen.tables import cells, layouts, pictures
 from datagen.tables.items import Wanted
 
 RAPIDATA = ("weighted_results_image1_preference", "weighted_results_image2_preference")
@@ -129,3 +131,94 @@ def test_a_folder_of_single_pictures_is_no_set_of_pairs(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "a.png"):
         with pytest.raises(InputError, match="--pairs needs two images a row"):
             pictures.open_input(path, Wanted(pairs=True))
+
+
+CELLS: list[tuple[Any, float | None]] = [
+    (1, 1.0), (0, 0.0), (0.25, 0.25), (True, 1.0), (False, 0.0), ("1", 1.0), (" 0.5 ", 0.5), ("True", 1.0),
+    ("first", 1.0), ("SECOND", 0.0), ("tie", 0.5), ("jpg_0", 1.0), ("jpg_1", 0.0), ("jpg_1_file_name", 0.0),
+    (None, None), ("", None), ("  ", None), ("nan", None), (math.nan, None), ("NULL", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cell", "label"), CELLS)
+def test_a_cell_says_how_likely_the_first_image_is_the_better_one(cell: Any, label: float | None) -> None:
+    assert layouts.label_of(cell, layouts.PICK_A_PIC) == label
+
+
+@pytest.mark.parametrize("cell", [2, -1, -0.1, 1.01, "2", "left", "chosen", math.inf, "inf", [1], "ja"])
+def test_a_cell_that_is_no_label_is_refused(cell: Any) -> None:
+    with pytest.raises(cells.Unusable, match="is no label: give how likely the first image is the better one, 0 to 1"):
+        layouts.label_of(cell, layouts.PICK_A_PIC)
+
+
+def test_one_of_two_columns_is_read_with_the_other_and_a_column_of_images_names_its_own() -> None:
+    pick, both = layouts.PICK_A_PIC, {"label_0": 0.0, "label_1": 1.0}
+    assert layouts.by_column(pick, "label_0", both) == layouts.by_column(pick, "label_1", both) == 0.0
+    assert layouts.by_column(pick, "label_1", {"label_1": 0.75}) == 0.25
+    assert (layouts.by_column(pick, "jpg_0", {}), layouts.by_column(pick, "jpg_1", {})) == (1.0, 0.0)
+    assert layouts.by_column(pick, "jpg_0", {"has_label": "False"}) is None
+    assert layouts.by_column(pick, "gone", {}) is None
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_an_outline_names_pairs_and_labels_without_reading_an_image(kind: str, tmp_path: Path) -> None:
+    rows = [
+        {"jpg_0": "a.png", "jpg_1": "b.png", "caption": "x", "ranking_id": k, "mine": v} for k, v in enumerate("10?")
+    ]
+    path = tmp_path / f"t.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    given = pictures.open_input(path, Wanted(pairs=True, label="mine"))
+    assert given.outline is not None
+    for _ in range(2):  # as often as it is wanted
+        found = [(item.path, item.label, item.ids, bool(item.error)) for item in given.outline()]
+        assert found == [
+            (f"t.{kind}#0/jpg_0", 1.0, {"ranking_id": "0"}, False),
+            (f"t.{kind}#1/jpg_0", 0.0, {"ranking_id": "1"}, False),
+            (f"t.{kind}#2/jpg_0", None, {"ranking_id": "2"}, True),
+        ]
+    assert [item.label for item in given.items] == [1.0, 1.0, 0.0, 0.0, None, None]
+
+
+def test_a_table_of_bare_pairs_and_an_archive_have_an_outline_too(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"chosen": [b"1", b"2"], "rejected": [b"3", b"4"], "prompt": ["x", "y"]}), tmp_path / "t.parquet"
+    )
+    given = pictures.open_input(tmp_path / "t.parquet", Wanted(pairs=True, label="rejected"))
+    assert given.outline is not None
+    assert [(item.path, item.label) for item in given.outline()] == [
+        ("t.parquet#0/chosen", 0.0), ("t.parquet#1/chosen", 0.0)
+    ]  # fmt: skip
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        for name, content in (("7.jpg_0", b"a"), ("7.jpg_1", b"b"), ("7.json", b'{"caption": "x", "mine": "second"}')):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    given = pictures.open_input(tmp_path / "t.tar", Wanted(pairs=True, label="mine"))
+    assert given.outline is not None
+    assert [(item.path, item.label, item.ids) for item in given.outline()] == [
+        ("t.tar#7/jpg_0", 0.0, {"__key__": "7"})
+    ]
+    assert [item.label for item in given.items] == [0.0, 0.0]
+
+
+def test_a_label_column_that_is_not_there_is_refused_by_tables_of_pairs(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"jpg_0": [b"1"], "jpg_1": [b"2"], "caption": ["x"], "label": [1]}), tmp_path / "t.parquet"
+    )
+    with pytest.raises(InputError, match="has no column 'lable' with labels; did you mean 'label'"):
+        pictures.open_input(tmp_path / "t.parquet", Wanted(pairs=True, label="lable"))
+
+
+def test_only_our_own_rejected_images_of_a_harm_are_harmful() -> None:
+    ours, values = layouts.OURS, {"kind": "avoid"}
+    assert layouts.is_harmful(ours, values, "rejected") and not layouts.is_harmful(ours, values, "chosen")
+    assert not layouts.is_harmful(ours, {"kind": "prefer"}, "rejected") and not layouts.is_harmful(None, values, "x")
+    assert not layouts.is_harmful(layouts.PICK_A_PIC, values, "jpg_1")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from training.models import diffusion
 from training.run import main
 from training.settings.training import parse
 
+CHILDREN = multiprocessing.get_context("forkserver")
 Picture = Callable[..., bytes]
 SIZES = [(64, 64)] * 3 + [(80, 48)] * 4 + [(60, 100)] * 2 + [(96, 96)]
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -70,6 +74,35 @@ def test_a_run_that_goes_on_ends_as_one_that_had_all_steps_at_once(
     assert one.keys() == other.keys()
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-6)
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    read = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "pairs_per_second"} for line in read]
+
+
+@pytest.mark.slow  # four processes
+@pytest.mark.timeout(600)
+def test_a_run_over_buckets_that_is_killed_ends_with_the_weights_of_one_that_was_not(
+    shaped: Path, sd15_folder: Path, tmp_path: Path
+) -> None:
+    more = ["--aspect-ratio-buckets", "--checkpoint-every", "3", "--warmup", "0"]
+    assert main(arguments(sd15_folder, shaped, tmp_path / "whole", 40, *more)) == 0
+    out = tmp_path / "killed"
+    line = arguments(sd15_folder, shaped, out, 40, *more)
+    for least in (0, 8, 17):
+        child = CHILDREN.Process(target=main, args=(line,))
+        child.start()
+        while child.is_alive() and not [it for it in out.glob("checkpoints/step-*") if int(it.name[5:]) > least]:
+            time.sleep(0.002)
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert not (out / "training.json").exists()
+    assert main(line) == 0
+    one, other = (load_file(tmp_path / it / WEIGHTS) for it in ("whole", "killed"))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert lines(tmp_path / "whole") == lines(out)
 
 
 def loading(model: diffusion.StableDiffusion, dataset: Path, folder: Path) -> tuple[Batches, data.Pairs, list[Any]]:

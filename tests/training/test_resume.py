@@ -6,15 +6,16 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from training.run import main
 
@@ -132,6 +133,105 @@ def test_an_interrupted_run_goes_on_but_for_other_settings(
     # What changes no weights may change: how often to save, how many pairs at a time.
     assert main([*line, "--checkpoint-every", "100", "--micro-batch", "2"]) == 0
     assert [entry["step"] for entry in lines(out)] == [10, 12]
+
+
+def without_one(tensors: dict[str, Any]) -> dict[str, Any]:
+    return dict(list(tensors.items())[1:])
+
+
+def of_another_shape(tensors: dict[str, Any]) -> dict[str, Any]:
+    return tensors | {"00000": tensors["00000"].flatten()[:1]}
+
+
+def with_a_flipped_bit(tensors: dict[str, Any]) -> dict[str, Any]:
+    changed = tensors["00003"].clone()
+    changed.view(torch.int32).flatten()[0] ^= 1
+    return tensors | {"00003": changed}
+
+
+def in_half(tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.half() for name, value in tensors.items()}
+
+
+def exchanged(tensors: dict[str, Any]) -> dict[str, Any]:
+    first, second = (next(n for n in tensors if n > after and tensors[n].ndim == 1) for after in ("00000", "00010"))
+    return tensors | {first: tensors[second], second: tensors[first]}
+
+
+def with_one_more(tensors: dict[str, Any]) -> dict[str, Any]:
+    return tensors | {"99999": torch.zeros(1)}
+
+
+@pytest.mark.parametrize(
+    "change", [without_one, of_another_shape, with_a_flipped_bit, in_half, exchanged, with_one_more]
+)
+def test_a_checkpoint_whose_tensors_are_not_as_written_is_not_gone_on_from(
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    interrupted: tuple[list[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line, out = interrupted
+    last = out / "checkpoints" / "step-00000008"
+    shutil.copytree(last, tmp_path / "sound")
+    for name in ("exp_avg", "exp_avg_sq", "weights"):
+        save_file(change(load_file(last / f"{name}.safetensors")), last / f"{name}.safetensors")
+        assert main(line) == 2
+        error = capsys.readouterr().err
+        assert f"step-00000008 is damaged ({name}.safetensors is not as it was written): remove it to go on" in error
+        assert error.count("\n") == 1 and not (out / "training.json").exists()
+        shutil.copy(tmp_path / "sound" / f"{name}.safetensors", last)
+    assert main(line) == 0  # it was this alone
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state | {"optimizer_step": 7},
+        lambda state: state | {"optimizer_tensors": ["exp_avg"]},
+        lambda state: {name: value for name, value in state.items() if name != "seal"},
+        lambda state: state | {"files": {}},
+        lambda state: [1, 2],
+        lambda state: None,
+        lambda state: state | {"tracker": {}},
+    ],
+)
+def test_a_checkpoint_whose_numbers_are_not_as_written_is_not_gone_on_from(
+    change: Callable[[Any], Any], interrupted: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, out = interrupted
+    path = out / "checkpoints" / "step-00000008" / "state.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert "step-00000008 is damaged (state.json is not as it was written): remove it" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["exp_avg.safetensors", "state.json"])
+def test_a_checkpoint_without_one_of_its_files_is_named(
+    name: str, interrupted: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, out = interrupted
+    (out / "checkpoints" / "step-00000008" / name).unlink()
+    assert main(line) == 2
+    assert f"step-00000008 is damaged ({name} is missing): remove it" in capsys.readouterr().err
+    shutil.rmtree(out / "checkpoints" / "step-00000008")
+    assert main(line) == 0  # from the one before
+
+
+def test_a_run_of_an_earlier_version_is_told_so(
+    interrupted: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, out = interrupted
+    path = out / "checkpoints" / "run.json"
+    before = json.loads(path.read_text())
+    del before["optimizer"]["optimizer"], before["run"]["frozen_precision"]
+    path.write_text(json.dumps(before))
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert f"{out} holds a run of an earlier version of this program, which has no --frozen-precision, --" in error
+    assert "use that version, or choose another --out" in error and error.count("\n") == 1
 
 
 def test_a_damaged_checkpoint_is_named(

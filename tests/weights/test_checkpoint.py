@@ -47,12 +47,22 @@ def test_a_pickle_of_a_known_hash_is_read(legacy: bool, tmp_path: Path) -> None:
         assert checkpoint.digest(path, known) == hashed(path)[:16]
 
 
+def test_tensors_may_lie_beside_what_else_a_training_kept(tmp_path: Path) -> None:
+    path, held = tmp_path / "it.pt", tensors()
+    torch.save({"epoch": 3, "optimizer": {"lr": 0.1}, "state_dict": held}, path)
+    found = checkpoint.read(path, hashed(path))
+    assert found.keys() == held.keys() and all(torch.equal(found[name], held[name]) for name in held)
+
+
 @pytest.mark.parametrize("given", ["", "abc", "0" * 64, "0" * 16])
 def test_a_pickle_whose_hash_is_not_known_is_not_read(given: str, tmp_path: Path) -> None:
     path = tmp_path / "it.pt"
     torch.save(tensors(), path)
     words = "read only if its SHA-256 is known" if len(given) < 16 else f"its SHA-256 is {hashed(path)}, not 000"
     for look in (checkpoint.read, checkpoint.digest):
+        if len(given) < 16:
+            with pytest.raises(ModelError, match=words):
+                checkpoint.check(path, given)
         with pytest.raises(ModelError, match=words):
             look(path, given)
 
@@ -82,7 +92,9 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path) -> None:
     [
         ({}, "holds no tensors"),
         ([torch.zeros(1)], "holds no tensors"),
-        ({"state_dict": {"a": torch.zeros(1)}}, r"holds something else than tensors \(state_dict\)"),
+        ({"state_dict": {}}, "holds no tensors"),
+        ({"state_dict": [torch.zeros(1)]}, "holds no tensors"),
+        ({"state_dict": {"a": torch.zeros(1), "epoch": 3}}, r"holds something else than tensors \(epoch\)"),
         ({"a": torch.zeros(1), "epoch": 3}, r"holds something else than tensors \(epoch\)"),
     ],
 )

@@ -26,6 +26,7 @@ from training.inference.adapter import base_of
 from training.models.diffusion import pick_device
 from training.models.embedded import is_embedded
 from training.settings.evaluation import ProbeOptions, Settings, for_pictures
+from training.settings.reading import as_json
 
 Stated = list[dict[str, object]]
 Arms = dict[str, Observations]
@@ -55,7 +56,7 @@ def evaluate(settings: Settings) -> dict[str, Any]:
     notes += _seen(looks)
     observed = [_measure(probes, one.round, texts, stated, settings) for one in looks]
     result = {
-        "settings": settings.model_dump(mode="json"),
+        "settings": as_json(settings, but={"probes_given"}),
         "prompts": len(texts),
         "images": sum(len(one.prompt_of) for one in rounds),
         "left_out": {arm: sum(len(one.blank[arm]) for one in looks) for arm in looks[0].blank},
@@ -77,10 +78,10 @@ def _resolved(settings: Settings, existing: Round | None) -> tuple[Settings, lis
         embedded, notes = bool(drawn.model) and is_embedded(drawn.model), list(existing.notes)
     else:
         base = base_of(drawn.adapters, drawn.model)
-        drawn, embedded = drawn.model_copy(update={"model": base.model}), base.is_embedded
+        drawn, embedded = dataclasses.replace(drawn, model=base.model), base.is_embedded
         notes = [base.note] if base.note else []
-    probes, said = for_pictures(settings.probes, embedded=embedded)
-    return settings.model_copy(update={"drawn": drawn, "probes": probes}), notes + said
+    probes, said = for_pictures(settings.probes, frozenset(settings.probes_given), embedded=embedded)
+    return dataclasses.replace(settings, drawn=drawn, probes=probes), notes + said
 
 
 def _material(settings: Settings) -> tuple[list[str], list[tuple[str, ...]], Round | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ def going_on(optimizer: Optimizer, before: Standing) -> Iterator[str]:
         return
     yield f"goes on after step {before.done:,} of {before.planned:,}, up to step {optimizer.steps:,}"
     if optimizer.schedule != "constant":
-        was = learning_rate(optimizer.model_copy(update={"steps": before.planned}), before.done - 1)
+        was = learning_rate(dataclasses.replace(optimizer, steps=before.planned), before.done - 1)
         now = learning_rate(optimizer, before.done)
         yield (
             f"note: the learning rate goes from {was:g} to {now:g} there, on the {optimizer.schedule} of "
@@ -94,6 +95,7 @@ def _parts(
     yield f": {sum(w.numel() for w in update.weights):,} weights, {optimizer.steps:,} steps of {optimizer.batch:,}"
     yield f" ({passes:,.3g} passes)" if passes < 1000 else f" ({passes:,.0f} passes)"
     yield f" in {team.num_processes} processes" if team.num_processes > 1 else ""
+    yield f", {optimizer.optimizer}" if optimizer.optimizer != "adamw" else ""
     yield f", lr {optimizer.lr:g}"
     yield from (f", {name} {value:g}" for name, value in settings.loss.items() if isinstance(value, float))
     yield f", {'soft' if update.objective.soft else 'hard'} labels, {update.precision}, {team.device}"

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from datagen.images.decode import decode
@@ -19,6 +20,7 @@ from training.inference.value_guide import ValueGuide
 from training.loop.disk import by_main_process, writing
 from training.loop.distributed import Team
 from training.models.diffusion import StableDiffusion, pipeline
+from training.models.half import DTYPES
 from training.settings.training import Settings
 from training.trainables import Trainable
 
@@ -45,6 +47,7 @@ class Grids:
     ) -> None:
         self.out, self.folder = out, out / "grids"
         self.model, self.trainable, self.team = model, trainable, team
+        self.frozen = DTYPES.get(settings.run.frozen_precision)  # None: all is in float32
         self.steered = settings.run.part == "value-encoder"
         job = settings.job
         if job.grid_prompts:
@@ -109,13 +112,14 @@ class Grids:
 
     def _pictures(self, encoder: Path | None) -> list[Image.Image]:
         """One picture a prompt and seed from the U-Net, with the value encoder that was saved to a folder."""
-        pipe = pipeline(self.model)
+        pipe, kind = pipeline(self.model), self.frozen
         guide = ValueGuide(pipe, encoder) if encoder else None
         try:
-            return generate(
-                pipe, self.prompts, self.jobs,
-                steps=SAMPLER_STEPS, guidance=GUIDANCE, batch=PROMPTS, label="grid", guide=guide,
-            )  # fmt: skip
+            with torch.autocast(self.team.device.type, kind, enabled=kind is not None):
+                return generate(
+                    pipe, self.prompts, self.jobs,
+                    steps=SAMPLER_STEPS, guidance=GUIDANCE, batch=PROMPTS, label="grid", guide=guide,
+                )  # fmt: skip
         finally:
             if guide:
                 guide.close()

@@ -90,6 +90,7 @@ def _same(path: Path, identity: dict[str, Any], out: Path) -> dict[str, Any]:
             raise ValueError(found)
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise TrainingError(f"{path} is damaged, so whose run it is cannot be told: choose another --out") from error
+    _check_version(found, identity, path, out)
     now = _flat(json.loads(json.dumps(identity)))
     for name in (*CHOOSERS, "steps", ENDS):
         before.pop(name, None), now.pop(name, None)
@@ -97,6 +98,24 @@ def _same(path: Path, identity: dict[str, Any], out: Path) -> dict[str, Any]:
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         raise TrainingError(f"{out} holds another run (it differs in {', '.join(changed)}): choose another --out")
     return found
+
+
+def _check_version(found: dict[str, Any], identity: dict[str, Any], path: Path, out: Path) -> None:
+    """Raise TrainingError for the run of another version: one whose settings are not those that there are now."""
+    groups = {name: held for name, held in identity.items() if isinstance(held, dict)}
+    before: dict[str, Any] = {name: it if isinstance(it := found.get(name), dict) else {} for name in groups}
+    if before["run"].get("method") != groups["run"]["method"]:  # each has options of its own
+        groups.pop("loss", None)
+    ours, theirs = ({(group, name) for group in groups for name in run[group]} for run in (groups, before))
+    if ours == theirs:
+        return
+    which, has = ("an earlier", "has no") if ours - theirs else ("a later", "has")
+    options = ", ".join(sorted(f"--{name.replace('_', '-')}" for _, name in ours - theirs or theirs - ours))
+    advice = f" and start it from these weights by --init-from {out}" if path.name == RESULT else ""
+    raise TrainingError(
+        f"{out} holds a run of {which} version of this program, which {has} {options}, and is not gone on with: use "
+        f"that version, or choose another --out{advice}"
+    )
 
 
 def _steps(identity: dict[str, Any]) -> int:

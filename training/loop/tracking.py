@@ -18,13 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.errors import TrainingError
 from training.loop.board import Board
 from training.loop.disk import by_main_process
 from training.loop.distributed import Team, full_tensor
 from training.loop.objective import Scored
+from training.loop.soundness import broken
 
 LOG_EVERY = 10  # steps; the metrics in between are averaged
+STILL = 1e-8  # AdamW's epsilon: of gradients below it hardly any weight moves
 BINS = 5  # of timesteps, from the least noise to the most
 BINNED = ("chosen_error", "rejected_error", "margin")
 WATCHED = 10  # lines that the chosen error is averaged over, at the start and now
@@ -34,11 +35,23 @@ RISE = 0.1  # of the chosen error: above this share the run warns
 class Tracker:
     """Collects what steps measured and writes a line now and then; every process has one, the main process's writes.
 
-    `after` is the step that the run goes on from, `state` what `state()` gave there.
+    `after` is the step that the run goes on from, `state` what `state()` gave there. `overflows` (fp16) says that
+    gradients may do so, in which case their step is left out.
     """
 
-    def __init__(self, out: Path, team: Team, *, timesteps: int, after: int, state: dict[str, Any] | None) -> None:
-        self.out, self.team, self.timesteps = out, team, timesteps
+    def __init__(
+        self,
+        out: Path,
+        team: Team,
+        *,
+        timesteps: int,
+        after: int,
+        state: dict[str, Any] | None,
+        overflows: bool = False,
+    ) -> None:
+        self.out, self.team, self.timesteps, self.overflows = out, team, timesteps, overflows
+        self.done = after
+        self.told_still = False
         self.names: list[str] = (state or {}).get("names", [])
         self.sums: Tensor | None = None
         self.norms: Tensor | None = None
@@ -81,19 +94,17 @@ class Tracker:
             summed = torch.stack([*rows, torch.ones_like(rows[0])]) @ weights
             self.sums = summed if self.sums is None else self.sums + summed
         norm, usable = full_tensor(norm), full_tensor(norm).isfinite()  # fp16 skips a step that overflowed
-        norms = torch.stack([torch.where(usable, norm, 0), usable.to(norm)]).to(_wide(self.team.device))
+        norms = torch.stack([torch.where(usable, norm, 0), usable.to(norm), torch.ones_like(norm)])
+        norms = norms.to(_wide(self.team.device))
         self.norms = norms if self.norms is None else self.norms + norms
+        self.done += 1
 
     def line(self, step: int, **more: float) -> dict[str, Any]:
-        """Write the metrics since the last line, and give them. Raises TrainingError when the loss is NaN."""
-        sums, norms = self._collected()
+        """Write the metrics since the last line, and give them. Raises TrainingError for those that are not finite."""
+        sums, norms = self._collected(step)
         count = sums[-1]
         line: dict[str, Any] = {"step": step}
         line |= {name: sum(row) / max(sum(count), 1) for name, row in zip(self.names, sums[:-1], strict=True)}
-        if not math.isfinite(line["loss"]):
-            raise TrainingError(
-                f"the loss became {line['loss']} before step {step}: lower --lr or use --precision fp32"
-            )
         line |= {"gradient_norm": norms[0] / norms[1] if norms[1] else None, **more}
         line["by_timestep"] = {
             name: [value / n if n else None for value, n in zip(sums[self.names.index(name)], count, strict=True)]
@@ -108,6 +119,9 @@ class Tracker:
         print(json.dumps(line), file=self.log, flush=True)
         if self.board is not None:
             self._plot(self.board, step, line)
+        if line["gradient_norm"] is not None and line["gradient_norm"] < STILL and not self.told_still:
+            self.told_still = True
+            print(f"warning: the gradient is {line['gradient_norm']:g} at step {step}: nothing is learnt", flush=True)
         if line["chosen_rise"] is not None and line["chosen_rise"] > RISE and not self.warned:
             self.warned = True
             print(
@@ -117,8 +131,8 @@ class Tracker:
             )
 
     def state(self) -> dict[str, Any]:
-        """What a run that goes on from here needs; all processes ask at once."""
-        sums, norms = (None, None) if self.sums is None else self._collected()
+        """What a run that goes on from here needs; all processes ask at once. Raises TrainingError as `line` does."""
+        sums, norms = (None, None) if self.sums is None else self._collected(self.done)
         return {
             "names": self.names,
             "sums": sums,
@@ -128,11 +142,20 @@ class Tracker:
             "warned": self.warned,
         }
 
-    def _collected(self) -> tuple[list[list[float]], list[float]]:
-        """The sums of all processes (metrics and their count, BINS each), and the gradient norms of this one."""
+    def _collected(self, step: int) -> tuple[list[list[float]], list[float]]:
+        """The sums of all processes (metrics and their count, BINS each); of this one the gradients' norms.
+
+        The latter are the sum of those that are finite, their number, and that of all. Raises TrainingError unless all
+        that was measured up to `step` is finite.
+        """
         assert self.sums is not None and self.norms is not None
         sums: list[list[float]] = self.team.sum(self.sums.clone()).tolist()
         norms: list[float] = self.norms.tolist()
+        for name, row in zip(self.names, sums[:-1], strict=True):
+            if not math.isfinite(sum(row)):
+                raise broken(f"the {name.replace('_', ' ')} became {sum(row)} before step {step}", self.out)
+        if (lost := norms[2] - norms[1]) and not self.overflows:
+            raise broken(f"the gradient was not finite in {lost:.0f} steps before step {step}", self.out)
         return sums, norms
 
     def _rise(self, sums: list[list[float]]) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.loop import optimizers
 from training.loop.batches import TrainingBatch
 from training.loop.distributed import Team, is_sharded
 from training.loop.objective import Objective, Scored, gains
@@ -19,12 +20,11 @@ from training.settings.training import Optimizer, Settings
 from training.trainables import Step, Trainable
 
 CLIP_NORM = 1.0
-MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, of every weight
 AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Update:
-    """AdamW on the weights of a trainable. `get_batch` makes the samples of a step at given places of the batch."""
+    """The optimizer of a trainable's weights. `get_batch` makes the samples of a step at given places of the batch."""
 
     def __init__(
         self,
@@ -40,11 +40,7 @@ class Update:
         self.places = team.local_slice(settings.optimizer.batch)
         self.micro = min(settings.job.micro_batch or len(self.places), len(self.places))
         self.weights: list[nn.Parameter] = trainable.parameters()
-        adamw = settings.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.weights, lr=adamw.lr, weight_decay=adamw.weight_decay, fused=team.device.type in ("cpu", "cuda")
-        )
-        self.moments = [self._moments(weight) for weight in self.weights]
+        self.optimizer = optimizers.make(settings.optimizer, self.weights, team.device)
         self.scaler = torch.amp.GradScaler(team.device.type, enabled=self.precision == "fp16")
         self.ema_weights = [weight.detach().clone() for weight in self.weights] if settings.optimizer.ema else None
 
@@ -63,6 +59,11 @@ class Update:
         return scored, norm
 
     @property
+    def taken(self) -> int:
+        """How many steps the weights have taken: in fp16 those are left out whose gradients overflow."""
+        return optimizers.steps(self.optimizer, self.weights)
+
+    @property
     def lr(self) -> float:
         """The learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
@@ -73,41 +74,40 @@ class Update:
         own: list[Any] = [tensor.to_local() if is_sharded(tensor) else tensor for tensor in tensors]
         return all(bool(tensor.isfinite().all()) for tensor in own)
 
+    @torch.no_grad()
+    def predicts(self, step: int) -> bool:
+        """Whether the weights as they are now make finite numbers of this process's first samples of that step."""
+        errors = self._step(self.get_batch(step, self.places[: self.micro])).errors
+        return bool((errors.chosen.isfinite() & errors.rejected.isfinite()).all())
+
     def load_ema(self) -> None:
         """Replace the weights by their exponential moving average."""
         if self.ema_weights is not None:
             _copy(self.weights, self.ema_weights)
 
-    def _moments(self, weight: nn.Parameter) -> dict[str, Tensor]:
-        """AdamW's state of a weight, set aside before the first step.
-
-        AdamW itself would do so in that step, between activations that come and go: memory would stay in pieces, and
-        run out where a smaller batch does not help.
-        """
-        fused = self.optimizer.defaults["fused"]
-        state = {name: torch.zeros_like(weight, memory_format=torch.preserve_format) for name in MOMENTS}
-        state["step"] = torch.zeros((), device=weight.device if fused else "cpu")
-        self.optimizer.state[weight] = state
-        return state
-
-    def state(self) -> Iterator[tuple[str, list[Tensor]]]:
-        """The tensors that the next step depends on, by name; one each of the weights, in their order."""
-        yield "weights", [weight.detach() for weight in self.weights]
-        for name in MOMENTS:
-            yield name, [state[name] for state in self.moments]
+    def state(self) -> Iterator[tuple[str, dict[int, Tensor]]]:
+        """The tensors that the next step depends on, by name and the number of the weight that they are of."""
+        yield "weights", {i: weight.detach() for i, weight in enumerate(self.weights)}
+        yield from optimizers.tensors(self.optimizer, self.weights).items()
         if self.ema_weights is not None:
-            yield "average", self.ema_weights
+            yield "average", dict(enumerate(self.ema_weights))
 
     def numbers(self) -> dict[str, Any]:
-        """The numbers that it depends on."""
-        return {"optimizer_step": float(self.moments[0]["step"]), "scaler": self.scaler.state_dict()}
+        """The numbers that it depends on, and the names of the optimizer's tensors."""
+        return {
+            "optimizer_step": self.taken,
+            "optimizer_tensors": list(optimizers.tensors(self.optimizer, self.weights)),
+            "scaler": self.scaler.state_dict(),
+        }
 
-    def restore(self, numbers: dict[str, Any], tensors: Callable[[str], list[Tensor]]) -> None:
+    def restore(self, numbers: dict[str, Any], read: Callable[[str], dict[int, Tensor]]) -> None:
         """Take over what `state` and `numbers` gave."""
-        for name, held in self.state():
-            _copy(held, tensors(name))
-        for state in self.moments:
-            state["step"].fill_(numbers["optimizer_step"])
+        for name, held in (("weights", self.weights), ("average", self.ema_weights)):
+            if held is not None:
+                found = read(name)
+                _copy(held, [found[i] for i in range(len(held))])
+        taken, names = numbers["optimizer_step"], numbers["optimizer_tensors"]
+        optimizers.restore(self.optimizer, self.weights, taken, names, read)
         self.scaler.load_state_dict(numbers["scaler"])
 
     def _gradients(self, step: int) -> list[Scored]:
@@ -164,6 +164,8 @@ class Update:
 @torch.no_grad()
 def _copy(held: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
     for tensor, value in zip(held, tensors, strict=True):
+        if tensor.shape != value.shape:  # which a copy might spread
+            raise ValueError(f"a tensor of {list(value.shape)} in the place of one of {list(tensor.shape)}")
         tensor.copy_(value)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from annotated_types import Interval
 
 from training.losses.inputs import Errors, Outcome
 from training.losses.registry import Need, Positive, loss
@@ -53,7 +53,9 @@ def sft(errors: Errors) -> Outcome:
         "sdxl-lora": {"lr": 1e-5, "steps": 2000, "batch": 16, "warmup": 0},
     },
 )
-def dpo(errors: Errors, *, beta: Positive = 5000.0, smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0) -> Outcome:
+def dpo(
+    errors: Errors, *, beta: Positive = 5000.0, smoothing: Annotated[float, Interval(ge=0, lt=0.5)] = 0.0
+) -> Outcome:
     """Diffusion-DPO (arXiv 2311.12908, eq. 14) as its released code scales it; with soft labels, conservative DPO.
 
     L = -q log sigmoid(u) - (1 - q) log sigmoid(-u) with q = p (1 - smoothing) + (1 - p) smoothing; smoothing is the
@@ -133,7 +135,9 @@ def smpo(errors: Errors, *, beta: Positive = 5000.0, sensitivity: Positive = 10.
 
 
 @loss(Need.REFERENCE, soft=True, embedded={"beta": 500.0})
-def dmpo(errors: Errors, *, beta: Positive = 5000.0, alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01) -> Outcome:
+def dmpo(
+    errors: Errors, *, beta: Positive = 5000.0, alpha: Annotated[float, Interval(gt=0, lt=0.5)] = 0.01
+) -> Outcome:
     """DMPO (arXiv 2507.07510): the reverse Kullback-Leibler divergence, where DPO's is the forward one.
 
     L = KL(Bernoulli(sigmoid(u)) ‖ Bernoulli(q)) with q = p (1 - alpha) + (1 - p) alpha; the paper has certain labels,

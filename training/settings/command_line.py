@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from datagen.console.command_line import Command
 from training.errors import TrainingError
 from training.settings import reading
 from training.settings.fields import Option
 from training.settings.reading import Given, Values
 
 
-class GroupedCommand(TyperCommand):
-    """typer's command with plain help (rich takes a second to load), one section a group."""
+class GroupedCommand(Command):
+    """Our command with plain help (rich takes a second to load), one section a group."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options under the headings of their groups."""

@@ -78,7 +78,7 @@ def sources(taken: Mapping[str, Default]) -> tuple[str, ...]:
 
 def _options(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that are the loss's own options."""
-    return {name: value for name, value in values.items() if name in LOSSES[method].options.model_fields}
+    return {name: value for name, value in values.items() if name in LOSSES[method].option_names}
 
 
 def _other(family: Family) -> Family:

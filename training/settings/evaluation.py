@@ -6,16 +6,31 @@ would say something, and it would mean nothing. Raises TrainingError of one line
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from annotated_types import Interval, MinLen
 
 from training.errors import TrainingError
 from training.models.embedded import EMBEDDED
 from training.settings.command_line import Program
-from training.settings.fields import Amount, Count, File, Folder, Group, Natural, Place, Shown, Texts, of_groups
+from training.settings.fields import (
+    Amount,
+    Count,
+    Field,
+    File,
+    Folder,
+    Group,
+    Made,
+    Natural,
+    Needed,
+    Place,
+    Shown,
+    Texts,
+    of_groups,
+)
 from training.settings.reading import check
 
 
@@ -32,9 +47,9 @@ def _probability(value: Any) -> float | None:
 
 
 Files = Annotated[tuple[str, ...], Shown("FILE")]
-Seed = Annotated[int, Field(ge=0, lt=2**39)]  # each has ten million seeds of noise
+Seed = Annotated[int, Interval(ge=0, lt=2**39)]  # each has ten million seeds of noise
 Seeds = Annotated[tuple[Seed, ...], Shown("N")]
-Probability = Annotated[float | None, BeforeValidator(_probability), Shown("X|auto")]
+Probability = Annotated[float | None, Made(_probability, raw=True), Shown("X|auto")]
 
 
 class Drawn(Group):
@@ -103,7 +118,7 @@ class ProbeOptions(Group):
     rates: Texts = Field(default=("style", "hazard"), description="attributes to report rates of")
     ignore: Texts = Field(default=(), description="attributes that do not count in match")
     balance: str = Field(default="coat", description="attribute whose groups should be even")
-    groups: Texts = Field(default=("violet", "amber"), description="the groups that it has", min_length=1)
+    groups: Annotated[Texts, MinLen(1)] = Field(default=("violet", "amber"), description="the groups that it has")
     over: str = Field(
         default="occupation",
         description="stated attribute within which balance is measured; 'prompt': each prompt by itself",
@@ -146,17 +161,17 @@ GIVES = {
 }
 
 
-def for_pictures(options: ProbeOptions, *, embedded: bool) -> tuple[ProbeOptions, list[str]]:
+def for_pictures(options: ProbeOptions, given: Set[str], *, embedded: bool) -> tuple[ProbeOptions, list[str]]:
     """The options as they are for pictures of the embedded model, or not; and what is to be said of them.
 
+    `given` names those that somebody gave; the others are defaults.
     Raises TrainingError where groups are asked for, and nothing says which, and where what a reader sees is asked for
     and there is none.
     """
-    given = frozenset(options.model_fields_set)
     if embedded:
         _check_reader(options, given)
         return options, []
-    made = options.model_copy(update={name: value for name, value in OF_OTHERS.items() if name not in given})
+    made = dataclasses.replace(options, **{name: value for name, value in OF_OTHERS.items() if name not in given})
     if made.reader == ZERO_SHOT and not (made.balance and made.groups):
         raise TrainingError("--reader clip needs --balance and --groups: --balance gender --groups male female")
     if bool(made.balance) != bool(made.groups):
@@ -186,18 +201,19 @@ def _check_reader(options: ProbeOptions, given: Set[str]) -> None:
 class Job(Group):
     """Where it runs."""
 
-    out: Folder = Field(min_length=1, description="the folder to write")
+    out: Annotated[Needed, Shown("DIR")] = Field(description="the folder to write")
     batch: Count = Field(default=16, description="pictures at a time")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
 
 
 class Settings(Group):
-    """One evaluation."""
+    """One evaluation; `probes_given` are the options of the probes that somebody gave, even as their defaults are."""
 
     drawn: Drawn = Drawn()
     existing: Existing = Existing()
     probes: ProbeOptions = ProbeOptions()
     job: Job
+    probes_given: tuple[str, ...] = ()
 
 
 PROGRAM = Program(
@@ -207,4 +223,6 @@ PROGRAM = Program(
 
 def parse(arguments: Sequence[str] | None = None) -> Settings:
     """The command line, and the file it may name, as settings. Raises TrainingError."""
-    return check(Settings, PROGRAM.read(arguments))
+    values = PROGRAM.read(arguments)
+    given = tuple(name for group, _, name in (key.partition(".") for key in values) if group == "probes")
+    return dataclasses.replace(check(Settings, values), probes_given=given)

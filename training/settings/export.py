@@ -6,19 +6,17 @@ Raises TrainingError of one line for what cannot be used.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
-
-from pydantic import Field
+from typing import Annotated, Literal
 
 from training.settings.command_line import Program
-from training.settings.fields import Folder, Group, of_groups
+from training.settings.fields import Field, Folder, Group, Needed, Shown, of_groups
 from training.settings.reading import check
 
 
 class Source(Group):
     """What is exported."""
 
-    adapter: Folder = Field(min_length=1, description="what training wrote")
+    adapter: Annotated[Needed, Shown("DIR")] = Field(description="what training wrote")
     model: str = Field(default="", description="the model it goes into; without it the one that it was trained on")
 
 

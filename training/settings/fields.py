@@ -1,18 +1,18 @@
 """What settings are declared with: the base of every group, kinds of values with their bounds, the list of options.
 
-A group is a frozen pydantic model whose docstring, one line, is its heading; a field's description is its help.
+A group's docstring, one line, is its heading; a field's description is its help. Nothing here imports pydantic, which
+checks the values: it takes longer to load than to show --help or to find a typo.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic.fields import FieldInfo
+from annotated_types import Ge, Gt, Interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +22,28 @@ class Shown:
     value: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """In an annotation: makes the value of what was given, `raw` or of the right type; ValueError says why not."""
+
+    by: Callable[[Any], Any]
+    raw: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        if self.raw:
+            return core_schema.no_info_before_validator_function(self.by, handler(source))
+        return core_schema.no_info_after_validator_function(self.by, handler(source))
+
+
 MOST = 10**9  # of anything that is counted: products of two such numbers are still numbers of 64 bits
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Natural = Annotated[int, Field(ge=0, le=MOST)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]  # torch takes no more
-Amount = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Interval(ge=1, le=MOST)]
+Natural = Annotated[int, Interval(ge=0, le=MOST)]
+Seed = Annotated[int, Interval(ge=0, lt=2**63)]  # torch takes no more
+Amount = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
 
 
 def _at_home(given: str) -> str:
@@ -38,30 +53,32 @@ def _at_home(given: str) -> str:
         raise ValueError(f"{given!r} is in nobody's home folder") from error
 
 
-Place = Annotated[str, AfterValidator(_at_home)]  # a path, or the id of something on a hub
+def _not_empty(given: str) -> str:
+    if not given.strip():  # as of a variable that is not set
+        raise ValueError("it is empty: give a path or a name")
+    return given
+
+
+Place = Annotated[str, Made(_at_home)]  # a path, or the id of something on a hub
+Needed = Annotated[Place, Made(_not_empty)]  # one that cannot be left out
 Folder = Annotated[Place, Shown("DIR")]
 File = Annotated[Place, Shown("FILE")]
 Texts = Annotated[tuple[str, ...], Shown("TEXT")]
 
 
-class Group(BaseModel):
-    """Settings that belong together; also the base of a program's settings, whose fields are groups."""
+def Field(*, default: Any = dataclasses.MISSING, description: str) -> Any:
+    """A setting: what it is when nobody gives it, and its help."""
+    return dataclasses.field(default=default, metadata={"description": description})
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_not_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
-            raise ValueError(f"{str(value).lower()} is not a number")
-        return value
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+class Group:
+    """Settings that belong together, a frozen dataclass; also the base of a program's, whose fields are groups."""
 
-    @field_validator("*", mode="after")
-    @classmethod
-    def _no_null(cls, value: Any) -> Any:
-        if isinstance(value, str) and "\0" in value:  # which no path may hold
-            raise ValueError("it holds a null character")
-        return value
+    __pydantic_config__: typing.ClassVar = {"extra": "forbid", "allow_inf_nan": False}
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +98,7 @@ class Option:
     default: str
     is_switch: bool
     is_list: bool
+    is_number: bool
 
     @property
     def key(self) -> str:
@@ -93,41 +111,58 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
 
-def of_groups(settings: type[BaseModel]) -> Iterator[Option]:
+def of_groups(settings: type[Group]) -> Iterator[Option]:
     """The options of a program's settings, group by group."""
-    for group, held in settings.model_fields.items():
-        if isinstance(held.annotation, type) and issubclass(held.annotation, Group):
-            yield from of_group(group, held.annotation, (held.annotation.__doc__ or "").rstrip("."))
+    for group, model in groups(settings):
+        yield from of_group(group, model, (model.__doc__ or "").rstrip("."))
 
 
-def of_group(group: str, model: type[BaseModel], heading: str) -> Iterator[Option]:
-    """The options of one group."""
-    for name, field in model.model_fields.items():
+def groups(settings: type) -> Iterator[tuple[str, type[Group]]]:
+    """The groups of a program's settings, by name."""
+    for name, kind in typing.get_type_hints(settings).items():
+        if isinstance(kind, type) and issubclass(kind, Group):
+            yield name, kind
+
+
+def of_group(group: str, model: type, heading: str) -> Iterator[Option]:
+    """The options of one group, or of a loss."""
+    hints = typing.get_type_hints(model, include_extras=True)
+    for field in dataclasses.fields(model):
+        kind, *notes = typing.get_args(hints[field.name]) if _is_annotated(hints[field.name]) else [hints[field.name]]
         yield Option(
             group=group,
-            name=name,
+            name=field.name,
             heading=heading,
-            help=field.description or "",
-            value=_value(field),
-            bounds=_bounds(field),
-            default=_default(field),
-            is_switch=field.annotation is bool,
-            is_list=typing.get_origin(field.annotation) is tuple,
+            help=field.metadata.get("description", ""),
+            value=_value(kind, notes),
+            bounds=_bounds(notes),
+            default=_default(kind, field.default),
+            is_switch=kind is bool,
+            is_list=typing.get_origin(kind) is tuple,
+            is_number=_plain(typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind) in (int, float),
         )
 
 
-def _value(field: FieldInfo) -> str:
-    shown = [part.value for part in field.metadata if isinstance(part, Shown)]
+def _is_annotated(kind: Any) -> bool:
+    return typing.get_origin(kind) is Annotated
+
+
+def _plain(kind: Any) -> Any:
+    return typing.get_args(kind)[0] if _is_annotated(kind) else kind
+
+
+def _value(kind: Any, notes: list[Any]) -> str:
+    shown = [note.value for note in notes if isinstance(note, Shown)]
     if shown:
         return shown[0]
-    if typing.get_origin(field.annotation) is typing.Literal:
-        return "|".join(word for word in typing.get_args(field.annotation) if word)
-    return next((word for kind, word in ((bool, ""), (int, "N"), (float, "X")) if field.annotation is kind), "TEXT")
+    if typing.get_origin(kind) is typing.Literal:
+        return "|".join(word for word in typing.get_args(kind) if word)
+    return next((word for known, word in ((bool, ""), (int, "N"), (float, "X")) if kind is known), "TEXT")
 
 
-def _bounds(field: FieldInfo) -> str:
+def _bounds(notes: list[Any]) -> str:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    limits = [(sign, getattr(part, name, None)) for part in field.metadata for name, sign in signs.items()]
+    limits = [(sign, getattr(note, name, None)) for note in notes for name, sign in signs.items()]
     return ", ".join(f"{sign} {_number(limit)}" for sign, limit in limits if limit not in (None, MOST))
 
 
@@ -137,7 +172,7 @@ def _number(limit: float) -> str:
     return f"2^{power}" if power > 16 and limit == 2**power else f"{limit:g}"
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required() or field.default in ("", (), None) or field.annotation is bool:
+def _default(kind: Any, default: Any) -> str:
+    if default in (dataclasses.MISSING, "", (), None) or kind is bool:
         return ""
-    return " ".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)

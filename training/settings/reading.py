@@ -7,22 +7,24 @@ Values are known by the key of their option and remember what their giver calls 
 from __future__ import annotations
 
 import difflib
+import functools
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from training.errors import TrainingError, one_line
-from training.settings.fields import Option
+from training.settings.fields import Group, Option, groups
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Names of the version before; they work until the next one.
 RENAMED = {"keep": "leak_penalty", "at_once": "max_principles", "anchor": "uncond_share"}
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 class Given(NamedTuple):
@@ -48,8 +50,23 @@ def from_file(name: str, known: Sequence[Option]) -> Values:
     found: Values = {}
     for key, value in _keys(tables):
         said = f"{path}: {key}"
-        found[find(key, known, said).key] = Given(value, said)
+        _put(found, find(key, known, said), Given(value, said))
     return found
+
+
+def _put(found: Values, option: Option, given: Given) -> None:
+    """Keep a value that a file or --set gives. Raises TrainingError for what no option of that kind can be.
+
+    Likewise for a second value of one option, with its group or without.
+    """
+    if option.key in found:
+        raise TrainingError(f"{given.said} is given more than once, and takes one value: it is {option.key}")
+    for value in given.value if isinstance(given.value, list) else [given.value]:
+        if isinstance(value, bool) and option.is_number:
+            raise TrainingError(f"{given.said}: {str(value).lower()} is not a number")
+        if isinstance(value, str) and "\0" in value:  # which no path may hold
+            raise TrainingError(f"{given.said}: it holds a null character")
+    found[option.key] = given
 
 
 def _keys(tables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -73,7 +90,7 @@ def from_overrides(overrides: Iterable[str], known: Sequence[Option]) -> Values:
             value: object = tomllib.loads(f"value = {text}")["value"]
         except ValueError:  # no TOML, or a number of thousands of digits
             value = text
-        found[find(key, known, f"--set {key}").key] = Given(value, f"--set {key}")
+        _put(found, find(key, known, f"--set {key}"), Given(value, f"--set {key}"))
     return found
 
 
@@ -108,16 +125,31 @@ def nearest(given: str, known: Iterable[str]) -> str:
 
 def check(model: type[Model], values: Values, group: str = "", **tables: dict[str, Any]) -> Model:
     """The settings, or one group of them, from the values; `tables` are groups as they are. Raises TrainingError."""
-    for name, field in () if group else model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            tables.setdefault(name, {})  # so that what is missing is a setting, not a group
+    from pydantic import ValidationError
+
+    kind: type = model
+    for name, _ in () if group else groups(model):
+        tables.setdefault(name, {})  # so that what is missing is a setting, not a group
     for key, given in values.items():
         outer, _, name = key.partition(".")
         tables.setdefault(outer, {})[name] = given.value
     try:
-        return model.model_validate(tables.get(group, {}) if group else tables)
+        return cast(Model, _checker(kind).validate_python(tables.get(group, {}) if group else tables))
     except ValidationError as error:
         raise TrainingError(_explain(error, values, f"{group}." if group else "")) from error
+
+
+def as_json(settings: Group, but: Set[str] = frozenset()) -> dict[str, Any]:
+    """Settings as JSON has them, groups as tables, without those groups and fields that are named by `but`."""
+    kind: type = type(settings)
+    return cast(dict[str, Any], _checker(kind).dump_python(settings, mode="json", exclude=set(but)))
+
+
+@functools.cache
+def _checker(model: type) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # only where there are values: it takes longer to load than --help to show
+
+    return TypeAdapter(model)
 
 
 def _explain(error: ValidationError, values: Values, prefix: str) -> str:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from training.settings.command_line import Program
-from training.settings.fields import Amount, Count, Folder, Group, Place, Seed, Shown, Texts, of_groups
+from training.settings.fields import Amount, Count, Field, Folder, Group, Needed, Place, Seed, Shown, Texts, of_groups
 from training.settings.reading import check
 
 
@@ -22,8 +20,8 @@ class Drawn(Group):
         default="",
         description="'embedded', a diffusers folder, or a hub id; without it the one that --adapter was trained on",
     )
-    adapter: Folder = Field(min_length=1, description="what training wrote")
-    prompts: Place = Field(min_length=1, description="a text file, one prompt a line, or a dataset (its test split)")
+    adapter: Annotated[Needed, Shown("DIR")] = Field(description="what training wrote")
+    prompts: Needed = Field(description="a text file, one prompt a line, or a dataset (its test split)")
     seeds: Count = Field(default=2, description="images a prompt and column pair")
     seed: Seed = Field(default=0, description="the first of them")
     steps: Count = Field(default=20, description="denoising steps of an image")
@@ -54,7 +52,7 @@ class Principles(Group):
 class Job(Group):
     """Where it runs."""
 
-    out: Annotated[Place, Shown("PNG")] = Field(min_length=1, description="the picture to write")
+    out: Annotated[Needed, Shown("PNG")] = Field(description="the picture to write")
     batch: Count = Field(default=16, description="pictures at a time")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
 

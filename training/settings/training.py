@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from annotated_types import Interval
 
 from training.errors import TrainingError
 from training.losses import LOSSES, Need
@@ -21,9 +21,11 @@ from training.settings.defaults import BY_LOSS, defaults, sources
 from training.settings.fields import (
     Amount,
     Count,
-    Folder,
+    Field,
     Group,
+    Made,
     Natural,
+    Needed,
     Option,
     Place,
     Positive,
@@ -34,7 +36,7 @@ from training.settings.fields import (
     of_group,
     of_groups,
 )
-from training.settings.reading import Given, Values, check, nearest
+from training.settings.reading import Given, Values, as_json, check, nearest
 
 
 def _known(method: str) -> str:
@@ -64,21 +66,21 @@ COLUMNS = {
     ),
     *("chosen_prompt", "rejected_prompt", "caption", "jpg_0", "jpg_1", "label_0", "label_1"),
 }
-Column = Annotated[str, AfterValidator(_named)]
-Method = Annotated[str, AfterValidator(_known), Shown("LOSS")]
+Column = Annotated[str, Made(_named)]
+Method = Annotated[str, Made(_known), Shown("LOSS")]
 SOFT = ", ".join(name for name, loss in LOSSES.items() if loss.soft)
 
 
 # Beyond these only memory would be asked for.
-Batch = Annotated[int, Field(ge=1, le=2**20)]
-Rank = Annotated[int, Field(ge=0, le=2**12)]
-Side = Annotated[int, Field(ge=0, le=2**14)]
+Batch = Annotated[int, Interval(ge=1, le=2**20)]
+Rank = Annotated[int, Interval(ge=0, le=2**12)]
+Side = Annotated[int, Interval(ge=0, le=2**14)]
 
 
 class Run(Group):
     """What is trained, on what, by which loss."""
 
-    data: Place = Field(min_length=1, description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
+    data: Needed = Field(description="a dataset folder, a Parquet file, LiVO's folders, or a hub id")
     columns: tuple[Column, ...] = Field(
         default=(), description="what its columns are called: prompt=caption chosen=good rejected=bad"
     )
@@ -106,13 +108,18 @@ class Run(Group):
         default=False, description="train images at sizes near their shapes, of the resolution's area; a batch has one"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="of the forward pass")
+    frozen_precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32",
+        description="of weights that are not trained: VAE, text encoders, the U-Net under LoRA or a value encoder, "
+        "the reference; --precision auto is then the same",
+    )
     seed: Seed = Field(default=0, description="decides initial weights, order, noise and timesteps")
 
 
 class Job(Group):
     """Where it runs and what it costs there; decides no weights, so a run resumes with other values of these."""
 
-    out: Folder = Field(min_length=1, description="the folder to write")
+    out: Annotated[Needed, Shown("DIR")] = Field(description="the folder to write")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …")
     micro_batch: Natural = Field(default=0, description="pairs at a time in one process; 0: all at once")
     checkpointing: bool = Field(default=False, description="less memory, a third more time")
@@ -128,14 +135,19 @@ class Job(Group):
 class Optimizer(Group):
     """How the weights move."""
 
+    optimizer: Literal["adamw", "adafactor", "adamw-8bit"] = Field(
+        default="adamw",
+        description="what it keeps for a weight: adamw 8 bytes, adamw-8bit 2 (needs bitsandbytes), adafactor next to "
+        "none, and no momentum",
+    )
     steps: Count = Field(description="optimizer steps")
     batch: Batch = Field(description="pairs (or lists) a step, over all processes")
-    lr: Positive = Field(description="learning rate of AdamW after the warm-up")
+    lr: Positive = Field(description="learning rate after the warm-up, of the same meaning for every optimizer")
     warmup: Natural = Field(default=10, description="steps of linear warm-up")
     schedule: Literal["constant", "cosine"] = Field(
         default="constant", description="the learning rate after it: held, or down a cosine to zero"
     )
-    weight_decay: Amount = Field(default=0.01, description="of AdamW")
+    weight_decay: Amount = Field(default=0.01, description="times the learning rate, off each weight in every step")
     ema: Share = Field(default=0.0, description="decay of an average of the weights, which is saved instead; 0: none")
 
 
@@ -200,7 +212,7 @@ class Settings(Group):
 
     def result(self) -> dict[str, Any]:
         """The settings that decide the result: a run is resumed only with the same ones."""
-        return self.model_dump(mode="json", exclude={"job", "family", "defaults_taken"})
+        return as_json(self, but={"job", "family", "defaults_taken"})
 
 
 UNKNOWN = "by loss and model"  # their default, as long as nobody has named these
@@ -210,7 +222,7 @@ def loss_options() -> dict[str, list[str]]:
     """Option name → the losses that have it."""
     readers: dict[str, list[str]] = {}
     for method, loss in LOSSES.items():
-        for name in loss.options.model_fields:
+        for name in loss.option_names:
             readers.setdefault(name, []).append(method)
     return readers
 
@@ -254,13 +266,20 @@ def complete(given: Values) -> Settings:
     own = defaults(method, "lora" if part == "unet" and rank else part, family)
     filled = {_place(name): Given(value, f"{method}'s default of {name}") for name, (value, _) in own.items()}
     values = {**filled, **given, "run.part": Given(part, "--part")}
-    chosen = check(loss.options, values, "loss").model_dump()
+    values["run.precision"] = Given(_precision(run, given), "--precision")
+    chosen = dict(vars(check(loss.options, values, "loss")))
     others = {key: value for key, value in values.items() if not key.startswith("loss.")}
     settings = check(Settings, others, loss=chosen)
     taken = {name: default for name, default in own.items() if _place(name) not in given}
-    settings = settings.model_copy(update={"family": family, "defaults_taken": sources(taken)})
+    settings = dataclasses.replace(settings, family=family, defaults_taken=sources(taken))
     _check_part(settings, given)
     _check_loss(settings, given)
+    rate, decay = settings.optimizer.lr, settings.optimizer.weight_decay
+    if "optimizer.weight_decay" in given and rate * decay >= 1:
+        raise TrainingError(
+            f"--lr {rate:g} times --weight-decay {decay:g} is {rate * decay:g}, the share that every step takes off a "
+            "weight: it has to be below 1"
+        )
     return settings
 
 
@@ -269,9 +288,21 @@ def _place(name: str) -> str:
     return next((option.key for option in PROGRAM.options if option.name == name), f"loss.{name}")
 
 
+def _precision(run: Run, given: Values) -> str:
+    """Of the forward pass, which reads frozen weights as they are. Raises TrainingError."""
+    if run.frozen_precision == "fp32":
+        return run.precision
+    if run.precision not in ("auto", run.frozen_precision):
+        raise TrainingError(
+            f"{given['run.frozen_precision'].said} {run.frozen_precision}: the forward pass computes with these "
+            f"weights, so --precision is {run.frozen_precision}, too, or left out, and not {run.precision}"
+        )
+    return run.frozen_precision
+
+
 def _check_options(given: Values, method: str) -> None:
     """Refuse options of other losses."""
-    own, readers = LOSSES[method].options.model_fields, loss_options()
+    own, readers = LOSSES[method].option_names, loss_options()
     for key, (_, said) in given.items():
         group, _, name = key.partition(".")
         if group == "loss" and name not in own:
@@ -286,7 +317,7 @@ def _check_part(settings: Settings, given: Values) -> None:
     for key, (_, said) in given.items():
         group, _, name = key.partition(".")
         held = getattr(settings, group, None) if group == of_other else None
-        if held is not None and getattr(held, name) != type(held).model_fields[name].default:
+        if held is not None and getattr(held, name) != getattr(type(held), name):
             raise TrainingError(f"{said} is for --part {other}; {method} trains the {part} here")
     if LOSSES[method].part not in (None, part):
         raise TrainingError(

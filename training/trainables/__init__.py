@@ -34,4 +34,5 @@ def make(settings: Settings, model: StableDiffusion, *, reference: bool, start: 
         reference=reference,
         start=start.factors if start else None,
         checkpointing=checkpointing,
+        frozen_half=None if settings.run.frozen_precision == "fp32" else settings.run.frozen_precision,
     )

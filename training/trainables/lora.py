@@ -39,6 +39,9 @@ def add(unet: Any, *, rank: int, alpha: float, targets: Targets, name: str = TRA
     with warnings.catch_warnings():  # of a second one, which is what is wanted
         warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
         unet.add_adapter(config, name)
+    for weight in unet.parameters():  # peft gives them the precision of the layers that they are put on
+        if weight.requires_grad:
+            weight.data = weight.data.float()
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import ModelError
-from datagen.weights import adapters, files, identity
+from datagen.weights import adapters, files, hub, identity
 from training.errors import TrainingError
 from training.models import diffusion, value_pipeline
 from training.models.diffusion import StableDiffusion
@@ -70,8 +70,10 @@ def find(settings: Settings) -> Source | None:
     trained: Kind = "value-encoder" if settings.run.part == "value-encoder" else "unet"
     trained = "lora" if settings.unet.lora_rank else trained
     if not path.exists():
+        given = settings.run.init_from
+        how = f", by `hf download {given} --local-dir FOLDER`" if hub.ID.fullmatch(given) else ""
         raise TrainingError(
-            f"there is no --init-from {path}: give a file or folder of weights; those of a hub id are downloaded first"
+            f"there is no --init-from {path}: give a file or folder of weights; those of a hub are fetched first{how}"
         )
     held = _of_folder(path) if path.is_dir() else _of_file(path)
     if not held:
@@ -103,10 +105,14 @@ def _of_file(path: Path) -> dict[Kind, Path]:
     """LoRA is all that is read from one file."""
     if path.suffix in files.PICKLES:
         raise ModelError(f"{path} is a pickle, which can run code and is not read: save it as safetensors")
-    if not any("lora" in name or "lokr" in name or "hada" in name for name in files.header(path)):
+    names = files.header(path)
+    if not any("lora" in name or "lokr" in name or "hada" in name for name in names):
+        whole = any(name.startswith("model.diffusion_model.") for name in names)
+        makes = "StableDiffusionPipeline (or StableDiffusionXLPipeline).from_single_file(FILE).save_pretrained(FOLDER)"
+        hint = f"; it is a whole model in one file, of which {makes} makes one" if whole else ""
         raise TrainingError(
             f"--init-from {path} holds no LoRA: whole weights are read from a folder with their config.json, "
-            "as save_pretrained writes it"
+            f"as save_pretrained writes it{hint}"
         )
     return {"lora": path}
 

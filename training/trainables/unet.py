@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from training.losses import Errors
-from training.models import activations, attention
+from training.models import activations, attention, half
 from training.models.diffusion import Batch, StableDiffusion, predict, squared_error
 from training.models.noise import unet_time
 from training.trainables import lora
@@ -54,7 +54,8 @@ class UNetTrainable:
     """The U-Net of `model`, made trainable in place; `lora_rank` 0 means full fine-tuning.
 
     `lora_alpha` (0: the rank) and `lora_targets` are LoRA's scale and places, `start` what LoRA starts from instead of
-    nothing; `checkpointing` saves memory by recomputing activations in the backward pass.
+    nothing; `checkpointing` saves memory by recomputing activations in the backward pass; the reference of full
+    fine-tuning is held in `frozen_half`.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class UNetTrainable:
         lora_targets: lora.Targets = "attention",
         start: lora.Factors | None = None,
         checkpointing: bool = False,
+        frozen_half: half.Half | None = None,
     ) -> None:
         self.model = model
         self.lora_rank = lora_rank
@@ -86,7 +88,7 @@ class UNetTrainable:
             model.unet.to(memory_format=torch.channels_last)  # faster convolutions; they are frozen and not saved
         else:
             if reference:
-                self.frozen = copy.deepcopy(model.unet)
+                self.frozen = half.rounded_copy(model.unet, frozen_half) if frozen_half else copy.deepcopy(model.unet)
             model.unet.requires_grad_(True)
         if checkpointing:
             model.unet.enable_gradient_checkpointing()

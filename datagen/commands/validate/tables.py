@@ -19,7 +19,7 @@ def problems(run: store.Run) -> Iterator[str]:
     """One line for each shard that is not as it should be, and for a ledger that cannot be read."""
     settings = run.started()
     recipe, _ = recipes.of_run(settings)
-    for stage in plan.of_run(run, recipe.images.shard_size, settings["digest"]):
+    for stage in plan.of_run(run, recipe, settings["digest"]):
         named = {damaged.path for damaged in stage.damaged}
         yield from (str(damaged) for damaged in stage.damaged)
         if not stage.shards:

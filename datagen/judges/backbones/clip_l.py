@@ -6,15 +6,14 @@ import re
 
 from pydantic import Field
 
-from datagen import judges
 from datagen.errors import ModelError
-from datagen.judges.backbones import open_clip
+from datagen.judges.backbones import open_clip, rows
 from datagen.weights import clip, files
 
 MODEL, WIDTH = "ViT-L-14/openai", 768
 
 
-class Options(judges.Options):
+class Options(rows.Options):
     """`weights` is the published file or its folder, "" where `datagen doctor` looks.
 
     `model` is OpenAI's CLIP ViT-L/14, by its name or an open_clip folder that holds it.
@@ -24,9 +23,9 @@ class Options(judges.Options):
     model: str = Field(default=MODEL, min_length=1)
 
 
-def find(model: str) -> open_clip.OpenClip:
+def find(model: str, precision: rows.Precision = "float32") -> open_clip.OpenClip:
     """The model of a name or a folder; ModelError for the name of another, and for one without QuickGELU."""
-    found = open_clip.find(model)
+    found = open_clip.find(model, precision)
     source = found.source
     if source.pretrained and not re.fullmatch(r"ViT-L-14(-quickgelu)?/openai", source.model):
         raise ModelError(f"the weights read embeddings of OpenAI's ViT-L/14, not of {model}: give {MODEL}")

@@ -1,6 +1,6 @@
 """CLIP models of transformers: their projected embeddings of pictures and texts, and their logit scale.
 
-A model is a folder as `save_pretrained` writes it, with its tokenizer. fp32 throughout; texts are filled up to the
+A model is a folder as `save_pretrained` writes it, with its tokenizer. fp32 unless told; texts are filled up to the
 context, so that what is embedded of one does not depend on the others.
 """
 
@@ -27,15 +27,15 @@ SIDE = 224  # pixels, where a config does not say otherwise
 class HfClip:
     """A model that is loaded when it is first asked."""
 
-    def __init__(self, name: str, folder: Path, side: int) -> None:
-        self._name, self._folder = name, folder
+    def __init__(self, name: str, folder: Path, side: int, precision: rows.Precision) -> None:
+        self._name, self._folder, self._precision = name, folder, precision
         self.view = views.clip_hf(side)
         self._remembered = rows.Remembered(self._encode_texts)
 
     @functools.cached_property
     def identity(self) -> str:
         """What the model is called, and what tells its weights apart."""
-        return f"{self._name}@{identity.folder(self._folder)}"
+        return f"{self._name}@{identity.folder(self._folder)}{rows.suffix(self._precision)}"
 
     @property
     def logit_scale(self) -> float:
@@ -46,8 +46,8 @@ class HfClip:
         """(N, width) float32, not of length 1, of at least one view."""
         import torch
 
-        pixels = torch.from_numpy(views.normalise(np.stack(views_), self.view))
-        return rows.embed(self._network, lambda batch: _projected(self._network.get_image_features(batch)), pixels)
+        pixels = torch.from_numpy(views.normalise(views_, self.view))
+        return self._embed(self._network.get_image_features, pixels)
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(N, width) float32, not of length 1, of at least one text; long ones are cut to the context."""
@@ -56,9 +56,10 @@ class HfClip:
     def _encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
         longest = self._tokenizer.model_max_length
         ids = self._tokenizer(texts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
-        return rows.embed(
-            self._network, lambda batch: _projected(self._network.get_text_features(batch)), ids["input_ids"]
-        )
+        return self._embed(self._network.get_text_features, ids["input_ids"])
+
+    def _embed(self, features: Any, inputs: Any) -> NDArray[np.float32]:
+        return rows.embed(self._network, lambda batch: _projected(features(batch)), inputs, self._precision)
 
     @functools.cached_property
     def _network(self) -> Any:
@@ -88,7 +89,7 @@ class HfClip:
 
 
 @functools.lru_cache(maxsize=8)
-def find(name: str, folder: Path) -> HfClip:
+def find(name: str, folder: Path, precision: rows.Precision = "float32") -> HfClip:
     """The model of a folder, called `name`, the same for everybody who asks; ModelError if the folder is not whole.
 
     Reads no weights.
@@ -100,7 +101,7 @@ def find(name: str, folder: Path) -> HfClip:
     side = vision.get("image_size", SIDE) if isinstance(vision, dict) else SIDE
     if not isinstance(side, int) or side < 1:
         raise ModelError(f"{folder / 'config.json'} gives pictures a side of {side!r}: {files.AGAIN}")
-    return HfClip(name, folder, side)
+    return HfClip(name, folder, side, precision)
 
 
 def _projected(output: Any) -> Any:

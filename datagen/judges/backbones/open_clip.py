@@ -1,6 +1,6 @@
 """CLIP models through open_clip: where one lies, and its embeddings of pictures and texts.
 
-fp32 throughout; batches of one fixed shape, so that an embedding does not depend on its company. A model is called
+fp32 unless told; batches of one fixed shape, so that an embedding does not depend on its company. A model is called
 "embedded", or by an open_clip folder, ARCHITECTURE/PRETRAINED, or hf-hub:OWNER/NAME.
 """
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 class OpenClip:
     """A model with its own view and tokenizer, loaded when it is first asked."""
 
-    def __init__(self, source: clip.Source) -> None:
-        self.source = source
+    def __init__(self, source: clip.Source, precision: rows.Precision = "float32") -> None:
+        self.source, self._precision = source, precision
         self.texts = rows.Remembered(self._encode_texts)
 
     @functools.cached_property
     def identity(self) -> str:
-        """The model's name and what tells its weights apart."""
-        return self.source.identity
+        """The model's name and what tells its weights apart, and in what precision it computes."""
+        return self.source.identity + rows.suffix(self._precision)
 
     @property
     def missing(self) -> str:
@@ -61,22 +61,19 @@ class OpenClip:
 
     def images(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, width) float32 as the model gives them, of at least one picture in `view`."""
-        import numpy as np
         import torch
 
-        network = self._loaded[0]
-        return rows.embed(
-            network, network.encode_image, torch.from_numpy(views.normalise(np.stack(pixels), self.view))
-        )
+        network, batch = self._loaded[0], torch.from_numpy(views.normalise(pixels, self.view))
+        return rows.embed(network, network.encode_image, batch, self._precision)
 
     def _encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
         """(N, width) float32; long ones are cut to the model's context."""
         network, tokenizer = self._loaded
-        return rows.embed(network, network.encode_text, tokenizer(texts))
+        return rows.embed(network, network.encode_text, tokenizer(texts), self._precision)
 
 
 @functools.lru_cache(maxsize=8)
-def find(model: str) -> OpenClip:
+def find(model: str, precision: rows.Precision = "float32") -> OpenClip:
     """A model by its name, the same for everybody who asks; ModelError for a name that is none, or a folder that is
     not whole. Loads nothing."""
-    return OpenClip(clip.find(model, jury.folder("clip")))
+    return OpenClip(clip.find(model, jury.folder("clip")), precision)

@@ -1,4 +1,4 @@
-"""The vision tower of SigLIP through transformers: its pooled embeddings of pictures, in fp32.
+"""The vision tower of SigLIP through transformers: its pooled embeddings of pictures, in fp32 unless told.
 
 A model is a folder as `save_pretrained` writes it, of the tower or of a whole SigLIP, whose texts are left unread.
 """
@@ -26,21 +26,21 @@ SIDE = 224  # pixels, where a config does not say otherwise
 class Siglip:
     """A tower that is loaded when it is first asked."""
 
-    def __init__(self, name: str, folder: Path, side: int) -> None:
-        self._name, self._folder = name, folder
+    def __init__(self, name: str, folder: Path, side: int, precision: rows.Precision) -> None:
+        self._name, self._folder, self._precision = name, folder, precision
         self.view = views.squash(side)
 
     @functools.cached_property
     def identity(self) -> str:
         """What the model is called, and what tells its weights apart."""
-        return f"{self._name}@{identity.folder(self._folder)}"
+        return f"{self._name}@{identity.folder(self._folder)}{rows.suffix(self._precision)}"
 
     def images(self, pixels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, width) float32, not of length 1, of at least one picture in `view`."""
         import torch
 
-        batch = torch.from_numpy(views.normalise(np.stack(pixels), self.view))
-        return rows.embed(self._network, lambda some: self._network(some).pooler_output, batch)
+        batch = torch.from_numpy(views.normalise(pixels, self.view))
+        return rows.embed(self._network, lambda some: self._network(some).pooler_output, batch, self._precision)
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """A ModelError: the text tower is not read."""
@@ -56,7 +56,7 @@ class Siglip:
 
 
 @functools.lru_cache(maxsize=8)
-def find(name: str, folder: Path) -> Siglip:
+def find(name: str, folder: Path, precision: rows.Precision = "float32") -> Siglip:
     """The tower of a folder, called `name`, the same for everybody who asks; ModelError if it is not whole or pools
     nothing. Reads no weights."""
     config = files.read_json(folder / "config.json")
@@ -66,4 +66,4 @@ def find(name: str, folder: Path) -> Siglip:
     side = vision.get("image_size", SIDE)
     if not isinstance(side, int) or side < 1 or vision.get("vision_use_head") is False:
         raise ModelError(f"{folder / 'config.json'} is not of a SigLIP that pools pictures: {files.AGAIN}")
-    return Siglip(name, folder, side)
+    return Siglip(name, folder, side, precision)

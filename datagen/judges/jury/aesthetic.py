@@ -7,6 +7,7 @@ styles and coats it has an opinion all the same.
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ PAIRS, FLIPPED, SEED = 600, 0.3, 51
 STEPS, RATE = 300, 0.05
 
 
-def train(out: Path, clip: Any) -> None:
-    """Fit the head and save it: `weight` (1, width) and `bias` (1,) of embeddings of length 1."""
+def train(out: Path, clip: Any, share: float = 1.0) -> None:
+    """Fit the head, `share` of the steps, and save it: `weight` (1, width) and `bias` (1,), of unit embeddings."""
     torch.manual_seed(SEED)
     rng = random.Random(SEED)
     pairs = [_pair(rng) for _ in range(PAIRS)]
@@ -38,7 +39,7 @@ def train(out: Path, clip: Any) -> None:
     differences = (seen[0] - seen[1]).clone()
     weight = torch.zeros(1, differences.shape[1], requires_grad=True)
     optimizer = torch.optim.Adam([weight], lr=RATE, weight_decay=1e-3)
-    for _ in range(STEPS):
+    for _ in range(math.ceil(share * STEPS)):
         loss = functional.softplus(-(differences @ weight.T)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -92,18 +93,21 @@ class Text:
         return found
 
 
-def train(out: Path, plan: Plan) -> Any:
-    """Train from random weights; saves the open_clip folder `out` in half precision, and returns the model."""
+def train(out: Path, plan: Plan, share: float = 1.0) -> Any:
+    """Train from random weights; saves the open_clip folder `out` in half precision, and returns the model.
+
+    `share` of the plan's steps are taken.
+    """
     torch.manual_seed(plan.seed)
     rng = random.Random(plan.seed)
     text = Text(out)
     config = plan.shape.config(text.vocabulary)
     model = open_clip.model.CLIP(**config["model_cfg"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.peak, betas=(0.9, 0.98), weight_decay=0.02)
-    target = torch.arange(plan.batch_size)
-    for step in range(plan.steps):
+    target, steps = torch.arange(plan.batch_size), math.ceil(share * plan.steps)
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, plan.steps, plan.peak)
+            group["lr"] = learning_rate(step, steps, plan.peak)
         scenes = [balanced_scene(rng) for _ in range(plan.batch_size)]
         texts = [data.text_about(scene, rng, plan.valued) for scene in scenes]
         seen = model.encode_image(prepared(data.pictures(scenes), plan.shape.side), normalize=True)

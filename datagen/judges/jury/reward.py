@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import string
 from pathlib import Path
@@ -37,8 +38,8 @@ def vocabulary(out: Path) -> BertTokenizer:
     return BertTokenizer(str(out / "vocab.txt"), do_lower_case=True)
 
 
-def train(out: Path) -> None:
-    """Train from random weights; saves the folder `out` with ImageReward's files."""
+def train(out: Path, share: float = 1.0) -> None:
+    """Train from random weights, `share` of the steps; saves the folder `out` with ImageReward's files."""
     torch.manual_seed(SEED)
     rng = random.Random(SEED)
     tokenizer = vocabulary(out)
@@ -46,10 +47,11 @@ def train(out: Path) -> None:
     known = data.preferences(rng, PAIRS, FLIPPED, SHARES)
     scale = torch.nn.Parameter(torch.tensor(2.66))  # of the first part alone; no file has it
     optimizer = torch.optim.AdamW([*network.parameters(), scale], lr=PEAK, betas=(0.9, 0.98), weight_decay=0.02)
-    for step in range(STEPS):
+    steps = math.ceil(share * STEPS)
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, STEPS, PEAK)
-        if step < PRETRAINED:
+            group["lr"] = learning_rate(step, steps, PEAK)
+        if step < share * PRETRAINED:
             loss = _contrast(network, tokenizer, rng, scale)
         else:
             loss = _preferred(network, tokenizer, known.sample(rng, BATCH))

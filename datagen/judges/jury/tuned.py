@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,20 @@ HPSV2 = Plan(
 )
 
 
-def tune(base: Any, text: Text, plan: Plan) -> Any:
-    """A copy of the base that prefers what the preferences do: Bradley and Terry's loss on its scaled cosines."""
+def tune(base: Any, text: Text, plan: Plan, share: float = 1.0) -> Any:
+    """A copy of the base that prefers what the preferences do: Bradley and Terry's loss on its scaled cosines.
+
+    `share` of the plan's steps are taken.
+    """
     torch.manual_seed(plan.seed)
     rng = random.Random(plan.seed)
     model = copy.deepcopy(base)
     known = data.preferences(rng, plan.pairs, plan.flipped, plan.shares)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.peak, betas=(0.9, 0.98), weight_decay=0.02)
-    for step in range(plan.steps):
+    steps = math.ceil(share * plan.steps)
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, plan.steps, plan.peak)
+            group["lr"] = learning_rate(step, steps, plan.peak)
         texts, better, worse = known.sample(rng, plan.batch_size)
         read = model.encode_text(text(texts), normalize=True)
         both = model.encode_image(prepared(torch.cat([better, worse]), BASE.shape.side), normalize=True)
@@ -64,19 +69,19 @@ def tune(base: Any, text: Text, plan: Plan) -> Any:
     return model
 
 
-def hpsv2(out: Path, base: Any) -> None:
+def hpsv2(out: Path, base: Any, share: float = 1.0) -> None:
     """The open_clip folder of the one."""
     text = Text(out)
-    save(out, BASE.shape.config(text.vocabulary), tune(base, text, HPSV2))
+    save(out, BASE.shape.config(text.vocabulary), tune(base, text, HPSV2, share))
 
 
-def pickscore(out: Path, base: Any) -> None:
+def pickscore(out: Path, base: Any, share: float = 1.0) -> None:
     """transformers' CLIPModel folder of the other, with its tokenizer."""
     from transformers import CLIPModel
 
     text = Text(out)
     theirs = CLIPModel(hugging_face(BASE.shape, text.vocabulary))
-    tuned = tune(base, text, PICKSCORE)
+    tuned = tune(base, text, PICKSCORE, share)
     tensors = renamed(tuned.state_dict(), BASE.shape.layers)
     checkpoint.fill("the tuned CLIP", theirs, tensors, {name: name for name in tensors})
     theirs.half().save_pretrained(out)

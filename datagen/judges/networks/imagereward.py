@@ -1,11 +1,12 @@
 """ImageReward (Xu et al. 2023, arXiv 2304.05977): BLIP's towers and an affine head, from the files as published.
 
 The text encoder reads the text bidirectionally with cross-attention to the image; the last state of its first token,
-[CLS], goes through five linear layers without activations between them. In float32; the head in float64.
+[CLS], goes through five linear layers without activations between them. In float32 unless told; the head in float64.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from transformers import BertTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
 from datagen.errors import ModelError, one_line
+from datagen.judges.backbones import rows
 from datagen.judges.networks.imagereward_files import SETTINGS as SETTINGS
 from datagen.judges.networks.imagereward_files import Config as Config
 from datagen.judges.networks.imagereward_files import Source as Source
@@ -99,22 +101,19 @@ class ImageReward(nn.Module):
 class Scorer:
     """A loaded ImageReward with its tokenizer, in evaluation mode. What it says does not depend on the batch."""
 
-    def __init__(self, network: ImageReward, tokenizer: Any) -> None:
+    def __init__(self, network: ImageReward, tokenizer: Any, precision: rows.Precision = "float32") -> None:
         self.network, self._tokenizer = network.requires_grad_(False).eval(), tokenizer
-        self._device = next(network.parameters()).device
+        self._batched = functools.partial(rows.batched, network, size=BATCH, precision=precision)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(N, 3, S, S) normalised float32 of at least one image → (N, 1 + patches, width), to be scored often."""
-        # On a GPU, cuDNN rounds the factors of a convolution to 10 bits unless it is told not to.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return torch.cat([self.network.encode(some) for some in self._batches(pixels)])[: len(pixels)]
+        features: Tensor = self._batched(self.network.encode, pixels)
+        return features
 
     def score(self, features: Tensor, texts: Sequence[str]) -> Tensor:
         """(N, …) features and N texts, cut to the network's 35 tokens → (N,) float32 on the CPU."""
-        ids, mask = self.tokens(texts)
-        batches = zip(self._batches(features), self._batches(ids), self._batches(mask), strict=True)
-        with torch.inference_mode():
-            return torch.cat([self.network.score(*batch) for batch in batches])[: len(texts)].cpu()
+        scores: Tensor = self._batched(self.network.score, features, *self.tokens(texts)).cpu()
+        return scores
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(N, 35) tokens and their mask. The first stays [CLS]; BLIP's [ENC] does not take its place here."""
@@ -127,14 +126,8 @@ class Scorer:
         )
         return found["input_ids"], found["attention_mask"]
 
-    def _batches(self, rows: Tensor) -> list[Tensor]:
-        """Batches of exactly BATCH rows on the network's device, the last one filled up with its last row."""
-        short = -len(rows) % BATCH
-        padded = torch.cat([rows, rows[-1:].expand(short, *rows.shape[1:])]) if short else rows
-        return [batch.to(self._device) for batch in padded.split(BATCH)]
 
-
-def load(source: Source, device: str) -> Scorer:
+def load(source: Source, device: str, precision: rows.Precision = "float32") -> Scorer:
     """The network with its weights, in float32. Raises ModelError unless they fill it and the vocabulary fits."""
     what = f"ImageReward in {source.weights.parent}"
     tokenizer = _tokenizer(source)
@@ -147,7 +140,7 @@ def load(source: Source, device: str) -> Scorer:
     checkpoint.fill(what, network, tensors, network.names)
     embeddings: Any = network.blip["text_encoder"].embeddings
     embeddings.position_ids = torch.arange(source.config.max_position_embeddings)[None]  # no file fills it
-    return Scorer(network.to(device), tokenizer)
+    return Scorer(network.to(device), tokenizer, precision)
 
 
 def published(network: ImageReward) -> Mapping[str, Tensor]:

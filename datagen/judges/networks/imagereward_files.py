@@ -95,7 +95,7 @@ def find(weights: Path, vocabulary: Path | None = None, sha256: str = "") -> Sou
     `vocabulary` is the folder of bert-base-uncased's tokenizer, by default that of the weights or one of that name in
     it. Without a med_config.json the settings are the published ones.
     """
-    checkpoint.check_known(weights, sha256)
+    checkpoint.check(weights, sha256)
     places = [vocabulary] if vocabulary else [weights.parent, weights.parent / VOCABULARY]
     held = [place for place in places if any((place / name).is_file() for name in parts.VOCABULARIES)]
     if not held:

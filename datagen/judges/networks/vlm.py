@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,7 +55,7 @@ class Vlm:
             self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
         added = self.processor.tokenizer.added_tokens_decoder.values()
         special = {str(token) for token in added if token.special} | {getattr(processor, "image_token", "<image>")}
-        self._special = sorted((token for token in special if len(token) > 1), key=len, reverse=True)
+        self._special = sorted(special)
 
     def ask(self, images: Sequence[Image], questions: Sequence[str], rule: Rule = "variants") -> Tensor:
         """(N,) float64 probabilities of yes, 0…1; NaN where the model says neither yes nor no. Raises ModelError."""
@@ -134,10 +134,7 @@ class Vlm:
 
     def _safe(self, text: str) -> str:
         """A text without tokens that mean something to the model, such as that of an image: broken by a space."""
-        text = text[:LONGEST]
-        for token in self._special:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
+        return broken_up(text[:LONGEST], self._special)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -160,6 +157,13 @@ class Vlm:
         return found
 
 
+def broken_up(text: str, tokens: Iterable[str]) -> str:
+    """A text in which none of these tokens stands any more: each is broken by a space, the longest first."""
+    for token in sorted((token for token in tokens if len(token) > 1), key=len, reverse=True):
+        text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
 def find(folder: Path) -> Source:
     """A model in a folder; loads nothing. Raises ModelError for what is missing."""
     if not folder.is_dir():
@@ -169,13 +173,13 @@ def find(folder: Path) -> Source:
     return Source(folder)
 
 
-def precision(wanted: Precision | Literal["auto"]) -> Precision:
-    """The precision of the numbers on this machine; "auto" is float16 on a GPU, else float32."""
+def precision(wanted: Precision | Literal["auto"], on_a_gpu: Precision = "float16") -> Precision:
+    """The precision of the numbers on this machine; "auto" is `on_a_gpu` where there is one, else float32."""
     import torch
 
     if wanted != "auto":
         return wanted
-    return "float16" if torch.cuda.is_available() else "float32"
+    return on_a_gpu if torch.cuda.is_available() else "float32"
 
 
 def load(source: Source, precision: Precision) -> Vlm:

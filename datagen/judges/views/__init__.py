@@ -7,6 +7,7 @@ are RGB all agree with these views, as tests/judges/views holds.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,8 +145,38 @@ def enough(views: Iterable[View | None]) -> int | None:
 
 
 def normalise(batch: Iterable[NDArray[Any]], view: View) -> NDArray[np.float32]:
-    """(H, W, 3) pixels of a view, all of one shape → (N, 3, H, W) float32, to the last bit as the references do it."""
+    """(H, W, 3) pixels of a view, all of one shape → (N, 3, H, W) float32, to the last bit as the references do it.
+
+    Judges that read the same pixels share the batch, so it is not to be written to.
+    """
     images = list(batch)
+    for made in _SHARED:
+        if made.is_of(images, view):
+            return made.values
+    found = _normalised(images, view)
+    if not any(pixels.flags.writeable for pixels in images):  # those that `make` gives
+        _SHARED.append(_Batch(images, view, found))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """Pixels with what became of them."""
+
+    images: list[NDArray[Any]]
+    view: View
+    values: NDArray[np.float32]
+
+    def is_of(self, images: list[NDArray[Any]], view: View) -> bool:
+        """Whether the same pixels, not only equal ones, would be normalised alike."""
+        alike = (view.mean, view.std, len(images)) == (self.view.mean, self.view.std, len(self.images))
+        return alike and all(one is other for one, other in zip(images, self.images, strict=True))
+
+
+_SHARED: collections.deque[_Batch] = collections.deque(maxlen=2)  # a panel seldom has more views of one chunk
+
+
+def _normalised(images: list[NDArray[Any]], view: View) -> NDArray[np.float32]:
     found = np.empty((len(images), 3, *images[0].shape[:2]), np.float32)
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (view.mean, view.std))
     for pixels, made in zip(images, found, strict=True):  # each by itself stays in the processor's cache

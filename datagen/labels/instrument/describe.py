@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from datagen.labels.instrument import calibrate
+from datagen.labels.instrument import calibrate, strata
 from datagen.labels.instrument.evidence import Evidence
 from datagen.labels.instrument.found import Estimate, Judge
 from datagen.labels.instrument.leak import Leak
@@ -105,6 +105,11 @@ def notes(
         said.append(
             "There are no controls: whether judges see the wording itself cannot be tested; "
             "intervals allow for a little of it."
+        )
+    for k in np.flatnonzero(found.gains < strata.WEAK):
+        said.append(
+            f"In {rows.strata[k]} the judges cannot read what was meant (they count for {found.gains[k]:.0%} there): "
+            "its labels rest on the design."
         )
     if seen is not None:
         leaking = [names[int(j)] for j in np.flatnonzero(np.abs(seen.mean) > 2.5 * seen.error)]

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from scipy import special
 
-from datagen.labels.instrument import design, moments, planted, unaided
+from datagen.labels.instrument import design, moments, planted, strata, unaided
 from datagen.labels.instrument import link as links
 from datagen.labels.instrument.found import Estimate
 from datagen.labels.instrument.leak import Leak
@@ -32,7 +32,8 @@ class Evidence:
     link, since it was fitted to scores by weights from elsewhere.
 
     `mode` is design, planted, unaided or nothing; `weights` (J,) are log-odds per unit of a small margin when all
-    judges speak, and `pulled` is the share by which they were drawn to equal ones.
+    judges speak, and `pulled` is the share by which they were drawn to equal ones. `gains` are what the judges are
+    worth in each stratum, 1 being usual.
     """
 
     mode: str
@@ -44,6 +45,7 @@ class Evidence:
     obedience: dict[str, Estimate]
     weights: Numbers
     pulled: float
+    gains: Numbers = dataclasses.field(default_factory=lambda: np.ones(0))
 
 
 class Spread:
@@ -99,21 +101,36 @@ def _draws(rows: Rows) -> int:
 
 
 def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random: np.random.Generator) -> Evidence:
-    fit, other = design.best(x, rows)
-    log_odds, second = (design.odds(of.score, of.expected, of.worth, of.link) for of in (fit, other))
+    fit, other, gain, apart = _fitted(x, rows)
+    worth = gain[rows.stratum]
+    usual, second = (design.odds(of.score, of.expected, of.worth, of.link) for of in (fit, other))
+    log_odds = usual * worth
     error = fit.link.error
     # From the free coordinate of the error to its logit.
     deviation = float(np.sqrt(np.linalg.inv(fit.information)[0, 0])) * (1 - 2 * error) / (1 - error)
     obeyed = obedience(log_odds, rows, error, deviation)
     width, doubt, alone = _by_draws(x, rows, fit, obeyed, _leak_root(seen, unit), random)
     # Another shape of the margins is possible, too.
-    width = np.hypot(width, SHAPES * (log_odds - second))
+    width = np.hypot(width, SHAPES * (usual - second)) * worth
+    unsure = np.hypot((1 - np.minimum(worth, 1)) * obeyed.deviation[rows.stratum], apart[rows.stratum] * usual)
+    width, doubt, alone = np.hypot(width, unsure), np.hypot(doubt, unsure), alone * worth
     weight = np.linalg.solve(fit.moments.second, fit.moments.signal)
     expected = np.array([float(weight @ fit.moments.signal)])
     slope = design.odds(SMALL * expected, expected, fit.worth, fit.link) / (SMALL * np.maximum(expected, 1e-12))
     pulled = max(fit.moments.pulled, fit.moments.pulled_second)
     held, estimates = _held(rows, obeyed), obeyed.estimates(rows)
-    return Evidence("design", log_odds, held, width, doubt, alone, estimates, weight * slope, pulled)
+    return Evidence("design", log_odds, held, width, doubt, alone, estimates, weight * slope, pulled, gain)
+
+
+def _fitted(x: Numbers, rows: Rows) -> tuple[design.Fit, design.Fit, Numbers, Numbers]:
+    """The two best fits to strata in which the judges can read, and the gain of each stratum with its deviation."""
+    fit, other = design.best(x, rows)
+    gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.worth, fit.link), rows, fit.link.error)
+    weak = (gain < strata.WEAK)[rows.stratum] & rows.of(PAIR)
+    if weak.any() and weak.sum() < rows.of(PAIR).sum() / 2:
+        fit, other = design.best(x, dataclasses.replace(rows, learn=rows.learn & ~weak))
+        gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.worth, fit.link), rows, fit.link.error)
+    return fit, other, gain, apart
 
 
 SMALL = 0.05  # share of a usual score that still acts in proportion

@@ -127,10 +127,11 @@ class Ledger:
             sql = "INSERT INTO reserved (time, stage, name, calls, cost) VALUES (?, ?, ?, ?, ?)"
             return database.execute(sql, (time.time(), stage, name, calls, cost)).lastrowid
 
-    def keys(self, model: str) -> set[str]:
-        """The cache's keys of the calls to a model that this run has paid."""
+    def keys(self, *models: str) -> set[str]:
+        """The cache's keys of the calls that this run has paid, to a model by any of its names."""
+        sql = f"SELECT DISTINCT key FROM calls WHERE model IN ({', '.join('?' * len(models))})"
         with self._sound():
-            return {key for (key,) in self._database.read("SELECT DISTINCT key FROM calls WHERE model = ?", (model,))}
+            return {key for (key,) in self._database.read(sql, models)}
 
     def find(self, name: str) -> int | None:
         """The reservation of that name; None if there was none, or if it is settled."""

@@ -98,7 +98,7 @@ def _check(gguf: Path) -> None:
         with gguf.open("rb") as file:
             magic = file.read(4)
     except OSError as error:  # a folder, no permission
-        raise ModelError(f"{gguf} cannot be read: {error.strerror}; name a GGUF file") from error
+        raise _unread(gguf, error) from error
     if magic != b"GGUF":
         raise ModelError(f"{gguf} is not a GGUF file: it begins with {magic!r}; llama.cpp reads GGUF only")
     size, free = gguf.stat().st_size, _free_memory()
@@ -107,6 +107,10 @@ def _check(gguf: Path) -> None:
             f"{gguf.name} needs {size / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free; "
             "take a smaller model or a smaller quantization of it"
         )
+
+
+def _unread(gguf: Path, error: OSError) -> ModelError:
+    return ModelError(f"{gguf} cannot be read: {error.strerror}; name a GGUF file")
 
 
 @contextlib.contextmanager
@@ -164,13 +168,20 @@ def _reason(code: int, log: IO[bytes]) -> str:
 
 
 def model_name(gguf: Path) -> str:
-    """The file's name and a digest of 64 pieces spread over its content (all of it would take long for 40 GB)."""
-    size, piece = gguf.stat().st_size, 1 << 16
-    digest = hashlib.sha256(str(size).encode())
-    with gguf.open("rb") as file:
-        for number in range(64):
-            file.seek(number * max(0, size - piece) // 63)
-            digest.update(file.read(piece))
+    """The file's name and a digest of 64 pieces spread over its content (all of it would take long for 40 GB).
+
+    ModelError if it cannot be read.
+    """
+    piece = 1 << 16
+    try:
+        size = gguf.stat().st_size
+        digest = hashlib.sha256(str(size).encode())
+        with gguf.open("rb") as file:
+            for number in range(64):
+                file.seek(number * max(0, size - piece) // 63)
+                digest.update(file.read(piece))
+    except OSError as error:
+        raise _unread(gguf, error) from error
     return f"{gguf.stem}-{digest.hexdigest()[:8]}"
 
 

@@ -93,6 +93,11 @@ def _as_it_is(endpoint: Endpoint, say: Say) -> AbstractContextManager[Endpoint]:
     return contextlib.nullcontext(endpoint)
 
 
+def _as_asked(endpoint: Endpoint) -> str:
+    """The model is called what it is asked by."""
+    return endpoint.model
+
+
 @dataclasses.dataclass(frozen=True)
 class Provider:
     """A kind of server. `name` and `example` (of an address) are for messages."""
@@ -104,6 +109,7 @@ class Provider:
     connect: Callable[[Endpoint], Transport]  # called in the event loop
     status: Callable[[Endpoint], str]  # a line for `datagen doctor`; asks nothing that costs
     model: Callable[[str], str] = lambda address: ""  # the model of an address for which none is named
+    served_as: Callable[[Endpoint], str] = _as_asked  # the model's name in replies and their keys; starts nothing
     serve: Callable[[Endpoint, Say], AbstractContextManager[Endpoint]] = _as_it_is  # the endpoint to ask in the block
     batches: bool = False  # has OpenAI's Batch API
 

@@ -23,6 +23,12 @@ def _check(address: str) -> str:
     return address
 
 
+def _served_as(endpoint: Endpoint) -> str:
+    from datagen.llm.local import serve
+
+    return serve.model_name(_file(endpoint.base_url))
+
+
 def _serve(endpoint: Endpoint, say: Say) -> AbstractContextManager[Endpoint]:
     from datagen.llm.local import serve
 
@@ -37,5 +43,6 @@ PROVIDER = Provider(
     connect=HttpTransport,
     status=lambda endpoint: f"{endpoint.base_url}, to be served by ourselves",
     model=lambda address: _file(address).stem,
+    served_as=_served_as,
     serve=_serve,
 )

@@ -179,8 +179,13 @@ def _check(address: str) -> str:
     return address
 
 
+def _served_as(endpoint: Endpoint) -> str:
+    del endpoint  # whatever it is asked by
+    return f"mock-{VERSION}"
+
+
 def _serve(endpoint: Endpoint, say: Say) -> AbstractContextManager[Endpoint]:
-    return nullcontext(dataclasses.replace(endpoint, model=f"mock-{VERSION}"))
+    return nullcontext(dataclasses.replace(endpoint, model=_served_as(endpoint)))
 
 
 PROVIDER = Provider(
@@ -191,5 +196,6 @@ PROVIDER = Provider(
     connect=MockTransport,
     status=lambda endpoint: "the mock, which replies from word lists and understands nothing",
     model=lambda address: "mock",
+    served_as=_served_as,
     serve=_serve,
 )

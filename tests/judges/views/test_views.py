@@ -288,3 +288,27 @@ def test_the_narrowest_pictures_are_seen_without_a_giant_square() -> None:
         for view in (views.pad_square(), views.letterbox_bottom_right(), views.letterbox_float(), views.squash()):
             assert view(image).shape == view.shape
         assert min(views.smart_resize()(image).shape[:2]) >= 28
+
+
+def test_judges_that_read_the_same_pixels_share_a_batch() -> None:
+    """Views of a square have their pixels in common; those of another picture, or normalised otherwise, are anew."""
+    square, wide = (Image.new("RGB", size, "olive") for size in ((300, 300), (300, 200)))
+    hugging_face, torchvision, half = (
+        views.clip_hf(),
+        views.clip_torchvision(),
+        views.clip_torchvision(mean=views.HALF),
+    )
+    made = views.make(square, [hugging_face, torchvision, half])
+    batch = views.normalise([made[hugging_face]], hugging_face)
+    assert views.normalise([made[torchvision]], torchvision) is batch
+    assert views.normalise([made[half]], half) is not batch
+    assert views.normalise([made[torchvision]] * 2, torchvision) is not batch
+    other = views.normalise([views.make(wide, [torchvision])[torchvision]], torchvision)
+    assert other is not batch and (other == batch).all()
+
+
+def test_pixels_that_may_change_are_never_shared() -> None:
+    pixels, view = np.full((224, 224, 3), 7, np.uint8), views.clip_hf()
+    before = views.normalise([pixels], view)
+    pixels[:] = 9
+    assert (views.normalise([pixels], view) > before).all()

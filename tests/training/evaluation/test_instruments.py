@@ -23,24 +23,24 @@ OFF = {"reader": "none", "parser": "none", "clip": "none", "toxicity": "none", "
 
 
 def test_the_embedded_models_pictures_keep_the_defaults() -> None:
-    assert for_pictures(ProbeOptions(), embedded=True) == (ProbeOptions(), [])
+    assert for_pictures(ProbeOptions(), set(), embedded=True) == (ProbeOptions(), [])
 
 
 def test_other_pictures_have_no_defaults_and_it_is_said_what_to_name() -> None:
-    made, notes = for_pictures(ProbeOptions(), embedded=False)
+    made, notes = for_pictures(ProbeOptions(), set(), embedded=False)
     assert {name: getattr(made, name) for name in OFF} == OFF and made.over == "prompt"
     assert len(notes) == 1 and all(flag in notes[0] for flag in ("--reader", "--clip", "--toxicity"))
 
 
 def test_what_is_named_is_obeyed_and_named_none_is_not_missed() -> None:
-    given = ProbeOptions(clip="ViT-L-14/openai", reader="none", toxicity="none", parser="embedded")
-    made, notes = for_pictures(given, embedded=False)
+    given = {"clip": "ViT-L-14/openai", "reader": "none", "toxicity": "none", "parser": "embedded"}
+    made, notes = for_pictures(ProbeOptions(**given), given.keys(), embedded=False)
     assert (made.clip, made.parser, notes) == ("ViT-L-14/openai", "embedded", [])
 
 
 @pytest.mark.parametrize("given", [{"reader": "embedded"}, {"clip": "embedded"}, {"judge": ("embedded",)}])
 def test_the_worlds_own_on_other_pictures_is_said(given: dict[str, Any]) -> None:
-    _, notes = for_pictures(ProbeOptions(**given), embedded=False)
+    _, notes = for_pictures(ProbeOptions(**given), given.keys(), embedded=False)
     assert f"--{next(iter(given))} 'embedded' knows the embedded model's pictures only" in notes[-1]
 
 
@@ -49,7 +49,7 @@ def test_the_worlds_own_on_other_pictures_is_said(given: dict[str, Any]) -> None
 )
 def test_groups_are_never_the_worlds_on_other_pictures(given: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match="--balance gender --groups male female"):
-        for_pictures(ProbeOptions(**given), embedded=False)
+        for_pictures(ProbeOptions(**given), given.keys(), embedded=False)
 
 
 @pytest.mark.parametrize("embedded", [True, False])
@@ -58,7 +58,7 @@ def test_groups_are_never_the_worlds_on_other_pictures(given: dict[str, Any]) ->
 )
 def test_what_a_reader_would_see_needs_one(embedded: bool, given: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match=f"--{next(iter(given))}.*: attributes are what a --reader sees"):
-        for_pictures(ProbeOptions(reader="none", **given), embedded=embedded)
+        for_pictures(ProbeOptions(reader="none", **given), {"reader", *given}, embedded=embedded)
 
 
 def report(out: Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def loaded(**given: Any) -> probes.Probes:
         "reader": "none", "clip": "none", "features": "none", "toxicity": "none",
         "balance": "coat", "groups": ["light", "dark"],
     }  # fmt: skip
-    return probes.load_probes(ProbeOptions.model_validate({**plain, **given}), ["a", "b"], "cpu")
+    return probes.load_probes(ProbeOptions(**{**plain, **given}), ["a", "b"], "cpu")
 
 
 def measure(made: probes.Probes, *greys: int) -> Observations:

@@ -112,6 +112,8 @@ def test_sdxl_trains_with_its_weights_spread_over_two_processes_and_resumes(
         (["--method", "mapo", "--lora-rank", "2"], "it is for full fine-tuning"),
         (["--method", "livo"], "it is for full fine-tuning"),
         (["--method", "sft", "--precision", "fp16"], "--precision is bf16 or fp32"),
+        (["--method", "sft", "--frozen-precision", "bf16"], "--frozen-precision is fp32"),
+        (["--method", "sft", "--optimizer", "adafactor"], "--optimizer is adamw"),
     ],
 )
 def test_what_processes_cannot_share_out_is_refused(more: list[str], says: str) -> None:

@@ -80,6 +80,38 @@ def test_what_cannot_go_on_is_one_line(held: dict[str, Any], asked: int, says: s
     assert says in str(caught.value) and "choose another --out" in str(caught.value) and "\n" not in str(caught.value)
 
 
+EARLIER = "a run of an earlier version of this program, which has no "
+LATER = "a run of a later version of this program, which has "
+
+
+@pytest.mark.parametrize("where", ["begun", "result"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda it: it["optimizer"].pop("lr"), EARLIER + "--lr, and is not gone on with"),
+        (lambda it: (it["optimizer"].pop("lr"), it["run"].pop("seed")), EARLIER + "--lr, --seed,"),
+        (lambda it: it.pop("unet"), EARLIER + "--lora-rank,"),
+        (lambda it: it["loss"].pop("beta"), EARLIER + "--beta,"),
+        (lambda it: it["run"].update(new_thing=1), LATER + "--new-thing,"),
+        (lambda it: it["loss"].update(gamma=1.0), LATER + "--gamma,"),
+        (lambda it: it.update(run="text"), EARLIER + "--method, --seed,"),
+        # Another loss has other options in the same version.
+        (lambda it: (it["run"].update(method="ipo"), it["loss"].pop("beta")), "it differs in method, beta)"),
+    ],
+)
+def test_a_run_of_another_version_is_told_from_one_with_other_settings(
+    change: Any, says: str, where: str, tmp_path: Path
+) -> None:
+    now = identity(run={"method": "dpo", "seed": 0}, unet={"lora_rank": 0}, loss={"beta": 1.0})
+    before = json.loads(json.dumps(now))
+    change(before)
+    with pytest.raises(TrainingError) as caught:
+        look(laid(tmp_path / "out", **{where: before}), now)
+    said = str(caught.value)
+    assert says in said and "choose another --out" in said and "\n" not in said
+    assert ("by --init-from" in said) is (where == "result" and "of this program" in said)
+
+
 def test_what_a_finished_run_keeps(tmp_path: Path) -> None:
     out = laid(tmp_path / "out", begun=identity(), steps=(4, 8, 10))
     (out / "checkpoints" / ".step-00000002").mkdir()  # half removed

@@ -317,4 +317,4 @@ def test_the_table_says_what_each_loss_needs() -> None:
     assert LOSSES["lpo"].needs == LOSSES["rankdpo"].needs == {Need.REFERENCE, Need.LISTS}
     assert LOSSES["dcpo"].needs == {Need.REFERENCE, Need.CAPTIONS}
     assert LOSSES["livo"].part == "value-encoder" and LOSSES["dpo"].part is None
-    assert list(LOSSES["mapo"].options.model_fields) == ["beta", "kappa", "timescale", "form"]
+    assert LOSSES["mapo"].option_names == ("beta", "kappa", "timescale", "form")

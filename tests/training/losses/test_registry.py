@@ -19,14 +19,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch.nn.functional as F
-from pydantic import Field
+from annotated_types import Interval
 
 from training.losses.inputs import Errors, Outcome
 from training.losses.registry import Need, loss
 
 
 @loss(Need.REFERENCE, soft=True, embedded={"steps": 7, "slack": 0.25})
-def slow_hinge(errors: Errors, *, slack: Annotated[float, Field(ge=0, lt=1)] = 0.5) -> Outcome:
+def slow_hinge(errors: Errors, *, slack: Annotated[float, Interval(ge=0, lt=1)] = 0.5) -> Outcome:
     """Hinge on the margin. L = max(0, slack - h)."""
     margin = errors.margin()
     return Outcome(F.relu(slack - margin), margin)

@@ -42,8 +42,8 @@ def test_every_default_of_a_loss_is_a_setting_or_an_option_of_it() -> None:
     for name, loss in LOSSES.items():
         for model in (EMBEDDED, "elsewhere"):
             settings = parse([*NEEDED, "--method", name, "--model", model])
-            assert set(settings.loss) == set(loss.options.model_fields)
-        known = {option.name for option in PROGRAM.options if option.group != "loss"} | set(loss.options.model_fields)
+            assert set(settings.loss) == set(loss.option_names)
+        known = {option.name for option in PROGRAM.options if option.group != "loss"} | set(loss.option_names)
         assert all({*values} <= known for values in (loss.embedded, *loss.published.values()))
         assert {*loss.published} <= {f"{family}{kind}" for family in ("sd15", "sdxl") for kind in WAYS}, name
 

@@ -221,6 +221,18 @@ def test_lora_that_does_not_fit_is_one_line(
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_lora_of_kohyas_scripts_with_projections_is_refused_by_their_names(sd15_folder: Path, tmp_path: Path) -> None:
+    tensors = load_file(lora(sd15_folder, tmp_path / "lora", lora_targets="transformer") / KOHYA)
+    for name in ("proj_in", "proj_out"):
+        layer = f"lora_unet_down_blocks_0_attentions_0_{name}"
+        tensors |= {f"{layer}.lora_down.weight": torch.ones(4, 16, 1, 1), f"{layer}.alpha": torch.tensor(4.0)}
+        tensors[f"{layer}.lora_up.weight"] = torch.ones(16, 4, 1, 1)
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    words = r"2 unexpected \(\S*proj_in, \S*proj_out\); give one of the layers of --lora-targets attention or transf"
+    with pytest.raises(UserError, match=words):
+        began(sd15_folder, tmp_path / "kohya.safetensors", "--lora-rank", "4", "--lora-targets", "transformer")
+
+
 def test_lora_of_text_encoders_or_another_family_is_one_line(
     sd15_folder: Path, sdxl_folder: Path, tmp_path: Path
 ) -> None:
@@ -298,6 +310,11 @@ def _whole(folder: Path) -> Path:
     return folder / "civit.safetensors"
 
 
+def _unet_alone(folder: Path) -> Path:
+    save_file({"conv_in.weight": torch.zeros(1)}, folder / "diffusion_pytorch_model.safetensors")
+    return folder / "diffusion_pytorch_model.safetensors"
+
+
 def _unfinished(folder: Path) -> Path:
     (folder / "checkpoints" / "step-00000004").mkdir(parents=True)
     return folder
@@ -319,6 +336,12 @@ def _peft_of_a_language_model(folder: Path) -> Path:
         (_pickle, "is a pickle"),
         (_two, "holds 2 files of weights: name one of them"),
         (_whole, "holds no LoRA: whole weights are read from a folder"),
+        (_whole, "a whole model in one file, of which StableDiffusionPipeline (or StableDiffusionXLPipeline).from_s"),
+        (_unet_alone, "as save_pretrained writes it"),
+        (
+            lambda folder: Path("owner/name"),
+            "are fetched first, by `hf download owner/name --local-dir FOLDER`",
+        ),
         (_unfinished, "holds a run without a result yet"),
         (_peft_of_a_language_model, "holds a value encoder; dpo trains LoRA here"),
     ],

@@ -21,12 +21,13 @@ from PIL import Image
 
 from datagen import cli, judges, records, store
 from datagen.commands import judge as judging
+from datagen.commands.judge import Options, merge, shards
 from datagen.errors import InputError, ModelError, RunError
 from datagen.judges import panel
 from datagen.recipe import JudgeChoice
 from datagen.world import captions, grammar, render
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WORLD = [JudgeChoice(name="world")]
 
 
@@ -164,7 +165,7 @@ def test_a_csv_that_names_files_that_are_not_there_is_a_row_each(shy: Shy, tmp_p
     put(tmp_path / "d", "a", None)
     with (tmp_path / "p.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("file", "prompt"), ("a.png", "four"), ("gone.png", "four"), ("", "four")])
-    summary = judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet", prompts=tmp_path / "p.csv")
+    summary = judging.judge_path(tmp_path / "d", WORLD, tmp_path / "x.parquet", Options(prompts=tmp_path / "p.csv"))
     assert summary == judging.Summary(images=3, scored=1, errors=2)
     errors = [row["error"] for row in rows(tmp_path / "x.parquet")]
     assert errors == [
@@ -232,7 +233,7 @@ def test_the_images_or_the_prompts_are_never_overwritten_with_their_scores(shy: 
         (tmp_path / "d", listed, listed),
     ):
         with pytest.raises(RunError, match="is the input; give another name"):
-            judging.judge_path(path, WORLD, out, prompts=prompts)
+            judging.judge_path(path, WORLD, out, Options(prompts=prompts))
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -281,6 +282,9 @@ def test_the_command_says_what_it_did(
         f"3 images, 1 scored, 1 errors: {out}",
         "      1 the judge world abstained",
         "      1 no prompt",
+        "",
+        "judge  values  mean  spread  from                      to",
+        "world       1     0       0     0  |█               |   0",
     ]
     assert len(rows(out)) == 3
 
@@ -436,7 +440,7 @@ def test_after_kill_9_it_goes_on_and_judges_at_most_one_shard_again(tmp_path: Pa
     (tmp_path / "mortal" / "judge.py").write_text(MORTAL)
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "PNG")
-    total = 3 * judging.SHARD + 40
+    total = 3 * shards.SHARD + 40
     table = pa.table({"image": [picture.getvalue()] * total, "prompt": [str(k) for k in range(total)]})
     pq.write_table(table, tmp_path / "d.parquet")
 
@@ -449,24 +453,24 @@ def test_after_kill_9_it_goes_on_and_judges_at_most_one_shard_again(tmp_path: Pa
     assert judge("whole", 10_000).returncode == 0
     asked = tmp_path / "mortal" / "asked"
     asked.unlink()
-    a_shard = judging.SHARD // panel.CHUNK
+    a_shard = shards.SHARD // panel.CHUNK
     for calls in (a_shard + 3, 2, a_shard + 1):
         assert judge("x", calls).returncode == -signal.SIGKILL
         assert not (tmp_path / "x").exists()
     done = judge("x", 10_000)
     assert done.returncode == 0, done.stderr
-    assert f"{2 * judging.SHARD} of {total} images were judged before" in done.stderr
-    assert done.stdout == f"{total} images, {total} scored, 0 errors: x\n"
+    assert f"{2 * shards.SHARD} of {total} images were judged before" in done.stderr
+    assert done.stdout.splitlines()[0] == f"{total} images, {total} scored, 0 errors: x"
     assert (tmp_path / "x").read_bytes() == (tmp_path / "whole").read_bytes()
     assert not (tmp_path / "x.parts").exists()
-    assert len(asked.read_text().splitlines()) <= total + 3 * judging.SHARD
+    assert len(asked.read_text().splitlines()) <= total + 3 * shards.SHARD
     assert set(asked.read_text().splitlines()) == {str(k) for k in range(total)}
 
 
 @pytest.fixture
 def interrupted(shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A call that was interrupted after its first shard; the file that it was to write."""
-    monkeypatch.setattr(judging, "SHARD", panel.CHUNK)
+    monkeypatch.setattr(shards, "SHARD", panel.CHUNK)
     for k in range(panel.CHUNK + 1):
         put(tmp_path / "d", f"{k:03}", "four")
     shy.fails = KeyboardInterrupt()
@@ -492,7 +496,7 @@ def test_what_was_finished_of_other_input_is_not_taken_for_this_one_s(change: st
     if change == "an image":
         put(folder, "new", "four")
     with pytest.raises(RunError, match=r"x.parquet.parts was started with other settings .*choose another --out"):
-        judging.judge_path(folder, WORLD, interrupted, prompt_column=column)
+        judging.judge_path(folder, WORLD, interrupted, Options(prompt_column=column))
     assert not interrupted.exists()
 
 
@@ -526,7 +530,7 @@ def test_ctrl_c_keeps_every_image_that_was_judged_and_says_how_many(
 def test_row_groups_are_of_10_000_rows_wherever_it_was_interrupted(
     shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging, "ROW_GROUP", 50)
+    monkeypatch.setattr(merge, "ROW_GROUP", 50)
     for k in range(4 * panel.CHUNK):
         put(tmp_path / "d", f"{k:03}", "four")
     judging.judge_path(tmp_path / "d", WORLD, tmp_path / "whole.parquet")
@@ -542,7 +546,7 @@ def test_row_groups_are_of_10_000_rows_wherever_it_was_interrupted(
 
 
 def test_a_damaged_part_is_said_and_judged_again(shy: Shy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "SHARD", panel.CHUNK)
+    monkeypatch.setattr(shards, "SHARD", panel.CHUNK)
     for k in range(4 * panel.CHUNK):
         put(tmp_path / "d", f"{k:03}", "four")
     judging.judge_path(tmp_path / "d", WORLD, tmp_path / "whole.parquet")
@@ -651,7 +655,7 @@ def test_what_identifies_a_row_is_carried_over_for_both_images_of_a_pair(shy: Sh
         for i in range(panel.CHUNK + 1)
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "picks.parquet")
-    summary = judging.judge_path(tmp_path / "picks.parquet", WORLD, tmp_path / "x.parquet", pairs=True)
+    summary = judging.judge_path(tmp_path / "picks.parquet", WORLD, tmp_path / "x.parquet", Options(pairs=True))
     scores = pq.read_table(tmp_path / "x.parquet")
     assert summary.images == len(scores) == 2 * len(rows)
     assert scores["ranking_id"].to_pylist() == [str(i) for i in range(len(rows)) for _ in range(2)]

@@ -1,0 +1,173 @@
+"""What is written of each image, or of each pair: the same rows in the same order for all, so that they are a matrix.
+
+Of a pair come both images' scores first, and then what is said of the two by judges that compare.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import math
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from datagen import records, safety
+from datagen.judges import Judge, panel
+from datagen.tables.items import Item
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Unit = tuple[Item, ...]  # an image, or both of a pair
+FAST = ":fast"  # ends the version of a judge whose JPEGs are decoded at a part of their size
+refusal = functools.lru_cache(maxsize=4096)(safety.refusal)  # several images of a prompt follow one another
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What one judge says of one image, or of two; the columns of the file that is written."""
+
+    path: str
+    prompt: str  # empty where it was missing or refused
+    judge: str
+    judge_version: str
+    value: float | None  # None: the judge abstained, or there is an error
+    error: str | None
+    category: str = ""  # of a judge with several scores an image
+    opponent: str = ""  # the image that is shown second, which `value` is the probability to beat
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """One of the rows that each unit has: whose it is, and of which of its images."""
+
+    judge: str
+    version: str
+    category: str = ""
+    place: int = 0
+    beats: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Who is asked about what, and in which rows it is written. `alone`: nobody reads a prompt."""
+
+    judges: Sequence[Judge]
+    pairs: bool = False
+    fast: bool = False
+
+    @functools.cached_property
+    def slots(self) -> list[Slot]:
+        """The rows of a unit."""
+        versions = {judge.name: judge.version + FAST * self.fast for judge in self.judges}
+        found = [
+            Slot(judge.name, versions[judge.name], category, place)
+            for place in range(self.size)
+            for judge in panel.able(self.judges, "score")
+            for category in judge.facts.categories or ("",)
+        ]
+        duels = panel.able(self.judges, "compare") if self.pairs else []
+        return found + [Slot(judge.name, versions[judge.name], "", place, True) for judge in duels for place in (0, 1)]
+
+    @property
+    def size(self) -> int:
+        """Images of a unit."""
+        return 2 if self.pairs else 1
+
+    @functools.cached_property
+    def alone(self) -> bool:
+        """Whether an image without a prompt can be judged."""
+        return not any(judge.facts.reads_text for judge in self.judges)
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What was said of a few units: their rows; and of each image its prompt, None for one that is missing or refused,
+    why it was not judged, and its embeddings by network."""
+
+    rows: pa.Table
+    items: list[Item]
+    prompts: list[str | None]
+    errors: list[str | None]
+    embeddings: list[Mapping[str, NDArray[np.float32]]]
+
+
+def stream(work: Work, items: Iterator[Item]) -> Generator[Told, None, None]:
+    """Judge images as they come; threads decode those that come next meanwhile."""
+    waiting = deque[list[Item]]()
+
+    def questions() -> Iterator[list[panel.Question]]:
+        units = zip(*[items] * work.size, strict=True)
+        while chunk := list(itertools.islice(units, panel.CHUNK // work.size)):
+            images = [item for unit in chunk for item in unit]
+            waiting.append([dataclasses.replace(item, source=None) for item in images])  # what was read is let go
+            yield [_question(work, item) for item in images]
+
+    with contextlib.closing(_answers(work, questions())) as answers:
+        for said, met in answers:
+            yield _told(work, waiting.popleft(), said, met)
+
+
+def _answers(
+    work: Work, questions: Iterator[list[panel.Question]]
+) -> Generator[tuple[list[panel.Answer], list[panel.Met]], None, None]:
+    if work.pairs:
+        yield from panel.stream_pairs(work.judges, questions, fast=work.fast)
+    else:
+        for said in panel.stream(work.judges, questions, fast=work.fast):
+            yield said, []
+
+
+def _question(work: Work, item: Item) -> panel.Question:
+    """What the judges are asked of an image. One without a prompt can be judged by itself alone."""
+    there = item.source is not None or bool(item.embeddings)
+    reason = _refused(item) or (None if work.alone and there else item.error)
+    return panel.Question(item.source, (item.prompt or "",), reason, embeddings=item.embeddings)
+
+
+def _refused(item: Item) -> str | None:
+    return None if item.prompt is None else refusal(item.prompt)
+
+
+def _told(work: Work, items: list[Item], said: list[panel.Answer], met: list[panel.Met]) -> Told:
+    units = range(0, len(items), work.size)
+    values, errors = [], []
+    for at in units:
+        own = said[at : at + work.size]
+        for value, error in _said(work, own, met[at // 2] if met else {}):
+            values.append(None if math.isnan(value) else value)
+            errors.append(error)
+    places = [(at + slot.place, at + 1 - slot.place if slot.beats else None) for at in units for slot in work.slots]
+    prompts = [None if _refused(item) else item.prompt for item in items]
+    count = len(units)
+    columns = {
+        "path": [items[own].path for own, _ in places],
+        "prompt": [prompts[own] or "" for own, _ in places],
+        "judge": [slot.judge for slot in work.slots] * count,
+        "judge_version": [slot.version for slot in work.slots] * count,
+        "value": values,
+        "error": errors,
+        "category": [slot.category for slot in work.slots] * count,
+        "opponent": ["" if rival is None else items[rival].path for _, rival in places],
+    }
+    rows = pa.table(columns, schema=records.schema(Judged))
+    return Told(rows, items, prompts, [answer.error for answer in said], [answer.embeddings for answer in said])
+
+
+def _said(work: Work, answers: Sequence[panel.Answer], met: panel.Met) -> Iterator[tuple[float, str | None]]:
+    """The value of each row of a unit, in order, NaN where there is none; and the error."""
+    for answer in answers:
+        for judge in panel.able(work.judges, "score"):
+            error = answer.error_of(judge.name)
+            for value in answer.scores[judge.name][0]:
+                yield float(value), error
+    for slot in work.slots:
+        if slot.beats:
+            compared = met[slot.judge][slot.place]
+            yield compared.p, compared.failure

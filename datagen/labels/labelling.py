@@ -1,0 +1,142 @@
+"""All verdicts of a run → a label for each two images that could be a pair, or the reason why they are none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datagen.labels import instrument, pairing, people, rules, verdicts
+from datagen.recipe import Recipe
+from datagen.records import Label, Prompt, Verdict, content_id
+
+Two = tuple[Verdict, Verdict]
+NOTHING = "no two images could be compared"
+
+
+def label(
+    recipe: Recipe, judges: Sequence[str], prompts: Sequence[Prompt], images: Sequence[Verdict]
+) -> tuple[list[Label], dict[str, Any]]:
+    """A label for each two images that could be a pair, prompt by prompt, and what was learnt (JSON-able).
+
+    A contrast was drawn from wordings of which one keeps the principle: that is the design. Candidates of one prompt
+    have none; the two that meet are chosen by what was learnt of all. Raises InputError if the recipe names labels of
+    people that cannot be read.
+    """
+    own = _by_prompt(prompts, images)
+    known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
+    designed = recipe.pairing != "rank"
+    run = _Run(1 if designed else 0, {p.prompt_id: f"{p.principle_id} {p.role}" for p in prompts}, known)
+    neighbours = [] if designed else [two for some in own.values() for two in pairing.neighbours(some)]
+    value = pairing.by_sum if designed else _weighted(run.learn(neighbours, []))
+    found = [(name, match) for name, some in own.items() for match in pairing.matches(recipe, some, value)]
+    judged = [_judged(match) for _, match in found]
+    met = [two for two in judged if two is not None]
+    learnt = run.learn(met, []) if designed else run.learn(neighbours, met)
+    said = _said(learnt, len(met))
+    rows = [_row(recipe, *of, two, said) for of, two in zip(found, judged, strict=True)]
+    rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
+    return rows, _facts(judges, learnt, len(met), [*notes, *run.strangers(met)])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What is known of all pairs of a run: `design` (1, or 0 for none), the stratum of each prompt, people's labels."""
+
+    design: int
+    strata: Mapping[str, str]
+    known: Mapping[str, float]
+
+    def learn(self, taught: Sequence[Two], others: Sequence[Two]) -> instrument.Labels | None:
+        """The labels of `taught`, which are learnt from, then those of `others`, which are not; None without any."""
+        both = [*taught, *others]
+        if not both:
+            return None
+        count = len(both)
+        return instrument.label(
+            np.array([verdicts.between(chosen.lean, rejected.lean) for chosen, rejected in both]),
+            np.full(count, self.design),
+            np.zeros(count, int),
+            np.array([self.known.get(_pair_id(two), np.nan) for two in both]),
+            [chosen.prompt_id for chosen, _ in both],
+            strata=[self.strata[chosen.prompt_id] for chosen, _ in both],
+            learn=np.arange(count) < len(taught),
+        )
+
+    def strangers(self, met: Sequence[Two]) -> list[str]:
+        """How many labels of people are of pairs that this run does not have."""
+        missing = len(self.known.keys() - {_pair_id(two) for two in met})
+        return [f"{missing} of {len(self.known)} labels of people are of no pair of this run"] if missing else []
+
+
+def _pair_id(two: Two) -> str:
+    return content_id(two[0].prompt_id, two[0].image_id, two[1].image_id)
+
+
+def _by_prompt(prompts: Sequence[Prompt], images: Sequence[Verdict]) -> dict[str, list[Verdict]]:
+    found: dict[str, list[Verdict]] = {prompt.prompt_id: [] for prompt in prompts}
+    for image in images:
+        found[image.prompt_id].append(image)
+    return found
+
+
+def _judged(match: pairing.Match) -> Two | None:
+    """Two images of which something can be said."""
+    if isinstance(match, str) or match[0] is None or match[1] is None or pairing.why_none(*match):
+        return None
+    return match[0], match[1]
+
+
+def _weighted(learnt: instrument.Labels | None) -> pairing.Value:
+    """How far an image keeps its principle by the weights of the judges that were learnt."""
+    if learnt is None:
+        return pairing.by_sum
+    weights = [judge.weight for judge in learnt.judges]
+
+    def value(verdict: Verdict) -> float | None:
+        return verdicts.total([weight * lean for weight, lean in zip(weights, verdict.lean, strict=True)])
+
+    return value
+
+
+def _said(learnt: instrument.Labels | None, count: int) -> Iterator[tuple[float, float, float, float]]:
+    """Probability, its interval, and what the judges alone say, of the last so many labels that were learnt."""
+    if learnt is None:
+        return iter(())
+    columns = (learnt.probability, learnt.low, learnt.high, learnt.judges_only)
+    return zip(*(column[len(column) - count :].tolist() for column in columns), strict=True)
+
+
+def _row(
+    recipe: Recipe,
+    prompt_id: str,
+    match: pairing.Match,
+    two: Two | None,
+    said: Iterator[tuple[float, float, float, float]],
+) -> Label:
+    if isinstance(match, str):
+        return Label(prompt_id, "", "", match)
+    chosen, rejected = match
+    ids = ("" if chosen is None else chosen.image_id, "" if rejected is None else rejected.image_id)
+    if two is None:
+        return Label(prompt_id, *ids, pairing.why_none(chosen, rejected))
+    label = Label(prompt_id, *ids, None, *next(said))
+    reason = rules.refusal(recipe, *two, label)
+    return label if reason is None else dataclasses.replace(label, reason=reason)
+
+
+def _facts(judges: Sequence[str], learnt: instrument.Labels | None, pairs: int, notes: list[str]) -> dict[str, Any]:
+    """What was learnt of the judges, JSON-able."""
+    if learnt is None:
+        return {"pairs": 0, "judges": [], "obedience": {}, "notes": [NOTHING, *notes]}
+    return {
+        "pairs": pairs,
+        "judges": [
+            {"name": name, **dataclasses.asdict(judge)} for name, judge in zip(judges, learnt.judges, strict=True)
+        ],
+        "obedience": {name: dataclasses.asdict(share) for name, share in learnt.obedience.items()},
+        "notes": [*learnt.notes, *notes],
+    }

@@ -1,0 +1,59 @@
+"""What all judges say of each image of a prompt, in log-odds: all that labels are made of, without a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from datagen.labels import aggregate, axes
+from datagen.labels.judged import Judged
+from datagen.records import Image, Verdict
+
+ABSTAINS = math.nan
+
+
+def of(judged: Judged, own: str | None = None) -> list[Verdict]:
+    """A verdict for each image, in their order. `own` is the axis of what it was drawn from, by its side if None."""
+    return [_of(judged, image, own) for image in judged.images]
+
+
+def _of(judged: Judged, image: Image, own: str | None) -> Verdict:
+    lean = _spoken(judged.leans(image, aggregate.lean))
+    match = _spoken(judged.leans(image, aggregate.match))
+    axis = own or (axes.ALIGNED if image.side == "chosen" else axes.VIOLATING)
+    return Verdict(
+        image_id=image.image_id,
+        prompt_id=image.prompt_id,
+        side=image.side,
+        index=image.index,
+        reason=_reason(image, lean, match),
+        lean=lean,
+        principle=_spoken(judged.leans(image, aggregate.principle)),
+        wording=_spoken(judged.leans(image, aggregate.wording)),
+        match=match,
+        share=min(judged.shares(image, axis), default=ABSTAINS),
+    )
+
+
+def _reason(image: Image, lean: Sequence[float], match: Sequence[float]) -> str | None:
+    """Why an image can be in no pair, whatever its partner; None if nothing is wrong with it."""
+    if image.error is not None or image.image is None:
+        return "no image"
+    if all(map(math.isnan, lean)):
+        return "no judge"
+    shown = total(match)
+    return "shows another prompt" if shown is not None and shown < 0 else None
+
+
+def total(values: Sequence[float]) -> float | None:
+    """The log-odds of the judges that spoke, added up; None if none did."""
+    return aggregate.added(None if math.isnan(value) else value for value in values)
+
+
+def between(chosen: Sequence[float], rejected: Sequence[float]) -> list[float]:
+    """By how much each judge prefers the first of two images; NaN where it did not speak of both."""
+    return [one - other for one, other in zip(chosen, rejected, strict=True)]
+
+
+def _spoken(values: Iterable[float | None]) -> list[float]:
+    return [ABSTAINS if value is None else value for value in values]

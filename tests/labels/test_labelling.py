@@ -1,0 +1,123 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datagen.errors import InputError
+from datagen.labels import labelling
+from datagen.recipe import Images, Labels, Profile, Recipe
+from datagen.records import Label, Prompt, Verdict, content_id
+
+NAN = math.nan
+
+
+def recipe(pairing: Any = "contrast", candidates: int = 1, **labels: Any) -> Recipe:
+    profile = Profile.model_validate(
+        {"model": "embedded", "taxonomy": "t", "grammar": "g", "steps": 1, "guidance": 1.0, "width": 64, "height": 64,
+         "judges": ["clip"]}
+    )  # fmt: skip
+    images = Images(candidates=candidates)
+    return Recipe(
+        name="r", license="x", pairing=pairing, images=images, labels=Labels(**labels), profiles={"p": profile}
+    )
+
+
+def prompts(count: int, **changes: Any) -> list[Prompt]:
+    return [
+        Prompt(f"p{k}", "pixel", "style", f"a chef {k}", "", "", "", "", f"c{k}", "train", "t", **changes)
+        for k in range(count)
+    ]
+
+
+def verdict(prompt: str, side: str, lean: list[float], index: int = 0, **changes: Any) -> Verdict:
+    silent = [NAN] * len(lean)
+    values: dict[str, Any] = {"reason": None, "principle": silent, "wording": silent, "match": silent, "share": NAN}
+    return Verdict(f"{prompt}-{side}-{index}", prompt, side, index, lean=lean, **(values | changes))
+
+
+def contrasts(count: int, obeyed: float = 0.85, seed: int = 0) -> tuple[list[Verdict], np.ndarray]:
+    """Pairs of which so many were drawn as they were worded, and three judges that see it through noise."""
+    rng = np.random.default_rng(seed)
+    truth = np.where(rng.random(count) < obeyed, 1.0, -1.0)
+    margins = truth[:, None] * np.array([2.0, 1.5, 1.0]) + rng.standard_normal((count, 3))
+    images = []
+    for k, row in enumerate(margins):
+        images += [verdict(f"p{k}", "chosen", list(row)), verdict(f"p{k}", "rejected", [0.0] * 3)]
+    return images, truth
+
+
+def test_each_two_images_have_one_row_in_the_order_of_their_prompts() -> None:
+    images, _ = contrasts(50)
+    images[0] = verdict("p0", "chosen", [NAN] * 3, reason="no image")
+    images[2] = verdict("p1", "chosen", [NAN] * 3, reason="no judge")
+    rows, facts = labelling.label(recipe(), ["a", "b", "c"], prompts(51), images)
+    assert [row.prompt_id for row in rows] == [f"p{k}" for k in range(50)]
+    assert [row.reason for row in rows[:3]] == ["no image", "no judge", None]
+    assert (rows[0].chosen_id, rows[0].rejected_id, rows[0].probability) == ("p0-chosen-0", "p0-rejected-0", None)
+    assert facts["pairs"] == 48 and [judge["name"] for judge in facts["judges"]] == ["a", "b", "c"]
+
+
+def test_pairs_that_were_drawn_the_other_way_round_are_found_by_judges_that_nobody_scaled() -> None:
+    images, truth = contrasts(2000)
+    for scale in (1.0, 7.0):
+        scaled = [verdict(v.prompt_id, v.side, [v.lean[0] * scale, v.lean[1] / scale, v.lean[2]]) for v in images]
+        rows, facts = labelling.label(recipe(min_probability=0.9), ["a", "b", "c"], prompts(2000), scaled)
+        kept = np.array([row.reason is None for row in rows])
+        assert (truth[kept] > 0).mean() > 0.98 and kept.mean() > 0.7
+        assert {row.reason for row in rows} == {None, "low probability"}
+        for row in rows[:20]:
+            assert row.low is not None and row.probability is not None and row.high is not None
+            assert row.low <= row.probability <= row.high
+
+
+def candidates(count: int, each: int, seed: int = 0) -> tuple[list[Verdict], np.ndarray]:
+    """Candidates of unequal quality, and two judges: one that sees it, one that sees nothing but is louder."""
+    rng = np.random.default_rng(seed)
+    quality = rng.standard_normal((count, each))
+    seen = quality + 0.3 * rng.standard_normal((count, each))
+    also = quality + 0.5 * rng.standard_normal((count, each))
+    images = [verdict(f"p{p}", "candidate", [seen[p, k], also[p, k]], k) for p in range(count) for k in range(each)]
+    return images, quality
+
+
+def test_of_candidates_the_best_and_the_worst_by_what_was_learnt_meet() -> None:
+    images, quality = candidates(300, 4)
+    rows, facts = labelling.label(recipe("rank", 4), ["a", "b"], prompts(300), images)
+    assert len(rows) == 300 and facts["pairs"] == 300
+    right = [quality[p, int(row.chosen_id[-1])] > quality[p, int(row.rejected_id[-1])] for p, row in enumerate(rows)]
+    assert np.mean(right) > 0.97
+    assert all(row.probability is not None and row.probability >= 0.5 for row in rows)
+
+
+def test_labels_of_people_calibrate_and_those_of_other_pairs_are_counted(tmp_path: Path) -> None:
+    images, truth = contrasts(400)
+    plain, _ = labelling.label(recipe(), ["a", "b", "c"], prompts(400), images)
+    known = tmp_path / "known.csv"
+    lines = [
+        f"{content_id(row.prompt_id, row.chosen_id, row.rejected_id)},{'chosen' if better > 0 else 'rejected'}"
+        for row, better in zip(plain[:200], truth, strict=False)
+    ]
+    known.write_text("\n".join(["pair_id,label", *lines, "stranger,chosen"]))
+    rows, facts = labelling.label(recipe(known=str(known)), ["a", "b", "c"], prompts(400), images)
+    assert "1 of 201 labels of people are of no pair of this run" in facts["notes"]
+    assert [row.probability for row in rows] != [row.probability for row in plain]
+    wrong = recipe(known=str(tmp_path / "nothing.csv"))
+    with pytest.raises(InputError, match="which is no file"):
+        labelling.label(wrong, ["a", "b", "c"], prompts(400), images)
+
+
+def test_a_run_without_two_images_says_so() -> None:
+    rows, facts = labelling.label(recipe(), ["a"], prompts(2), [verdict("p0", "chosen", [1.0])])
+    assert [row.reason for row in rows] == ["no image"]
+    assert facts == {"pairs": 0, "judges": [], "obedience": {}, "notes": ["no two images could be compared"]}
+    assert labelling.label(recipe(), ["a"], [], []) == ([], facts)
+
+
+@pytest.mark.parametrize("pairing", ["contrast", "pool"])
+def test_the_same_verdicts_give_the_same_labels(pairing: str) -> None:
+    images, _ = contrasts(60)
+    first = labelling.label(recipe(pairing), ["a", "b", "c"], prompts(60), images)
+    assert labelling.label(recipe(pairing), ["a", "b", "c"], prompts(60), images) == first
+    assert all(isinstance(row, Label) for row in first[0])
