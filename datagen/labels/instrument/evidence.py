@@ -109,11 +109,11 @@ def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random:
     # From the free coordinate of the error to its logit.
     deviation = float(np.sqrt(np.linalg.inv(fit.information)[0, 0])) * (1 - 2 * error) / (1 - error)
     obeyed = obedience(log_odds, rows, error, deviation)
-    width, doubt, alone = _by_draws(x, rows, fit, obeyed, _leak_root(seen, unit), random)
+    width, doubt, alone = _by_draws(x, rows, fit, obeyed, worth, _leak_root(seen, unit), random)
     # Another shape of the margins is possible, too.
-    width = np.hypot(width, SHAPES * (usual - second)) * worth
+    width = np.hypot(width, SHAPES * (usual - second) * worth)
     unsure = np.hypot((1 - np.minimum(worth, 1)) * obeyed.deviation[rows.stratum], apart[rows.stratum] * usual)
-    width, doubt, alone = np.hypot(width, unsure), np.hypot(doubt, unsure), alone * worth
+    width = np.hypot(width, unsure)
     weight = np.linalg.solve(fit.moments.second, fit.moments.signal)
     expected = np.array([float(weight @ fit.moments.signal)])
     slope = design.odds(SMALL * expected, expected, fit.worth, fit.link) / (SMALL * np.maximum(expected, 1e-12))
@@ -137,7 +137,13 @@ SMALL = 0.05  # share of a usual score that still acts in proportion
 
 
 def _by_draws(
-    x: Numbers, rows: Rows, fit: design.Fit, obeyed: Obedience, leaks: Numbers, random: np.random.Generator
+    x: Numbers,
+    rows: Rows,
+    fit: design.Fit,
+    obeyed: Obedience,
+    gain: Numbers,
+    leaks: Numbers,
+    random: np.random.Generator,
 ) -> tuple[Numbers, Numbers, Numbers]:
     """`width`, `doubt` and `alone` (N,), over prompts drawn anew and over links and leaks that are possible."""
     found = patterns(np.isnan(x))
@@ -153,14 +159,14 @@ def _by_draws(
         # The link was fitted to what the scores are worth: drawn moments change which judges count, not that.
         worth = dataclasses.replace(fit.worth, square=fit.worth.square * float(expected.sum()) / usual)
         draws.add(design.odds(score, expected, worth, fit.link) - base)
-    slopes = links.slopes(lambda at: design.odds(fit.score, fit.expected, fit.worth, Link.of(at)), fit.at)
+    slopes = links.slopes(lambda at: gain * design.odds(fit.score, fit.expected, fit.worth, Link.of(at)), fit.at)
     by_error = (1 - fit.link.error * 2) / (1 - fit.link.error)  # from its free coordinate to its logit
     both = slopes - np.outer(meant, np.eye(slopes.shape[1])[0] * by_error)
     covariance = np.linalg.inv(fit.information)
     alone, all_links = (np.sqrt(np.einsum("ni,ij,nj->n", of, covariance, of)) for of in (slopes, both))
     own = np.sqrt(np.maximum(obeyed.deviation**2 - obeyed.deviation.min() ** 2, 0))
     doubt = np.hypot(all_links, np.abs(meant) * own[rows.stratum])
-    return np.hypot(draws.deviation, doubt), doubt, alone
+    return np.hypot(draws.deviation * gain, doubt), doubt, alone
 
 
 def _leak_root(seen: Leak | None, unit: Numbers) -> Numbers:
