@@ -14,7 +14,7 @@ from datagen.labels.instrument.link import Link
 from datagen.labels.instrument.moments import Moments
 from datagen.labels.instrument.rows import PAIR, PLANTED, Codes, Flags, Numbers, Rows, patterns
 
-LARGEST = 12_000  # pairs that a link is fitted to; its four numbers need no more
+LARGEST = 6_000  # pairs that a link is fitted to; its four numbers need no more
 GAIN = 10.0  # log-likelihood by which a clip must beat none: it blurs how sure judges are
 FEW = 1.2  # log of the factor by which the noise of one pair may be off
 PRIOR_PAIRS = 4.0  # judges of unknown worth are believed as if so many pairs had said nothing

@@ -16,7 +16,7 @@ from datagen.labels.instrument.obedience import Obedience, obedience
 from datagen.labels.instrument.rows import PAIR, PLANTED, Numbers, Rows, patterns, weights_of
 
 DRAWS = 40
-MUCH = 20_000  # pairs from which on half of the draws are enough
+MUCH = 20_000  # pairs from which on a third of the draws is enough
 LEAKS = 0.03  # of a judge's usual margin: what is believed possible where there are no controls
 UNAIDED, FEW = 0.4, 4.0  # log of the factor by which log-odds may be off where nothing tells: of many pairs, of one
 SHAPES = 1.0  # what the log-odds by the second best clip differ in counts so much in an interval
@@ -97,7 +97,7 @@ def _planted(rows: Rows) -> Numbers:
 
 
 def _draws(rows: Rows) -> int:
-    return DRAWS if len(rows) < MUCH else DRAWS // 2
+    return DRAWS if len(rows) < MUCH else DRAWS // 3
 
 
 def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random: np.random.Generator) -> Evidence:
