@@ -1,9 +1,9 @@
 """`python -m benchmarks [NAME…] [ARGUMENT…]` runs the named benchmarks, or all of them; each prints its own figures.
 
-Every file of a room (world, data, llm, training) is one benchmark and a program of its own; names are unique over the
-rooms. Arguments go to the one benchmark that is named: `python -m benchmarks llm_budget --help`. What a benchmark
-prints it also writes to benchmarks/results/NAME.json; `python -m benchmarks.support.page` makes docs/benchmarks.md of
-these files.
+Every file of a room (world, data, labels, llm, training) is one benchmark and a program of its own; names are unique
+over the rooms. Arguments go to the one benchmark that is named: `python -m benchmarks llm_budget --help`. What a
+benchmark prints it also writes to benchmarks/results/NAME.json; `python -m benchmarks.support.page` makes
+docs/benchmarks.md of these files.
 """
 
 from __future__ import annotations

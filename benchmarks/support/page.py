@@ -33,6 +33,9 @@ embedded jury, none of whose judges has a part in that truth. An embedded image 
 workers or threads; a dataset is byte-identical on one machine with one number of workers (scores may differ in their
 last digits between two).""",
     "data": """Building a dataset""",
+    "labels": """Labels
+
+Simulated juries, each beside the Bayes rule that knows all that is true of it but the pairs themselves.""",
     "llm": """The writer and its LLM client
 
 Against servers on loopback that misbehave on purpose.""",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
-ROOMS = ("world", "data", "llm", "training")
+ROOMS = ("world", "data", "labels", "llm", "training")
 
 
 def benchmarks(room: str) -> dict[str, Path]:

@@ -17,7 +17,7 @@ Numbers = NDArray[np.float64]
 KINDS = ("plain", "hard", "heavy", "votes")  # equal clarity; unequal; unequal with heavy tails; unequal, signs alone
 TAIL = 4.0  # degrees of freedom of heavy tails
 ABSTAIN = 0.2
-FACTOR = np.arange(-5, 5.01, 0.1)  # where a shared error is summed up
+FACTOR = np.arange(-4.6, 4.61, 0.2)  # where a shared error is summed up
 CLARITY = stats.gamma(2, scale=0.5)  # of unequal pairs
 
 
@@ -35,12 +35,12 @@ class Jury:
     @property
     def clarity(self) -> Numbers:
         """Equally probable values of how clear a pair is."""
-        return np.ones(1) if self.kind == "plain" else CLARITY.ppf((np.arange(24) + 0.5) / 24)
+        return np.ones(1) if self.kind == "plain" else CLARITY.ppf((np.arange(15) + 0.5) / 15)
 
 
-def jury(rng: np.random.Generator, kind: str) -> Jury:
+def jury(rng: np.random.Generator, kind: str, judges: int = 0) -> Jury:
     """3 to 9 judges that are right in .55 to .9 of the pairs, in groups that share up to .95 of their errors."""
-    judges = int(rng.integers(3, 10))
+    judges = judges or int(rng.integers(3, 10))
     group = rng.integers(0, max(2, judges // 2 + 1), judges)
     shared = np.where(rng.random(judges) < 0.7, rng.uniform(0.5, 0.95, judges), rng.uniform(0, 0.2, judges))
     accuracies = rng.uniform(0.55, 0.9, judges)
@@ -96,7 +96,7 @@ def bayes(jury: Jury, said: Numbers, chunk: int = 500) -> Numbers:
 def _evidence(jury: Jury, x: Numbers, signals: Numbers) -> Numbers:
     """log p(margins) (N,), the signals being equally probable."""
     total = np.zeros((len(x), len(signals)))
-    weights = np.log(stats.norm.pdf(FACTOR) * 0.1)
+    weights = np.log(stats.norm.pdf(FACTOR) * 0.2)
     for group in np.unique(jury.group):
         logs = np.broadcast_to(weights, (len(x), len(signals), len(FACTOR))).copy()
         for j in np.flatnonzero(jury.group == group):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import special
 
@@ -22,7 +24,7 @@ def judges(
     held = rows.of(PAIR) if rows.of(PAIR).any() else np.ones(len(rows), bool)
     truth = 2 * special.expit(found.log_odds + found.by_design)[held] - 1
     said = np.where(silent, np.nan, x[held] * unit)
-    strength = float((truth**2).mean()) or 1.0
+    strength = float((truth**2).mean()) if held.any() else 1.0
     signal = np.nan_to_num(
         np.array([np.nanmean(column * truth) if (~np.isnan(column)).any() else 0.0 for column in said.T])
     )
@@ -32,7 +34,7 @@ def judges(
     square = np.nansum(rest**2, axis=0) / np.maximum(there, 1)
     noise = np.sqrt(np.maximum(square - signal**2 * (1 - strength), 1e-12) * (there > 0))
     shared = _shared(rest, signal, noise, strength)
-    weight = _weights(found, unit, silent)
+    weight = np.where(silent, 0.0, found.weights / np.where(silent, 1.0, unit))
     made = []
     for j in range(len(unit)):
         decided = ~np.isnan(said[:, j]) & (said[:, j] != 0)
@@ -43,11 +45,16 @@ def judges(
             own = Estimate(float(seen.taken[j] / seen.noise[j]), float(middle - half), float(middle + half))
         made.append(
             Judge(
-                float((~np.isnan(rows.margins[held, j])).mean()), float(right.mean()) if len(right) else float("nan"),
-                float(signal[j]), float(noise[j]), float(first[j]), own, float(weight[j]),
-                tuple(float(value) for value in shared[j]),
+                coverage=float((~np.isnan(rows.margins[held, j])).sum() / max(int(held.sum()), 1)),
+                reliability=float(right.mean()) if len(right) else float("nan"),
+                signal=float(signal[j]),
+                noise=float(noise[j]),
+                first=float(first[j]),
+                leak=own,
+                weight=float(weight[j]),
+                shared=tuple(float(value) for value in shared[j]),
             )
-        )  # fmt: skip
+        )
     return tuple(made)
 
 
@@ -63,19 +70,9 @@ def _shared(rest: Numbers, signal: Numbers, noise: Numbers, strength: float) -> 
     return result
 
 
-def _weights(found: Evidence, unit: Numbers, silent: Flags) -> Numbers:
-    """Log-odds per unit of margin (J,) near even odds when all judges speak."""
-    result = np.zeros(len(unit))
-    if found.moments is None:
-        return result
-    mine = np.flatnonzero(~silent)
-    second, signal = found.moments.second[np.ix_(mine, mine)], found.moments.signal[mine]
-    weight = np.linalg.solve(second, signal)
-    result[mine] = weight * found.slope(float(weight @ signal)) / unit[mine]
-    return result
-
-
-def notes(rows: Rows, found: Evidence, seen: Leak | None, first: Numbers, silent: Flags) -> list[str]:
+def notes(
+    rows: Rows, found: Evidence, seen: Leak | None, first: Numbers, silent: Flags, names: Sequence[str]
+) -> list[str]:
     """What was estimated, what was shrunk, what was not possible."""
     pairs, count = rows.of(PAIR), int(rows.of(PAIR).sum())
     designed = int((pairs & (rows.design != 0)).sum())
@@ -99,12 +96,11 @@ def notes(rows: Rows, found: Evidence, seen: Leak | None, first: Numbers, silent
         said.append(
             "No judge spoke of any pair that could be learnt from: probabilities are those of the design alone."
         )
-    if found.moments is not None:
-        share = max(found.moments.pulled, found.moments.pulled_second)
-        if share >= PULLED:
-            said.append(
-                f"There are few pairs for so many judges: their weights are drawn to equal ones by {share:.0%}."
-            )
+    if found.pulled >= PULLED:
+        share = f"{found.pulled:.0%}"
+        said.append(
+            f"There are few pairs for so many judges: their weights are drawn to what all have in common by {share}."
+        )
     if found.mode == "design" and seen is None:
         said.append(
             "There are no controls: whether judges see the wording itself cannot be tested; "
@@ -116,14 +112,18 @@ def notes(rows: Rows, found: Evidence, seen: Leak | None, first: Numbers, silent
             "its labels rest on the design."
         )
     if seen is not None:
-        leaking = [str(j) for j in np.flatnonzero(np.abs(seen.mean) > 2.5 * seen.error)]
+        leaking = [names[int(j)] for j in np.flatnonzero(np.abs(seen.mean) > 2.5 * seen.error)]
         took = "their leaks are taken out" if seen.taken.any() else "nothing is taken out"
-        who = f"judges {', '.join(leaking)} see the wording" if leaking else "no judge clearly sees the wording"
+        who = (
+            f"{', '.join(leaking)} {'sees' if len(leaking) == 1 else 'see'} the wording"
+            if leaking
+            else "no judge clearly sees the wording"
+        )
         said.append(f"By {seen.rows} controls {who}; {took}.")
     for j in np.flatnonzero(first):
-        said.append(f"Judge {j} likes the first place by {first[j]:+.3g}: taken out.")
+        said.append(f"{names[int(j)]} likes the first place by {first[j]:+.3g}: taken out.")
     for j in np.flatnonzero(silent):
-        said.append(f"Judge {j} says nothing or always the same: it has no weight.")
+        said.append(f"{names[int(j)]} says nothing or always the same: it has no weight.")
     if (rows.role == CONTROL).any() or (rows.role == NULL).any():
         said.append("Controls and nulls have the probability 0.5: neither of their images is better.")
     return said

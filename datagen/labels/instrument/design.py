@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 from datagen.labels.instrument import link as links
-from datagen.labels.instrument import moments
+from datagen.labels.instrument import moments, unaided
 from datagen.labels.instrument.link import Link
 from datagen.labels.instrument.moments import Moments
 from datagen.labels.instrument.rows import PAIR, PLANTED, Codes, Flags, Numbers, Rows, patterns
 
-LARGEST = 12_000  # pairs that a link is fitted to; its four numbers need no more
-GAIN = 2.0  # log-likelihood by which a clip must beat none
-PRIOR_PAIRS = 6.0  # judges of unknown worth are believed as if so many pairs had said nothing
+LARGEST = 6_000  # pairs that a link is fitted to; its four numbers need no more
+GAIN = 10.0  # log-likelihood by which a clip must beat none: it blurs how sure judges are
+FEW = 1.2  # log of the factor by which the noise of one pair may be off
+PRIOR_PAIRS = 4.0  # judges of unknown worth are believed as if so many pairs had said nothing
+SHAPE = 0.3  # what the distribution of the scores counts beside what it says of the designs: tails are never quite so
+AGREEING = 0.1  # standard deviation of log(1 − 2e) by the judges' agreement with each other
+STEPS = 6  # different answers up to which a judge is taken to vote
+VOTED, VOTED_SURE = -1.6, 0.3  # log spread of clarity where judges vote, and its standard deviation
 TINY = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Worth:
+    """What scores really are, in units of what was expected: along the design, and squared.
+
+    `votes` are the judges that only vote, by their share in a score and their correlation with the design: a vote is
+    worth less than a normal margin with the same correlation.
+    """
+
+    along: float
+    square: float
+    votes: tuple[Numbers, Numbers] = (np.zeros(0), np.zeros(0))
+
+    def noise(self, error: float) -> float:
+        """By what the noise of scores is larger than that of normal margins."""
+        share, seen = self.votes
+        truth = np.clip(seen * self.along / (1 - 2 * error), 0.01, 0.98)
+        worth = np.arctanh(truth) * (1 - truth**2) / truth
+        return 1 / max(1 - float((share * (1 - worth)).sum()), 0.2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +52,7 @@ class Fit:
     clip: float
     score: Numbers
     expected: Numbers
-    ratio: tuple[float, float]
+    worth: Worth
     link: Link
     at: Numbers
     loss: float
@@ -42,7 +68,7 @@ def learn(x: Numbers, rows: Rows, weights: Numbers) -> Moments:
     signal, own = moments.along(x, rows.design, pairs)
     planted, planted_own = moments.along(x, rows.design, weights * rows.of(PLANTED))
     signal, own = _joined(second, signal, own, planted, planted_own)
-    signal, pulled = moments.shrunk_signal(signal, second, own)
+    signal, pulled = moments.shrunk_signal(signal, second, own, unaided.common(second))
     return Moments(second, signal, pulled, pulled_second)
 
 
@@ -75,33 +101,40 @@ def crossed(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]]) -> tuple[N
     return score, expected
 
 
-def ratios(score: Numbers, expected: Numbers, rows: Rows) -> tuple[float, float]:
-    """What a score really is along the design, and its square, in units of what was expected."""
-    designed = rows.of(PAIR) & (rows.design != 0) & (expected > 0)
-    pairs = rows.of(PAIR) & (expected > 0)
-    total, of_all = float(expected[designed].sum()), float(expected[pairs].sum())
-    if total <= 0 or of_all <= 0:
-        return 0.0, 1.0
-    along = float((score * rows.design)[designed].sum()) / total
-    square = float((score**2)[pairs].sum()) / of_all
-    count = designed.sum()
+def worth(score: Numbers, expected: Numbers, rows: Rows, learnt: Moments, votes: Flags) -> Worth:
+    """What scores are worth, on the pairs that they were not made from."""
+    designed = rows.of(PAIR) & (rows.design != 0) & (expected > TINY)
+    pairs = rows.of(PAIR) & (expected > TINY)
+    if not designed.any():
+        return Worth(1e-3, 1.0)
+    along = float((score * rows.design)[designed].sum() / expected[designed].sum())
+    square = float((score**2)[pairs].sum() / expected[pairs].sum())
     # Few pairs overstate what they explain: as if PRIOR_PAIRS more had explained nothing.
-    doubt = 1 + PRIOR_PAIRS / count
-    return max(along, 1e-3), square * doubt
+    doubt = 1 + PRIOR_PAIRS / int(designed.sum())
+    share = np.linalg.solve(learnt.second, learnt.signal) * learnt.signal
+    share = np.where(votes, share / max(float(share.sum()), TINY), 0.0)
+    seen = learnt.signal / np.sqrt(np.maximum(np.diag(learnt.second), TINY))
+    return Worth(max(along, 1e-3), square * doubt, (np.maximum(share, 0.0), seen))
 
 
-def odds(score: Numbers, expected: Numbers, ratio: tuple[float, float], link: Link) -> Numbers:
-    """Log-odds of the truth of scores whose mean along the design and whose square are ratio · expected."""
-    there = expected > TINY
-    signal = ratio[0] / (1 - 2 * link.error) * np.where(there, expected, 1.0)
-    variance = np.where(there, ratio[1] * expected / signal**2 - np.exp(link.spread**2), np.inf)
+def odds(score: Numbers, expected: Numbers, worth: Worth, link: Link) -> Numbers:
+    """Log-odds of the truth of scores whose mean along the design and whose square are so many times `expected`."""
+    signal, variance = scaled(expected, worth, link)
     return links.odds(score / signal, variance, link)
 
 
-def likelihood(at: Numbers, score: Numbers, expected: Numbers, ratio: tuple[float, float], rows: Rows) -> Numbers:
+def scaled(expected: Numbers, worth: Worth, link: Link) -> tuple[Numbers, Numbers]:
+    """Each score's signal, and the variance of its noise in units of the squared signal; inf where nobody spoke."""
+    there = expected > TINY
+    signal = worth.along / (1 - 2 * link.error) * np.where(there, expected, 1.0)
+    variance = worth.square * expected / signal**2 - np.exp(link.spread**2)
+    return signal, np.where(there, np.maximum(variance, links.LEAST) * worth.noise(link.error), np.inf)
+
+
+def likelihood(at: Numbers, score: Numbers, expected: Numbers, worth: Worth, rows: Rows) -> Numbers:
     """log P(design and known label | score) of each row."""
     link = Link.of(at)
-    log_odds = odds(score, expected, ratio, link)
+    log_odds = odds(score, expected, worth, link)
     told = ~np.isnan(rows.known)
     result = links.agreement(log_odds, rows.design, link.error)
     if told.any():
@@ -111,32 +144,69 @@ def likelihood(at: Numbers, score: Numbers, expected: Numbers, ratio: tuple[floa
     return result
 
 
-def sure(count: int) -> Numbers:
-    """Standard deviations of a link's free coordinates before anything is seen: few pairs say little of the noise."""
-    return np.array([*links.SURE[:3], float(np.hypot(links.SURE[3], 2 / np.sqrt(max(count, 1))))])
+def shape(at: Numbers, score: Numbers, expected: Numbers, worth: Worth) -> Numbers:
+    """log p(score) (N,): how far apart the two truths lie in the scores, which designs alone hardly tell."""
+    link = Link.of(at)
+    signal, variance = scaled(expected, worth, link)
+    result: Numbers = links.density(score / signal, variance, link) - np.log(signal)
+    return result
 
 
-def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], clip: float, start: Numbers) -> Fit:
+def expected_link(count: int, votes: bool) -> tuple[Numbers, Numbers]:
+    """A link's free coordinates before anything is seen, and their standard deviations.
+
+    Few pairs say little of the noise. Votes do not grow with what is clear, so clarity hardly differs in them.
+    """
+    centre, deviation = links.EXPECTED.copy(), links.SURE.copy()
+    deviation[3] = np.hypot(deviation[3], FEW / np.sqrt(max(count, 1)))
+    if votes:
+        centre[1], deviation[1] = VOTED, VOTED_SURE
+    return centre, deviation
+
+
+def obeyed(learnt: Moments, votes: bool) -> tuple[float, float]:
+    """log(1 − 2e) and its standard deviation, of what the judges agree in with the design and with each other."""
+    weight = np.linalg.solve(learnt.second, learnt.signal)
+    along, common = float(weight @ learnt.signal), float(weight @ unaided.common(learnt.second))
+    if len(weight) < 3 or along <= 0 or common <= 0:
+        return float(np.log(0.75)), 1.0
+    deviation = AGREEING / 2 if votes else AGREEING  # votes say nearly nothing of it by themselves
+    return float(np.log(np.clip(along / common, 0.05, 0.99))), deviation if len(weight) > 3 else 2 * deviation
+
+
+def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, clip: float, start: Numbers) -> Fit:
     """The link of largest posterior for margins clipped at `clip`."""
     x = moments.clipped(x, clip)
     score, expected = crossed(x, rows, found)
-    ratio = ratios(score, expected, rows)
     taught = np.flatnonzero(rows.of(PAIR) & (expected > TINY) & ((rows.design != 0) | ~np.isnan(rows.known)))
-    doubt = sure(len(taught))
+    learnt = learn(x, rows, np.ones(len(rows)))
+    found_worth = worth(score, expected, rows, learnt, votes)
+    voted = float(found_worth.votes[0].sum()) > 0.5
+    centre, doubt = expected_link(len(taught), voted)
+    seen, surely = obeyed(learnt, voted)
     some = taught[:: max(1, -(-len(taught) // LARGEST))]
     size, chosen = len(taught) / max(len(some), 1), take(rows, some)
 
+    def told(at: Numbers) -> Numbers:
+        return likelihood(at, score[some], expected[some], found_worth, chosen)
+
     def of(at: Numbers) -> Numbers:
-        return likelihood(at, score[some], expected[some], ratio, chosen)
+        # Votes have no density.
+        return told(at) if voted else told(at) + SHAPE * shape(at, score[some], expected[some], found_worth)
 
-    def loss(at: Numbers) -> float:
-        return float((((at - links.EXPECTED) / doubt) ** 2).sum()) / 2 - size * float(of(at).sum())
+    def loss(at: Numbers, of: Callable[[Numbers], Numbers] = of) -> float:
+        prior = (((at - centre) / doubt) ** 2).sum() + ((np.log1p(-special.expit(at[0])) - seen) / surely) ** 2
+        return float(prior) / 2 - size * float(of(at).sum())
 
-    best = optimize.minimize(loss, start, method="L-BFGS-B", bounds=[(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)])
+    limits = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]
+    # Weak judges of a good design and sure judges of a bad one are two valleys: begin in both.
+    agreed = np.array([special.logit(1 - np.exp(seen)), *centre[1:]])
+    tried = [optimize.minimize(loss, begin, method="L-BFGS-B", bounds=limits) for begin in (start, agreed)]
+    best = min(tried, key=lambda one: float(one.fun))
     at = np.asarray(best.x)
     information = size * links.information(of, at) + np.diag(1 / doubt**2)
-    learnt = learn(x, rows, np.ones(len(rows)))
-    return Fit(clip, score, expected, ratio, Link.of(at), at, float(best.fun), information, learnt)
+    information[0, 0] += (float(special.expit(at[0])) / surely) ** 2
+    return Fit(clip, score, expected, found_worth, Link.of(at), at, loss(at, told), information, learnt)
 
 
 def take(rows: Rows, at: Codes) -> Rows:
@@ -148,13 +218,14 @@ def take(rows: Rows, at: Codes) -> Rows:
     return dataclasses.replace(rows, **changed)
 
 
-def best(x: Numbers, rows: Rows) -> Fit:
-    """The fit with the clip that the design asks for."""
+def best(x: Numbers, rows: Rows) -> tuple[Fit, Fit]:
+    """The fits with the two clips that the design asks for most."""
     found = patterns(np.isnan(x))
+    votes = np.array([len(np.unique(column[~np.isnan(column)])) <= STEPS for column in rows.margins.T])
     fits: list[Fit] = []
     for clip in moments.CLIPS:
-        fits.append(fit(x, rows, found, clip, fits[-1].at if fits else links.EXPECTED))
+        fits.append(fit(x, rows, found, votes, clip, fits[-1].at if fits else links.EXPECTED))
         if len(fits) > 1 and fits[-1].loss > fits[-2].loss:
             break
-    chosen = min(fits, key=lambda one: one.loss + (0.0 if np.isinf(one.clip) else GAIN))
-    return chosen
+    fits.sort(key=lambda one: one.loss + (0.0 if np.isinf(one.clip) else GAIN))
+    return fits[0], fits[1]

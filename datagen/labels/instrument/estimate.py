@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from datagen.errors import InputError
 from datagen.labels.instrument import calibrate, describe, evidence, leak, moments, places
 from datagen.labels.instrument.found import Labels
 from datagen.labels.instrument.rows import CONTROL, NULL, PAIR, Flags, Numbers, Rows, rows
 
 SIDE = 1.645  # standard deviations of a 90 % interval
+MISFIT = 1.5  # what no model gets right adds to what a run's own variation shows: measured on simulated juries
 SAME = 10  # equal answers from which on a judge is taken to give no other
 
 
@@ -25,6 +28,7 @@ def label(
     *,
     strata: ArrayLike | None = None,
     learn: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Labels:
     """The probability that A is the better image of each pair, from what the run itself shows of its judges.
@@ -35,12 +39,16 @@ def label(
     3 for nulls (neither is better, nothing meant). `known` (N,) are labels of people: 1 (A), 0 (B), NaN; they
     calibrate, and are not copied into the probability of their row. `prompts` (N,) name what is resampled and crossed
     together, `strata` (N,) where obedience may differ. Rows where `learn` (N,) is false are labelled, but judges are
-    not learnt from them; their known labels calibrate.
+    not learnt from them; their known labels calibrate. `names` are those of the judges, for the notes.
 
     The same rows give the same bytes in any order. InputError for arrays that do not fit.
     """
     given, order = rows(margins, design, role, known, prompts, strata, learn, seed)
     notes: list[str] = []
+    judges = given.margins.shape[1]
+    called = [f"judge {j}" for j in range(judges)] if names is None else list(names)
+    if len(called) != judges:
+        raise InputError(f"{len(called)} names for {judges} judges: give one a judge")
     first = places.liking(given.margins, given)
     given = dataclasses.replace(given, margins=given.margins - first)
     seen = leak.leak(given.margins, given)
@@ -55,24 +63,31 @@ def label(
     found = evidence.weigh(x, given, seen, np.where(silent, 1.0, unit), seed)
     total, alone = found.log_odds + found.by_design, found.log_odds
     told = (given.role == PAIR) & ~np.isnan(given.known)
-    width = np.array(found.width)
+    heat = 1.0
     if told.any():
         before = total
         total, heat, bent = calibrate.calibrated(total, given.known, told, given.fold)
         alone, _, _ = calibrate.calibrated(alone, given.known, told, given.fold)
-        width = width * heat
         notes += describe.calibration(before[told], total[told], given.known[told], heat, bent)
-    probability = special.expit(total / np.sqrt(1 + np.pi * width**2 / 8))
-    low, high = special.expit(total - SIDE * width), special.expit(total + SIDE * width)
+    probability, judges_only = _mean(total, heat * found.doubt), _mean(alone, heat * found.alone)
+    half = SIDE * MISFIT * heat * found.width
+    low, high = special.expit(total - half), special.expit(total + half)
     low, high = np.minimum(low, probability), np.maximum(high, probability)
-    judges_only = special.expit(alone)
     for array in (probability, judges_only, low, high):
         array[np.isin(given.role, (CONTROL, NULL))] = 0.5
-    judges = describe.judges(x, given, unit, silent, first, seen, found)
-    notes = [*describe.notes(given, found, seen, first, silent), *notes]
+    described = describe.judges(x, given, unit, silent, first, seen, found)
+    notes = [*describe.notes(given, found, seen, first, silent, called), *notes]
     back = np.empty(len(order), dtype=np.int64)
     back[order] = np.arange(len(order))
-    return Labels(probability[back], judges_only[back], low[back], high[back], judges, found.obedience, tuple(notes))
+    return Labels(
+        probability[back], judges_only[back], low[back], high[back], described, found.obedience, tuple(notes)
+    )
+
+
+def _mean(log_odds: Numbers, deviation: Numbers) -> Numbers:
+    """Mean probability of log-odds that are normal with a deviation, nearly (MacKay 1992)."""
+    result: Numbers = special.expit(log_odds / np.sqrt(1 + np.pi * deviation**2 / 8))
+    return result
 
 
 def _silent(given: Rows, unit: Numbers) -> Flags:

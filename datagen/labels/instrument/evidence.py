@@ -11,206 +11,221 @@ from datagen.labels.instrument import design, moments, planted, strata, unaided
 from datagen.labels.instrument import link as links
 from datagen.labels.instrument.found import Estimate
 from datagen.labels.instrument.leak import Leak
-from datagen.labels.instrument.link import EXPECTED, LEAST, SURE, Link
-from datagen.labels.instrument.moments import Moments
+from datagen.labels.instrument.link import EXPECTED, SURE, Link
 from datagen.labels.instrument.obedience import Obedience, obedience
 from datagen.labels.instrument.rows import PAIR, PLANTED, Numbers, Rows, patterns, weights_of
 
-DRAWS = 60
+DRAWS = 40
 MUCH = 20_000  # pairs from which on a third of the draws is enough
-LEAKS = 0.03  # of a judge's noise: what is believed possible where there are no controls
-UNAIDED = 0.35  # log of the factor by which log-odds may be off where nothing tells
+LEAKS = 0.03  # of a judge's usual margin: what is believed possible where there are no controls
+UNAIDED, FEW = 0.4, 4.0  # log of the factor by which log-odds may be off where nothing tells: of many pairs, of one
+SHAPES = 1.0  # what the log-odds by the second best clip differ in counts so much in an interval
 PLANTED_ERROR = 0.005  # of planted pairs
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """(N,) log-odds of A by the judges and by the design, and the standard deviation of their sum.
+    """(N,) log-odds of A by the judges and by the design, and standard deviations.
 
-    `mode` is design, planted, unaided or nothing. What `moments` expect of a score, times `strength`, is the signal,
-    and times `square` the mean of its square. `gains` are what the judges are worth in each stratum, 1 being usual.
+    `width` is of their sum, for intervals. `doubt` and `alone` are of the sum and of the judges as far as it is the
+    link that is not sure: by so much a probability is nearer to even odds. That weights are not sure either is in the
+    link, since it was fitted to scores by weights from elsewhere.
+
+    `mode` is design, planted, unaided or nothing; `weights` (J,) are log-odds per unit of a small margin when all
+    judges speak, and `pulled` is the share by which they were drawn to equal ones. `gains` are what the judges are
+    worth in each stratum, 1 being usual.
     """
 
     mode: str
     log_odds: Numbers
     by_design: Numbers
     width: Numbers
+    doubt: Numbers
+    alone: Numbers
     obedience: dict[str, Estimate]
-    moments: Moments | None
-    strength: float
-    square: float
-    link: Link
-    clip: float
+    weights: Numbers
+    pulled: float
     gains: Numbers = dataclasses.field(default_factory=lambda: np.ones(0))
 
-    def slope(self, expected: float) -> float:
-        """Log-odds per unit of a small score of which so much is expected."""
-        signal = self.strength * expected
-        if signal <= 0:
-            return 0.0
-        variance = (
-            max(self.square * expected / signal**2 - float(np.exp(self.link.spread**2)), LEAST) * self.link.noise
-        )
-        step = np.array([0.05])
-        return float(
-            links.odds(step, np.array([variance]), dataclasses.replace(self.link, noise=1.0))[0] / 0.05 / signal
-        )
+
+class Spread:
+    """Standard deviation (N,) of what is added, draw by draw."""
+
+    def __init__(self, rows: int) -> None:
+        self.count, self.total, self.squares = 0, np.zeros(rows), np.zeros(rows)
+
+    def add(self, moved: Numbers) -> None:
+        """One draw."""
+        self.count += 1
+        self.total += moved
+        self.squares += moved**2
+
+    @property
+    def deviation(self) -> Numbers:
+        """Around the mean of the draws."""
+        mean = self.total / self.count
+        result: Numbers = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
+        return result
 
 
 def weigh(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, seed: int) -> Evidence:
     """The evidence of standardised margins by the best means that there are."""
-    zero = np.zeros(len(rows))
     random = np.random.default_rng([seed, 1])
-    prior = Link.of(EXPECTED)
-    designed = rows.of(PAIR) & (rows.design != 0)
-    if np.isnan(x).all() or not (rows.of(PAIR) | rows.of(PLANTED)).any():
-        obeyed = obedience(zero, rows, prior.error, SURE[0])
-        held = obeyed.log_odds(rows)
-        spread = np.where(rows.design != 0, SURE[0], 0.0)
-        return Evidence("nothing", zero, held, spread, obeyed.estimates(rows), None, 0.0, 1.0, prior, np.inf)
-    if designed.any():
+    if np.isnan(x[rows.of(PAIR) | rows.of(PLANTED)]).all():
+        zero, error = np.zeros(len(rows)), Link.of(EXPECTED).error
+        obeyed = obedience(zero, rows, error, float(SURE[0]))
+        width = np.where(rows.design != 0, SURE[0], 0.0)
+        estimates = obeyed.estimates(rows)
+        return Evidence("nothing", zero, _held(rows, obeyed), width, width, zero, estimates, np.zeros(x.shape[1]), 0.0)
+    if (rows.of(PAIR) & (rows.design != 0)).any():
         return _by_design(x, rows, seen, unit, random)
     if rows.of(PLANTED).any() and rows.of(PAIR).any():
         return _by_planted(x, rows, random)
     return _unaided(x, rows, random)
 
 
-def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random: np.random.Generator) -> Evidence:
-    fit, gain, apart = _fitted(x, rows)
-    usual = design.odds(fit.score, fit.expected, fit.ratio, fit.link)
-    log_odds = usual * gain[rows.stratum]
-    inverse = np.linalg.inv(fit.information)
-    # From the free coordinate of the error to its logit.
-    deviation = float(np.sqrt(inverse[0, 0])) * (1 - 2 * fit.link.error) / (1 - fit.link.error)
-    obeyed = obedience(log_odds, rows, fit.link.error, deviation)
-    held = _held(rows, obeyed)
-    worth = gain[rows.stratum]
-    width = _width(x, rows, fit, obeyed, seen, unit, random) * worth
-    width = np.hypot(width, (1 - np.minimum(worth, 1)) * obeyed.deviation[rows.stratum])
-    width = np.hypot(width, apart[rows.stratum] * usual)
-    strength = fit.ratio[0] / (1 - 2 * fit.link.error)
-    return Evidence(
-        "design",
-        log_odds,
-        held,
-        width,
-        obeyed.estimates(rows),
-        fit.moments,
-        strength,
-        fit.ratio[1],
-        fit.link,
-        fit.clip,
-        gain,
-    )
-
-
-def _fitted(x: Numbers, rows: Rows) -> tuple[design.Fit, Numbers, Numbers]:
-    """What the strata in which the judges can read say of them, and the gain of each stratum with its deviation."""
-    fit = design.best(x, rows)
-    gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.ratio, fit.link), rows, fit.link.error)
-    weak = (gain < strata.WEAK)[rows.stratum] & rows.of(PAIR)
-    if weak.any() and weak.sum() < rows.of(PAIR).sum() / 2:
-        fit = design.best(x, dataclasses.replace(rows, learn=rows.learn & ~weak))
-        gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.ratio, fit.link), rows, fit.link.error)
-    return fit, gain, apart
-
-
 def _held(rows: Rows, obeyed: Obedience) -> Numbers:
     """What design and planting add to the log-odds (N,)."""
-    sure = -float(special.logit(PLANTED_ERROR))
-    result: Numbers = np.where(rows.role == PLANTED, rows.design * sure, obeyed.log_odds(rows))
+    result: Numbers = np.where(rows.role == PLANTED, _planted(rows), obeyed.log_odds(rows))
     return result
 
 
-def _width(
+def _planted(rows: Rows) -> Numbers:
+    """What planting adds to the log-odds (N,)."""
+    result: Numbers = np.where(rows.role == PLANTED, -rows.design * float(special.logit(PLANTED_ERROR)), 0.0)
+    return result
+
+
+def _draws(rows: Rows) -> int:
+    return DRAWS if len(rows) < MUCH else DRAWS // 3
+
+
+def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random: np.random.Generator) -> Evidence:
+    fit, other, gain, apart = _fitted(x, rows)
+    worth = gain[rows.stratum]
+    usual, second = (design.odds(of.score, of.expected, of.worth, of.link) for of in (fit, other))
+    log_odds = usual * worth
+    error = fit.link.error
+    # From the free coordinate of the error to its logit.
+    deviation = float(np.sqrt(np.linalg.inv(fit.information)[0, 0])) * (1 - 2 * error) / (1 - error)
+    obeyed = obedience(log_odds, rows, error, deviation)
+    width, doubt, alone = _by_draws(x, rows, fit, obeyed, worth, _leak_root(seen, unit), random)
+    # Another shape of the margins is possible, too.
+    width = np.hypot(width, SHAPES * (usual - second) * worth)
+    unsure = np.hypot((1 - np.minimum(worth, 1)) * obeyed.deviation[rows.stratum], apart[rows.stratum] * usual)
+    width = np.hypot(width, unsure)
+    weight = np.linalg.solve(fit.moments.second, fit.moments.signal)
+    expected = np.array([float(weight @ fit.moments.signal)])
+    slope = design.odds(SMALL * expected, expected, fit.worth, fit.link) / (SMALL * np.maximum(expected, 1e-12))
+    pulled = max(fit.moments.pulled, fit.moments.pulled_second)
+    held, estimates = _held(rows, obeyed), obeyed.estimates(rows)
+    return Evidence("design", log_odds, held, width, doubt, alone, estimates, weight * slope, pulled, gain)
+
+
+def _fitted(x: Numbers, rows: Rows) -> tuple[design.Fit, design.Fit, Numbers, Numbers]:
+    """The two best fits to strata in which the judges can read, and the gain of each stratum with its deviation."""
+    fit, other = design.best(x, rows)
+    gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.worth, fit.link), rows, fit.link.error)
+    weak = (gain < strata.WEAK)[rows.stratum] & rows.of(PAIR)
+    if weak.any() and weak.sum() < rows.of(PAIR).sum() / 2:
+        fit, other = design.best(x, dataclasses.replace(rows, learn=rows.learn & ~weak))
+        gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.worth, fit.link), rows, fit.link.error)
+    return fit, other, gain, apart
+
+
+SMALL = 0.05  # share of a usual score that still acts in proportion
+
+
+def _by_draws(
     x: Numbers,
     rows: Rows,
     fit: design.Fit,
     obeyed: Obedience,
-    seen: Leak | None,
-    unit: Numbers,
+    gain: Numbers,
+    leaks: Numbers,
     random: np.random.Generator,
-) -> Numbers:
-    """Standard deviation of the log-odds (N,) over prompts drawn anew, the link's doubt and that of the leaks."""
+) -> tuple[Numbers, Numbers, Numbers]:
+    """`width`, `doubt` and `alone` (N,), over prompts drawn anew and over links and leaks that are possible."""
     found = patterns(np.isnan(x))
-    clear = moments.clipped(x, fit.clip)
-    score, expected = moments.scores(np.nan_to_num(clear), fit.moments, found)
-    base, usual = design.odds(score, expected, fit.ratio, fit.link), max(float(expected.sum()), 1e-9)
-    root = np.linalg.cholesky(np.linalg.inv(fit.information))
-    leaks = _leak_root(seen, unit)
-    common = float(special.logit(fit.link.error))
-    own = np.sqrt(np.maximum(obeyed.deviation**2 - obeyed.deviation.min() ** 2, 0))
-    draws = DRAWS if len(rows) < MUCH else DRAWS // 3
-    total, squares = np.zeros(len(rows)), np.zeros(len(rows))
-    for _ in range(draws):
-        shifted = x - np.where(rows.role == PAIR, rows.design, 0)[:, None] * (
-            leaks @ random.standard_normal(x.shape[1])
-        )
+    meant = np.where(rows.role == PAIR, rows.design, 0.0)
+    score, expected = moments.scores(np.nan_to_num(moments.clipped(x, fit.clip)), fit.moments, found)
+    base, usual = design.odds(score, expected, fit.worth, fit.link), max(float(expected.sum()), 1e-9)
+    draws = Spread(len(rows))
+    for _ in range(_draws(rows)):
+        shifted = x - meant[:, None] * (leaks @ random.standard_normal(x.shape[1]))
         clear = moments.clipped(shifted, fit.clip)
         drawn = design.learn(clear, rows, weights_of(rows.prompt, random))
-        link = Link.of(fit.at + root @ random.standard_normal(len(fit.at)))
         score, expected = moments.scores(np.nan_to_num(clear), drawn, found)
         # The link was fitted to what the scores are worth: drawn moments change which judges count, not that.
-        ratio = (fit.ratio[0], fit.ratio[1] * float(expected.sum()) / usual)
-        moved = design.odds(score, expected, ratio, link) - base
-        by_stratum = float(special.logit(link.error)) - common + own * random.standard_normal(len(own))
-        moved -= np.where(rows.role == PAIR, rows.design, 0) * by_stratum[rows.stratum]
-        total += moved
-        squares += moved**2
-    result: Numbers = np.sqrt(np.maximum(squares / draws - (total / draws) ** 2, 0))
-    return result
+        worth = dataclasses.replace(fit.worth, square=fit.worth.square * float(expected.sum()) / usual)
+        draws.add(design.odds(score, expected, worth, fit.link) - base)
+    slopes = links.slopes(lambda at: gain * design.odds(fit.score, fit.expected, fit.worth, Link.of(at)), fit.at)
+    by_error = (1 - fit.link.error * 2) / (1 - fit.link.error)  # from its free coordinate to its logit
+    both = slopes - np.outer(meant, np.eye(slopes.shape[1])[0] * by_error)
+    covariance = np.linalg.inv(fit.information)
+    alone, all_links = (np.sqrt(np.einsum("ni,ij,nj->n", of, covariance, of)) for of in (slopes, both))
+    own = np.sqrt(np.maximum(obeyed.deviation**2 - obeyed.deviation.min() ** 2, 0))
+    doubt = np.hypot(all_links, np.abs(meant) * own[rows.stratum])
+    return np.hypot(draws.deviation * gain, doubt), doubt, alone
 
 
 def _leak_root(seen: Leak | None, unit: Numbers) -> Numbers:
     """(J, J): what leaks may be off by, in units of the margins, as a matrix for independent normals."""
     if seen is None:
         return np.eye(len(unit)) * LEAKS
-    return np.linalg.cholesky(
-        np.where(np.eye(len(unit)) > 0, np.minimum(seen.covariance, 1e6), seen.covariance) / np.outer(unit, unit)
-    )
+    covariance = seen.covariance / np.outer(unit, unit)
+    heard = np.diag(covariance) < 1e6
+    return np.linalg.cholesky(np.where(np.outer(heard, heard), covariance, np.eye(len(unit)) * LEAKS**2))
 
 
 def _by_planted(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence:
     absent = np.isnan(x)
     fit = planted.fit(x, rows, absent)
-    base = fit.log_odds
-    root = np.linalg.cholesky(np.linalg.inv(fit.information))
-    found = patterns(absent)
-    draws = DRAWS if len(rows) < MUCH else DRAWS // 3
-    total, squares = np.zeros(len(rows)), np.zeros(len(rows))
-    for _ in range(draws):
+    found, usual = patterns(absent), max(float(fit.expected.sum()), 1e-9)
+    spread = Spread(len(rows))
+    for _ in range(_draws(rows)):
         drawn = planted.fitted(x, rows, weights_of(rows.prompt, random))
-        at = fit.at + root @ random.standard_normal(len(fit.at))
-        moved = planted.odds(*moments.scores(np.nan_to_num(x), drawn, found), fit.noise, at) - base
-        total, squares = total + moved, squares + moved**2
-    width = np.sqrt(np.maximum(squares / draws - (total / draws) ** 2, 0))
-    held = np.where(rows.role == PLANTED, -rows.design * float(special.logit(PLANTED_ERROR)), 0.0)
-    link = Link.of(np.array([-9.0, *fit.at[1:]]))
-    strength, mean = float(np.exp(fit.at[0])), float(fit.expected[rows.of(PAIR)].mean())
-    square = strength**2 * mean * float(np.exp(link.spread**2)) + fit.noise
-    return Evidence("planted", base, held, width, {}, fit.moments, strength, square, link, np.inf)
+        score, expected = moments.scores(np.nan_to_num(x), drawn, found)
+        size = np.sqrt(usual / max(float(expected.sum()), 1e-9))
+        spread.add(planted.odds(score * size, expected * size, fit.noise, fit.at) - fit.log_odds)
+    slopes = links.slopes(lambda at: planted.odds(fit.score, fit.expected, fit.noise, at), fit.at)
+    alone = np.sqrt(np.einsum("ni,ij,nj->n", slopes, np.linalg.inv(fit.information), slopes))
+    weight = np.linalg.solve(fit.moments.second, fit.moments.signal)
+    expected = np.array([float(weight @ fit.moments.signal)])
+    slope = planted.odds(SMALL * expected, expected, fit.noise, fit.at) / (SMALL * np.maximum(expected, 1e-12))
+    pulled = max(fit.moments.pulled, fit.moments.pulled_second)
+    return Evidence(
+        "planted",
+        fit.log_odds,
+        _planted(rows),
+        np.hypot(spread.deviation, alone),
+        alone,
+        alone,
+        {},
+        weight * slope,
+        pulled,
+    )
 
 
 def _unaided(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence:
     """What the judges have in common; the interval is as wide as that deserves."""
-    clip = 3.0
-    clear = moments.clipped(x, clip)
+    clear = moments.clipped(x, unaided.CLIP)
     found = patterns(np.isnan(x))
-    link = Link.of(EXPECTED)
-    link = dataclasses.replace(link, error=0.0)
-    pairs = rows.of(PAIR).astype(float) if rows.of(PAIR).any() else rows.learn.astype(float)
+    link = dataclasses.replace(Link.of(EXPECTED), error=0.0)
+    taught = rows.of(PAIR) if rows.of(PAIR).any() else rows.learn
 
-    def odds(weights: Numbers) -> tuple[Numbers, Moments]:
-        agreed = unaided.common(moments.shrunk_second(*moments.second(clear, weights))[0])
-        return design.odds(*moments.scores(np.nan_to_num(clear), agreed, found), (1.0, 1.0), link), agreed
+    def odds(weights: Numbers, of: Numbers = clear) -> Numbers:
+        second = moments.shrunk_second(*moments.second(clear, weights))[0]
+        return design.odds(
+            *unaided.scores(np.nan_to_num(of), second, found if of is clear else every), design.Worth(1.0, 1.0), link
+        )
 
-    log_odds, agreed = odds(pairs)
-    total, squares = np.zeros(len(rows)), np.zeros(len(rows))
-    for _ in range(DRAWS // 3):
-        moved = odds(pairs * weights_of(rows.prompt, random))[0] - log_odds
-        total, squares = total + moved, squares + moved**2
-    draws = DRAWS // 3
-    width = np.sqrt(np.maximum(squares / draws - (total / draws) ** 2, 0) + (UNAIDED * log_odds) ** 2)
-    obeyed = obedience(log_odds, rows, link.error or 0.1, SURE[0])
-    held = np.where(rows.role == PLANTED, _held(rows, obeyed), 0.0)
-    return Evidence("unaided", log_odds, held, width, {}, agreed, 1.0, 1.0, link, clip)
+    every = [(np.ones(x.shape[1], bool), np.arange(x.shape[1]))]
+    log_odds = odds(taught.astype(float))
+    weights = odds(taught.astype(float), SMALL * np.eye(x.shape[1])) / SMALL
+    spread = Spread(len(rows))
+    for _ in range(_draws(rows)):
+        spread.add(odds(taught * weights_of(rows.prompt, random)) - log_odds)
+    doubt = np.hypot(UNAIDED, FEW / np.sqrt(max(int(taught.sum()), 1))) * np.abs(log_odds)
+    width = np.hypot(spread.deviation, doubt)
+    return Evidence("unaided", log_odds, _planted(rows), width, doubt, doubt, {}, weights, 0.0)

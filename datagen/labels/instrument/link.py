@@ -69,6 +69,18 @@ def odds(y: Numbers, variance: Numbers, link: Link) -> Numbers:
     return result
 
 
+def density(y: Numbers, variance: Numbers, link: Link) -> Numbers:
+    """log p(y) (N,), both truths being equally probable; 0 where nobody spoke, whose variance is inf."""
+    there = np.isfinite(variance)
+    held = np.maximum(variance[there], LEAST) * link.noise
+    one, other = sides(y[there], held, link.spread, link.tail)
+    free = 1 / max(link.tail, 1e-3)
+    size = special.gammaln((free + 1) / 2) - special.gammaln(free / 2) - np.log(np.pi * held * (free - 2)) / 2
+    result = np.zeros(len(y))
+    result[there] = np.logaddexp(one, other) + size
+    return result
+
+
 def agreement(log_odds: Numbers, design: Numbers, error: float | Numbers) -> Numbers:
     """log P(design | log-odds of the truth) (N,); 0 where there is no design."""
     likely = error + (1 - 2 * np.asarray(error)) * special.expit(log_odds * design)
@@ -76,8 +88,14 @@ def agreement(log_odds: Numbers, design: Numbers, error: float | Numbers) -> Num
     return result
 
 
-def information(of: Callable[[Numbers], Numbers], at: Numbers, step: float = 0.05) -> Numbers:
+def slopes(of: Callable[[Numbers], Numbers], at: Numbers, step: float = 0.05) -> Numbers:
+    """How each row's value changes with each coordinate (N, coordinates)."""
+    found = [(of(at + move) - of(at - move)) / (2 * step) for move in np.eye(len(at)) * step]
+    return np.stack(found, 1)
+
+
+def information(of: Callable[[Numbers], Numbers], at: Numbers) -> Numbers:
     """Sum of squared slopes of the rows' log-likelihoods: their curvature if the link is right, and never negative."""
-    slopes = np.stack([(of(at + move) - of(at - move)) / (2 * step) for move in np.eye(len(at)) * step], 1)
-    result: Numbers = slopes.T @ slopes
+    found = slopes(of, at)
+    result: Numbers = found.T @ found
     return result

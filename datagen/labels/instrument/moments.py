@@ -80,10 +80,10 @@ def positive(matrix: Numbers) -> Numbers:
     return result
 
 
-def shrunk_signal(signal: Numbers, second: Numbers, number: Numbers) -> tuple[Numbers, float]:
-    """c drawn to one signal for all judges as far as their differences are noise, and the share.
+def shrunk_signal(signal: Numbers, second: Numbers, number: Numbers, toward: Numbers) -> tuple[Numbers, float]:
+    """c drawn towards a multiple of `toward` (J,) as far as they differ by noise, and the share.
 
-    Empirical Bayes: signals in units of each judge's margins are normal around a common mean, with a variance of
+    Empirical Bayes: signals in units of each judge's margins are normal around that multiple, with a variance of
     largest marginal likelihood; their errors are correlated as the margins are.
     """
     judges = len(signal)
@@ -93,12 +93,12 @@ def shrunk_signal(signal: Numbers, second: Numbers, number: Numbers) -> tuple[Nu
     found, own = signal / size, np.maximum(np.diag(number), 1.0)
     noise = second / np.outer(size, size) * np.maximum(number, 0) / np.outer(own, own)
     best: tuple[float, Numbers, float] | None = None
-    ones = np.ones(judges)
+    likely = toward / size / float((toward / size).mean())
     for variance in EQUAL:
         total = noise + (variance + 1e-10) * np.eye(judges)
         precision = np.linalg.inv(total)
-        weight = float(ones @ precision @ ones)
-        mean = float(ones @ precision @ found) / weight
+        weight = float(likely @ precision @ likely)
+        mean = likely * (float(likely @ precision @ found) / weight)
         rest = found - mean
         likelihood = -0.5 * float(np.linalg.slogdet(total)[1] + rest @ precision @ rest + np.log(weight))
         if best is None or likelihood > best[0]:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import optimize, special
 
 from datagen.labels.instrument import link as links
-from datagen.labels.instrument import moments
+from datagen.labels.instrument import moments, unaided
 from datagen.labels.instrument.design import TINY
 from datagen.labels.instrument.link import Link
 from datagen.labels.instrument.moments import Moments
@@ -46,7 +46,7 @@ def fitted(x: Numbers, rows: Rows, weights: Numbers) -> Moments:
     second, number = moments.second(x, weights * rows.of(PAIR))
     second, pulled_second = moments.shrunk_second(second, number)
     signal, own = moments.along(x, rows.design, weights * rows.of(PLANTED))
-    signal, pulled = moments.shrunk_signal(signal, second, own)
+    signal, pulled = moments.shrunk_signal(signal, second, own, unaided.common(second))
     return Moments(second, signal, pulled, pulled_second)
 
 

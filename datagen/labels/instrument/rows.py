@@ -42,7 +42,8 @@ class Rows:
 
     def of(self, role: int) -> Flags:
         """The rows of a role that are learnt from."""
-        return self.learn & (self.role == role)
+        result: Flags = self.learn & (self.role == role)
+        return result
 
 
 def rows(

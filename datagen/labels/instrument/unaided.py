@@ -1,35 +1,58 @@
-"""Where nothing is meant and nothing planted: what judges have in common, less what groups of them have."""
+"""What judges have in common, less what only groups of them have: all there is where nothing is meant or planted.
+
+Judges that read the truth agree by the product of what each sees of it; two of a group agree in errors as well. So the
+common part is a product fitted from below: agreement above it counts little, agreement under it counts fully.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from datagen.labels.instrument.moments import SMALLEST, Moments
-from datagen.labels.instrument.rows import Numbers
+from datagen.labels.instrument.rows import Codes, Flags, Numbers
 
-ROUNDS = 200
-EXCESS = 0.25  # how much an agreement above the common one counts in it: judges of a group agree in errors, too
-LARGEST = 0.9  # of the share of a judge's margins that can be truth
+ROUNDS = 60
+CLIP = 1.5  # where a margin stops to count, in units of its usual size
+EXCESS = 0.25  # how much agreement above the common one counts
+LEAST, LARGEST = 0.05, 0.95  # of a judge's correlation with the truth
+ENOUGH = 5  # judges from which on they are weighed by what they have in common; fewer have equal weights
+CAUTION = 0.92  # judges agree in errors, too: what they have in common, times this, is sure of itself as it should be
+GUESS = 0.55  # the correlation of one judge alone
 
 
-def common(second: Numbers) -> Moments:
-    """Moments whose signal is what all judges agree in; one judge is believed as .75 of its margins were truth."""
+def common(second: Numbers) -> Numbers:
+    """What each judge's margins have of the truth, E[x·z] (J,), by S = E[xxᵀ] (J, J) alone."""
     judges = len(second)
     size = np.sqrt(np.maximum(np.diag(second), 1e-12))
     matrix = second / np.outer(size, size)
     if judges < 3:
-        mean = float(matrix[0, 1]) if judges == 2 else 0.3
-        signal = np.full(judges, np.sqrt(np.clip(mean, 0.05, LARGEST)))
-        return Moments(second, signal * size)
-    signal = np.sqrt(np.clip(np.median(matrix - np.eye(judges), axis=1), 0.05, LARGEST))
+        seen = float(np.sqrt(np.clip(matrix[0, 1], LEAST, LARGEST**2))) if judges == 2 else GUESS
+        return np.full(judges, seen) * size
+    signal = np.sqrt(np.clip(np.median(matrix - np.eye(judges), axis=1), LEAST, LARGEST**2))
     for _ in range(ROUNDS):
         rest = matrix - np.outer(signal, signal)
         weights = np.where(rest > 0, EXCESS, 1.0) / (0.05 + np.abs(rest))
         np.fill_diagonal(weights, 0.0)
-        top, below = (weights * matrix) @ signal, weights @ signal**2
-        signal = np.clip(0.5 * signal + 0.5 * top / np.maximum(below, 1e-9), 0.05, np.sqrt(LARGEST))
-    signal = 0.5 * signal + 0.5 * signal.mean()
-    noise = matrix - np.outer(signal, signal)
-    values, vectors = np.linalg.eigh(noise)
-    noise = (vectors * np.maximum(values, max(SMALLEST, 0.1))) @ vectors.T
-    return Moments((noise + np.outer(signal, signal)) * np.outer(size, size), signal * size)
+        found = (weights * matrix) @ signal / np.maximum(weights @ signal**2, 1e-9)
+        signal = np.clip((signal + found) / 2, LEAST, LARGEST)
+    # One product says little of each judge: half of what it makes of their differences is believed.
+    result: Numbers = (signal + signal.mean()) / 2 * size
+    return result
+
+
+def scores(x: Numbers, second: Numbers, found: list[tuple[Flags, Codes]]) -> tuple[Numbers, Numbers]:
+    """Score (N,) and its expectation along the truth (N,), which is its mean square as well.
+
+    Weights are equal, or the squares of what the judges have of the truth; that never needs S⁻¹, which amplifies what
+    is not known of groups.
+    """
+    signal = CAUTION * common(second)
+    size = np.sqrt(np.maximum(np.diag(second), 1e-12))
+    weights = (signal / size) ** 2 / size if len(size) >= ENOUGH else 1 / size
+    score, expected = np.zeros(len(x)), np.zeros(len(x))
+    for spoke, at in found:
+        if spoke.any():
+            weight = weights[spoke]
+            mean, square = weight @ signal[spoke], weight @ second[np.ix_(spoke, spoke)] @ weight
+            score[at] = x[np.ix_(at, spoke)] @ weight * (mean / square)
+            expected[at] = mean**2 / square
+    return score, expected
