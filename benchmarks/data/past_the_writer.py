@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.support.results import Row, record
 from datagen import recipe as recipes
-from datagen.records import Embedding, Image, Pair, Principle, Prompt, Score
-from datagen.stages import Context, Shard, embeddings, images, pairs, principles, prompts, scores
+from datagen.records import Embedding, Image, Label, Pair, Principle, Prompt, Score, Verdict
+from datagen.stages import Context, Shard, embeddings, images, labels, pairs, principles, prompts, scores, verdicts
 
 COUNT = 24
 REFUSAL = "I'm sorry, but I cannot help with that request."
@@ -72,18 +72,19 @@ def written(name: str) -> tuple[Context, list[Principle], list[Prompt]]:
 
 def published(context: Context, rules: list[Principle], rows: Sequence[Prompt]) -> tuple[list[Pair], dict[str, int]]:
     """The pairs that a run makes of these prompts, and how many it dropped for which reason."""
-    drops: collections.Counter[str] = collections.Counter()
-    found: list[Pair] = []
     size = context.recipe.images.shard_size
+    merged: dict[type, list[object]] = collections.defaultdict(list)
     for start in range(0, len(rows), size):
         tables: dict[type, list[object]] = {Principle: list(rules), Prompt: list(rows[start : start + size])}
-        steps = ((Image, images.run), (Embedding, embeddings.run), (Score, scores.run))
+        steps = ((Image, images.run), (Embedding, embeddings.run), (Score, scores.run), (Verdict, verdicts.run))
         for record_, run in steps:
             tables[record_] = list(run(context, Shard(tables)).rows)
-        made = pairs.run(context, Shard(tables))
-        found += made.rows
-        drops.update(made.drops)
-    return found, dict(drops)
+        for record_, made in tables.items():
+            merged[record_] += made
+    merged[Principle] = list(rules)
+    merged[Label] = list(labels.run(context, Shard(merged)).rows)
+    written_ = pairs.run(context, Shard(merged))
+    return list(written_.rows), dict(written_.drops)
 
 
 def main() -> int:

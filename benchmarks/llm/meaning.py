@@ -124,7 +124,25 @@ def spoiled(name: str, cases: list[Case]) -> Iterator[tuple[str, list[Case]]]:
                 for case in [rng.choice(cases)]
             ],
         )
+        yield (
+            f"{kind} after a good wording",
+            [
+                put(case, field, f"{getattr(case[1], field).rstrip(' .')}. {text}")
+                for text in texts
+                if len(text.split()) > 2  # a dash after a sentence spoils nothing
+                for field in ("chosen_prompt", "rejected_prompt")
+                for case in [rng.choice(cases)]
+            ],
+        )
     others = cases[1:] + cases[:1]
+    yield (
+        "another row's prompt after a good wording",
+        [
+            put(case, field, f"{getattr(case[1], field).rstrip(' .')}. {other[1].prompt}")
+            for case, other in zip(cases, others, strict=True)
+            for field in ("chosen_prompt", "rejected_prompt")
+        ],
+    )
     for field in ("prompt", "chosen_prompt", "rejected_prompt"):
         yield (
             f"another row's {field}",

@@ -90,7 +90,8 @@ class Judge(Protocol):
 
     # Optional attribute `server`, an `asking.Server`: a judge that asks one is connected to it before it is asked.
     # Optional attribute `needs`: a View, whose pixels the methods are given, or a Backbone, whose embeddings; without
-    # it they are given the images. And one or more of these methods, images first:
+    # it they are given the images. The backbone of a judge that reads text also tells whether a wording is one of its
+    # prompt (`labels.wordings`), by texts alone. And one or more of these methods, images first:
     #
     # score(images, prompts) -> (N,) or, with categories, (N, K) floats
     # compare(first, second, prompts) -> (N,) floats, the probability that the first beats the second; an image's place

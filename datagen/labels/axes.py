@@ -23,6 +23,7 @@ IMAGE = "image"  # of a judge that reads no text
 QUESTION = "question"  # the probability that the answer is yes: does the image keep the principle?
 SETTLED = "settled"  # not asked: earlier tiers of judges had decided all pairs of the prompt
 BEATS = "beats"  # the probability to beat an opponent, which is shown second
+WORDING = "wording"  # of the text that an image was drawn from: how much nearer it is to its own prompt than to others
 OTHER_PROMPTS = 3  # as many are asked about
 
 
@@ -54,8 +55,7 @@ def of_shard(prompts: Sequence[Prompt], principles: dict[str, Principle]) -> dic
 
 def _asked(prompt: Prompt, prompts: Sequence[Prompt], principles: dict[str, Principle]) -> Asked:
     own = [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids) if name in principles]
-    around = _around(own, prompt.role, prompt.prompt) if own else None
-    keeps, breaks = around or (None, None)
+    keeps, breaks = keeps_and_breaks(own, prompt) or (None, None)
     statement = own[0].statement if own else None
     # A preference that is not to be applied here is no question to ask of this image.
     applies = own and own[0].kind != "balance" and not (prompt.role == "control" and own[0].kind == "prefer")
@@ -75,19 +75,18 @@ def _others(prompt: Prompt, prompts: Sequence[Prompt]) -> tuple[str | None, ...]
     return (*texts, *[None] * (OTHER_PROMPTS - len(texts)))
 
 
-def _around(principles: Sequence[Principle], role: str, prompt: str) -> tuple[str, str] | None:
-    """How the principles alone word a context prompt: kept, and broken; None if they cannot tell.
+def keeps_and_breaks(principles: Sequence[Principle], prompt: Prompt) -> tuple[str, str] | None:
+    """How its principles alone word a context prompt: kept, and broken; None if they cannot tell.
 
     A `balance` cannot: which of its groups a subject lacks is not in it.
     """
-    first = principles[0]
-    if first.kind == "balance":
+    if not principles or principles[0].kind == "balance":
         return None
-    core = prompt.rstrip(" .")
-    if role == "control":  # what breaks nothing stays as asked, as in writers.wordings
-        kept, broken = prompt, (first.violating if first.kind == "avoid" else first.aligned).format(prompt=core)
+    first, core = principles[0], prompt.prompt.rstrip(" .")
+    if prompt.role == "control":  # what breaks nothing stays as asked, as in writers.wordings
+        kept, broken = prompt.prompt, (first.violating if first.kind == "avoid" else first.aligned).format(prompt=core)
     else:
-        core = _before_asking(first, core) if role == "asked" else core
+        core = _before_asking(first, core) if prompt.role == "asked" else core
         kept, broken = first.aligned.format(prompt=core), first.violating.format(prompt=core)
     for other in principles[1:]:
         if other.kind != "balance":

@@ -43,6 +43,8 @@ def why_none(chosen: Verdict | None, rejected: Verdict | None) -> str | None:
         return "no image"
     if chosen.image_id == rejected.image_id:
         return "identical images"
+    if verdicts.OF_ANOTHER in (chosen.reason, rejected.reason):
+        return verdicts.OF_ANOTHER  # nothing is learnt from it either: its design is not the recipe's
     both = verdicts.between(chosen.lean, rejected.lean)
     return "no judge" if all(map(math.isnan, both)) else None
 

@@ -10,6 +10,7 @@ from datagen.labels.judged import Judged
 from datagen.records import Image, Verdict
 
 ABSTAINS = math.nan
+OF_ANOTHER = "a wording of another prompt"
 
 
 def of(judged: Judged, own: str | None = None) -> list[Verdict]:
@@ -26,7 +27,7 @@ def _of(judged: Judged, image: Image, own: str | None) -> Verdict:
         prompt_id=image.prompt_id,
         side=image.side,
         index=image.index,
-        reason=_reason(image, lean, match),
+        reason=_reason(image, lean, match, _nearness(judged, image)),
         lean=lean,
         principle=_spoken(judged.leans(image, aggregate.principle)),
         wording=_spoken(judged.leans(image, aggregate.wording)),
@@ -35,12 +36,19 @@ def _of(judged: Judged, image: Image, own: str | None) -> Verdict:
     )
 
 
-def _reason(image: Image, lean: Sequence[float], match: Sequence[float]) -> str | None:
+def _nearness(judged: Judged, image: Image) -> float | None:
+    """How much nearer what an image was drawn from is to its context prompt than to others, by all who read texts."""
+    return aggregate.added(by_axis.get(axes.WORDING) for by_axis in judged.scored[image.image_id].values())
+
+
+def _reason(image: Image, lean: Sequence[float], match: Sequence[float], nearness: float | None) -> str | None:
     """Why an image can be in no pair, whatever its partner; None if nothing is wrong with it."""
     if image.error is not None or image.image is None:
         return "no image"
     if all(map(math.isnan, lean)):
         return "no judge"
+    if nearness is not None and nearness < 0:
+        return OF_ANOTHER
     shown = total(match)
     return "shows another prompt" if shown is not None and shown < 0 else None
 

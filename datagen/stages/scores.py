@@ -13,7 +13,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from datagen.judges import Judge, panel
-from datagen.labels import axes, judged, pairing, verdicts
+from datagen.judges.vectors import unit
+from datagen.labels import axes, judged, pairing, verdicts, wordings
 from datagen.labels.axes import Asked
 from datagen.recipe import Profile
 from datagen.records import Embedding, Image, Principle, Prompt, Score, Written
@@ -75,7 +76,7 @@ def _tier(judges: list[Judge], shard: Shard, asked: dict[str, Asked]) -> list[Sc
     ):
         for judge in judges:
             rows += _scores(image, judge, answer, asked[image.prompt_id])
-    return rows + _duels(judges, shard, asked)
+    return [*rows, *_wordings(judges, shard), *_duels(judges, shard, asked)]
 
 
 def remarks(row: Score) -> list[str]:
@@ -140,6 +141,20 @@ def _by_axis(values: Iterable[float]) -> dict[str, float]:
     return dict(zip(axes.TEXTS, [*heard[:own], mean], strict=True))
 
 
+def _wordings(judges: Sequence[Judge], shard: Shard) -> Iterator[Score]:
+    """What the judges that read texts by a backbone say of the wordings that images were drawn from."""
+    principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
+    drawn = [image for image in shard.rows(Image) if image.side in wordings.SIDES and image.image is not None]
+    for judge in judges if drawn else ():
+        if not judge.facts.reads_text:
+            continue
+        for backbone in panel.backbones([judge]).values():
+            said = wordings.nearness(shard.rows(Prompt), principles, lambda texts, by=backbone: unit(by.texts(texts)))
+            for image in drawn:
+                value = said.get((image.prompt_id, image.side))
+                yield Score(image.image_id, image.prompt_id, judge.name, judge.version, axes.WORDING, value)
+
+
 def _duels(judges: Sequence[Judge], shard: Shard, asked: dict[str, Asked]) -> list[Score]:
     """What is said of two images of one prompt, each of them shown first once."""
     able = panel.able(judges, "compare")
@@ -187,4 +202,4 @@ def _rivals(images: list[Image]) -> list[tuple[Image, Image]]:
     return met + ([(images[-1], images[0])] if len(images) > 2 else [])
 
 
-STAGE = Stage("scores", Score, run, version=2, check=check, remarks=remarks)
+STAGE = Stage("scores", Score, run, version=3, check=check, remarks=remarks)

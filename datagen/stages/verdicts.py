@@ -16,4 +16,4 @@ def run(context: Context, shard: Shard) -> Written[Verdict]:
     return Written([verdict for prompt in found for verdict in verdicts.of(prompt, own)])
 
 
-STAGE = Stage("verdicts", Verdict, run)
+STAGE = Stage("verdicts", Verdict, run, version=2)

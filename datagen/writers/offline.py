@@ -88,7 +88,7 @@ def _sample(recipe: Recipe, scenes: Grammar, principle: Principle, number: int) 
         prompt_id=content_id(principle.principle_id, text, chosen, rejected), principle_id=principle.principle_id,
         category=principle.category, prompt=text, chosen_prompt=chosen, rejected_prompt=rejected,
         chosen_negative=principle.aligned_negative, rejected_negative=principle.violating_negative, cluster=cluster,
-        split="test" if test else "train", author="grammar:offline", role=role,
+        split="test" if test else "train", author="grammar:offline", role=role, scene=core,
     )  # fmt: skip
 
 

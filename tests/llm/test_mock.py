@@ -20,6 +20,8 @@ from datagen.llm.providers import mock
 from datagen.llm.typed.structured import Dialect, body
 from datagen.recipe import load
 from datagen.text import quality
+from datagen.world import captions
+from datagen.world.grammar import VIOLET_SHARE
 from datagen.writers import open_writer
 from datagen.writers.replies import Context, Control, Scenes, Widened, Wordings, scenes_of
 
@@ -93,6 +95,21 @@ def test_a_wording_is_about_the_scene_that_it_was_given_and_no_two_are_alike() -
     assert said.prompt == "a cook among ruins, at rest"
     assert said.chosen.startswith(said.prompt) and said.rejected.startswith(said.prompt)
     assert len({said.prompt, said.chosen, said.rejected}) == 3
+
+
+def test_a_balance_chooses_the_group_that_the_embedded_model_draws_too_seldom(tmp_path: Path) -> None:
+    recipe = load("livo-debias", ["prompts.count=24", "profiles.embedded.writer=llm"])
+    with open_writer(recipe, recipe.profile("embedded"), LlmOptions(tmp_path)) as writer:
+        written = writer.prompts(writer.principles().rows)
+    assert not [reason for reason in written.drops if "exchanged" in reason]
+    assert {row.role for row in written.rows} == {"neutral", "control"}
+    for row in written.rows:
+        drawn = "violet" if VIOLET_SHARE[str(captions.parse(row.scene)["occupation"])] > 0.5 else "amber"
+        other = "amber" if drawn == "violet" else "violet"
+        of_default, of_other = (row.chosen_prompt, row.rejected_prompt)[:: 1 if row.role == "control" else -1]
+        assert f"in a {drawn} coat".replace("a amber", "an amber") in of_default
+        assert f"{other} coat" in of_other
+        assert ("coat" in row.prompt) == (row.role == "control")
 
 
 def test_it_has_no_address_and_no_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -341,6 +341,10 @@ OWN = {"good": {"aligned": 0.6, "violating": 0.1}, "bad": {"aligned": 0.2, "viol
         # Wordings of another scene keep the principle, and show nothing of the context prompt.
         ({"match": 0.2, "others": 0.5}, {"match": 0.5, "others": 0.2}, "shows another prompt"),
         ({"match": 0.5, "others": 0.2}, {"match": 0.2, "others": 0.5}, "shows another prompt"),
+        # What an image was drawn from tells more of it than the image.
+        ({"wording": 0.1}, {"wording": 0.2}, None),
+        ({"wording": -0.1}, {"wording": 0.2}, "a wording of another prompt"),
+        ({"wording": 0.3}, {"wording": -0.1, "match": 0.2, "others": 0.5}, "a wording of another prompt"),
     ],
 )
 def test_a_pair_must_hold_by_what_its_writer_had_no_hand_in(

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks.llm import meaning as benchmark
 from datagen.records import Principle, Prompt
+from datagen.world.captions import OCCUPATION_WORDS
+from datagen.world.grammar import VIOLET_SHARE
 from datagen.writers import meaning, taxonomy
 from datagen.writers.briefs import Brief, taxonomy_id
 from datagen.writers.meaning import sides, talk
@@ -108,6 +110,16 @@ def test_a_grammar_says_which_group_models_draw(over: str) -> None:
     assert said(under[drawn], drawn) is None
     assert said(drawn, under[drawn]) == EXCHANGED
     assert said(drawn, drawn) is not None
+
+
+@pytest.mark.parametrize("job", [(job, word) for job, words in OCCUPATION_WORDS.items() for word in words])
+def test_the_embedded_models_groups_are_known_by_every_word_for_a_subject(job: tuple[str, str]) -> None:
+    drawn, other = ("violet", "amber") if VIOLET_SHARE[job[0]] > 0.5 else ("amber", "violet")
+    scene = f"the {job[1]} with a red ball on a beach"
+    brief = Brief(0, principle("coat-equality", "world-coats"), "neutral", scene=scene)
+    for chosen, rejected, reason in ((other, drawn, None), (drawn, other, EXCHANGED)):
+        texts = [scene, f"{scene}, with the {chosen} coat", f"{scene}, with the {rejected} coat", "", ""]
+        assert meaning.of_row(brief, brief.row(texts, author="a model"), {}, worded=True) == reason
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from datagen.errors import EndpointError
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.providers import Hear, Provider, Say, deaf
 from datagen.world import captions
-from datagen.world.grammar import COLOURS
+from datagen.world.grammar import COLOURS, VIOLET_SHARE
 
-VERSION = 2  # raised when its replies change: it is part of the model's name, by which replies are cached
+VERSION = 3  # raised when its replies change: it is part of the model's name, by which replies are cached
 ENTRIES = 20  # of a list that may be longer
 LONG = 300  # characters from which a text may be a whole description
 
@@ -51,7 +51,8 @@ def author(question: str, rng: random.Random) -> Write:
     core = found[1] if found else scene(rng)
     aligned, violating = wordings(question, core)
     asked = {"prompt": violating if "asks for what" in question else core, "chosen": aligned, "rejected": violating}
-    if "kind: prefer" in question and "- chosen:" not in question:  # a control: there it is applied unasked
+    if "- chosen:" not in question and re.search("kind: (prefer|balance)", question):
+        # A control: what is drawn by default was asked for, and the preference, or the other group, applied unasked.
         asked |= {"prompt": violating, "rejected": aligned}
 
     def write(longest: int, name: str | None) -> str:
@@ -74,8 +75,14 @@ def wordings(question: str, core: str) -> tuple[str, str]:
         if found := re.search(rf"worded {way} it, for example: (.*….*)", question):
             sides[place] = found[1].replace("…", core)
     if found := re.search(r"the two groups: .* \((.+)\); .* \((.+)\)", question):
-        sides = [f"{core}, {found[2]}", f"{core}, {found[1]}"]
+        sides = [f"{core}, {phrase}" for phrase in _default_last(core, [found[2], found[1]])]
     return sides[0], sides[1]
+
+
+def _default_last(core: str, groups: list[str]) -> list[str]:
+    """The phrases of two groups, last the one that the embedded model draws of a subject whose group is not named."""
+    violet = VIOLET_SHARE.get(str(captions.parse(core).get("occupation")), 0.0) > 0.5
+    return sorted(groups, key=lambda phrase: ("violet" in phrase) == violet)
 
 
 def value(schema: dict[str, Any], write: Write, rng: random.Random, entries: int = ENTRIES) -> Any:

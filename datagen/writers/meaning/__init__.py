@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from datagen.records import Prompt
 from datagen.writers.briefs import Brief
-from datagen.writers.meaning import sides, talk
+from datagen.writers.meaning import added, sides, talk
 from datagen.writers.meaning.words import alike, share
 
 MEANING = "meaning: "  # begins every reason
@@ -75,6 +75,8 @@ def _of_wordings(brief: Brief, row: Prompt, overs: sides.Overs) -> str | None:
         return "a wording adds nothing to its prompt"
     if any(len(text.split()) >= SENTENCE and share(prompt, text) >= TOO_MUCH for text in negatives):
         return "a negative prompt is the prompt"
+    if reason := added.problem(brief.principles, brief.scene, row, lambda text: sides.told(brief.principles, text)):
+        return reason
     subject = brief.scene if brief.role == "control" else f"{brief.scene}, {prompt}"
     return sides.problem(brief.principles, brief.role, sides.Sides(chosen, rejected, *negatives), subject, overs)
 

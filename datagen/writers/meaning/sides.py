@@ -86,6 +86,14 @@ def names(principle: Principle, text: str) -> bool:
     return _own(principle.statement).count(text) >= max(1, min(2, len(_telling(principle.statement))))
 
 
+def told(principles: Sequence[Principle], text: str) -> bool:
+    """Whether a text says anything of what principles are about, for or against them."""
+    cues = [cue for one in principles if one.kind != "balance" for cue in _own_cues(one, "neutral")]
+    groups = [_group(name, phrase, "") for one in principles for name, phrase in json.loads(one.groups).items()]
+    shown = [side for weight, *both in cues if weight > LIKELY for side in both]
+    return any(text in terms for terms in [*shown, *groups])
+
+
 def _own_cues(principle: Principle, role: str) -> list[Cue]:
     """The cues of a principle as they count in a role."""
     negatives = (principle.aligned_negative, principle.violating_negative)
