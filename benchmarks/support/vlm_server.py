@@ -89,8 +89,10 @@ def _red(url: str) -> int:
 
 def _completion(asked: dict[str, Any], p: float) -> dict[str, Any]:
     made = mock.completion(asked, "A" if p > 0.5 else "B")
-    listed = [{"token": token, "logprob": math.log(value)} for token, value in (("A", p), ("B", 1 - p))]
-    listed.sort(key=lambda entry: -entry["logprob"])
+    listed: list[dict[str, Any]] = [
+        {"token": token, "logprob": math.log(value)} for token, value in (("A", p), ("B", 1 - p))
+    ]
+    listed.sort(key=lambda entry: entry["logprob"], reverse=True)
     made["choices"][0]["logprobs"] = {"content": [{**listed[0], "top_logprobs": listed}]}
     return made
 
