@@ -79,7 +79,7 @@ def margins(drawn: list[Scene], choices: list[JudgeChoice]) -> tuple[list[str], 
 
 def _judged(context: Context, some: list[Scene], readings: dict[str, aggregate.Reading]) -> list[np.ndarray]:
     """(judges,) log-odds for each pair, in order; NaN where a judge abstained."""
-    images = [image for scene in some for image in _images(scene)]
+    images = [image for scene in some for image in images_of(scene)]
     principles = {scene.principle.principle_id: scene.principle for scene in some}
     prompts = [scene.prompt for scene in some]
     shard = Shard({Principle: list(principles.values()), Prompt: prompts, Image: images})
@@ -99,7 +99,7 @@ def _judged(context: Context, some: list[Scene], readings: dict[str, aggregate.R
     ]
 
 
-def _images(scene: Scene) -> list[Image]:
+def images_of(scene: Scene) -> list[Image]:
     """A scene's four images as a run stores them."""
     found = []
     for side, of_side in zip(("chosen", "rejected"), scene.images, strict=True):
