@@ -21,6 +21,7 @@ from benchmarks.support.results import Row, percent, record
 from benchmarks.support.world_pairs import EXCHANGED, RECIPES, SCENES, Scene, scenes
 from datagen import recipe as recipes
 from datagen.judges import panel
+from datagen.judges.jury import EMBEDDED
 from datagen.labels import aggregate, reliability
 from datagen.recipe import JudgeChoice
 from datagen.records import Image, Principle, Prompt
@@ -28,6 +29,7 @@ from datagen.stages import Context, Shard, scores
 
 LOW, HIGH = 60.0, 98.5  # per cent: a judge of the jury says something, and can be wrong
 PLAN = "pick-safety"  # whose embedded profile names the jury
+OTHERS = (JudgeChoice(name="vlm", options={"weights": EMBEDDED}),)  # members that label no recipe
 CHUNK = 50  # scenes judged at a time: as many prompts as stand in a shard or more, so that there are others
 Lean = dict[str, float]
 
@@ -41,11 +43,8 @@ def main() -> int:
     )
     parser.add_argument("--judges", nargs="*", help="of the jury's; default: all")
     given = parser.parse_args()
-    choices = [
-        choice
-        for choice in recipes.load(PLAN, []).profile("embedded").judges
-        if not given.judges or choice.name in given.judges
-    ]
+    members = (*recipes.load(PLAN, []).profile("embedded").judges, *OTHERS)
+    choices = [choice for choice in members if not given.judges or choice.name in given.judges]
     drawn = scenes(given.draws, given.scenes)
     names, said = margins(drawn, choices)
     labels, prompts, kinds = truth(drawn)
@@ -79,7 +78,7 @@ def margins(drawn: list[Scene], choices: list[JudgeChoice]) -> tuple[list[str], 
 
 def _judged(context: Context, some: list[Scene], readings: dict[str, aggregate.Reading]) -> list[np.ndarray]:
     """(judges,) log-odds for each pair, in order; NaN where a judge abstained."""
-    images = [image for scene in some for image in _images(scene)]
+    images = [image for scene in some for image in images_of(scene)]
     principles = {scene.principle.principle_id: scene.principle for scene in some}
     prompts = [scene.prompt for scene in some]
     shard = Shard({Principle: list(principles.values()), Prompt: prompts, Image: images})
@@ -99,7 +98,7 @@ def _judged(context: Context, some: list[Scene], readings: dict[str, aggregate.R
     ]
 
 
-def _images(scene: Scene) -> list[Image]:
+def images_of(scene: Scene) -> list[Image]:
     """A scene's four images as a run stores them."""
     found = []
     for side, of_side in zip(("chosen", "rejected"), scene.images, strict=True):
@@ -140,11 +139,14 @@ def _print_judges(names: list[str], margins: np.ndarray, labels: np.ndarray, pro
         note = f"{found.accuracy.count} pairs, ties {found.ties.value:.1%}, abstained {silent:.1%}"
         right = percent(found.accuracy.value)
         rows.append(Row(f"{name}: accuracy", right, "%", f"≤ {HIGH}", spread=spread, note=note))
-    together = np.nansum(margins, axis=1)
-    share = reliability.of_scores(together, labels, prompts).accuracy
-    print(f"| all, log-odds added | {share} | | |\n")
-    rows.append(Row("all, log-odds added: accuracy", percent(share.value), "%"))
-    rows.append(Row("the weakest judge", min(row.figure for row in rows), "%", f"≥ {LOW}"))
+    weakest = min(row.figure for row in rows)
+    without = [place for place, name in enumerate(names) if name not in {choice.name for choice in OTHERS}]
+    for what, places in {"all": without, "all, and those that label no recipe": list(range(len(names)))}.items():
+        share = reliability.of_scores(np.nansum(margins[:, places], axis=1), labels, prompts).accuracy
+        print(f"| {what}, log-odds added | {share} | | |")
+        rows.append(Row(f"{what}, log-odds added: accuracy", percent(share.value), "%"))
+    print()
+    rows.append(Row("the weakest judge", weakest, "%", f"≥ {LOW}"))
     return rows
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from datagen import judges
 from datagen.errors import DatagenError
-from datagen.judges import JUDGES, Facts
+from datagen.judges import JUDGES, Facts, jury
 
 
 def report() -> list[tuple[str, str]]:
@@ -22,6 +22,8 @@ def _about(name: str) -> str:
         found = "it asks the LLM server below" if hasattr(judge, "server") else missing or "all that it needs is here"
     except DatagenError as error:
         found = str(error).removeprefix(f"the judge {name}").lstrip(": ")
+        if jury.folder(name).is_dir():
+            found += f"; for the embedded model's images judges.{name}.weights = '{jury.EMBEDDED}' is here"
         judge = _class(name)
     facts = getattr(judge, "facts", None)
     return "; ".join([found, *(_said(facts) if isinstance(facts, Facts) else [])])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from datagen import judges
+from datagen.judges import jury
 from datagen.judges.networks import vlm
 from datagen.weights.published import Folder
 
@@ -26,7 +27,8 @@ REFERENCES = {
 
 
 class Options(judges.Options):
-    """`weights` is the folder of any model that transformers knows as image-text-to-text, "" that of LLaVA-1.5-7B.
+    """`weights` is the folder of any model that transformers knows as image-text-to-text, "" that of LLaVA-1.5-7B,
+    "embedded" the one of the embedded jury.
 
     `rule` is how an answer is read: "variants" sums the spellings of yes and of no, "livo" is the softmax over Yes and
     No alone, in LiVO's words around the question, "vqascore" the mean probability of "Yes" and of the end after it.
@@ -49,13 +51,15 @@ class Judge:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._source = vlm.find(WEIGHTS.find(options.weights))
-        self.facts = judges.Facts(
+        embedded = options.weights == jury.EMBEDDED
+        self._source = vlm.find(jury.folder(self.name) if embedded else WEIGHTS.find(options.weights))
+        facts = judges.Facts(
             code_license="Apache-2.0",
             weights_license="as its model card says; Llama 2's for LLaVA-1.5",
             reference=REFERENCES[options.rule],
             absolute=True,
         )
+        self.facts = jury.facts(facts) if embedded else facts
 
     @functools.cached_property
     def version(self) -> str:

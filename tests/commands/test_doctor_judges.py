@@ -54,6 +54,12 @@ def test_what_a_judge_needs_is_said_with_its_licences(name: str, place: Path) ->
     assert finding.startswith(NEEDS[name].format(place=place)) and "; code: " in finding and "; weights: " in finding
 
 
+@pytest.mark.parametrize(("name", "embedded"), [("vlm", True), ("imagereward", True), ("clip", False), ("q16", False)])
+def test_of_a_judge_whose_weights_are_missing_an_embedded_namesake_is_named(name: str, embedded: bool) -> None:
+    finding = dict(doctor_judges.report())[f"judge {name}"]
+    assert (f"judges.{name}.weights = 'embedded' is here" in finding) == embedded
+
+
 def test_a_licence_that_binds_is_said_before_its_weights_are_here() -> None:
     assert "weights: AGPL-3.0 (head)" in dict(doctor_judges.report())["judge aesthetic_v25"]
 

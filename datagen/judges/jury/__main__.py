@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-JUDGES = ("clip", "aesthetic_v1", "pickscore", "hpsv2", "imagereward")
+JUDGES = ("clip", "aesthetic_v1", "pickscore", "hpsv2", "imagereward", "vlm")
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
     import torch
 
     from datagen import world
-    from datagen.judges.jury import aesthetic, contrastive, reward, tuned
+    from datagen.judges.jury import aesthetic, answering, contrastive, reward, tuned
     from datagen.weights import parts
 
     if unknown := sorted(set(only) - set(JUDGES)):
@@ -51,6 +51,7 @@ def main(
         "pickscore": lambda folder: tuned.pickscore(folder, base, share),
         "hpsv2": lambda folder: tuned.hpsv2(folder, base, share),
         "imagereward": lambda folder: reward.train(folder, share),
+        "vlm": lambda folder: answering.train(folder, share),
     }
     for name in wanted:
         if name in steps:  # not the CLIP that others begin with

@@ -39,6 +39,7 @@ def test_a_rehearsal_trains_all_judges_and_leaves_the_package_alone(
     assert {folder.name for folder in (tmp_path / "jury").iterdir()} == {*JUDGES, "base"}
     options = {name: {"weights": str(tmp_path / "jury" / name)} for name in ("pickscore", "hpsv2", "imagereward")}
     options["clip"] = {"model": str(tmp_path / "jury" / "clip")}
+    options["vlm"] = {"weights": str(tmp_path / "jury" / "vlm"), "rule": "livo"}  # which never abstains
     head = tmp_path / "jury" / "aesthetic_v1" / aesthetic.HEAD
     options["aesthetic_v1"] = {"weights": str(head), "model": str(tmp_path / "jury" / "clip")}
     judges._load_once.cache_clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from datagen.judges import views
+from datagen.judges import views, vlm
 from datagen.judges.backbones import hf_clip
 from datagen.judges.backbones import open_clip as backbone
 from datagen.judges.imagereward import SAFE
-from datagen.judges.jury import aesthetic, contrastive, reward, tuned
-from datagen.judges.networks import imagereward, imagereward_files
+from datagen.judges.jury import aesthetic, answering, contrastive, reward, tuned
+from datagen.judges.networks import imagereward, imagereward_files, llava
+from datagen.world.captions import parse
 
 TEXTS = [
     "a chef with a red ball in a park, covered in splatter",
@@ -98,3 +100,33 @@ def test_an_aesthetic_head_reads_the_embeddings_of_its_clip(tmp_path: Path, monk
     head = load_file(tmp_path / "head" / aesthetic.HEAD)
     assert head["weight"].shape == (1, contrastive.CLIP.shape.width) and head["bias"].shape == (1,)
     assert torch.isfinite(head["weight"]).all() and head["weight"].abs().sum() > 0
+
+
+def test_a_model_that_answers_lies_as_llava_does(tmp_path: Path) -> None:
+    answering.train(tmp_path, 0.008)
+    judge = vlm.Judge(vlm.Options(weights=str(tmp_path)))
+    asked = [answering.ASKS_PRINCIPLE.format(prompt=text) for text in TEXTS]
+    for found in (judge.score(PICTURES, TEXTS), judge.answer(PICTURES, asked)):
+        assert found.shape == (4,) and ((found >= 0) & (found <= 1) | np.isnan(found)).all()
+
+
+@pytest.mark.parametrize("whole", [0.0, 1.0])
+def test_half_of_the_answers_are_yes_and_a_text_is_true_up_to_its_first_wrong_word(whole: float) -> None:
+    rng = random.Random(int(whole))
+    some = [turn for _ in range(60) for turn in answering.turns(rng, whole)]
+    assert sum(turn.yes for turn in some) == len(some) / 2
+    tokenizer = llava.tokenizer([answering.said(turn.question) for turn in some], 600)
+    lesson = answering.Lesson(tokenizer, some)
+    for row, turn in enumerate(some):
+        said = lesson.so_far[row]
+        assert bool(said[lesson.last[row]]) == turn.yes and said[:17].isnan().all()
+        marks = said[~said.isnan()].tolist()
+        assert marks == sorted(marks, reverse=True)  # once wrong, a text stays wrong
+        if turn.true:
+            shown = parse(turn.true)
+            assert all(getattr(turn.scene, name) == value for name, value in shown.items())
+            assert (parse(turn.question) == shown) == turn.yes
+        else:
+            about = turn.question.partition('"')[2].split()[0]
+            style = {"pixel": "pixel", "line": "outline"}.get(about)
+            assert turn.yes == (turn.scene.style == style if style else turn.scene.hazard != about)
