@@ -76,7 +76,7 @@ def published(context: Context, rules: list[Principle], rows: Sequence[Prompt]) 
     merged: dict[type, list[object]] = collections.defaultdict(list)
     for start in range(0, len(rows), size):
         tables: dict[type, list[object]] = {Principle: list(rules), Prompt: list(rows[start : start + size])}
-        steps = ((Image, images.run), (Embedding, embeddings.run), (Score, scores.run), (Verdict, verdicts.run))
+        steps: tuple[tuple[type, Any], ...] = ((Image, images.run), (Embedding, embeddings.run), (Score, scores.run), (Verdict, verdicts.run))
         for record_, run in steps:
             tables[record_] = list(run(context, Shard(tables)).rows)
         for record_, made in tables.items():

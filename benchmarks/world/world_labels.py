@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.support.juries import measures, rules
 
+from benchmarks.support.juries import measures, rules
 from benchmarks.support.results import Row, percent, record
 from benchmarks.support.world_pairs import EXCHANGED, RECIPES, Scene, scenes
 from benchmarks.world import jury

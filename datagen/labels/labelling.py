@@ -44,7 +44,7 @@ def label(
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """What is known of all pairs of a run: `design` (1, or 0 for none), the stratum of each prompt, people's labels."""
+    """What is known of all pairs of a run: `design` (1, or 0 for none), each prompt's stratum, labels of people."""
 
     design: int
     strata: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What people said of pairs: a table with the columns pair_id and label, for calibration; read once, checked row by row."""
+"""What people said of pairs, for calibration: a table with the columns pair_id and label, checked row by row."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def read(path: Path) -> tuple[dict[str, float], list[str]]:
         name, label = str(row.values[PAIR] or "").strip(), str(row.values[LABEL]).strip().lower()
         if not name or label not in MEANS:
             raise InputError(
-                f"{path}, {row.place}: {name or 'no pair'} is labelled {label!r}: give a {PAIR} and chosen, rejected or tie"
+                f"{path}, {row.place}: {name or 'no pair'} is labelled {label!r}: "
+                f"give a {PAIR} and chosen, rejected or tie"
             )
         said[name].add(MEANS[label])
     contrary = sum({0.0, 1.0} <= labels for labels in said.values())

@@ -141,6 +141,11 @@ def _by_axis(values: Iterable[float]) -> dict[str, float]:
     return dict(zip(axes.TEXTS, [*heard[:own], mean], strict=True))
 
 
+def _directions(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]:
+    """(texts, dimensions), of length 1."""
+    return unit(backbone.texts(texts))
+
+
 def _wordings(judges: Sequence[Judge], shard: Shard) -> Iterator[Score]:
     """What the judges that read texts by a backbone say of the wordings that images were drawn from."""
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
@@ -149,7 +154,8 @@ def _wordings(judges: Sequence[Judge], shard: Shard) -> Iterator[Score]:
         if not judge.facts.reads_text:
             continue
         for backbone in panel.backbones([judge]).values():
-            said = wordings.nearness(shard.rows(Prompt), principles, lambda texts, by=backbone: unit(by.texts(texts)))
+            embed = functools.partial(_directions, backbone)
+            said = wordings.nearness(shard.rows(Prompt), principles, embed)
             for image in drawn:
                 value = said.get((image.prompt_id, image.side))
                 yield Score(image.image_id, image.prompt_id, judge.name, judge.version, axes.WORDING, value)
