@@ -24,6 +24,7 @@ from benchmarks.support.vlm_server import Taste, VlmStub, first_wins, picture, t
 from datagen import judges
 from datagen.judges import panel
 from datagen.labels import aggregate, reliability
+from datagen.labels.axes import BEATS
 from datagen.llm import LlmOptions
 
 PAIRS, SEEDS, SEED = 2_000, 200, 0
@@ -81,14 +82,13 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def labels(ahead: Said, behind: Said) -> Said:
-    """How probably a label prefers the first image of each pair, from both orders, as a run makes it of one judge."""
-    found = []
+    """How probably the first image of each pair is preferred, from both orders, as this judge's log-odds say."""
+    reading, found = aggregate.Reading(1.0), []
     for one, other in zip(ahead.tolist(), behind.tolist(), strict=True):
         beats = aggregate.standing({("a", "b"): one, ("b", "a"): other})
-        leans = [aggregate.lean(aggregate.Reading(1.0), {"beats": beats[image]}) for image in "ab"]
-        label = aggregate.label(aggregate.difference(leans[:1], leans[1:]))
-        assert label is not None
-        found.append(label.probability)
+        a, b = (aggregate.lean(reading, {BEATS: beats[image]}) for image in "ab")
+        assert a is not None and b is not None
+        found.append(aggregate.sigmoid(a - b))
     return np.array(found)
 
 

@@ -24,10 +24,10 @@ from benchmarks.support.world_pairs import RECIPES, SCENES, Scene, scenes
 from benchmarks.world.jury import CHUNK, images_of
 from datagen import recipe as recipes
 from datagen.judges import panel
-from datagen.labels import judged, pairing, reliability
+from datagen.labels import judged, labelling, pairing, reliability, verdicts
 from datagen.labels.axes import SETTLED
 from datagen.recipe import Labels, Profile, Recipe
-from datagen.records import Image, Principle, Prompt, Score
+from datagen.records import Image, Principle, Prompt, Score, Verdict
 from datagen.stages import Context, Shard, scores
 
 CERTAIN = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -46,17 +46,17 @@ class Heard:
     shard: Shard
     rows: Sequence[Score]
 
-    def judged(self, rows: Sequence[Score], names: Sequence[str]) -> Iterator[judged.Judged]:
-        """The prompts with the answers of some judges."""
+    def verdicts(self, rows: Sequence[Score], names: Sequence[str]) -> Iterator[list[Verdict]]:
+        """What some judges make of the images of each prompt."""
         some = panel.load(choice for choice in self.profile.judges if choice.name in names)
         tables = (self.shard.rows(Prompt), self.shard.rows(Principle), self.shard.rows(Image))
-        return judged.by_prompt(*tables, rows, judged.readings(some))
+        return map(verdicts.of, judged.by_prompt(*tables, rows, judged.readings(some)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Over some prompts: the share of the images that the dearest judge was asked about, the accuracy of all labels,
-    and of the published ones, with their number."""
+    """Over some prompts: the share of the images that the dearest judge was asked about, the accuracy of all labels
+    that a run learns of them, and of the published ones, with their number."""
 
     asked: float
     accuracy: reliability.Share
@@ -108,8 +108,8 @@ def spared(heard: Heard, tiers: Tiers, settled: float) -> Heard:
     open_ = {scene.prompt.prompt_id for scene in heard.scenes}
     for tier in tiers:
         if names:
-            found = heard.judged(rows, names)
-            open_ = {of.prompt.prompt_id for of in found if not pairing.settled(recipe, of)}
+            found = heard.verdicts(rows, names)
+            open_ = {images[0].prompt_id for images in found if not pairing.settled(recipe, images)}
         rows += [row for row in heard.rows if row.judge in tier and row.prompt_id in open_]
         names += tier
     return dataclasses.replace(heard, rows=rows)
@@ -120,22 +120,34 @@ def outcome(some: Sequence[Heard], dearest: str) -> Outcome:
     asked, images = 0, 0
     right: list[tuple[bool, str]] = []
     true: list[tuple[bool, str]] = []
-    for heard in some:
-        seen = {row.image_id for row in heard.rows if row.judge == dearest and row.axis != SETTLED}
-        asked, images = asked + len(seen), images + len(heard.shard.rows(Image))
-        names = [choice.name for choice in heard.profile.judges]
-        for scene, truth, of in zip(heard.scenes, heard.truths, heard.judged(heard.rows, names), strict=True):
-            by_place = {(image.side, image.index): image for image in of.images}
-            for one, other in scene.pairs():
-                better = truth[0, one] - truth[1, other]
-                chosen, rejected = by_place["chosen", one], by_place["rejected", other]
-                label = of.label(chosen, rejected)
-                if better == 0 or label is None:
-                    continue
-                right.append(((label.margin > 0) == (better > 0), of.prompt.prompt_id))
-                if not isinstance(pairing.decide(heard.recipe, of, chosen, rejected), str):
-                    true.append((better > 0, of.prompt.prompt_id))
+    for name in RECIPES:
+        own = [heard for heard in some if heard.recipe.name == name]
+        for heard in own:
+            seen = {row.image_id for row in heard.rows if row.judge == dearest and row.axis != SETTLED}
+            asked, images = asked + len(seen), images + len(heard.shard.rows(Image))
+        for prompt_id, prefers, better, published in _labels(own):
+            right.append((prefers == better, prompt_id))
+            true += [(better, prompt_id)] if published else []
     return Outcome(asked / images, _share(right), _share(true))
+
+
+def _labels(own: Sequence[Heard]) -> Iterator[tuple[str, bool, bool, bool]]:
+    """Of each label that a run of one recipe would learn: the prompt, whether it prefers its first image, whether
+    that is the better one, and whether it is published. Without those of which the reader sees no difference."""
+    if not own:
+        return
+    names = [choice.name for choice in own[0].profile.judges]
+    prompts = [scene.prompt for heard in own for scene in heard.scenes]
+    said = [verdict for heard in own for images in heard.verdicts(heard.rows, names) for verdict in images]
+    keeps = {
+        image.image_id: truth[0 if image.side == "chosen" else 1, image.index]
+        for heard in own
+        for scene, truth in zip(heard.scenes, heard.truths, strict=True)
+        for image in images_of(scene)
+    }
+    for row in labelling.label(own[0].recipe, names, prompts, said)[0]:
+        if row.probability is not None and (better := keeps[row.chosen_id] - keeps[row.rejected_id]):
+            yield row.prompt_id, row.probability > 0.5, better > 0, row.reason is None
 
 
 def _share(found: Sequence[tuple[bool, str]]) -> reliability.Share:
