@@ -12,6 +12,7 @@ import collections
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks.support.results import Row, record
 from datagen import recipe as recipes
@@ -76,7 +77,13 @@ def published(context: Context, rules: list[Principle], rows: Sequence[Prompt]) 
     merged: dict[type, list[object]] = collections.defaultdict(list)
     for start in range(0, len(rows), size):
         tables: dict[type, list[object]] = {Principle: list(rules), Prompt: list(rows[start : start + size])}
-        steps: tuple[tuple[type, Any], ...] = ((Image, images.run), (Embedding, embeddings.run), (Score, scores.run), (Verdict, verdicts.run))
+        steps: list[tuple[type, Any]] = [(Image, images.run), (Embedding, embeddings.run)]
+        steps += [(Score, scores.run), (Verdict, verdicts.run)]
+            (Image, images.run),
+            (Embedding, embeddings.run),
+            (Score, scores.run),
+            (Verdict, verdicts.run),
+        )
         for record_, run in steps:
             tables[record_] = list(run(context, Shard(tables)).rows)
         for record_, made in tables.items():

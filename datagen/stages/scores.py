@@ -7,18 +7,25 @@ those that read its embeddings. An image that failed, or that cannot be decoded,
 from __future__ import annotations
 
 import collections
+import functools
 import io
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from datagen.judges import Judge, panel
+from datagen.judges.protocol import Backbone
 from datagen.judges.vectors import unit
 from datagen.labels import axes, judged, pairing, verdicts, wordings
 from datagen.labels.axes import Asked
 from datagen.recipe import Profile
 from datagen.records import Embedding, Image, Principle, Prompt, Score, Written
 from datagen.stages import Context, Shard, Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def run(context: Context, shard: Shard) -> Written[Score]:
@@ -141,7 +148,7 @@ def _by_axis(values: Iterable[float]) -> dict[str, float]:
     return dict(zip(axes.TEXTS, [*heard[:own], mean], strict=True))
 
 
-def _directions(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float32]:
+def _directions(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float64]:
     """(texts, dimensions), of length 1."""
     return unit(backbone.texts(texts))
 
