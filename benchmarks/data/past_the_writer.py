@@ -79,11 +79,6 @@ def published(context: Context, rules: list[Principle], rows: Sequence[Prompt]) 
         tables: dict[type, list[object]] = {Principle: list(rules), Prompt: list(rows[start : start + size])}
         steps: list[tuple[type, Any]] = [(Image, images.run), (Embedding, embeddings.run)]
         steps += [(Score, scores.run), (Verdict, verdicts.run)]
-            (Image, images.run),
-            (Embedding, embeddings.run),
-            (Score, scores.run),
-            (Verdict, verdicts.run),
-        )
         for record_, run in steps:
             tables[record_] = list(run(context, Shard(tables)).rows)
         for record_, made in tables.items():

@@ -68,12 +68,14 @@ def test_the_judge_of_the_guide_is_one_file(house: Path) -> None:
     assert {score["judge"] for score in scores} == {"world", name}
     assert all(score["value"] is not None for score in scores if score["judge"] == name)
 
-    wrong = datagen(house, *command, *settings, "--set", f"profiles.embedded.judges.{name}.tagret=1", "--out", "other")
+    other = ["other" if word == "run" and at else word for at, word in enumerate(command)]
+    wrong = datagen(house, *other, *settings, "--set", f"profiles.embedded.judges.{name}.tagret=1")
     assert wrong.returncode == 2
     assert f"the judge {name}: unknown option 'tagret': did you mean 'target'" in wrong.stderr.splitlines()[-1]
 
     file.write_text(source.replace("    scale = ", "    scales = "))
-    broken = datagen(house, *command, *settings, "--out", "third")
+    third = ["third" if word == "run" and at else word for at, word in enumerate(command)]
+    broken = datagen(house, *third, *settings)
     assert broken.returncode == 2
     assert f"the judge {name} is incomplete: it has no scale" in broken.stderr.splitlines()[-1]
     assert not (house / "other").exists() and not (house / "third").exists()

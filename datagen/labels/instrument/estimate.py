@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from datagen.errors import InputError
-from datagen.labels.instrument import calibrate, describe, evidence, leak, moments, places
+from datagen.labels.instrument import calibrate, describe, doubt, evidence, leak, moments, places
 from datagen.labels.instrument.found import Labels
-from datagen.labels.instrument.rows import CONTROL, NULL, PAIR, Flags, Numbers, Rows, rows
+from datagen.labels.instrument.rows import CONTROL, NULL, PAIR, PLANTED, Flags, Numbers, Rows, rows
 
 SIDE = 1.645  # standard deviations of a 90 % interval
 MISFIT = 1.5  # what no model gets right adds to what a run's own variation shows: measured on simulated juries
+LAPSE = 0.5  # pairs: nothing is more certain than what so many pairs could have shown to be wrong
 SAME = 10  # equal answers from which on a judge is taken to give no other
 
 
@@ -69,10 +69,18 @@ def label(
         total, heat, bent = calibrate.calibrated(total, given.known, told, given.fold)
         alone, _, _ = calibrate.calibrated(alone, given.known, told, given.fold)
         notes += describe.calibration(before[told], total[told], given.known[told], heat, bent)
-    probability, judges_only = _mean(total, heat * found.doubt), _mean(alone, heat * found.alone)
-    half = SIDE * MISFIT * heat * found.width
-    low, high = special.expit(total - half), special.expit(total + half)
+    # Of what calibration made of the sum, judges and design have the shares that they had.
+    share = found.log_odds / np.where(found.log_odds + found.by_design == 0, 1.0, found.log_odds + found.by_design)
+    judged, held = total * share, total * (1 - share)
+    of_judges = heat * found.alone
+    probability = doubt.mean(judged, held, of_judges, heat * found.doubt)
+    judges_only = doubt.mean(alone, np.zeros(len(alone)), of_judges, of_judges)
+    low, high = doubt.interval(judged, held, of_judges, heat * found.width, SIDE * MISFIT)
     low, high = np.minimum(low, probability), np.maximum(high, probability)
+    lapse = LAPSE / (1 + int((given.of(PAIR) | given.of(PLANTED)).sum()))
+    probability, judges_only, low, high = (
+        lapse + (1 - 2 * lapse) * of for of in (probability, judges_only, low, high)
+    )
     for array in (probability, judges_only, low, high):
         array[np.isin(given.role, (CONTROL, NULL))] = 0.5
     described = describe.judges(x, given, unit, silent, first, seen, found)
@@ -82,12 +90,6 @@ def label(
     return Labels(
         probability[back], judges_only[back], low[back], high[back], described, found.obedience, tuple(notes)
     )
-
-
-def _mean(log_odds: Numbers, deviation: Numbers) -> Numbers:
-    """Mean probability of log-odds that are normal with a deviation, nearly (MacKay 1992)."""
-    result: Numbers = special.expit(log_odds / np.sqrt(1 + np.pi * deviation**2 / 8))
-    return result
 
 
 def _silent(given: Rows, unit: Numbers) -> Flags:
