@@ -1,7 +1,7 @@
 """From log-odds that are not quite known to probabilities: what the link is unsure of multiplies the judges' log-odds.
 
-A link that is off makes all log-odds too large or too small, and does not turn them round; so l·exp(t), t normal, stands
-for what it might be, and only what weights, strata and the design are unsure of is added.
+A link that is off makes all log-odds too large or too small, and does not turn them round; so l·exp(t), t normal,
+stands for what it might be, and only what weights, strata and the design are unsure of is added.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MOST = 1.5  # standard deviation of t; what is beyond it is added
 
 
 def mean(judges: Numbers, held: Numbers, of_judges: Numbers, of_all: Numbers) -> Numbers:
-    """Mean probability (N,) of log-odds judges + held; their standard deviations are `of_judges` and, of both, `of_all`.
+    """Mean probability (N,) of log-odds judges + held, whose deviations are `of_judges` and, of both, `of_all`.
 
     Over what is added by MacKay's approximation (1992), over what multiplies by quadrature.
     """
