@@ -42,7 +42,8 @@ def nearness(
     found: dict[tuple[str, str], float] = {}
     for prompt in sound:
         others = [one for one in sound if one.cluster != prompt.cluster and one.prompt != prompt.prompt]
-        if not others:
+        # A grammar's wordings are the principle's own; runs of before kept no scenes to tell them by.
+        if not others or (not prompt.scene and prompt.author.startswith("grammar:")):
             continue
         mine = vectors[[at[text] for text in own[prompt.prompt_id]]]
         theirs = vectors[[at[text] for other in others for text in own[other.prompt_id]]]

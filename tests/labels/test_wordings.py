@@ -132,3 +132,9 @@ def test_the_order_of_prompts_does_not_matter() -> None:
     prompts = [dataclasses.replace(row, prompt_id=f"{place}") for place, row in enumerate(prompts)]
     shuffled = random.Random(0).sample(prompts, len(prompts))
     assert said(shuffled) == pytest.approx(said(prompts))
+
+
+def test_of_a_grammar_that_kept_no_scenes_nothing_is_said() -> None:
+    told = wordings.nearness(rows(scene="", author="grammar:offline"), RULES, embed)
+    assert told == {}
+    assert wordings.nearness(rows(scene="", author="file:prompts.csv"), RULES, embed) != {}
