@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from datagen import store
 from datagen.cli import app
 from datagen.errors import InputError, RecipeError
-from datagen.llm.providers import mock
+from datagen.llm.providers.mock import VERSION
 
 ARGUMENTS = ["pick-safety", "--profile", "embedded", "--limit", "6"]
 
@@ -53,7 +53,7 @@ def test_prompts_of_an_llm_are_written_where_the_image_model_is_not(tmp_path: Pa
 
 def test_a_dry_run_makes_the_first_call_of_the_run_and_shows_it(tmp_path: Path) -> None:
     said = write("--dry-run", "--set", "profiles.embedded.writer=llm")
-    assert "--- system" in said and "--- user" in said and f"--- mock-{mock.VERSION}" in said
+    assert "--- system" in said and "--- user" in said and f"--- mock-{VERSION}" in said
     assert "the reply can be used" in said and '"scenes": [' in said and "1 of " in said
     assert "from the cache, at no cost" in write("--dry-run", "--set", "profiles.embedded.writer=llm")
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
