@@ -71,11 +71,11 @@ def label(
         notes += describe.calibration(before[told], total[told], given.known[told], heat, bent)
     # Of what calibration made of the sum, judges and design have the shares that they had.
     share = found.log_odds / np.where(found.log_odds + found.by_design == 0, 1.0, found.log_odds + found.by_design)
-    judged, held = total * share, total * (1 - share)
+    judged, designed = total * share, total * (1 - share)
     of_judges = heat * found.alone
-    probability = doubt.mean(judged, held, of_judges, heat * found.doubt)
+    probability = doubt.mean(judged, designed, of_judges, heat * found.doubt)
     judges_only = doubt.mean(alone, np.zeros(len(alone)), of_judges, of_judges)
-    low, high = doubt.interval(judged, held, of_judges, heat * found.width, SIDE * MISFIT)
+    low, high = doubt.interval(judged, designed, of_judges, heat * found.width, SIDE * MISFIT)
     low, high = np.minimum(low, probability), np.maximum(high, probability)
     lapse = LAPSE / (1 + int((given.of(PAIR) | given.of(PLANTED)).sum()))
     probability, judges_only, low, high = (
