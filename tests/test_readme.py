@@ -69,6 +69,8 @@ def runnable(line: str, clone: Path) -> str:
     if command in ("make dataset", "make test"):
         command = run(f"make -n --no-print-directory {command.removeprefix('make ')}", clone).splitlines()[-1]
         assert command.startswith(".venv/bin/")
+    for option in re.findall(r"--(?!set)\S+", added):  # given once: what is added here counts
+        command = re.sub(rf" {option} \S+", "", command)
     return f"{command} {added}"
 
 
