@@ -59,7 +59,7 @@ def find_text(given: str, beside: Path) -> str:
             "or give its place with judges.hpsv3.rubric"
         )
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(path.read_text(encoding="utf-8-sig"))
         said = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
         text = "".join(str(ast.literal_eval(said[name])) for name in TEXTS)
     except (OSError, UnicodeDecodeError, SyntaxError, ValueError, LookupError) as error:
