@@ -29,7 +29,8 @@ def label(
     own = _by_prompt(prompts, images)
     known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
     designed = recipe.pairing != "rank"
-    run = _Run(1 if designed else 0, {p.prompt_id: f"{p.principle_id} {p.role}" for p in prompts}, known)
+    strata = {prompt.prompt_id: f"{prompt.principle_id} {prompt.role}" for prompt in prompts}
+    run = _Run(judges, 1 if designed else 0, strata, known)
     neighbours = [] if designed else [two for some in own.values() for two in pairing.neighbours(some)]
     value = pairing.by_sum if designed else _weighted(run.learn(neighbours, []))
     found = [(name, match) for name, some in own.items() for match in pairing.matches(recipe, some, value)]
@@ -46,6 +47,7 @@ def label(
 class _Run:
     """What is known of all pairs of a run: `design` (1, or 0 for none), each prompt's stratum, labels of people."""
 
+    judges: Sequence[str]
     design: int
     strata: Mapping[str, str]
     known: Mapping[str, float]
@@ -64,6 +66,7 @@ class _Run:
             [chosen.prompt_id for chosen, _ in both],
             strata=[self.strata[chosen.prompt_id] for chosen, _ in both],
             learn=np.arange(count) < len(taught),
+            names=self.judges,
         )
 
     def strangers(self, met: Sequence[Two]) -> list[str]:
