@@ -10,13 +10,17 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from typing import cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from datagen.errors import DatagenError, MachineryError, ModelError, one_line
 from datagen.generators.protocol import ContentError, Generator, GeneratorFile, ModelChoice, Request
 from datagen.models import Missing, Needs
 from datagen.recipe import Profile
 from datagen.registry import Registry
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "protocol"))
 DEFAULT = "stable_diffusion"
@@ -39,6 +43,12 @@ def _loaded(model: str, revision: str, scheduler: str, **wanted: str) -> Generat
     return file.load(rest, revision, scheduler, **wanted)
 
 
+def in_order(generator: Generator, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+    """The picture or ContentError of each request, in the order of the requests."""
+    made = dict(generator.generate(requests))
+    return [made[place] for place in range(len(requests))]
+
+
 def rehearse(profile: Profile) -> None:
     """Draw a picture as a profile has it and throw it away: what would go wrong with every one goes wrong with this.
 
@@ -48,7 +58,7 @@ def rehearse(profile: Profile) -> None:
     generator = load(profile)
     request = Request("a chair", "", 0, profile.steps, profile.guidance, profile.width, profile.height)
     try:
-        (picture,) = generator.generate([request])
+        (picture,) = in_order(generator, [request])
     except DatagenError:
         raise
     except Exception as error:  # no memory left, or whatever a generator of another package raises

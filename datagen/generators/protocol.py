@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from datagen.models import Missing, Needs
@@ -85,10 +85,10 @@ class Generator(Protocol):
     revision: str
 
     def means(self, request: Request) -> Means:
-        """What the image of a request is made with."""
+        """What the image of a request is made with: what it was made with, where `generate` has just yielded it."""
 
-    def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
-        """One RGB picture or ContentError per request, in order."""
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
+        """The place of a request and its RGB picture or ContentError, each request once, as they are done."""
 
 
 class GeneratorFile(Protocol):

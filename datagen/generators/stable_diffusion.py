@@ -66,14 +66,16 @@ class StableDiffusion:
         """Images a batch, a function of the kind of device and the image size alone."""
         return max(1, min(MAX_BATCH, BATCH_PIXELS[self._device.type] // (width * height)))
 
-    def generate(self, requests: Sequence[Request]) -> list[Any]:
-        """One RGB picture or ContentError a request, in order; ModelError for what the model cannot be asked for."""
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        """The place and the RGB picture or ContentError of each request, batch by batch.
+
+        ModelError for what the model cannot be asked for.
+        """
         self._take_the_device()
-        results: list[Any] = [None] * len(requests)
         alike: dict[tuple[object, ...], list[int]] = {}  # what a batch must share → places of requests
         for place, request in enumerate(requests):
             if reason := safety.refusal(request.text) or safety.length_refusal(request.negative):
-                results[place] = ContentError(reason)
+                yield place, ContentError(reason)
             else:
                 bare = self._zeros and not request.negative
                 shared = (request.steps, request.guidance, request.width, request.height, bare)
@@ -85,9 +87,7 @@ class StableDiffusion:
             size = self.batch_size(requests[places[0]].width, requests[places[0]].height)
             for start in range(0, len(places), size):
                 batch = places[start : start + size]
-                for place, image in zip(batch, self._make([requests[p] for p in batch], size), strict=True):
-                    results[place] = image
-        return results
+                yield from zip(batch, self._make([requests[p] for p in batch], size), strict=True)
 
     def _take_the_device(self) -> None:
         """Have the GPU alone: of several models the others wait in the machine's memory, loaded as they are."""

@@ -61,17 +61,18 @@ def _models(profile: Profile) -> list[Profile]:
 
 def _make(context: Context, model: Profile, wanted: list[Want]) -> dict[tuple[str, str, int], Image]:
     """The rows that one generator makes, by prompt id, side and index."""
-    requests = [_request(context, *want) for want in wanted]
-    reasons = [_refusal(prompt) for prompt, _, _ in wanted]
     generator = generators.load(model)
-    allowed = [request for request, reason in zip(requests, reasons, strict=True) if reason is None]
-    made = iter(generator.generate(allowed))
-    return {
-        (want[0].prompt_id, *want[1:]): _row(
-            generator, want, request, next(made) if reason is None else ContentError(reason)
-        )
-        for want, request, reason in zip(wanted, requests, reasons, strict=True)
-    }
+    asked: list[tuple[Want, Request]] = []
+    rows: list[tuple[Want, Image]] = []
+    for want in wanted:
+        request, reason = _request(context, *want), _refusal(want[0])
+        if reason is None:
+            asked.append((want, request))
+        else:
+            rows.append((want, _row(generator, want, request, ContentError(reason))))
+    for place, result in generator.generate([request for _, request in asked]):
+        rows.append((asked[place][0], _row(generator, *asked[place], result)))
+    return {(prompt.prompt_id, side, index): row for (prompt, side, index), row in rows}
 
 
 def _sides(context: Context) -> list[tuple[str, int]]:

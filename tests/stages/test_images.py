@@ -1,7 +1,7 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -27,14 +27,14 @@ class Painter:
     def means(self, request: Request) -> Means:
         return Means("Fake", '{"a": 1}', "lora", "float32", request.width // 8, "brush 1")
 
-    def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
         self.asked += requests
-        return [
-            ContentError("NaN in the decoded image")
-            if "broken" in request.text
-            else Image.new("RGB", (request.width, request.height), (request.seed % 256, request.seed // 256 % 256, 0))
-            for request in requests
-        ]
+        for place, request in reversed(list(enumerate(requests))):  # whatever the order, each by its place
+            if "broken" in request.text:
+                yield place, ContentError("NaN in the decoded image")
+            else:
+                colour = (request.seed % 256, request.seed // 256 % 256, 0)
+                yield place, Image.new("RGB", (request.width, request.height), colour)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_row_says_what_is_needed_to_make_it_again(
         assert again in painter.asked
         assert row.image is not None
         assert row.image_id == hashlib.sha256(row.image).hexdigest()[:16]
-        (repainted,) = painter.generate([again])
+        (repainted,) = generators.in_order(painter, [again])
         with Image.open(io.BytesIO(row.image)) as stored:
             assert isinstance(repainted, Image.Image)
             assert stored.tobytes() == repainted.tobytes()
@@ -169,9 +169,12 @@ def test_a_test_picture_is_drawn_by_each_model_as_its_images_are_to_be(
     drawn: list[tuple[str, str, str, Request]] = []
 
     class Drawer(Painter):
-        def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
             drawn.append((*self.choice, *requests))
-            return [ContentError("all black")] if self.choice[0] == "b" else super().generate(requests)
+            if self.choice[0] == "b":
+                yield 0, ContentError("all black")
+            else:
+                yield from super().generate(requests)
 
     def load(choice: ModelChoice) -> Painter:
         it = Drawer()
