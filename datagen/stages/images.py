@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Want = tuple[Prompt, str, int]  # prompt, side, index
 CUT = "wording longer than the model reads"
 NEGATIVE_CUT = "negative prompt longer than the model reads"
+RESEEDED = "drawn with another seed, as its own gave a picture that shows nothing"
 NEGATIVE_IDLE = "negative prompt without effect, as guidance is not above 1"
 
 
@@ -70,8 +71,12 @@ def _make(context: Context, model: Profile, wanted: list[Want]) -> dict[tuple[st
             asked.append((want, request))
         else:
             rows.append((want, _row(generator, want, request, ContentError(reason))))
-    for place, result in generator.generate([request for _, request in asked]):
-        rows.append((asked[place][0], _row(generator, *asked[place], result)))
+    for place, drawn, result in generators.draw(generator, [request for _, request in asked]):
+        want, request = asked[place]
+        row = _row(generator, want, drawn, result)
+        if drawn.seed != request.seed:
+            row = dataclasses.replace(row, notes="; ".join(filter(None, (row.notes, RESEEDED))))
+        rows.append((want, row))
     return {(prompt.prompt_id, side, index): row for (prompt, side, index), row in rows}
 
 
