@@ -14,7 +14,7 @@ from datagen import generators, safety
 from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.recipe import Profile
 from datagen.records import Image, Prompt, Written, content_id, seed_for
-from datagen.stages import Context, Shard, Stage
+from datagen.stages import LIBRARIES, Context, Shard, Stage
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -149,4 +149,4 @@ def _png(image: Pillow.Image) -> bytes:
     return buffer.getvalue()
 
 
-STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks)
+STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks, libraries=LIBRARIES)
