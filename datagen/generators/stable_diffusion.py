@@ -41,12 +41,18 @@ class StableDiffusion:
     def __init__(
         self, pipeline: Any, device: Any, name: str, revision: str, vae: str = "", notes: tuple[str, ...] = ()
     ) -> None:
+        import torch
+
         self.name = name
         self.revision = revision
         self._pipeline = pipeline
         self._device = device
         self._steps: set[int] = set()  # that its scheduler is known to get through
         self._fits: dict[tuple[int, int], int] = {}  # images a batch of that width and height, once memory ran out
+        if device.type != "cpu" or next(pipeline.unet.parameters()).dtype == torch.float32:
+            # Convolutions read their channels side by side; a CPU's in half precision gain nothing, and take a copy.
+            for part in (pipeline.unet, pipeline.vae):
+                part.to(memory_format=torch.channels_last)
         self._texts = Texts(pipeline)
         self._kept = KeptTexts(pipeline.unet)
         self._decoder = Decoder(pipeline, device)
