@@ -22,7 +22,7 @@ from datagen.registry import Registry
 if TYPE_CHECKING:
     from PIL import Image
 
-GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "protocol"))
+GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol"))
 DEFAULT = "stable_diffusion"
 _FUNCTIONS = ("load", "missing", "needs")
 _NAMED = re.compile(r"([A-Za-z_][\w.]*):")
