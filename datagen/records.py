@@ -31,6 +31,11 @@ def seed_for(recipe_seed: int, prompt_id: str, index: int) -> int:
     return int(content_id("seed", recipe_seed, prompt_id, index)[:8], 16) & 0x7FFFFFFF
 
 
+def next_seed(seed: int) -> int:
+    """The 31-bit seed that is tried where one gave nothing."""
+    return int(content_id("next seed", seed)[:8], 16) & 0x7FFFFFFF
+
+
 @dataclasses.dataclass(frozen=True)
 class Principle:
     """A value principle: what an image should be (`aligned`) and should not be (`violating`)."""
@@ -99,7 +104,7 @@ class Image:
     index: int
     text: str
     negative: str
-    seed: int
+    seed: int  # that it was drawn with; another than its prompt gives it where that one gave nothing to see
     generator: str
     generator_revision: str
     scheduler: str

@@ -38,7 +38,10 @@ class ModelChoice(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One image to make; `width` and `height` in pixels."""
+    """One image to make; `width` and `height` in pixels.
+
+    `batch_size` is of the batch that it is to be made in, as a row of it says; 0: whatever the generator takes here.
+    """
 
     text: str
     negative: str
@@ -47,10 +50,15 @@ class Request:
     guidance: float
     width: int
     height: int
+    batch_size: int = 0
 
 
 class ContentError(Exception):
     """Why there is no image for a request; it becomes the `error` of the row."""
+
+
+class NoPicture(ContentError):
+    """That what was drawn shows nothing: all black, of one colour, NaN. Another seed may give a picture."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,6 +27,7 @@ Want = tuple[Prompt, str, int]  # prompt, side, index
 WAITING = 32  # pictures whose files are being made: no more are held in memory, and a batch of them is encoded at once
 CUT = "wording longer than the model reads"
 NEGATIVE_CUT = "negative prompt longer than the model reads"
+RESEEDED = "drawn with another seed, as its own gave a picture that shows nothing"
 NEGATIVE_IDLE = "negative prompt without effect, as guidance is not above 1"
 
 
@@ -84,8 +85,12 @@ def _drawn(
     generator: Generator, asked: Sequence[tuple[Want, Request]]
 ) -> Iterator[tuple[Image, Pillow.Image | ContentError]]:
     """A row without its image, and that, of each request as it is done."""
-    for place, result in generator.generate([request for _, request in asked]):
-        yield _row(generator, *asked[place]), result
+    for place, drawn, result in generators.draw(generator, [request for _, request in asked]):
+        want, request = asked[place]
+        row = _row(generator, want, drawn)
+        if drawn.seed != request.seed:
+            row = dataclasses.replace(row, notes="; ".join(filter(None, (row.notes, RESEEDED))))
+        yield row, result
 
 
 def _finished(how: recipe.Images, drawn: tuple[Image, Pillow.Image | ContentError]) -> Image:
@@ -93,6 +98,7 @@ def _finished(how: recipe.Images, drawn: tuple[Image, Pillow.Image | ContentErro
     row, result = drawn
     if isinstance(result, ContentError):
         return _failed(row, result)
+    row = dataclasses.replace(row, width=result.width, height=result.height)
     data = kept.file_of(row, result, how.format, metadata=how.metadata)
     software = "; ".join(filter(None, (row.software, encode.software(how.format))))
     return dataclasses.replace(row, image=data, image_id=hashlib.sha256(data).hexdigest()[:16], software=software)

@@ -585,3 +585,75 @@ def test_no_safety_checker_and_no_watermark(folder: Path) -> None:
     pipeline = stable_diffusion.load(str(folder), "", "model")._pipeline
     assert getattr(pipeline, "safety_checker", None) is None
     assert getattr(pipeline, "watermark", None) is None
+
+
+def starve(ours: Any, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
+    """Let the U-Net run out of memory on more than `most` rows; the rows that it was given."""
+    forward, seen = ours._pipeline.unet.forward, list[int]()
+
+    def limited(latents: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(len(latents))
+        if len(latents) > most:
+            raise error
+        return forward(latents, *args, **kwargs)
+
+    monkeypatch.setattr(ours._pipeline.unet, "forward", limited)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_without_memory_batches_are_halved_for_good_and_rows_say_so(
+    sd15_folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+    requests = [request(f"a chef {k}", k) for k in range(5)]
+    expected = drawn(ours, requests)
+    assert (ours.means(requests[0]).batch_size, ours.means(requests[0]).notes) == (8, "")
+    seen = starve(ours, monkeypatch, 2 * 2, error)
+    made = drawn(ours, requests)
+    assert seen[:2] == [16, 8] and set(seen[2:]) == {4}
+    means = ours.means(requests[0])
+    assert means.batch_size == 2
+    assert means.notes == "made in batches of 2 instead of 8, as the memory did not hold more"
+    assert ours.means(request(width=96)).batch_size == 8  # of another size nothing is known
+    for image, other in zip(made, expected, strict=True):
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(other).astype(int)).max() <= 2
+    seen.clear()
+    assert [image.tobytes() for image in drawn(ours, requests)] == [image.tobytes() for image in made]
+    assert set(seen) == {4}
+
+
+def test_what_was_drawn_before_memory_ran_out_keeps_its_batch(
+    sd15_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+    seen = starve(ours, monkeypatch, 16, torch.OutOfMemoryError("none left"))
+    sizes = []
+    for place, _ in ours.generate([request(seed=k) for k in range(16)]):
+        sizes.append(ours.means(request()).batch_size)
+        if place == 7:
+            seen = starve(ours, monkeypatch, 8, torch.OutOfMemoryError("none left"))
+    assert sizes == [8] * 8 + [4] * 8 and len(seen) > 0
+
+
+def test_one_picture_that_the_memory_does_not_hold_is_the_shards_failure(
+    sd15_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+    starve(ours, monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        drawn(ours, [request()])
+    assert ours.means(request()).batch_size == 1
+
+
+def test_a_batch_size_that_is_asked_for_is_that_of_the_row(sd15_folder: Path) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+    for size in (1, 3, 8, 20):
+        assert ours.means(request(batch_size=size)).batch_size == size
+    assert drawn(ours, [request(seed=3, batch_size=8)])[0].tobytes() == drawn(ours, [request(seed=3)])[0].tobytes()

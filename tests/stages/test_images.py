@@ -11,7 +11,7 @@ from PIL import Image
 from datagen import generators, records
 from datagen.errors import MachineryError
 from datagen.generators import kept
-from datagen.generators.protocol import ContentError, Means, ModelChoice, Request
+from datagen.generators.protocol import ContentError, Means, ModelChoice, NoPicture, Request
 from datagen.images import encode
 from datagen.images.kinds import suffix_of
 from datagen.records import Prompt
@@ -34,7 +34,9 @@ class Painter:
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
         self.asked += requests
         for place, request in reversed(list(enumerate(requests))):  # whatever the order, each by its place
-            if "broken" in request.text:
+            if "dark" in request.text and len(self.asked) <= len(requests):
+                yield place, NoPicture("all black")
+            elif "broken" in request.text:
                 yield place, ContentError("NaN in the decoded image")
             else:
                 colour = (request.seed % 256, request.seed // 256 % 256, 0)
@@ -176,6 +178,18 @@ def test_a_generator_that_returns_an_error_costs_its_own_row_only(
     ]
     assert failed[0].text == "broken"
     assert len(rows) == 6 and len({row.image_id for row in failed}) == 1
+
+
+def test_a_picture_that_shows_nothing_is_drawn_with_another_seed_which_stands_in_its_row(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    prompts = [make_prompt(prompt_id="p1", chosen_prompt="dark"), make_prompt()]
+    rows = images.run(make_context(), Shard({Prompt: prompts})).rows
+    assert [row.error for row in rows] == [None] * 4
+    seed = records.seed_for(0, "p1", 0)
+    assert [row.seed for row in rows[:2]] == [records.next_seed(seed), seed]
+    assert [images.RESEEDED in images.remarks(row) for row in rows] == [True, False, False, False]
+    assert [request.seed for request in painter.asked[4:]] == [records.next_seed(seed)]
 
 
 def test_a_refused_prompt_is_not_generated_and_its_text_is_not_kept(
