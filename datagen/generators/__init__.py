@@ -7,19 +7,26 @@ gives a `ContentError` in its place; an image never depends on the batch that it
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import re
-from typing import cast
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, cast
 
 from datagen.errors import DatagenError, MachineryError, ModelError, one_line
-from datagen.generators.protocol import ContentError, Generator, GeneratorFile, ModelChoice, Request
+from datagen.generators.protocol import ContentError, Generator, GeneratorFile, ModelChoice, NoPicture, Request
 from datagen.models import Missing, Needs
 from datagen.recipe import Profile
+from datagen.records import next_seed
 from datagen.registry import Registry
 
-GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "protocol"))
+if TYPE_CHECKING:
+    from PIL import Image
+
+GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol"))
 DEFAULT = "stable_diffusion"
+SEEDS = 3  # that are tried for a picture that shows something
 _FUNCTIONS = ("load", "missing", "needs")
 _NAMED = re.compile(r"([A-Za-z_][\w.]*):")
 
@@ -39,6 +46,35 @@ def _loaded(model: str, revision: str, scheduler: str, **wanted: str) -> Generat
     return file.load(rest, revision, scheduler, **wanted)
 
 
+def in_order(generator: Generator, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+    """The picture or ContentError of each request, in the order of the requests."""
+    made = dict(generator.generate(requests))
+    return [made[place] for place in range(len(requests))]
+
+
+def draw(
+    generator: Generator, requests: Sequence[Request]
+) -> Iterator[tuple[int, Request, Image.Image | ContentError]]:
+    """The place of each request, what was drawn in its stead, and its picture or ContentError, as they are done.
+
+    Where a picture shows nothing another seed is tried, SEEDS in all; what is drawn then has that seed.
+    """
+    asked = list(enumerate(requests))
+    for last in (*[False] * (SEEDS - 1), True):
+        again = []
+        for nth, result in generator.generate([request for _, request in asked]):
+            place, request = asked[nth]
+            if not isinstance(result, NoPicture):
+                yield place, request, result
+            elif last:
+                yield place, requests[place], ContentError(f"{result}; nor did {SEEDS - 1} other seeds give a picture")
+            else:
+                again.append((place, dataclasses.replace(request, seed=next_seed(request.seed))))
+        asked = sorted(again, key=lambda entry: entry[0])
+        if not asked:
+            return
+
+
 def rehearse(profile: Profile) -> None:
     """Draw a picture as a profile has it and throw it away: what would go wrong with every one goes wrong with this.
 
@@ -48,7 +84,7 @@ def rehearse(profile: Profile) -> None:
     generator = load(profile)
     request = Request("a chair", "", 0, profile.steps, profile.guidance, profile.width, profile.height)
     try:
-        (picture,) = generator.generate([request])
+        ((_, _, picture),) = draw(generator, [request])
     except DatagenError:
         raise
     except Exception as error:  # no memory left, or whatever a generator of another package raises
