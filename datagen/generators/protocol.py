@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from datagen.models import Missing, Needs
 
@@ -33,7 +33,7 @@ class ModelChoice(Protocol):
 
     @property
     def vae(self) -> str:
-        """A VAE in the place of the model's own, "" for that."""
+        """A VAE in the place of the model's own, "" for that. The rest of recipe.OPTIONS is given likewise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,10 +102,10 @@ class Generator(Protocol):
 class GeneratorFile(Protocol):
     """The functions of a generator's file; of a model "NAME:REST" they are given REST."""
 
-    def load(self, model: str, revision: str, scheduler: str, **wanted: str) -> Generator:
+    def load(self, model: str, revision: str, scheduler: str, **wanted: Any) -> Generator:
         """The model; asked for once per process. ModelError if this machine cannot serve it.
 
-        What else a profile sets (`precision`, `vae`) comes by its name; it is refused if there is no such parameter.
+        What else a profile sets (recipe.OPTIONS) comes by its name; it is refused if there is no such parameter.
         """
 
     def missing(self, model: str, revision: str) -> Missing | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib.metadata
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -56,7 +55,7 @@ class StableDiffusion:
             scheduler=type(pipeline.scheduler).__name__,
             scheduler_config=json.dumps(assembly.settings(pipeline.scheduler), sort_keys=True),
             dtype=str(pipeline.unet.dtype).removeprefix("torch."),
-            software=_software(device),
+            software=assembly.software(device),
             empty_negative="zeros" if self._zeros else "text",
             vae=vae,
             notes="; ".join(notes),
@@ -241,15 +240,6 @@ def _picture(pixels: Any) -> Any:
 _at_work: list[StableDiffusion] = []  # the one model whose weights are on the device
 
 
-def _software(device: Any) -> str:
-    """Libraries and device, for whoever wants the same bits."""
-    import torch
-
-    on = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("diffusers", "transformers")]
-    return f"{', '.join(libraries)}, torch {torch.__version__} on {device.type} ({on})"
-
-
 @contextlib.contextmanager
 def _threads(pixels: int) -> Iterator[None]:
     """One thread for images of up to ONE_THREAD_PIXELS, whatever there are for larger ones."""
@@ -275,14 +265,22 @@ def needs(model: str, revision: str) -> Needs | None:
 
 
 @functools.lru_cache(maxsize=1)  # for whoever loads by hand; `generators.load` keeps one of each
-def load(model: str, revision: str, scheduler: str, precision: str = "auto", vae: str = "") -> StableDiffusion:
-    """The pipeline of "embedded", a diffusers folder or a hub id, for the GPU if there is one.
+def load(
+    model: str,
+    revision: str,
+    scheduler: str,
+    precision: str = "auto",
+    vae: str = "",
+    prediction: str = "model",
+    adapters: tuple[str, ...] = (),
+    offload: str = "none",
+    vae_tiling: bool = False,
+) -> StableDiffusion:
+    """The pipeline of "embedded", a diffusers folder, one file or a hub id, for the GPU if there is one.
 
-    `precision` is fp32, fp16, bf16, or auto: fp16 on a GPU, fp32 on a CPU. `vae` is a folder or a hub id, "" for the
-    model's own.
+    What else is given is as in a profile. Raises ModelError.
     """
     source = models.find(model, revision)
-    other = models.find_vae(vae) if vae else None
-    pipeline, device, notes = assembly.pipeline(source, scheduler, precision, other)
-    means = f"{other.name}@{other.revision}" if other else ""
-    return StableDiffusion(pipeline, device, source.name, source.revision, means, notes)
+    options = assembly.Options(precision, vae, prediction, adapters, offload, vae_tiling)
+    made = assembly.assemble(source, scheduler, options)
+    return StableDiffusion(made.pipeline, made.device, source.name, source.revision, made.vae, made.notes)

@@ -275,9 +275,9 @@ def test_models_that_take_turns_are_loaded_once_and_one_at_a_time_is_on_the_devi
     sd15_folder: Path, sdxl_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
-    put_together = assembly.pipeline
+    put_together = assembly.assemble
     monkeypatch.setattr(
-        assembly, "pipeline", lambda source, *rest: (loaded.append(source.name), put_together(source, *rest))[1]
+        assembly, "assemble", lambda source, *rest: (loaded.append(source.name), put_together(source, *rest))[1]
     )
     first = [drawn(generators.load(choice(folder)), [request()])[0] for folder in (sd15_folder, sdxl_folder)]
     for _ in range(3):
@@ -528,12 +528,6 @@ def test_a_vae_of_another_family_is_refused(
 def test_a_folder_that_is_not_there(model: str) -> None:
     with pytest.raises(ModelError, match="there is no folder"):
         generators.load(choice(model))
-
-
-def test_a_single_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(ModelError, match="give a diffusers folder"):
-        generators.load(choice(tmp_path / "model.safetensors"))
 
 
 def test_a_hub_id_is_served_from_the_cache_without_a_network(
