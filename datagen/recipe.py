@@ -65,6 +65,7 @@ Writer = Literal["offline", "llm", "modifier", "file"]
 # model: the one that the model comes with. Distilled models need euler-trailing (Lightning, Turbo) or lcm (LCM).
 Scheduler = Literal["ddim", "dpm++", "euler", "euler-trailing", "lcm", "model"]
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+Format = Literal["webp", "png", "jpeg"]  # of the images' files: WebP without loss, PNG, JPEG of quality 95 in 4:4:4
 Precision = Literal["auto", "fp32", "fp16", "bf16"]  # auto: fp16 on a GPU, fp32 on a CPU
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 # What a model predicts, where its files do not say it; with zero SNR, the last step leaves nothing of the picture.
@@ -74,6 +75,9 @@ Offload = Literal["none", "networks", "layers"]
 
 # Prompts longer than the text encoders read are cut off, or read in windows of that length, one after the other.
 LongPrompts = Literal["cut", "windows"]
+
+
+BEFORE: Format = "png"  # of runs that were begun before there was a choice
 
 
 class _Section(BaseModel):
@@ -123,12 +127,14 @@ class Llm(_Section):
 
 
 class Images(_Section):
-    """How many images a prompt gets, and how many prompts make a shard."""
+    """How many images a prompt gets, how many prompts make a shard, and what files the images are kept in."""
 
     candidates: int = Field(default=1, ge=1, le=1000)  # of `rank`; of `contrast` for each of the two wordings
     aligned: int = Field(default=1, ge=1, le=1000)  # `pool` only: images of the aligned wording of a scene
     violating: int = Field(default=1, ge=1, le=1000)  # `pool` only: images of its violating wording
     shard_size: int = Field(default=16, ge=1)
+    format: Format = "webp"
+    metadata: bool = False  # whether each file says by itself what it was drawn from, with what and how
 
 
 class Labels(_Section):
@@ -346,6 +352,10 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
             del values["labels"][name]
     if not values["llm"]["parameters"]:
         del values["llm"]["parameters"]
+    if recipe.images.format == BEFORE:
+        del values["images"]["format"]
+    if not recipe.images.metadata:
+        del values["images"]["metadata"]
     return {
         **values,
         "profile": {"name": profile_name, **served},
@@ -355,6 +365,17 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
             if path.is_file()  # one that is missing is the principles or the prompts stage's error
         },
     }
+
+
+def as_begun(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
+    """A recipe that does not say what files images are kept in, with those that its run was begun with.
+
+    `settings` are the run's recipe.json; None of one that is not begun.
+    """
+    begun = (settings or {}).get("recipe", {}).get("images")
+    if not isinstance(begun, dict) or "format" in begun or "format" in recipe.images.model_fields_set:
+        return recipe
+    return recipe.model_copy(update={"images": recipe.images.model_copy(update={"format": BEFORE})})
 
 
 def relabelled(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
@@ -404,6 +425,7 @@ def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
     """
     try:
         values = dict(settings["recipe"])
+        values["images"] = {"format": BEFORE, **values["images"]}
         profile = dict(values.pop("profile"))
         values.pop("files", None)
         name = profile.pop("name")

@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,10 @@ from PIL import Image
 
 from datagen import generators, records
 from datagen.errors import MachineryError
+from datagen.generators import kept
 from datagen.generators.protocol import ContentError, Means, ModelChoice, NoPicture, Request
+from datagen.images import encode
+from datagen.images.kinds import suffix_of
 from datagen.records import Prompt
 from datagen.stages import Context, Shard, images
 
@@ -93,7 +97,7 @@ def test_a_row_says_what_is_needed_to_make_it_again(
     for row in rows:
         assert (row.generator, row.generator_revision, row.scheduler) == ("painter", "r1", "Fake")
         assert (row.scheduler_config, row.adapter, row.dtype) == ('{"a": 1}', "lora", "float32")
-        assert (row.batch_size, row.software) == (8, "brush 1")
+        assert (row.batch_size, row.software) == (8, f"brush 1; {encode.software('webp')}")
         again = Request(row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height)
         assert again in painter.asked
         assert row.image is not None
@@ -102,6 +106,65 @@ def test_a_row_says_what_is_needed_to_make_it_again(
         with Image.open(io.BytesIO(row.image)) as stored:
             assert isinstance(repainted, Image.Image)
             assert stored.tobytes() == repainted.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "suffix"),
+    [("webp", b"RIFF", ".webp"), ("png", b"\x89PNG", ".png"), ("jpeg", b"\xff\xd8\xff", ".jpg")],
+)
+@pytest.mark.parametrize("metadata", [False, True])
+def test_files_are_of_the_recipe_s_kind_and_say_what_they_show_if_it_wants(
+    kind: str,
+    head: bytes,
+    suffix: str,
+    metadata: bool,
+    painter: Painter,
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+) -> None:
+    context = make_context()
+    how = context.recipe.images.model_copy(update={"format": kind, "metadata": metadata})
+    context = dataclasses.replace(context, recipe=context.recipe.model_copy(update={"images": how}))
+    first, _ = images.run(context, Shard({Prompt: [make_prompt()]})).rows
+    assert first.image is not None and first.image.startswith(head)
+    assert first.image_id == hashlib.sha256(first.image).hexdigest()[:16]
+    assert suffix_of(first.image) == suffix
+    assert first.software == f"brush 1; {encode.software(kind)}"
+    told = kept.parameters(first)
+    assert told == (
+        "a chef, pixel art\nNegative prompt: blur\n"
+        f"Steps: 2, Sampler: Fake, CFG scale: 4, Seed: {first.seed}, Size: 64x64, Model: painter, Model hash: r1, "
+        "Adapter: lora"
+    )
+    words = told.encode("latin-1" if kind == "png" else "utf-16-be")
+    assert (words in first.image) == metadata
+
+
+def test_files_are_made_beside_the_drawing_and_few_pictures_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    encoded, drawn, most = threading.Event(), list[int](), list[int]()
+    make = kept.file_of
+
+    def file_of(*given: Any, **how: Any) -> bytes:
+        encoded.set()
+        drawn.pop()
+        return make(*given, **how)
+
+    class Slow(Painter):
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
+            for place, picture in super().generate(requests):
+                drawn.append(place)
+                most.append(len(drawn))
+                yield place, picture
+                if place == images.WAITING:  # it draws on only if files are made meanwhile
+                    assert encoded.wait(10)
+
+    monkeypatch.setattr(kept, "file_of", file_of)
+    monkeypatch.setattr(generators, "load", lambda choice: Slow())
+    rows = images.run(make_context(candidates=60), Shard({Prompt: [make_prompt()]})).rows
+    assert [(row.side, row.index) for row in rows] == [(s, k) for s in ("chosen", "rejected") for k in range(60)]
+    assert max(most) <= images.WAITING + 1
 
 
 def test_a_generator_that_returns_an_error_costs_its_own_row_only(

@@ -51,13 +51,13 @@ class Decoder:
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         latents.record_stream(self._stream)  # its memory is not given away before it was read
         with torch.cuda.stream(self._stream):
-            made = [
+            pixels, whole = (
                 torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True)
                 for part in self._pixels(latents, count)
-            ]
+            )
             done = torch.cuda.Event()
             done.record(self._stream)
-        return Decoded(*made, done)
+        return Decoded(pixels, whole, done)
 
     def _pixels(self, latents: Any, count: int) -> tuple[Any, Any]:
         """Pixels as numbers of 8 bits, rounded as diffusers does, and which images are without NaN."""
@@ -93,6 +93,7 @@ def picture(pixels: Any) -> Any:
     image = Image.fromarray(pixels)
     if not image.getbbox():
         return NoPicture("the model gave an all black image")
-    if all(high - low <= FLAT for low, high in image.getextrema()):
+    extrema: Any = image.getextrema()  # a pair a channel
+    if all(high - low <= FLAT for low, high in extrema):
         return NoPicture("the model gave a picture of one colour")
     return image

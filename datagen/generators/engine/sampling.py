@@ -89,7 +89,8 @@ def denoise(
         given = torch.cat([given, given]) if negatives else given
         predicted = unet(given, here, **told, return_dict=False)[0]
         if negatives:
-            predicted = _guide(*predicted.chunk(2), settings)
+            without, texted = predicted.chunk(2)
+            predicted = _guide(without, texted, settings)
         latents = scheduler.step(predicted, timestep, latents, **extra, return_dict=False)[0]
     return latents
 
