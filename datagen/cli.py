@@ -223,6 +223,7 @@ def estimate(
     settings: Overrides = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Of at most this many prompts.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="At the prices of the Batch API.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Draw a few images to see how long they take.")] = False,
 ) -> None:
     """Estimate what a recipe takes before anything is spent: calls, tokens, cost, GPU hours, disk."""
     from rich.console import Console
@@ -232,7 +233,7 @@ def estimate(
 
     loaded = _load(recipe, settings, limit)
     name, _ = doctor.choose(loaded, profile)
-    estimates.show(loaded, name, Console(), batch=batch)
+    estimates.show(loaded, name, Console(), batch=batch, probe=probe)
 
 
 @app.command()
