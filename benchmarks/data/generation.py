@@ -133,7 +133,7 @@ def row(what: str, timed: Rounds, images: int, goal: str) -> Row:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=5, help="of A B B A")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--bf16", action="store_true", help="measure bfloat16 weights as well")
