@@ -74,7 +74,7 @@ def render(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     labels = told.run.table("labels", 0, ["prompt_id", "judges_only"])
     designed = told.finished.recipe.pairing != "rank"
-    return _template().render(
+    text: str = _template().render(
         title=told.finished.recipe.name,
         description=told.finished.recipe.description,
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
@@ -106,6 +106,7 @@ def render(
         percent=_percent,
         clean=_clean,
     )
+    return text
 
 
 def _template() -> Any:

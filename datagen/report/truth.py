@@ -21,6 +21,7 @@ def is_true(chosen: bytes, rejected: bytes, chosen_prompt: str, rejected_prompt:
     """Whether each image shows its own side of what the two wordings disagree about; None if that cannot be told."""
     from datagen.world.captions import parse
     from datagen.world.reader import read
+    from datagen.world.render import SIZE
 
     try:
         wanted = [parse(text) for text in (chosen_prompt, rejected_prompt)]
@@ -28,7 +29,7 @@ def is_true(chosen: bytes, rejected: bytes, chosen_prompt: str, rejected_prompt:
     except (Unreadable, ValueError):
         return None
     about = [name for name in wanted[0] if name in wanted[1] and wanted[0][name] != wanted[1][name]]
-    if not about:
+    if not about or any(image.size != (SIZE, SIZE) for image in images):
         return None
     shown = [reading.attributes for reading in read(images)]
     return all(seen[name] == stated[name] for seen, stated in zip(shown, wanted, strict=True) for name in about)
