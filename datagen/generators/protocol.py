@@ -88,11 +88,20 @@ class Means:
     notes: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Bill:
+    """What one picture costs at most where a server draws it, in dollars; None if it has no price."""
+
+    dollars: float | None
+
+
 class Generator(Protocol):
     """A loaded model; `name`, `revision` and `means` go into every row it makes."""
 
     name: str
     revision: str
+    # Optional attribute `server`: one that has a server draw is connected to it before it is asked (`server.connected`
+    # with the run's LlmOptions). Optional `draws_again`: False if an equal request may give another picture.
 
     def means(self, request: Request) -> Means:
         """What the image of a request is made with: what it was made with, where `generate` has just yielded it."""
@@ -115,3 +124,5 @@ class GeneratorFile(Protocol):
 
     def needs(self, model: str, revision: str) -> Needs | None:
         """GPU memory, seconds and the like of the model, None if that is not known."""
+
+    # Optional `bill(model, width, height) -> Bill`: of one that has a server draw, which nothing is tried with.
