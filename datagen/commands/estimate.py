@@ -97,7 +97,7 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
 
     each = recipe.images_each()
     images = recipe.prompts.count * sum(each.values())
-    pairs = recipe.prompts.count * (1 if recipe.pairing == "rank" else max(each.values()))
+    pairs = recipe.prompts.count * _pairs_each(recipe, each)
     judged = _judges(profile, images, pairs, batch)
     stages |= judged
     most += sum(part.cost or 0.0 for part in judged.values())
@@ -121,6 +121,11 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
         (images + 4 * pairs) * file + calls * CALL_BYTES,
         stages,
     )
+
+
+def _pairs_each(recipe: Recipe, each: dict[str, int]) -> int:
+    """At most how many pairs come of one prompt."""
+    return {"rank": 1, "list": max(each.values()) // 2}.get(recipe.pairing, max(each.values()))
 
 
 def _judges(profile: Profile, images: int, pairs: int, batch: bool) -> dict[str, Usage]:

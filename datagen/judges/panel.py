@@ -46,7 +46,8 @@ class Question:
     """An image, encoded or decoded, with the texts it is scored against and the questions it is asked, or why not.
 
     All of a chunk have as many texts, and as many questions, None where there is nothing to ask. `dear` are the places
-    of the texts that are worth asking a dear judge about. `embeddings` are those that are known, by the identity of
+    of the texts that are worth asking a dear judge about, `free` those that only judges who read embeddings are asked
+    about, to whom one more text costs no look at the image. `embeddings` are those that are known, by the identity of
     their backbone.
     """
 
@@ -56,6 +57,7 @@ class Question:
     questions: tuple[str | None, ...] = ()
     dear: tuple[int, ...] = (0,)
     embeddings: Mapping[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    free: tuple[int, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -333,9 +335,10 @@ def _texts(judge: judges.Judge, question: Question) -> tuple[str | None, ...]:
     """The texts that a judge is asked about; of one that reads none there is one answer."""
     if not judge.facts.reads_text:
         return ("",)
-    if not judge.facts.dear:
-        return question.texts
-    return tuple(text if place in question.dear else None for place, text in enumerate(question.texts))
+    left_out = set[int]() if _embeds(getattr(judge, "needs", None)) else set(question.free)
+    if judge.facts.dear:
+        left_out |= set(range(len(question.texts))) - set(question.dear)
+    return tuple(None if place in left_out else text for place, text in enumerate(question.texts))
 
 
 def _silent(panel: Iterable[judges.Judge], question: Question, error: str) -> Answer:

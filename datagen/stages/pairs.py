@@ -8,10 +8,13 @@ from __future__ import annotations
 import collections
 import json
 
+from datagen.images.kinds import HEAD, kind_of
 from datagen.labels import aggregate, judged
 from datagen.labels.judged import Judged
 from datagen.records import Image, Label, Pair, Picture, Principle, Prompt, Score, Written, content_id
 from datagen.stages import Context, Shard, Stage
+
+ENDINGS = {"JPEG": "jpg", "WebP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}  # else PNG
 
 
 def run(context: Context, shard: Shard) -> Written[Pair]:
@@ -33,6 +36,7 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
     assert chosen.image and rejected.image and label.probability is not None  # those of failed images were dropped
     prompt, sides = of.prompt, {"chosen": chosen, "rejected": rejected}
     by_side = {side: of.scored[image.image_id] for side, image in sides.items()}
+    alike = (chosen.width, chosen.height) == (rejected.width, rejected.height)
     both = by_side["chosen"].keys() & by_side["rejected"].keys()
     scores = {name: {side: scored[name] for side, scored in by_side.items()} for name in both}
     return Pair(
@@ -41,8 +45,8 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
         principle="; ".join(principle.statement for principle in of.principles),
         category=prompt.category,
         kind=of.principles[0].kind,
-        chosen=Picture(chosen.image, f"{chosen.image_id}.png"),
-        rejected=Picture(rejected.image, f"{rejected.image_id}.png"),
+        chosen=_picture(chosen.image_id, chosen.image),
+        rejected=_picture(rejected.image_id, rejected.image),
         chosen_prompt=chosen.text,
         rejected_prompt=rejected.text,
         probability=label.probability,
@@ -64,8 +68,8 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
         rejected_generator_revision=rejected.generator_revision,
         chosen_negative_prompt=chosen.negative,
         rejected_negative_prompt=rejected.negative,
-        width=chosen.width,
-        height=chosen.height,
+        width=chosen.width if alike else 0,
+        height=chosen.height if alike else 0,
         scheduler_config=chosen.scheduler_config,
         rejected_scheduler=rejected.scheduler,
         rejected_scheduler_config=rejected.scheduler_config,
@@ -85,6 +89,11 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
         high=1.0 if label.high is None else label.high,
         judges_only=0.5 if label.judges_only is None else label.judges_only,
     )
+
+
+def _picture(image_id: str, data: bytes) -> Picture:
+    """An image under a name that says what kind of file it is."""
+    return Picture(data, f"{image_id}.{ENDINGS.get(kind_of(data[:HEAD]) or '', 'png')}")
 
 
 STAGE = Stage("pairs", Pair, run, version=4, reads=(Prompt, Principle, Image, Score, Label), relabels=True)
