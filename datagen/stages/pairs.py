@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import json
 
+from datagen.images.kinds import suffix_of
 from datagen.labels import aggregate, judged
 from datagen.labels.judged import Judged
 from datagen.records import Image, Label, Pair, Picture, Principle, Prompt, Score, Written, content_id
@@ -41,8 +42,8 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
         principle="; ".join(principle.statement for principle in of.principles),
         category=prompt.category,
         kind=of.principles[0].kind,
-        chosen=Picture(chosen.image, f"{chosen.image_id}.png"),
-        rejected=Picture(rejected.image, f"{rejected.image_id}.png"),
+        chosen=Picture(chosen.image, f"{chosen.image_id}{suffix_of(chosen.image)}"),
+        rejected=Picture(rejected.image, f"{rejected.image_id}{suffix_of(rejected.image)}"),
         chosen_prompt=chosen.text,
         rejected_prompt=rejected.text,
         probability=label.probability,
