@@ -23,12 +23,12 @@ sys.path.insert(0, str(HERE.parent))
 from benchmarks.support.results import RESULTS, Row, read  # noqa: E402  # as a file, this is not on the import path
 
 SITUATIONS = {  # of the benchmark `juries`, by what they are called on the axis
-    "design right in 95 %": "5,000 pairs, design right in 95 %",
-    "design right in 85 %": "85 %",
-    "design right in 70 %": "70 %",
-    "300 pairs, design right in 85 %": "300 pairs, 85 %",
-    "votes, design right in 85 %": "votes alone, 85 %",
-    "leak .3 in half, controls": "half see the wording, 85 %",
+    "design right in 95 %": "design right in 95 %",
+    "design right in 85 %": "in 85 %",
+    "design right in 70 %": "in 70 %",
+    "300 pairs, design right in 85 %": "300 pairs, in 85 %",
+    "votes, design right in 85 %": "votes alone, in 85 %",
+    "leak .3 in half, controls": "half see the wording, in 85 %",
     "planted and null pairs": "planted and null pairs",
     "margins alone": "nothing but margins",
 }
@@ -50,8 +50,8 @@ def juries(found: Rows) -> Figure:
     """Points of accuracy behind the Bayes rule, judges alone, and calibration error of all evidence."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _bars(left, found, "gap", "points of accuracy behind the rule that knows the jury")
-    _bars(right, found, "ece", "calibration error; mark: what that rule itself has")
+    _bars(left, found, "gap", "points of accuracy behind the Bayes rule, judges alone")
+    _bars(right, found, "ece", "calibration error of all evidence; |: of the Bayes rule")
     for place, name in enumerate(SITUATIONS):
         own = found[f"{name}: bayes ece"].figure
         right.plot([own, own], [place - 2 * BAR, place + 2 * BAR], color="black", linewidth=1)
@@ -69,7 +69,7 @@ def _bars(axes: Axes, found: Rows, what: str, label: str) -> None:
         axes.barh(at, [row.figure for row in values], BAR, color=INK[rule], label=name)
         for y, (low, high) in zip(at, spans, strict=True):
             axes.plot([low, high], [y, y], color="black", linewidth=0.5, alpha=0.5)
-    axes.set_xlabel(f"{label} (line: from the best jury to the worst)", fontsize=8)
+    axes.set_xlabel(label, fontsize=8)
     _quiet(axes)
 
 
