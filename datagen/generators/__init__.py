@@ -29,7 +29,7 @@ from datagen.weights import kinds, pipelines
 if TYPE_CHECKING:
     from PIL import Image
 
-GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol"))
+GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol", "replay"))
 DEFAULT = "stable_diffusion"
 PLAIN = "any_pipeline"  # whatever else diffusers draws with
 SEEDS = 3  # that are tried for a picture that shows something
