@@ -474,6 +474,32 @@ def export(
     print(f"{what} export in {out}" if written else f"nothing to do: {out} holds this export")
 
 
+@app.command()
+def replay(
+    source: Annotated[
+        Path,
+        typer.Argument(parser=path, metavar="PATH", help="A run directory, a dataset directory or a Parquet file."),
+    ],
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="Of an image, a pair or a prompt; a beginning will do if it fits one.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(parser=path, metavar="FILE", help="Picture to write what is drawn here to.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Where the model lies, if rows do not say: a folder or a hub id.")] = "",
+    vae: Annotated[str, typer.Option(help="Where the VAE lies, if the row names another than the model's own.")] = "",
+) -> None:
+    """Draw an image again from its row and compare; exit code 1 if it comes out as another."""
+    from datagen.commands import replay as replays
+
+    near = True
+    for row, found in replays.replay_all(source, id, replays.Where(model, vae), out):
+        print("\n".join(replays.line(row, found)), flush=True)
+        near &= found.is_near
+    if not near:
+        raise typer.Exit(1)
+
+
 @app.command(name="list")
 def list_(what: Annotated[Listing, typer.Argument(help="What to list.")]) -> None:
     """List what there is to choose from."""

@@ -30,7 +30,7 @@ from datagen.weights import kinds, pipelines
 if TYPE_CHECKING:
     from PIL import Image
 
-GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol"))
+GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol", "replay"))
 DEFAULT = "stable_diffusion"
 PLAIN = "any_pipeline"  # whatever else diffusers draws with
 PROBED = (2, 5)  # steps of the batches that a probe draws
