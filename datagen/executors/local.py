@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from datagen.errors import DatagenError
-from datagen.executors import ATTEMPTS, Failure, attempt, work
+from datagen.executors import ATTEMPTS, Failure, attempt, gpus, work
 
 T = TypeVar("T")
 
@@ -26,7 +26,8 @@ T = TypeVar("T")
 def run(task: Callable[[int], T], indices: Sequence[int], workers: int = 1) -> Iterator[tuple[int, T | Failure]]:
     """Work shards on this machine: in this process if `workers` is 1, else in so many spawned ones that pull them.
 
-    Raises DatagenError as the task does. Stopping the iteration (Ctrl-C) ends the workers; so does our own death.
+    Of several GPUs each worker sees one. Raises DatagenError as the task does. Stopping the iteration (Ctrl-C) ends
+    the workers; so does our own death.
     """
     if workers > 1 and len(indices) > 1:
         yield from _in_processes(task, indices, min(workers, len(indices)))
@@ -37,6 +38,7 @@ def run(task: Callable[[int], T], indices: Sequence[int], workers: int = 1) -> I
 
 @dataclasses.dataclass(frozen=True)
 class _Worker:
+    number: int  # from 0, of those at work at once
     process: BaseProcess
     pipe: Connection
 
@@ -44,7 +46,7 @@ class _Worker:
 def _in_processes(task: Callable[[int], T], indices: Sequence[int], workers: int) -> Iterator[tuple[int, T | Failure]]:
     """Keep every worker busy with one shard at a time; replace those that die."""
     todo = collections.deque((index, 1) for index in indices)
-    idle = [_start(task, workers) for _ in range(workers)]
+    idle = [_start(task, workers, number) for number in range(workers)]
     busy: dict[Connection, tuple[_Worker, int, int]] = {}
     try:
         while todo or busy:
@@ -59,7 +61,7 @@ def _in_processes(task: Callable[[int], T], indices: Sequence[int], workers: int
                 result = _receive(worker)
                 alive = worker.process.is_alive()
                 if todo or (isinstance(result, Failure) and number < ATTEMPTS):
-                    idle.append(worker if alive else _start(task, workers))
+                    idle.append(worker if alive else _start(task, workers, worker.number))
                 else:
                     _stop(worker)
                 if isinstance(result, Failure) and number < ATTEMPTS:
@@ -89,14 +91,14 @@ def _cause(exitcode: int | None) -> str:
     return f"exit code {exitcode}"
 
 
-def _start(task: Callable[[int], Any], workers: int) -> _Worker:
+def _start(task: Callable[[int], Any], workers: int, number: int) -> _Worker:
     # Spawned, not forked: CUDA and threads of torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(task, theirs, workers), daemon=True)
+    process = context.Process(target=_work, args=(task, theirs, workers, gpus.of_worker(number)), daemon=True)
     process.start()
     theirs.close()  # so that the worker's death ends the pipe
-    return _Worker(process, ours)
+    return _Worker(number, process, ours)
 
 
 def _stop(worker: _Worker) -> None:
@@ -105,10 +107,12 @@ def _stop(worker: _Worker) -> None:
     worker.process.join()
 
 
-def _work(task: Callable[[int], Any], pipe: Connection, workers: int) -> None:
+def _work(task: Callable[[int], Any], pipe: Connection, workers: int, gpu: str | None) -> None:
     """The life of a worker: a shard index in, a result out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    if gpu is not None:  # before anything asks CUDA what there is
+        os.environ[gpus.VARIABLE] = gpu
     # Set before torch is imported: N workers that each take every core are slower than one.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     from tqdm import tqdm  # here, as the command line needs none
