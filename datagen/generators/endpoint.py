@@ -139,19 +139,22 @@ class Server:
 
 
 def load(
-    model: str, revision: str, scheduler: str, precision: str = "auto", offload: str = "none", vae_tiling: bool = False
-) -> Endpoint:
+    model: str, revision: str, scheduler: str, precision: str = "auto", long_prompts: str = "cut",
+    guidance_rescale: float = 0.0, offload: str = "none", vae_tiling: bool = False, compile: bool = False,
+) -> Endpoint:  # fmt: skip
     """The model of that name on the server that the environment names; nothing is asked yet.
 
-    What a profile sets for its other models' sake is not for the server, which each row says of the scheduler and the
-    precision.
+    What a profile sets for its other models' sake is not for the server; where that decides a picture its rows say so.
     """
     name, parameters = _parsed(model)
     if revision:
         raise ModelError(f"endpoint:{model} has no revision of ours: leave out {revision!r}")
     _refuse(name, parameters)
-    unheard = (("scheduler",) if scheduler != "model" else ()) + (("precision",) if precision != "auto" else ())
-    return Endpoint(name, parameters, unheard)
+    given = {
+        "scheduler": scheduler != "model", "precision": precision != "auto", "way with long prompts": long_prompts != "cut",
+        "guidance rescale": guidance_rescale != 0,
+    }  # fmt: skip
+    return Endpoint(name, parameters, tuple(setting for setting, differs in given.items() if differs))
 
 
 def missing(model: str, revision: str) -> Missing | None:

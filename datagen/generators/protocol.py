@@ -70,7 +70,8 @@ class Means:
     shape), `software` the libraries and the device. `empty_negative` is what stands for an empty negative prompt:
     "text", the empty text encoded, "zeros", or "" where a generator knows no such thing. `unread` are the tokens of
     the request's text beyond what the model reads, `negative_unread` those of its negative: all where guidance is off.
-    `vae` is NAME@REVISION of one in the place of the model's own, `notes` what else a user should know of the weights.
+    `vae` is NAME@REVISION of one in the place of the model's own, `options` a JSON object of the profile's keys by
+    which the sampling is not as ever, `notes` what else a user should know of the weights.
     """
 
     scheduler: str = ""
@@ -83,6 +84,7 @@ class Means:
     unread: int = 0
     negative_unread: int = 0
     vae: str = ""
+    options: str = "{}"
     notes: str = ""
 
 

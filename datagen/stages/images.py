@@ -17,7 +17,7 @@ from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.images import ahead, encode
 from datagen.recipe import Profile
 from datagen.records import Image, Prompt, Written, content_id, seed_for
-from datagen.stages import Context, Shard, Stage
+from datagen.stages import LIBRARIES, Context, Shard, Stage
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -167,4 +167,4 @@ def _row(generator: Generator, want: Want, request: Request) -> Image:
     )
 
 
-STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks)
+STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks, libraries=LIBRARIES)
