@@ -151,9 +151,11 @@ def load(
         raise ModelError(f"endpoint:{model} has no revision of ours: leave out {revision!r}")
     _refuse(name, parameters)
     given = {
-        "scheduler": scheduler != "model", "precision": precision != "auto", "way with long prompts": long_prompts != "cut",
+        "scheduler": scheduler != "model",
+        "precision": precision != "auto",
+        "way with long prompts": long_prompts != "cut",
         "guidance rescale": guidance_rescale != 0,
-    }  # fmt: skip
+    }
     return Endpoint(name, parameters, tuple(setting for setting, differs in given.items() if differs))
 
 
