@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from datagen.errors import DatagenError, InputError
+from datagen.executors import gpus
 from datagen.recipe import Profile
 from datagen.registry import Registry
 
 T = TypeVar("T")
-EXECUTORS = Registry(__name__, "executor", InputError)
+EXECUTORS = Registry(__name__, "executor", InputError, not_entries=("gpus",))
 ATTEMPTS = 2
 MOST_WORKERS = 8  # by default: each takes about a gigabyte of memory
 
@@ -67,8 +68,8 @@ def work(task: Callable[[int], T], index: int) -> T | Failure:
 
 
 def default_workers(profile: Profile) -> int:
-    """How many processes a profile gains from: one per core for the embedded model, else one."""
+    """How many processes a profile gains from: one a core for the embedded model, else one a GPU, and at least one."""
     if profile.model != "embedded":
-        return 1
+        return max(1, min(len(gpus.visible()), MOST_WORKERS))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from datagen.errors import DatagenError
-from datagen.executors import ATTEMPTS, Failure, attempt, work
+from datagen.executors import ATTEMPTS, Failure, attempt, gpus, work
 
 T = TypeVar("T")
 GPUS = ("/dev/nvidiactl", "/dev/kfd")  # what the drivers of NVIDIA and AMD make
@@ -28,7 +28,8 @@ GPUS = ("/dev/nvidiactl", "/dev/kfd")  # what the drivers of NVIDIA and AMD make
 def run(task: Callable[[int], T], indices: Sequence[int], workers: int = 1) -> Iterator[tuple[int, T | Failure]]:
     """Work shards on this machine: in this process if `workers` is 1, else in so many spawned ones that pull them.
 
-    Raises DatagenError as the task does. Stopping the iteration (Ctrl-C) ends the workers; so does our own death.
+    Of several GPUs each worker sees one. Raises DatagenError as the task does. Stopping the iteration (Ctrl-C) ends
+    the workers; so does our own death.
     """
     if workers > 1 and len(indices) > 1:
         yield from _in_processes(task, indices, min(workers, len(indices)))
@@ -39,6 +40,7 @@ def run(task: Callable[[int], T], indices: Sequence[int], workers: int = 1) -> I
 
 @dataclasses.dataclass(frozen=True)
 class _Worker:
+    number: int  # from 0, of those at work at once
     process: BaseProcess
     pipe: Connection
 
@@ -46,7 +48,7 @@ class _Worker:
 def _in_processes(task: Callable[[int], T], indices: Sequence[int], workers: int) -> Iterator[tuple[int, T | Failure]]:
     """Keep every worker busy with one shard at a time; replace those that die."""
     todo = collections.deque((index, 1) for index in indices)
-    idle = [_start(task, workers) for _ in range(workers)]
+    idle = [_start(task, workers, number) for number in range(workers)]
     busy: dict[Connection, tuple[_Worker, int, int]] = {}
     try:
         while todo or busy:
@@ -61,7 +63,7 @@ def _in_processes(task: Callable[[int], T], indices: Sequence[int], workers: int
                 result = _receive(worker)
                 alive = worker.process.is_alive()
                 if todo or (isinstance(result, Failure) and number < ATTEMPTS):
-                    idle.append(worker if alive else _start(task, workers))
+                    idle.append(worker if alive else _start(task, workers, worker.number))
                 else:
                     _stop(worker)
                 if isinstance(result, Failure) and number < ATTEMPTS:
@@ -91,13 +93,16 @@ def _cause(exitcode: int | None) -> str:
     return f"exit code {exitcode}"
 
 
-def _start(task: Callable[[int], Any], workers: int) -> _Worker:
+def _start(task: Callable[[int], Any], workers: int, number: int) -> _Worker:
     context = _context(getattr(task, "libraries", ()))
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(task, theirs, workers, dict(os.environ)), daemon=True)
+    environment = dict(os.environ)
+    if (gpu := gpus.of_worker(number)) is not None:
+        environment[gpus.VARIABLE] = gpu  # before anything asks CUDA what there is
+    process = context.Process(target=_work, args=(task, theirs, workers, environment), daemon=True)
     process.start()
     theirs.close()  # so that the worker's death ends the pipe
-    return _Worker(process, ours)
+    return _Worker(number, process, ours)
 
 
 def _context(libraries: Sequence[str]) -> Any:

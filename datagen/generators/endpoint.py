@@ -23,7 +23,7 @@ from datagen.images.kinds import HEAD, kind_of
 from datagen.llm import LlmOptions
 from datagen.llm.pictures import access
 from datagen.llm.pictures.messages import Drawing, Drawn
-from datagen.llm.pictures.spellings import OURS
+from datagen.llm.pictures.spellings import NARROW, OURS
 from datagen.models import Missing, Needs
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class Endpoint:
     def _notes(self, request: Request, drawn: Drawn, size: tuple[int, int]) -> Iterator[str]:
         if drawn.untold:
             yield f"the server takes no {', '.join(drawn.untold)}"
+        if drawn.seed not in (None, request.seed):
+            yield f"the server takes short seeds, and was told the seed's remainder by {NARROW}"
         if "seed" in drawn.told and not self._keeps_seeds:
             yield FICKLE
         if heard := [part for part in drawn.told if part not in ("size", "seed")]:
@@ -136,14 +138,25 @@ class Server:
         return self._draw(drawings)
 
 
-def load(model: str, revision: str, scheduler: str, precision: str = "auto") -> Endpoint:
-    """The model of that name on the server that the environment names; nothing is asked yet."""
+def load(
+    model: str, revision: str, scheduler: str, precision: str = "auto", long_prompts: str = "cut",
+    guidance_rescale: float = 0.0, offload: str = "none", vae_tiling: bool = False, compile: bool = False,
+) -> Endpoint:  # fmt: skip
+    """The model of that name on the server that the environment names; nothing is asked yet.
+
+    What a profile sets for its other models' sake is not for the server; where that decides a picture its rows say so.
+    """
     name, parameters = _parsed(model)
     if revision:
         raise ModelError(f"endpoint:{model} has no revision of ours: leave out {revision!r}")
     _refuse(name, parameters)
-    unheard = (("scheduler",) if scheduler != "model" else ()) + (("precision",) if precision != "auto" else ())
-    return Endpoint(name, parameters, unheard)
+    given = {
+        "scheduler": scheduler != "model",
+        "precision": precision != "auto",
+        "way with long prompts": long_prompts != "cut",
+        "guidance rescale": guidance_rescale != 0,
+    }
+    return Endpoint(name, parameters, tuple(setting for setting, differs in given.items() if differs))
 
 
 def missing(model: str, revision: str) -> Missing | None:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shard_work import Prepared, always_fail, fail_first, square
+from shard_work import Prepared, always_fail, fail_first, gpu_seen, square
 
 from datagen import executors
 from datagen import recipe as recipes
 from datagen.errors import ModelError
-from datagen.executors import Failure, local
+from datagen.executors import Failure, gpus, local
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -129,8 +129,31 @@ def test_workers_that_are_ended_leave_nothing_of_their_bars_behind(tmp_path: Pat
 
 
 def test_the_embedded_model_gets_a_core_each_and_a_larger_one_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     profiles = recipes.load("pick-style", []).profiles
     for cores, workers in ((1, 1), (2, 2), (64, executors.MOST_WORKERS)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
         assert executors.default_workers(profiles["embedded"]) == workers
         assert executors.default_workers(profiles["sdxl"]) == 1
+
+
+def test_each_worker_sees_one_gpu_and_one_that_takes_the_place_of_another_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
+    results = dict(local.run(functools.partial(gpu_seen, tmp_path), [0, 1, 2, 3], 2))
+    assert set(results.values()) == {"4", "GPU-7"} and len(results) == 4
+    assert {results[0], (tmp_path / "first 1").read_text()} == {"4", "GPU-7"}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,GPU-7"
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [("0,1", ["0", "1"]), (" 2 , 3 ", ["2", "3"]), ("", []), ("-1", []), ("0,-1,2", ["0"]), ("MIG-a/b", ["MIG-a/b"])],
+)
+def test_gpus_are_counted_as_cuda_does(given: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert gpus.visible() == names
+    assert gpus.of_worker(3) == (names[1] if len(names) > 1 else None)
+    profile = recipes.load("pick-style", []).profile("sd15")
+    assert executors.default_workers(profile) == max(1, len(names))

@@ -14,6 +14,7 @@ from aiohttp import web
 from PIL import Image as Pillow
 from rich.console import Console
 
+from benchmarks.support.picture_server import Stub, serving
 from datagen import generators, store
 from datagen import recipe as recipes
 from datagen.commands import doctor, estimate
@@ -24,7 +25,6 @@ from datagen.llm import LEDGER, LlmOptions
 from datagen.llm.accounts.money import totals
 from datagen.pipeline import build
 from datagen.records import Image
-from tests.support.picture_stub import Stub, serving
 
 EVERYTHING = "the server was told negative prompt, steps, guidance, and nothing shows whether it heeds them"
 
@@ -101,6 +101,17 @@ def test_what_a_server_rejects_is_put_otherwise_or_left_out_and_said(
 def test_a_seed_that_gives_another_picture_each_time_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(seeds=False) as stub:
         assert all(endpoint.FICKLE in means.notes for _, means in drawn(stub, monkeypatch, tmp_path, requests()))
+
+
+def test_a_seed_that_is_too_long_for_a_server_is_cut_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as stub:
+        refusal = {"detail": "seed: must be less than 2**32"}
+        stub.answer = lambda body: web.json_response(refusal, status=422) if body["seed"] >= 2**32 else None
+        made = drawn(stub, monkeypatch, tmp_path, requests())
+        assert sorted(body["seed"] for body in stub.asked if body["seed"] < 2**32) == [0, 0, 0, 1, 2]
+    assert all("was told the seed's remainder by 2147483648" in means.notes for _, means in made)
 
 
 def test_openais_own_models_are_not_asked_for_what_they_do_not_take(

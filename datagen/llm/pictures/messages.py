@@ -37,7 +37,8 @@ class Drawn:
     """What came back: an encoded `picture` that can be decoded, or `error` and none.
 
     An error begins with "refused: " or "unreadable: ". `untold` are the parts of the drawing that the server was not
-    told since it does not take them, `told` those that it was; `further` counts the pictures that nobody asked for.
+    told since it does not take them, `told` those that it was, with `seed` as it was sent; `further` counts the
+    pictures that nobody asked for.
     `usage` is what this call cost now: nothing if `cached`.
     """
 
@@ -50,3 +51,4 @@ class Drawn:
     told: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
     further: int = 0
+    seed: int | None = None

@@ -126,6 +126,7 @@ class Drawer:
             told,
             tuple(part for part in wanted if part not in told),
             len(body["data"]) - 1,
+            body["seed"],
         )
         gone = drawn.picture is None and "unreadable: the picture was deleted just after it came"
         return (Drawn(error=gone, usage=drawn.usage) if gone else drawn), None

@@ -86,6 +86,8 @@ class Spellings:
             self._at[part] = next(iter(later), len(ways))
             self.lessons += 1
             rest = ways[self._at[part]](_EXAMPLE) if later else {}
+            if rest.keys() == set(names):
+                return part, f"does not take {', '.join(names)} as it was sent: it is written otherwise"
             then = f"it is sent as {', '.join(rest)}" if rest else "pictures are drawn without"
             return part, f"does not take {', '.join(names)}: {then}"
         return "", ""

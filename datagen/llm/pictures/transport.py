@@ -33,7 +33,8 @@ class PictureTransport:
     async def send(self, body: bytes, sample: int = 0, hear: Hear = deaf) -> dict[str, Any]:
         """What is kept of an answer: all but the pictures, of which the first is kept by itself under its `sha256`.
 
-        `told` are the parameters that were sent. UnusableAnswer if there is no picture that can be decoded.
+        `told` are the parameters that were sent, and `seed` as it was. UnusableAnswer if there is no picture that can
+        be decoded.
         """
         answer = await self._http.send(body, sample, hear)
         entries = answer.pop("data")
@@ -50,7 +51,8 @@ class PictureTransport:
             name: part for name, part in entries[0].items() if name in ("revised_prompt", "seed", "finish_reason")
         }
         first = {**about, "sha256": name}
-        return {**answer, "data": [first, *({} for _ in entries[1:])], "told": sorted(json.loads(body))}
+        told = json.loads(body)
+        return {**answer, "data": [first, *({} for _ in entries[1:])], "told": sorted(told), "seed": told.get("seed")}
 
     async def _picture(self, entry: dict[str, Any]) -> bytes:
         """The encoded picture of an entry: in it, or behind its link."""

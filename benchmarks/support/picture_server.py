@@ -1,7 +1,7 @@
 """A server that draws, by OpenAI's `/images/generations` on loopback, with the faults and the manners that it is told.
 
 A picture is a flat colour of its text, and of its seed if it heeds seeds. Every call is logged in a line, so that what
-was sold can be counted whoever is killed. `python -m tests.support.picture_stub LOG URLFILE SETTINGS` runs one alone.
+was sold can be counted whoever is killed. As a program it takes a log, a file for its URL, and settings in JSON.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Stub:
         """The server for aiohttp."""
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/v1/images/generations", self._generate)
-        app.router.add_get("/v1/models", lambda _: web.json_response({"data": [{"id": "flat"}]}))
+        app.router.add_get("/v1/models", self._models)
         app.router.add_get("/pictures/{name}", self._show)
         return app
 
@@ -97,6 +97,9 @@ class Stub:
             return response
         self._note("sold", body)
         return web.Response(body=answer, content_type="application/json")
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "flat"}]})
 
     def _rejection(self, body: dict[str, Any]) -> web.Response | None:
         how = self.manners
