@@ -204,3 +204,11 @@ def test_a_fallback_on_this_machine_has_a_name_and_costs_nothing(
     monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", address)
     took = estimates.estimate(load(), "sd15")
     assert took.fallback == {"mock:": "mock"}.get(address, "small") and took.by_fallback == 0.0
+
+
+def test_questions_are_counted_and_cost_no_picture_and_no_call() -> None:
+    asked = 'labels.questions=[["{prompt} at dawn", "{prompt} at dusk"], ["{prompt}, left", "{prompt}, right"]]'
+    plain, more = (shown(recipes.load("pick-style", given), "embedded") for given in ([], [asked]))
+    line = "controls: 2 questions, 4 more texts an image; no picture is drawn for them and no server asked"
+    assert line in more and "controls" not in plain
+    assert plain.splitlines() == [said for said in more.splitlines() if said != line]
