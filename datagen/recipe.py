@@ -59,6 +59,7 @@ Side = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
 # TOML has lists; tuples make a profile hashable, so that models can be cached by it.
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=300)], ...], Field(strict=False)]
+Worded = Annotated[str, Field(min_length=1, max_length=300, pattern=r"\{prompt\}")]  # a context prompt in other words
 # offline: scenes of a grammar, worded as the taxonomy says. llm: scenes and wordings by an LLM. modifier: context
 # prompts by an LLM, worded as the taxonomy says. file: existing prompts as they are, worded as the taxonomy says.
 Writer = Literal["offline", "llm", "modifier", "file"]
@@ -139,7 +140,7 @@ class Images(_Section):
 
 
 class Labels(_Section):
-    """What a pair must reach to become a row."""
+    """What a pair must reach to become a row, and what tells how far the judges can be trusted."""
 
     min_probability: Share = 0.0
     min_match: Share = 0.0
@@ -152,10 +153,20 @@ class Labels(_Section):
     known: str = ""  # a table with the columns pair_id and label, by people; it calibrates the probabilities
     balanced: bool = False  # as many pairs of each principle as of the one that has fewest
     settled: Annotated[float, Field(ge=0.5, le=1)] = 0.98  # probability from which no further tier of judges is asked
+    # Negative controls that cost no image: questions that the wordings should not touch, two texts around the context
+    # prompt each. How far a judge's answers lean towards what was meant all the same, it sees of the wording itself.
+    questions: Annotated[tuple[Annotated[tuple[Worded, Worded], Field(strict=False)], ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _questions_differ(self) -> Labels:
+        if same := next((one for one, other in self.questions if one == other), None):
+            raise ValueError(f"questions holds {same!r} twice: give two texts that differ, as left and right do")
+        return self
 
 
 RELABELLED = "relabelled"  # in recipe.json: what of [labels] was changed after the run
-RELABELS = tuple(name for name in Labels.model_fields if name != "settled")
+ASKED = ("settled", "questions")  # what decides what judges are asked; the others only what is made of it
+RELABELS = tuple(name for name in Labels.model_fields if name not in ASKED)
 RULES = (
     "min_low",
     "rule",
@@ -163,6 +174,7 @@ RULES = (
     "most_each_principle",
     "known",
     "balanced",
+    "questions",
 )  # not in every recipe's digest
 
 
@@ -355,8 +367,9 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
     for name in OPTIONS[2:]:
         if getattr(profile, name) == Profile.model_fields[name].default:
             del served[name]
+    usual = Labels().model_dump(mode="json")
     for name in RULES:
-        if values["labels"][name] == Labels.model_fields[name].default:
+        if values["labels"][name] == usual[name]:
             del values["labels"][name]
     if not values["llm"]["parameters"]:
         del values["llm"]["parameters"]
@@ -396,7 +409,7 @@ def relabelled(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
 
 def label_rules(recipe: Recipe) -> dict[str, Any]:
     """All that labels depend on besides the verdicts, JSON-able: [labels], and the content of the file it names."""
-    rules = recipe.labels.model_dump(mode="json")
+    rules = recipe.labels.model_dump(mode="json", exclude={"questions"})
     known = Path(recipe.labels.known)
     return {**rules, "known": _digest(known) if recipe.labels.known and known.is_file() else recipe.labels.known}
 
@@ -407,7 +420,7 @@ def label_changes(recipe: Recipe, overrides: list[str]) -> dict[str, Any]:
     for override in overrides:
         key, value = assignment(override, "labels.min_probability=0.95")
         section, _, name = key.partition(".")
-        if section != "labels" or name == "settled":
+        if section != "labels" or name in ASKED:
             raise RecipeError(
                 f"--set {override!r}: a judged run can be given labels.{', labels.'.join(RELABELS)}; "
                 "for anything else start another run"

@@ -168,6 +168,9 @@ class Verdict:
     wording: list[float]  # by the prompt's two wordings alone
     match: list[float]  # that it shows its own context prompt and not another's
     share: float  # how far it shows its own wording, 0…1, by the judge that says so least; NaN if none can
+    controls: list[float] = dataclasses.field(default_factory=list)  # as `lean`, of each question of labels.questions
+    judges: list[str] = dataclasses.field(default_factory=list)  # all that scored it, by name
+    scores: list[str] = dataclasses.field(default_factory=list)  # what each of them said, JSON: axis → value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,11 +255,16 @@ Row = TypeVar("Row")
 
 @dataclasses.dataclass(frozen=True)
 class Written(Generic[Row]):
-    """Rows in order, how many candidates did not become one, by reason, and what was learnt of all of them."""
+    """Rows in order, how many candidates did not become one, by reason, and what was learnt of all of them.
+
+    A stage whose content cannot fail may make `tables` of its record's schema in the place of rows, one after the
+    other: of many rows that is far quicker.
+    """
 
     rows: list[Row]
     drops: dict[str, int] = dataclasses.field(default_factory=dict)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # JSON-able: what else was learnt, for the footer
+    tables: Iterable[pa.Table] | None = None
 
 
 def in_words(drops: Mapping[str, int]) -> str:

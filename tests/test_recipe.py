@@ -177,7 +177,7 @@ def test_the_digest_counts_what_the_writer_of_the_profile_reads_and_nothing_else
 
 
 def test_a_profile_may_have_a_licence_of_its_own() -> None:
-    recipe = recipes.load("pick-style", [])
+    recipe = load("pick-style", [])
     found = {name: recipe.license_of(profile) for name, profile in recipe.profiles.items()}
     assert found == {"embedded": "apache-2.0", "sd15": "creativeml-openrail-m", "sdxl": "openrail++"}
 
@@ -202,7 +202,7 @@ def test_another_order_or_option_of_judges_is_another_digest_and_a_run_finds_its
     ]
     assert len({digest(recipe, "embedded") for recipe in recipes_}) == 3
     for recipe in recipes_:
-        found, name = recipes.of_run({"recipe": resolved(recipe, "embedded")})
+        found, name = of_run({"recipe": resolved(recipe, "embedded")})
         assert found.profile(name).judges == recipe.profile("embedded").judges
 
 
@@ -251,6 +251,34 @@ def test_each_judge_stands_in_one_tier(tiers: str) -> None:
     plain = load("pick-safety", judges)
     assert digest(plain, "embedded") != digest(loaded, "embedded")
     assert "tiers" not in resolved(plain, "embedded")["profile"]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ('[["{prompt} at dawn"]]', "labels.questions.0"),
+        ('[["{prompt} at dawn", "at dusk"]]', "labels.questions.0.1 is 'at dusk'"),
+        ('[["{prompt} at dawn", "{prompt} at dawn"]]', "give two texts that differ"),
+        ("dawn", "labels.questions is 'dawn'"),
+        ("[[1, 2]]", "labels.questions.0.0 is 1"),
+    ],
+)
+def test_questions_of_another_form_are_one_line(value: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(says)) as caught:
+        load("pick-style", [f"labels.questions={value}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_questions_decide_what_is_asked_and_a_judged_run_cannot_be_given_others() -> None:
+    plain = load("pick-style", [])
+    asked = load("pick-style", ['labels.questions=[["{prompt} at dawn", "{prompt} at dusk"]]'])
+    assert digest(plain, "embedded") != digest(asked, "embedded")
+    assert "questions" not in resolved(plain, "embedded")["labels"]
+    assert recipes.label_rules(plain) == recipes.label_rules(asked)
+    settings = {"recipe": resolved(asked, "embedded")}
+    assert of_run(settings)[0].labels.questions == asked.labels.questions
+    with pytest.raises(RecipeError, match="start another run"):
+        recipes.label_changes(plain, ["labels.questions=[]"])
 
 
 def test_a_run_from_before_files_could_be_chosen_goes_on_with_png_and_is_of_the_same_digest() -> None:

@@ -7,6 +7,7 @@ rule, judges alone; `ahead` what the design adds to it. An interval is to hold t
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 
 import numpy as np
@@ -25,6 +26,7 @@ GOALS = {
     "margins alone": {"over majority": "≥ 0", "ece": "≤ 0.06"},
     "300 margins alone": {"over majority": "≥ 0", "ece": "≤ 0.06"},
     "planted and null pairs": {"gap": "≤ 0.7", "ece": "≤ 0.03"},
+    "margins alone, 200 labels": {"ece, share of that without labels": "≤ 0.5"},
     "leak .3 in half, controls": {"gap": "≤ 1.2", "ece": "≤ 0.02"},
     "leak .6 in all, controls": {"gap": "≤ 1.2", "ece": "≤ 0.02"},
 }
@@ -42,6 +44,11 @@ def figures(case: Case) -> dict[str, float]:
     others = {rule.__name__: rule(said) for rule in (rules.majority, rules.dawid_skene, rules.added)}
     told = {f"{name} gap": 100 * (best - measures.accuracy(of, truth)) for name, of in others.items()}
     told |= {f"{name} ece": measures.ece(of, truth) for name, of in others.items()}
+    if not np.isnan(case.known).all():  # what labels of people are good for: of the same pairs
+        nobody = dataclasses.replace(case, known=np.full(len(case.known), np.nan)).label()
+        without = measures.ece(nobody.probability[:count], truth)
+        told["ece without labels"] = without
+        told["ece, share of that without labels"] = measures.ece(pairs["probability"], truth) / without
     spans = [judge.leak for judge in found.judges if judge.leak is not None]
     inside = [span.low <= true <= span.high for span, true in zip(spans, case.leak, strict=False)]
     return {

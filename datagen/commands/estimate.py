@@ -195,6 +195,11 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
     if probe:
         said = _probed(recipe.profile(profile_name), took.images)
         console.print(said, highlight=False, markup=False, soft_wrap=True)
+    if questions := len(recipe.labels.questions):
+        asked = (
+            f"controls: {questions} question{'s' * (questions > 1)}, {2 * questions} more texts an image; no picture"
+        )
+        console.print(f"{asked} is drawn for them and no server asked", highlight=False, markup=False, soft_wrap=True)
     for hint in hints.hints(recipe.profile(profile_name)):
         console.print(f"hint: {hint}", highlight=False, markup=False, soft_wrap=True)
 

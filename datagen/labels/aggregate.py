@@ -55,6 +55,12 @@ def match(reading: Reading, values: Values) -> float | None:
     return None if difference is None else reading.scale * difference
 
 
+def control(reading: Reading, values: Values, question: int) -> float | None:
+    """Log-odds by which an image shows the first text of a question that its principle has no part in."""
+    difference = _difference(values, axes.control(question, 0), axes.control(question, 1))
+    return None if difference is None else reading.scale * difference
+
+
 def added(values: Iterable[float | None]) -> float | None:
     """The log-odds of the judges that spoke, added up; None if none did."""
     spoken = [value for value in values if value is not None]

@@ -8,6 +8,7 @@ an image looks like that shows something else.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from datagen.records import Principle, Prompt
@@ -25,13 +26,19 @@ SETTLED = "settled"  # not asked: earlier tiers of judges had decided all pairs 
 BEATS = "beats"  # the probability to beat an opponent, which is shown second
 WORDING = "wording"  # of the text that an image was drawn from: how much nearer it is to its own prompt than to others
 OTHER_PROMPTS = 3  # as many are asked about
+Questions = Sequence[tuple[str, str]]  # two texts each, "{prompt}" being the context prompt
+
+
+def control(question: int, side: int) -> str:
+    """The axis of a text of a question that the wordings should not touch; `side` 0 or 1."""
+    return f"control {question + 1}{'ab'[side]}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """What the judges are asked about each image of a prompt; None where there is nothing to ask.
 
-    `texts` are in the order of TEXTS without OTHERS, then those of the others.
+    `texts` are in the order of TEXTS without OTHERS, then those of the others, then two of each question of [labels].
     """
 
     texts: tuple[str | None, ...]
@@ -48,12 +55,26 @@ def of_dear(asked: Asked) -> tuple[int, ...]:
     return tuple(TEXTS.index(axis) for axis in wanted)
 
 
-def of_shard(prompts: Sequence[Prompt], principles: dict[str, Principle]) -> dict[str, Asked]:
+def of_shard(
+    prompts: Sequence[Prompt], principles: dict[str, Principle], questions: Questions = ()
+) -> dict[str, Asked]:
     """What is asked about the images of each prompt, by prompt id."""
-    return {prompt.prompt_id: _asked(prompt, prompts, principles) for prompt in prompts}
+    return {prompt.prompt_id: _asked(prompt, prompts, principles, questions) for prompt in prompts}
 
 
-def _asked(prompt: Prompt, prompts: Sequence[Prompt], principles: dict[str, Principle]) -> Asked:
+def by_axis(values: Sequence[float]) -> dict[str, float]:
+    """The scores against `Asked.texts` by axis; NaN where there was nothing to ask."""
+    own = len(TEXTS) - 1
+    others = [value for value in values[own : own + OTHER_PROMPTS] if not math.isnan(value)]
+    mean = math.fsum(others) / len(others) if others else math.nan
+    controls = enumerate(values[own + OTHER_PROMPTS :])
+    return {
+        **dict(zip(TEXTS, [*values[:own], mean], strict=True)),
+        **{control(*divmod(place, 2)): value for place, value in controls},
+    }
+
+
+def _asked(prompt: Prompt, prompts: Sequence[Prompt], principles: dict[str, Principle], questions: Questions) -> Asked:
     own = [principles[name] for name in (prompt.principle_id, *prompt.other_principle_ids) if name in principles]
     keeps, breaks = keeps_and_breaks(own, prompt) or (None, None)
     statement = own[0].statement if own else None
@@ -62,7 +83,10 @@ def _asked(prompt: Prompt, prompts: Sequence[Prompt], principles: dict[str, Prin
     question = f'Does this image keep to the principle "{statement}"?' if applies else None
     others = _others(prompt, prompts)
     texts = (prompt.prompt, prompt.chosen_prompt, prompt.rejected_prompt, keeps, breaks, statement)
-    return Asked((*texts, *others), question, f"{prompt.prompt} ({statement})" if applies else prompt.prompt)
+    controls = [text.replace("{prompt}", prompt.prompt.rstrip(" .")) for two in questions for text in two]
+    return Asked(
+        (*texts, *others, *controls), question, f"{prompt.prompt} ({statement})" if applies else prompt.prompt
+    )
 
 
 def _others(prompt: Prompt, prompts: Sequence[Prompt]) -> tuple[str | None, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from datagen.labels import instrument, pairing, people, rules, verdicts
+from datagen.labels.instrument import CONTROL, PAIR
 from datagen.recipe import Recipe
 from datagen.records import Label, Prompt, Verdict, content_id
 
@@ -54,20 +56,34 @@ class _Run:
 
     def learn(self, taught: Sequence[Two], others: Sequence[Two]) -> instrument.Labels | None:
         """The labels of `taught`, which are learnt from, then those of `others`, which are not; None without any."""
-        both = [*taught, *others]
-        if not both:
+        pairs = [*taught, *others]
+        if not pairs:
             return None
-        count = len(both)
-        return instrument.label(
-            np.array([verdicts.between(chosen.lean, rejected.lean) for chosen, rejected in both]),
-            np.full(count, self.design),
-            np.zeros(count, int),
-            np.array([self.known.get(_pair_id(two), np.nan) for two in both]),
+        controls = self._controls(taught) if self.design else []
+        both = [*pairs, *(two for two, _ in controls)]
+        margins = [verdicts.between(chosen.lean, rejected.lean) for chosen, rejected in pairs]
+        role = np.repeat([PAIR, CONTROL], [len(pairs), len(controls)])
+        known = [self.known.get(_pair_id(two), np.nan) if self.known else np.nan for two in pairs]
+        learnt = instrument.label(
+            np.array([*margins, *(margin for _, margin in controls)]),
+            np.full(len(both), self.design),
+            role,
+            np.array([*known, *[np.nan] * len(controls)]),
             [chosen.prompt_id for chosen, _ in both],
             strata=[self.strata[chosen.prompt_id] for chosen, _ in both],
-            learn=np.arange(count) < len(taught),
+            learn=(np.arange(len(both)) < len(taught)) | (role == CONTROL),
             names=self.judges,
         )
+        return learnt.first(len(pairs))
+
+    def _controls(self, pairs: Sequence[Two]) -> list[tuple[Two, list[float]]]:
+        """The same pairs asked what their wordings should not touch, once for each question that a judge answered."""
+        judges, found = len(self.judges), []
+        for two in pairs:
+            margins = verdicts.between(two[0].controls, two[1].controls)
+            parts = [margins[first : first + judges] for first in range(0, len(margins), judges)]
+            found += [(two, part) for part in parts if not all(map(math.isnan, part))]
+        return found
 
     def strangers(self, met: Sequence[Two]) -> list[str]:
         """How many labels of people are of pairs that this run does not have."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from collections.abc import Iterable, Sequence
 
@@ -15,15 +17,19 @@ OTHER = "other"  # side of an image that was drawn for another prompt
 OF_OTHER = "an image of another prompt"
 
 
-def of(judged: Judged, own: str | None = None) -> list[Verdict]:
-    """A verdict for each image, in their order. `own` is the axis of what it was drawn from, by its side if None."""
-    return [_of(judged, image, own) for image in judged.images]
+def of(judged: Judged, own: str | None = None, questions: int = 0) -> list[Verdict]:
+    """A verdict for each image, in their order. `own` is the axis of what it was drawn from, by its side if None.
+
+    Of so many `questions` that the wordings should not touch, there is what each judge says of each.
+    """
+    return [_of(judged, image, own, questions) for image in judged.images]
 
 
-def _of(judged: Judged, image: Image, own: str | None) -> Verdict:
+def _of(judged: Judged, image: Image, own: str | None, questions: int) -> Verdict:
     lean = _spoken(judged.leans(image, aggregate.lean))
     match = _spoken(judged.leans(image, aggregate.match))
     axis = own or (axes.ALIGNED if image.side == "chosen" else axes.VIOLATING)
+    scored = judged.scored[image.image_id]
     return Verdict(
         image_id=image.image_id,
         prompt_id=image.prompt_id,
@@ -35,6 +41,13 @@ def _of(judged: Judged, image: Image, own: str | None) -> Verdict:
         wording=_spoken(judged.leans(image, aggregate.wording)),
         match=match,
         share=min(judged.shares(image, axis), default=ABSTAINS),
+        controls=[
+            value
+            for question in range(questions)
+            for value in _spoken(judged.leans(image, functools.partial(aggregate.control, question=question)))
+        ],
+        judges=sorted(scored),
+        scores=[json.dumps(scored[name], sort_keys=True) for name in sorted(scored)],
     )
 
 

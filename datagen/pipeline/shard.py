@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datagen import records, store, version
 from datagen.pipeline import retry
@@ -53,7 +54,8 @@ def _run_shard(job: Job, index: int) -> bool:
     footer = job.run.footer(stage.name, index) if index in job.retried else None
     if footer is None:
         written = stage.run(job.context, shard)
-        rows, drops = retry.by_prompt(job, shard, written.rows), Counter(written.drops)
+        rows = written.rows if written.tables is not None else retry.by_prompt(job, shard, written.rows)
+        drops = Counter(written.drops)
     else:
         old = job.run.rows(stage.name, index, stage.record)
         written = retry.retry_failed(job, shard, old)
@@ -63,7 +65,7 @@ def _run_shard(job: Job, index: int) -> bool:
     job.run.commit(
         stage.name,
         index,
-        records.tables(stage.record, rows),
+        records.tables(stage.record, rows) if written.tables is None else written.tables,
         errors=sum(map(stage.failed, rows)),
         seconds=round(time.perf_counter() - started, 3),
         digest=job.digest,
@@ -86,21 +88,29 @@ def _parts(job: Job, rows: list[Any]) -> list[str]:
     return [store.content_hash(records.to_table(stage.record, part)) for part in seen]
 
 
-def _inputs(job: Job, earlier: Stage[Any], index: int) -> list[Any]:
+def _inputs(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
     """The rows of an earlier stage that a shard sees; those of a whole stage that failed are left out.
 
     A whole stage sees every shard of those before it, and a shard of a whole stage's rows what belongs to its prompts.
     """
     if not earlier.whole:
         shards = range(job.shards) if job.stage.whole else [index]
-        return [row for shard in shards for row in job.run.rows(earlier.name, shard, earlier.record)]
+        return pa.concat_tables([_read(job, earlier, shard) for shard in shards])
     table = _whole_table(job.run, earlier.name, _changed(job, earlier))
     if not job.stage.whole and earlier == shared_out(job.stages):
         size = job.context.recipe.images.shard_size
         table = table.slice(index * size, size)
     elif not job.stage.whole and "prompt_id" in table.column_names:
         table = _of_prompts(job, earlier, table, index)
-    return [row for row in records.from_table(earlier.record, table) if not earlier.failed(row)]
+    return table.filter(pc.is_null(table["error"])) if earlier.can_fail else table
+
+
+def _read(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
+    """A shard's rows; Damaged if they are not those of its record."""
+    table = job.run.table(earlier.name, index)
+    if table.column_names != records.schema(earlier.record).names:
+        raise store.Damaged(job.run.shard(earlier.name, index), "its columns are of another version")
+    return table
 
 
 def _of_prompts(job: Job, earlier: Stage[Any], table: pa.Table, index: int) -> pa.Table:

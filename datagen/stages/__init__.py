@@ -10,6 +10,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+import pyarrow as pa
+
+from datagen import records
 from datagen.llm import LlmOptions
 from datagen.recipe import Profile, Recipe
 from datagen.records import Written
@@ -39,17 +42,28 @@ class Context:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """The rows of one shard from all stages that ran before, by their type."""
+    """The rows of one shard from all stages that ran before, by their type: as they are read, or as records."""
 
-    tables: Mapping[type, list[Any]] = dataclasses.field(default_factory=dict)
+    tables: Mapping[type, list[Any] | pa.Table] = dataclasses.field(default_factory=dict)
+    _made: dict[type, list[Any]] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def rows(self, record: type[Row]) -> list[Row]:
         """The rows of one table, in its order; none where no earlier stage writes it."""
-        return self.tables.get(record, [])
+        held = self.tables.get(record, [])
+        if isinstance(held, list):
+            return held
+        if record not in self._made:
+            self._made[record] = records.from_table(record, held)
+        return self._made[record]
+
+    def table(self, record: type) -> pa.Table:
+        """The same rows in columns."""
+        held = self.tables.get(record, [])
+        return records.to_table(record, held) if isinstance(held, list) else held
 
     def only(self, prompt_ids: set[str]) -> Shard:
         """The same shard with the rows of some prompts alone; tables that belong to no prompt stay whole."""
-        return Shard({record: _of_prompts(rows, prompt_ids) for record, rows in self.tables.items()})
+        return Shard({record: _of_prompts(self.rows(record), prompt_ids) for record in self.tables})
 
 
 def _of_prompts(rows: list[Any], prompt_ids: set[str]) -> list[Any]:

@@ -1,92 +1,124 @@
 """Images and labels → pairs: two images of one prompt with the probability that their order is right.
 
-Only what the labels say is a pair becomes a row; the others are counted by reason.
+Only what the labels say is a pair becomes a row; the others are counted by reason. A run is labelled anew in one go,
+so this is done in columns.
 """
 
 from __future__ import annotations
 
 import collections
 import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datagen import records
 from datagen.images.kinds import suffix_of
-from datagen.labels import aggregate, judged
-from datagen.labels.judged import Judged
-from datagen.records import Image, Label, Pair, Picture, Principle, Prompt, Score, Written, content_id
+from datagen.labels import aggregate
+from datagen.records import Image, Label, Pair, Principle, Prompt, Verdict, Written, content_id
 from datagen.stages import Context, Shard, Stage
+
+OF_PROMPT = ("prompt", "category", "prompt_id", "split", "role")
+# What a pair says of one image, by its name there and in `Image`; of both images it is that of the chosen one.
+OF_BOTH = ("steps", "guidance", "dtype", "batch_size", "software")
+OF_CHOSEN = {
+    "chosen_prompt": "text", "seed_chosen": "seed", "generator": "generator",
+    "generator_revision": "generator_revision", "scheduler": "scheduler", "chosen_negative_prompt": "negative",
+    "scheduler_config": "scheduler_config", "adapter": "adapter", "empty_negative": "empty_negative", "vae": "vae",
+}  # fmt: skip
+OF_REJECTED = {
+    "rejected_prompt": "text", "seed_rejected": "seed", "rejected_generator": "generator",
+    "rejected_generator_revision": "generator_revision", "rejected_scheduler": "scheduler",
+    "rejected_negative_prompt": "negative", "rejected_scheduler_config": "scheduler_config",
+    "rejected_adapter": "adapter", "rejected_empty_negative": "empty_negative", "rejected_vae": "vae",
+}  # fmt: skip
+UNKNOWN = {"low": 0.0, "high": 1.0, "judges_only": 0.5}  # where a label does not say
 
 
 def run(context: Context, shard: Shard) -> Written[Pair]:
     """The pairs of the shard's prompts, in order, and how many were dropped for which reason."""
-    tables = (shard.rows(Prompt), shard.rows(Principle), shard.rows(Image), shard.rows(Score))
-    found = judged.by_prompt(*tables, readings={})  # the labels are there: nothing is read of the scores
-    labels: dict[str, list[Label]] = collections.defaultdict(list)
-    for label in shard.rows(Label):
-        labels[label.prompt_id].append(label)
-    dropped = collections.Counter(label.reason for label in shard.rows(Label) if label.reason is not None)
-    rows = [_pair(context, of, label) for of in found for label in labels[of.prompt.prompt_id] if label.reason is None]
-    return Written(rows, dict(dropped))
+    labels = shard.table(Label)
+    drops = collections.Counter(labels["reason"].drop_null().to_pylist())
+    return Written([], dict(drops), tables=_tables(context, shard, labels.filter(pc.is_null(labels["reason"]))))
 
 
-def _pair(context: Context, of: Judged, label: Label) -> Pair:
-    """The row of two images, with all that it takes to draw them again."""
-    images = {image.image_id: image for image in reversed(of.images)}
-    chosen, rejected = images[label.chosen_id], images[label.rejected_id]
-    assert chosen.image and rejected.image and label.probability is not None  # those of failed images were dropped
-    prompt, sides = of.prompt, {"chosen": chosen, "rejected": rejected}
-    by_side = {side: of.scored[image.image_id] for side, image in sides.items()}
-    alike = (chosen.width, chosen.height) == (rejected.width, rejected.height)
-    both = by_side["chosen"].keys() & by_side["rejected"].keys()
-    scores = {name: {side: scored[name] for side, scored in by_side.items()} for name in both}
-    return Pair(
-        pair_id=content_id(prompt.prompt_id, chosen.image_id, rejected.image_id),
-        prompt=prompt.prompt,
-        principle="; ".join(principle.statement for principle in of.principles),
-        category=prompt.category,
-        kind=of.principles[0].kind,
-        chosen=Picture(chosen.image, f"{chosen.image_id}{suffix_of(chosen.image)}"),
-        rejected=Picture(rejected.image, f"{rejected.image_id}{suffix_of(rejected.image)}"),
-        chosen_prompt=chosen.text,
-        rejected_prompt=rejected.text,
-        probability=label.probability,
-        margin=aggregate.log_odds(label.probability),
-        scores=json.dumps(scores, sort_keys=True),
-        seed_chosen=chosen.seed,
-        seed_rejected=rejected.seed,
-        generator=chosen.generator,
-        generator_revision=chosen.generator_revision,
-        steps=chosen.steps,
-        guidance=chosen.guidance,
-        scheduler=chosen.scheduler,
-        recipe=context.recipe.name,
-        license=context.recipe.license_of(context.profile),
-        prompt_id=prompt.prompt_id,
-        split=prompt.split,
-        role=prompt.role,
-        rejected_generator=rejected.generator,
-        rejected_generator_revision=rejected.generator_revision,
-        chosen_negative_prompt=chosen.negative,
-        rejected_negative_prompt=rejected.negative,
-        width=chosen.width if alike else 0,
-        height=chosen.height if alike else 0,
-        scheduler_config=chosen.scheduler_config,
-        rejected_scheduler=rejected.scheduler,
-        rejected_scheduler_config=rejected.scheduler_config,
-        adapter=chosen.adapter,
-        rejected_adapter=rejected.adapter,
-        dtype=chosen.dtype,
-        batch_size=chosen.batch_size,
-        software=chosen.software,
-        pool=prompt.prompt_id if context.recipe.pairing == "pool" else "",
-        empty_negative=chosen.empty_negative,
-        rejected_empty_negative=rejected.empty_negative,
-        vae=chosen.vae,
-        rejected_vae=rejected.vae,
-        chosen_unread=chosen.unread + chosen.negative_unread,
-        rejected_unread=rejected.unread + rejected.negative_unread,
-        low=label.low or 0.0,
-        high=1.0 if label.high is None else label.high,
-        judges_only=0.5 if label.judges_only is None else label.judges_only,
-    )
+def _tables(context: Context, shard: Shard, labels: pa.Table) -> Iterator[pa.Table]:
+    """A row a label, a few at a time, since they hold pictures."""
+    images, schema = shard.table(Image), records.schema(Pair)
+    places = {side: _places(images, labels, f"{side}_id") for side in ("chosen", "rejected")}
+    columns = _columns(context, shard, labels, [images.drop_columns("image").take(of) for of in places.values()])
+    for first in range(0, max(len(labels), 1), records.PICTURED):
+        some = slice(first, first + records.PICTURED)
+        part = {name: column[some] for name, column in columns.items()}
+        part |= {side: _pictures(images, of[some]) for side, of in places.items()}
+        yield pa.Table.from_arrays([_array(part[field.name], field.type) for field in schema], schema=schema)
 
 
-STAGE = Stage("pairs", Pair, run, version=4, reads=(Prompt, Principle, Image, Score, Label), relabels=True)
+def _columns(context: Context, shard: Shard, labels: pa.Table, images: Sequence[pa.Table]) -> dict[str, Any]:
+    """All that it takes to draw the two images of each label again; `images` are those rows of both."""
+    prompts, (one, other) = shard.table(Prompt), images
+    ids = [labels[name].to_pylist() for name in ("prompt_id", "chosen_id", "rejected_id")]
+    probabilities = labels["probability"].to_pylist()
+    of_prompt = prompts.take(pc.index_in(labels["prompt_id"], prompts["prompt_id"]))
+    principles = {row.principle_id: row for row in shard.rows(Principle)}
+    names = zip(of_prompt["principle_id"].to_pylist(), of_prompt["other_principle_ids"].to_pylist(), strict=True)
+    named = [[principles[name] for name in (first, *more) if name in principles] for first, more in names]
+    alike = pc.and_(pc.equal(one["width"], other["width"]), pc.equal(one["height"], other["height"]))
+    return {
+        "pair_id": [content_id(*of) for of in zip(*ids, strict=True)],
+        "principle": ["; ".join(principle.statement for principle in of) for of in named],
+        "kind": [of[0].kind for of in named],
+        "probability": probabilities,
+        "margin": [aggregate.log_odds(probability) for probability in probabilities],
+        "scores": _scores(shard.table(Verdict), labels),
+        "recipe": [context.recipe.name] * len(labels),
+        "license": [context.recipe.license_of(context.profile)] * len(labels),
+        "pool": ids[0] if context.recipe.pairing == "pool" else [""] * len(labels),
+        "chosen_unread": pc.add(one["unread"], one["negative_unread"]),
+        "rejected_unread": pc.add(other["unread"], other["negative_unread"]),
+        **{name: of_prompt[name] for name in OF_PROMPT},
+        **{name: one[name] for name in OF_BOTH},
+        **{name: pc.if_else(alike, one[name], 0) for name in ("width", "height")},
+        **{name: one[source] for name, source in OF_CHOSEN.items()},
+        **{name: other[source] for name, source in OF_REJECTED.items()},
+        **{name: pc.fill_null(labels[name], value) for name, value in UNKNOWN.items()},
+    }
+
+
+def _array(values: Any, kind: pa.DataType) -> Any:
+    return pa.array(values, kind) if isinstance(values, list) else values
+
+
+def _places(rows: pa.Table, labels: pa.Table, side: str) -> pa.Array:
+    """Where in a table of images those of the labels stand; equal images of two prompts are two."""
+    known = pc.binary_join_element_wise(rows["prompt_id"], rows["image_id"], " ")
+    return pc.index_in(pc.binary_join_element_wise(labels["prompt_id"], labels[side], " "), known).combine_chunks()
+
+
+def _pictures(images: pa.Table, places: pa.Array) -> list[dict[str, Any]]:
+    """Encoded images as Hugging Face stores them."""
+    found = [(images["image_id"][at].as_py(), images["image"][at].as_py()) for at in places.to_pylist()]
+    return [{"bytes": data, "path": f"{name}{suffix_of(data)}"} for name, data in found]
+
+
+def _scores(verdicts: pa.Table, labels: pa.Table) -> list[str]:
+    """JSON of judge → image → axis → value, of the judges that scored both images."""
+    judges, said = verdicts["judges"].to_pylist(), verdicts["scores"].to_pylist()
+    places = [_places(verdicts, labels, side).to_pylist() for side in ("chosen_id", "rejected_id")]
+    return [_both((judges[one], judges[other]), (said[one], said[other])) for one, other in zip(*places, strict=True)]
+
+
+def _both(judges: tuple[Sequence[str], Sequence[str]], said: tuple[Sequence[str], Sequence[str]]) -> str:
+    """As `json.dumps` of what the texts hold would write it."""
+    of_rejected = dict(zip(judges[1], said[1], strict=True))
+    found = [
+        f'{json.dumps(name)}: {{"chosen": {value}, "rejected": {of_rejected[name]}}}'
+        for name, value in zip(judges[0], said[0], strict=True)
+        if name in of_rejected
+    ]
+    return f"{{{', '.join(found)}}}"
+
+
+STAGE = Stage("pairs", Pair, run, version=5, reads=(Prompt, Principle, Image, Verdict, Label), relabels=True)

@@ -11,7 +11,7 @@ import functools
 import io
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from datagen.judges import Judge, panel
@@ -34,7 +34,7 @@ def run(context: Context, shard: Shard) -> Written[Score]:
     An image that a judge need not see, since all pairs that it is in are settled, has one row for that judge.
     """
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
-    asked = axes.of_shard(shard.rows(Prompt), principles)
+    asked = axes.of_shard(shard.rows(Prompt), principles, context.recipe.labels.questions)
     rows: list[Score] = []
     heard: list[Judge] = []
     for tier in _tiers(context.profile):
@@ -137,19 +137,10 @@ def _scores(image: Image, judge: Judge, answer: panel.Answer, asked: Asked) -> I
             yield row(axes.IMAGE, float(value), category)
     elif scores is not None:
         for column, category in enumerate(categories):
-            for axis, value in _by_axis(scores[:, column]).items():
+            for axis, value in axes.by_axis(scores[:, column].tolist()).items():
                 yield row(axis, value, category)
     if judge.name in answer.replies:
         yield row(axes.QUESTION, float(answer.replies[judge.name][0]))
-
-
-def _by_axis(values: Iterable[float]) -> dict[str, float]:
-    """The scores against texts by axis; NaN where there was nothing to ask."""
-    heard = list(map(float, values))
-    own = len(axes.TEXTS) - 1
-    others = [value for value in heard[own:] if not math.isnan(value)]
-    mean = math.fsum(others) / len(others) if others else math.nan
-    return dict(zip(axes.TEXTS, [*heard[:own], mean], strict=True))
 
 
 def _directions(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float64]:

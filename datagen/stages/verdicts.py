@@ -12,10 +12,9 @@ def run(context: Context, shard: Shard) -> Written[Verdict]:
     rows = (shard.rows(Prompt), shard.rows(Principle), shard.rows(Image), shard.rows(Score))
     found = judged.by_prompt(*rows, judged.readings_of(context.profile.judges))
     own = axes.MATCH if context.recipe.ranked else None  # candidates have the context prompt alone
-    others = context.recipe.pairing == "list"
-    return Written(
-        [one for of in found for one in (*verdicts.of(of, own), *(verdicts.of_others(of) if others else ()))]
-    )
+    others, questions = context.recipe.pairing == "list", len(context.recipe.labels.questions)
+    each = [(*verdicts.of(of, own, questions), *(verdicts.of_others(of) if others else ())) for of in found]
+    return Written([verdict for some in each for verdict in some])
 
 
-STAGE = Stage("verdicts", Verdict, run, version=2)
+STAGE = Stage("verdicts", Verdict, run, version=3)

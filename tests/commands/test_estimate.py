@@ -259,3 +259,11 @@ def test_a_generator_of_its_own_is_not_probed() -> None:
 )
 def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
     assert estimates._time(seconds) == said
+
+
+def test_questions_are_counted_and_cost_no_picture_and_no_call() -> None:
+    asked = 'labels.questions=[["{prompt} at dawn", "{prompt} at dusk"], ["{prompt}, left", "{prompt}, right"]]'
+    plain, more = (shown(recipes.load("pick-style", given), "embedded") for given in ([], [asked]))
+    line = "controls: 2 questions, 4 more texts an image; no picture is drawn for them and no server asked"
+    assert line in more and "controls" not in plain
+    assert plain.splitlines() == [said for said in more.splitlines() if said != line]

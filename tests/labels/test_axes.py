@@ -10,6 +10,7 @@ import pytest
 from datagen.labels import axes
 from datagen.records import Principle, Prompt
 
+NAN = float("nan")
 AVOID = Principle(
     "no-splatter", "avoid", "splatter", "splatter considered inappropriate", "{prompt}, clean",
     "{prompt}, covered in splatter", "", "", "t", "s", asked="{prompt}, covered in splatter",
@@ -69,3 +70,16 @@ def test_others_are_the_next_context_prompts_of_other_clusters_each_once() -> No
         ("c", "e", None), ("a", "b", "c"),
     ]  # fmt: skip
     assert asked(prompt("a")).texts[-axes.OTHER_PROMPTS :] == (None,) * axes.OTHER_PROMPTS
+
+
+def test_questions_that_the_wordings_should_not_touch_are_asked_around_the_context_prompt() -> None:
+    questions = [("{prompt} on the left", "{prompt} on the right"), ("dawn: {prompt}", "dusk: {prompt}")]
+    rows = [prompt("a {x} chef."), prompt("b")]
+    texts = axes.of_shard(rows, BY_ID, questions)["a {x} chef."].texts
+    assert texts[-4:] == (
+        "a {x} chef on the left", "a {x} chef on the right", "dawn: a {x} chef", "dusk: a {x} chef",
+    )  # fmt: skip
+    said = axes.by_axis([0.5, 0.6, 0.1, 0.7, 0.2, 0.3, 0.4, NAN, 0.2, 1.0, 0.9, 0.8, NAN])
+    assert said[axes.MATCH] == 0.5 and said[axes.OTHERS] == pytest.approx(0.3)
+    assert [said[axes.control(k, side)] for k, side in ((0, 0), (0, 1), (1, 0))] == [1.0, 0.9, 0.8]
+    assert axes.by_axis([0.5] * 9).keys() == set(axes.TEXTS)

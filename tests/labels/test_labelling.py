@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,29 @@ def test_the_same_verdicts_give_the_same_labels(pairing: str) -> None:
     first = labelling.label(recipe(pairing), ["a", "b", "c"], prompts(60), images)
     assert labelling.label(recipe(pairing), ["a", "b", "c"], prompts(60), images) == first
     assert all(isinstance(row, Label) for row in first[0])
+
+
+def test_what_judges_see_of_the_wording_shows_in_questions_that_it_should_not_touch_and_is_taken_out() -> None:
+    images, truth = contrasts(1500)
+    rng = np.random.default_rng(1)
+    seen, silent = np.array([1.2, 0.0, 0.0]), [NAN] * 3
+    leaning = [
+        dataclasses.replace(
+            image,
+            lean=[value + leak * (image.side == "chosen") for value, leak in zip(image.lean, seen, strict=True)],
+            controls=[
+                *(rng.standard_normal(3) + seen * (image.side == "chosen")),
+                *silent,
+            ],  # the second: not answered
+        )
+        for image in images
+    ]
+    rows, facts = labelling.label(recipe(), ["a", "b", "c"], prompts(1500), leaning)
+    assert len(rows) == facts["pairs"] == 1500
+    assert any("By 1500 controls a sees the wording; their leaks are taken out" in note for note in facts["notes"])
+    leaks = [judge["leak"] for judge in facts["judges"]]
+    assert leaks[0]["low"] < 1.2 / np.sqrt(2) < leaks[0]["high"] and abs(leaks[1]["value"]) < 0.1
+    (obeyed,) = facts["obedience"].values()
+    assert abs(obeyed["value"] - (truth > 0).mean()) < 0.04
+    unasked = labelling.label(recipe(), ["a", "b", "c"], prompts(1500), images)[1]
+    assert any("no controls" in note for note in unasked["notes"])

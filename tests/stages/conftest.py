@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from datagen import records
 from datagen.labels import instrument
 from datagen.recipe import Images, JudgeChoice, Labels, Profile, Recipe
 from datagen.records import Label, Pair, Principle, Prompt, Verdict, Written
@@ -100,6 +102,7 @@ def label(monkeypatch: pytest.MonkeyPatch) -> Callable[[Context, Shard], Written
         tables = dict(shard.tables)
         tables[Verdict] = verdicts.run(context, shard).rows
         tables[Label] = labels.run(context, Shard(tables)).rows
-        return pairs.run(context, Shard(tables))
+        made = pairs.run(context, Shard(tables))
+        return dataclasses.replace(made, rows=records.from_table(Pair, pa.concat_tables(made.tables)))
 
     return run

@@ -67,8 +67,8 @@ def test_a_pair_has_the_closed_form_label_and_everything_of_its_images(
     assert dropped == {}
     assert pair.probability == pytest.approx(sigmoid(20 * 0.6))
     assert pair.margin == pytest.approx(20 * 0.6)
-    assert (pair.chosen.bytes, pair.chosen.path) == (b"good", "good.png")
-    assert (pair.rejected.bytes, pair.rejected.path) == (b"bad", "bad.png")
+    assert (pair.chosen.bytes, pair.chosen.path) == (b"good", "good")  # bytes of no kind of picture have no suffix
+    assert (pair.rejected.bytes, pair.rejected.path) == (b"bad", "bad")
     assert (pair.prompt, pair.chosen_prompt, pair.rejected_prompt) == ("a chef", "text of chosen", "text of rejected")
     assert (pair.principle, pair.category, pair.kind) == ("pixel art preferred", "style", "prefer")
     assert (pair.generator, pair.generator_revision, pair.steps, pair.guidance) == ("g", "v", 3, 2.0)
@@ -376,3 +376,22 @@ def test_two_images_that_were_compared_are_a_pair_and_the_place_counts_for_nothi
     ((pair,), dropped) = (label(make_context(), shard).rows, label(make_context(), shard).drops)
     assert dropped == {}
     assert pair.margin == pytest.approx((math.log(9) - math.log(0.4 / 0.6)) / 2)
+
+
+def test_what_a_judge_said_stands_in_the_row_whatever_it_is_called(
+    label: Labelled, make_context: Callable[..., Context], principle: Principle, make_prompt: Callable[..., Prompt]
+) -> None:
+    named = 'a "judge" \\ ü'
+    given = {"good": {"match": 0.5, "aligned": 0.6, "violating": None}, "bad": {"match": 0.25, "aligned": 0.5}}
+    extra = [
+        Score(image_id, "p0", named, "1", axis, value)
+        for image_id, own in given.items()
+        for axis, value in own.items()
+    ]
+    tables: dict[type, list[Any]] = {Principle: [principle], Prompt: [make_prompt()], Image: BOTH}
+    alone = Score("good", "p0", "of one image", "1", "match", 0.1)
+    (pair,) = label(make_context(), Shard({**tables, Score: [*scored(CLEAR), *extra, alone]})).rows
+    said = json.loads(pair.scores)
+    assert list(said) == [named, "clip"] and said["clip"]["chosen"]["aligned"] == 0.6
+    assert said[named] == {"chosen": given["good"], "rejected": given["bad"]}
+    assert pair.scores == json.dumps(said, sort_keys=True)

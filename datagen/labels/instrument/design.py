@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special
@@ -15,11 +16,16 @@ from datagen.labels.instrument.moments import Moments
 from datagen.labels.instrument.rows import PAIR, PLANTED, Codes, Flags, Numbers, Rows, patterns
 
 LARGEST = 6_000  # pairs that a link is fitted to; its four numbers need no more
+SOME = 1_500  # of them that say in which valley it lies
+CLOSE = 1e-7  # of the loss: nearer to the best link there is nothing to see
 GAIN = 10.0  # log-likelihood by which a clip must beat none: it blurs how sure judges are
 FEW = 1.2  # log of the factor by which the noise of one pair may be off
 PRIOR_PAIRS = 4.0  # judges of unknown worth are believed as if so many pairs had said nothing
 SHAPE = 0.3  # what the distribution of the scores counts beside what it says of the designs: tails are never quite so
 AGREEING = 0.1  # standard deviation of log(1 − 2e) by the judges' agreement with each other
+BELOW = (
+    0.065  # what the fit from below leaves out of votes' agreement, as a logarithm: the mean of 120 simulated juries
+)
 STEPS = 6  # different answers up to which a judge is taken to vote
 VOTED, VOTED_SURE = -1.6, 0.3  # log spread of clarity where judges vote, and its standard deviation
 TINY = 1e-9
@@ -131,25 +137,23 @@ def scaled(expected: Numbers, worth: Worth, link: Link) -> tuple[Numbers, Number
     return signal, np.where(there, np.maximum(variance, links.LEAST) * worth.noise(link.error), np.inf)
 
 
-def likelihood(at: Numbers, score: Numbers, expected: Numbers, worth: Worth, rows: Rows) -> Numbers:
-    """log P(design and known label | score) of each row."""
+def likelihood(
+    at: Numbers, score: Numbers, expected: Numbers, worth: Worth, rows: Rows, shape: float = 0.0
+) -> Numbers:
+    """log P(design and known label | score) of each row, and so much of log p(score).
+
+    The density says how far apart the two truths lie in the scores, which designs alone hardly tell.
+    """
     link = Link.of(at)
-    log_odds = odds(score, expected, worth, link)
+    signal, variance = scaled(expected, worth, link)
+    log_odds, density = links.odds_and_density(score / signal, variance, link)
     told = ~np.isnan(rows.known)
     result = links.agreement(log_odds, rows.design, link.error)
     if told.any():
         truth = 2 * rows.known[told] - 1
         obeyed = np.log(np.where(rows.design[told] == truth, 1 - link.error, link.error))
         result[told] = links.agreement(log_odds[told], truth, 0.0) + np.where(rows.design[told] != 0, obeyed, 0.0)
-    return result
-
-
-def shape(at: Numbers, score: Numbers, expected: Numbers, worth: Worth) -> Numbers:
-    """log p(score) (N,): how far apart the two truths lie in the scores, which designs alone hardly tell."""
-    link = Link.of(at)
-    signal, variance = scaled(expected, worth, link)
-    result: Numbers = links.density(score / signal, variance, link) - np.log(signal)
-    return result
+    return result + shape * (density - np.log(signal)) if shape else result
 
 
 def expected_link(count: int, votes: bool) -> tuple[Numbers, Numbers]:
@@ -171,7 +175,8 @@ def obeyed(learnt: Moments, votes: bool) -> tuple[float, float]:
     if len(weight) < 3 or along <= 0 or common <= 0:
         return float(np.log(0.75)), 1.0
     deviation = AGREEING / 2 if votes else AGREEING  # votes say nearly nothing of it by themselves
-    return float(np.log(np.clip(along / common, 0.05, 0.99))), deviation if len(weight) > 3 else 2 * deviation
+    found = float(np.log(np.clip(along / common, 0.05, 0.99))) - (BELOW if votes else 0.0)
+    return found, deviation if len(weight) > 3 else 2 * deviation
 
 
 def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, clip: float, start: Numbers) -> Fit:
@@ -184,29 +189,31 @@ def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, 
     voted = float(found_worth.votes[0].sum()) > 0.5
     centre, doubt = expected_link(len(taught), voted)
     seen, surely = obeyed(learnt, voted)
-    some = taught[:: max(1, -(-len(taught) // LARGEST))]
-    size, chosen = len(taught) / max(len(some), 1), take(rows, some)
+    shape = 0.0 if voted else SHAPE  # votes have no density
 
-    def told(at: Numbers) -> Numbers:
-        return likelihood(at, score[some], expected[some], found_worth, chosen)
+    def among(most: int, shape: float) -> tuple[float, Callable[[Numbers], Numbers]]:
+        """How many pairs each of some stands for, and what those say of a link."""
+        some = taught[:: max(1, -(-len(taught) // most))]
+        of = (score[some], expected[some], found_worth, take(rows, some))
+        return len(taught) / max(len(some), 1), lambda at: likelihood(at, *of, shape)
 
-    def of(at: Numbers) -> Numbers:
-        # Votes have no density.
-        return told(at) if voted else told(at) + SHAPE * shape(at, score[some], expected[some], found_worth)
-
-    def loss(at: Numbers, of: Callable[[Numbers], Numbers] = of) -> float:
+    def loss(at: Numbers, size: float, of: Callable[[Numbers], Numbers]) -> float:
         prior = (((at - centre) / doubt) ** 2).sum() + ((np.log1p(-special.expit(at[0])) - seen) / surely) ** 2
         return float(prior) / 2 - size * float(of(at).sum())
 
-    limits = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]
-    # Weak judges of a good design and sure judges of a bad one are two valleys: begin in both.
+    def least(begin: Numbers, of: tuple[float, Callable[[Numbers], Numbers]]) -> Any:
+        limits = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]
+        return optimize.minimize(loss, begin, args=of, method="L-BFGS-B", bounds=limits, options={"ftol": CLOSE})
+
+    # Weak judges of a good design and sure judges of a bad one are two valleys: begin in both, with some of the pairs.
     agreed = np.array([special.logit(1 - np.exp(seen)), *centre[1:]])
-    tried = [optimize.minimize(loss, begin, method="L-BFGS-B", bounds=limits) for begin in (start, agreed)]
-    best = min(tried, key=lambda one: float(one.fun))
-    at = np.asarray(best.x)
-    information = size * links.information(of, at) + np.diag(1 / doubt**2)
+    valleys = [least(begin, among(SOME, shape)) for begin in (start, agreed)]
+    everything = among(LARGEST, shape)
+    at = np.asarray(least(min(valleys, key=lambda one: float(one.fun)).x, everything).x)
+    information = everything[0] * links.information(everything[1], at) + np.diag(1 / doubt**2)
     information[0, 0] += (float(special.expit(at[0])) / surely) ** 2
-    return Fit(clip, score, expected, found_worth, Link.of(at), at, loss(at, told), information, learnt)
+    told = loss(at, *among(LARGEST, 0.0))
+    return Fit(clip, score, expected, found_worth, Link.of(at), at, told, information, learnt)
 
 
 def take(rows: Rows, at: Codes) -> Rows:
@@ -218,10 +225,19 @@ def take(rows: Rows, at: Codes) -> Rows:
     return dataclasses.replace(rows, **changed)
 
 
+def refit(x: Numbers, rows: Rows, before: Fit) -> Fit:
+    """The link of other margins with the same clip."""
+    return fit(x, rows, patterns(np.isnan(x)), _votes(rows), before.clip, before.at)
+
+
+def _votes(rows: Rows) -> Flags:
+    """The judges (J,) that only vote."""
+    return np.array([len(np.unique(column[~np.isnan(column)])) <= STEPS for column in rows.margins.T])
+
+
 def best(x: Numbers, rows: Rows) -> tuple[Fit, Fit]:
     """The fits with the two clips that the design asks for most."""
-    found = patterns(np.isnan(x))
-    votes = np.array([len(np.unique(column[~np.isnan(column)])) <= STEPS for column in rows.margins.T])
+    found, votes = patterns(np.isnan(x)), _votes(rows)
     fits: list[Fit] = []
     for clip in moments.CLIPS:
         fits.append(fit(x, rows, found, votes, clip, fits[-1].at if fits else links.EXPECTED))

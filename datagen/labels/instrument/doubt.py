@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from datagen.labels.instrument.rows import Numbers
+from datagen.labels.instrument.rows import Flags, Numbers
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
+SIDE, ONE_SIDE = 1.6449, 1.2816  # standard deviations that leave 5 and 10 % beyond them
+NONE_SEEN = 2.3026  # events that are expected where none is seen with a probability of 10 %
 MOST = 1.5  # standard deviation of t; what is beyond it is added
 
 
@@ -30,16 +32,39 @@ def mean(judges: Numbers, held: Numbers, of_judges: Numbers, of_all: Numbers) ->
 
 
 def interval(
-    judges: Numbers, held: Numbers, of_judges: Numbers, of_all: Numbers, side: float
+    judges: Numbers, held: Numbers, of_judges: Numbers, of_all: Numbers, open_: Flags
 ) -> tuple[Numbers, Numbers]:
-    """The probabilities (N,) so many standard deviations below and above."""
+    """The 90 % interval (N,) of the probability of such log-odds; of those that are `open_`, all 10 % are on one side.
+
+    There the judges may be as certain as one likes, so that the other end is 0 or 1.
+    """
+    side = np.where(open_, ONE_SIDE, SIDE)
     factor, rest = _split(judges, of_judges, of_all)
     less, more = judges * np.exp(-side * factor), judges * np.exp(side * factor)
     low, high = np.minimum(less, more) + held, np.maximum(less, more) + held
     # Both kinds of doubt are independent: their distances from the middle add up in squares.
     middle = judges + held
     down, up = np.hypot(middle - low, side * rest), np.hypot(high - middle, side * rest)
-    return special.expit(middle - down), special.expit(middle + up)
+    bottom, top = special.expit(middle - down), special.expit(middle + up)
+    return np.where(open_ & (judges < 0), 0.0, bottom), np.where(open_ & (judges > 0), 1.0, top)
+
+
+def beyond(judges: Numbers, error: float, pairs: Flags) -> Flags:
+    """The rows (N,) of which a run cannot tell that their judges are ever wrong.
+
+    Of the n `pairs` whose judges are at least as certain as those of a row, some W are expected to be wrong. What was
+    meant is wrong in a share `error` of them as well, whose chance differences hide a smaller W; and where it never
+    is, none is seen with a probability of e^−W. How certain the judges are there is the link's guess alone: its tails
+    decide, which nothing in a run can test.
+    """
+    size = np.abs(judges)
+    order = np.flatnonzero(pairs)[np.argsort(-size[pairs], kind="stable")]
+    wrong = np.cumsum(special.expit(-size[order]))
+    hidden = SIDE * np.sqrt(np.arange(1, len(order) + 1) * error * (1 - error)) / (1 - 2 * error) + NONE_SEEN
+    told = np.flatnonzero(wrong > hidden)
+    limit = size[order[told[0]]] if len(told) else 0.0
+    result: Flags = size > limit
+    return result
 
 
 def _split(judges: Numbers, of_judges: Numbers, of_all: Numbers) -> tuple[Numbers, Numbers]:

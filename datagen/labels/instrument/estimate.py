@@ -13,8 +13,6 @@ from datagen.labels.instrument import calibrate, describe, doubt, evidence, leak
 from datagen.labels.instrument.found import Labels
 from datagen.labels.instrument.rows import CONTROL, NULL, PAIR, PLANTED, Flags, Numbers, Rows, rows
 
-SIDE = 1.645  # standard deviations of a 90 % interval
-MISFIT = 1.5  # what no model gets right adds to what a run's own variation shows: measured on simulated juries
 LAPSE = 0.5  # pairs: nothing is more certain than what so many pairs could have shown to be wrong
 SAME = 10  # equal answers from which on a judge is taken to give no other
 
@@ -75,12 +73,11 @@ def label(
     of_judges = heat * found.alone
     probability = doubt.mean(judged, designed, of_judges, heat * found.doubt)
     judges_only = doubt.mean(alone, np.zeros(len(alone)), of_judges, of_judges)
-    low, high = doubt.interval(judged, designed, of_judges, heat * found.width, SIDE * MISFIT)
-    low, high = np.minimum(low, probability), np.maximum(high, probability)
+    open_ = doubt.beyond(judged, found.error, given.of(PAIR))
+    low, high = doubt.interval(judged, designed, of_judges, heat * found.width, open_)
     lapse = LAPSE / (1 + int((given.of(PAIR) | given.of(PLANTED)).sum()))
-    probability, judges_only, low, high = (
-        lapse + (1 - 2 * lapse) * of for of in (probability, judges_only, low, high)
-    )
+    probability, judges_only = (lapse + (1 - 2 * lapse) * of for of in (probability, judges_only))
+    low, high = np.minimum(low, probability), np.maximum(high, probability)
     for array in (probability, judges_only, low, high):
         array[np.isin(given.role, (CONTROL, NULL))] = 0.5
     described = describe.judges(x, given, unit, silent, first, seen, found)

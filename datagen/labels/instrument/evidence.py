@@ -18,8 +18,9 @@ from datagen.labels.instrument.rows import PAIR, PLANTED, Numbers, Rows, pattern
 DRAWS = 40
 MUCH = 20_000  # pairs from which on a third of the draws is enough
 LEAKS = 0.03  # of a judge's usual margin: what is believed possible where there are no controls
+LEAK = 0.05  # the same of all judges together; a tenth of the signal was found on real draws, of a few judges
+WIDER = 1.5  # of what is unsure without a design, in intervals: nothing in a run tests how strong the evidence is
 UNAIDED, FEW = 0.4, 4.0  # log of the factor by which log-odds may be off where nothing tells: of many pairs, of one
-SHAPES = 1.0  # what the log-odds by the second best clip differ in counts so much in an interval
 PLANTED_ERROR = 0.005  # of planted pairs
 
 
@@ -33,7 +34,7 @@ class Evidence:
 
     `mode` is design, planted, unaided or nothing; `weights` (J,) are log-odds per unit of a small margin when all
     judges speak, and `pulled` is the share by which they were drawn to equal ones. `gains` are what the judges are
-    worth in each stratum, 1 being usual.
+    worth in each stratum, 1 being usual. `error` is the share in which the design was not obeyed.
     """
 
     mode: str
@@ -46,6 +47,7 @@ class Evidence:
     weights: Numbers
     pulled: float
     gains: Numbers = dataclasses.field(default_factory=lambda: np.ones(0))
+    error: float = 0.0
 
 
 class Spread:
@@ -110,16 +112,31 @@ def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random:
     deviation = float(np.sqrt(np.linalg.inv(fit.information)[0, 0])) * (1 - 2 * error) / (1 - error)
     obeyed = obedience(log_odds, rows, error, deviation)
     width, doubt, alone = _by_draws(x, rows, fit, obeyed, worth, _leak_root(seen, unit), random)
-    # Another shape of the margins is possible, too.
-    width = np.hypot(width, SHAPES * (usual - second) * worth)
+    # Another shape of the margins is possible, too: two models of which each is true with its own probability.
+    likely = float(special.expit(fit.loss - other.loss))
+    width = np.hypot(width, np.sqrt(likely * (1 - likely)) * (usual - second) * worth)
     unsure = np.hypot((1 - np.minimum(worth, 1)) * obeyed.deviation[rows.stratum], apart[rows.stratum] * usual)
     width = np.hypot(width, unsure)
+    if seen is None:
+        width = np.hypot(width, _unseen(x, rows, fit, worth))
     weight = np.linalg.solve(fit.moments.second, fit.moments.signal)
     expected = np.array([float(weight @ fit.moments.signal)])
     slope = design.odds(SMALL * expected, expected, fit.worth, fit.link) / (SMALL * np.maximum(expected, 1e-12))
     pulled = max(fit.moments.pulled, fit.moments.pulled_second)
     held, estimates = _held(rows, obeyed), obeyed.estimates(rows)
-    return Evidence("design", log_odds, held, width, doubt, alone, estimates, weight * slope, pulled, gain)
+    return Evidence("design", log_odds, held, width, doubt, alone, estimates, weight * slope, pulled, gain, error)
+
+
+def _unseen(x: Numbers, rows: Rows, fit: design.Fit, gain: Numbers) -> Numbers:
+    """By how much (N,) log-odds would be others if all judges saw the wording, as far as is usual without controls."""
+    meant = np.where(rows.role == PAIR, rows.design, 0.0)
+    other = design.refit(x - LEAK * meant[:, None], rows, fit)
+
+    def total(of: design.Fit) -> Numbers:
+        by_design: Numbers = meant * -float(special.logit(of.link.error))
+        return gain * design.odds(of.score, of.expected, of.worth, of.link) + by_design
+
+    return total(other) - total(fit)
 
 
 def _fitted(x: Numbers, rows: Rows) -> tuple[design.Fit, design.Fit, Numbers, Numbers]:
@@ -198,7 +215,7 @@ def _by_planted(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence
         "planted",
         fit.log_odds,
         _planted(rows),
-        np.hypot(spread.deviation, alone),
+        WIDER * np.hypot(spread.deviation, alone),
         alone,
         alone,
         {},
@@ -227,5 +244,5 @@ def _unaided(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence:
     for _ in range(_draws(rows)):
         spread.add(odds(taught * weights_of(rows.prompt, random)) - log_odds)
     doubt = np.hypot(UNAIDED, FEW / np.sqrt(max(int(taught.sum()), 1))) * np.abs(log_odds)
-    width = np.hypot(spread.deviation, doubt)
+    width = np.hypot(spread.deviation, WIDER * doubt)
     return Evidence("unaided", log_odds, _planted(rows), width, doubt, doubt, {}, weights, 0.0)

@@ -58,3 +58,8 @@ class Labels:
     judges: tuple[Judge, ...]
     obedience: dict[str, Estimate]
     notes: tuple[str, ...]
+
+    def first(self, count: int) -> Labels:
+        """Those of the first rows alone."""
+        names = ("probability", "judges_only", "low", "high")
+        return dataclasses.replace(self, **{name: getattr(self, name)[:count] for name in names})

@@ -62,23 +62,19 @@ def sides(y: Numbers, variance: Numbers, spread: float, tail: float) -> tuple[Nu
 
 def odds(y: Numbers, variance: Numbers, link: Link) -> Numbers:
     """Log-odds of z = +1 (N,) of scores in units of the mean signal; 0 where nobody spoke, whose variance is inf."""
-    there = np.isfinite(variance)
-    one, other = sides(y[there], np.maximum(variance[there], LEAST) * link.noise, link.spread, link.tail)
-    result = np.zeros(len(y))
-    result[there] = one - other
-    return result
+    return odds_and_density(y, variance, link)[0]
 
 
-def density(y: Numbers, variance: Numbers, link: Link) -> Numbers:
-    """log p(y) (N,), both truths being equally probable; 0 where nobody spoke, whose variance is inf."""
+def odds_and_density(y: Numbers, variance: Numbers, link: Link) -> tuple[Numbers, Numbers]:
+    """The same, and log p(y) (N,), both truths being equally probable; 0 where nobody spoke."""
     there = np.isfinite(variance)
     held = np.maximum(variance[there], LEAST) * link.noise
     one, other = sides(y[there], held, link.spread, link.tail)
     free = 1 / max(link.tail, 1e-3)
     size = special.gammaln((free + 1) / 2) - special.gammaln(free / 2) - np.log(np.pi * held * (free - 2)) / 2
-    result = np.zeros(len(y))
-    result[there] = np.logaddexp(one, other) + size
-    return result
+    found, density = np.zeros(len(y)), np.zeros(len(y))
+    found[there], density[there] = one - other, np.logaddexp(one, other) + size
+    return found, density
 
 
 def agreement(log_odds: Numbers, design: Numbers, error: float | Numbers) -> Numbers:

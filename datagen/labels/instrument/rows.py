@@ -16,7 +16,8 @@ Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Codes = NDArray[np.int64]
 PAIR, CONTROL, PLANTED, NULL = range(4)
-FOLDS = 5
+FOLDS, MORE_FOLDS = 5, 20  # where there are few prompts, what a fold leaves out is missed
+FEW = 1_000  # prompts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,8 @@ def rows(
             raise InputError(f"a {what} row has the design 0: give 1 or -1, the image that was meant")
     unique, prompt = np.unique(names, return_inverse=True)
     known_strata, stratum = np.unique(groups, return_inverse=True)
-    folds = np.random.default_rng(seed).permutation(len(unique)) % max(1, min(FOLDS, len(unique)))
+    most = FOLDS if len(unique) >= FEW else MORE_FOLDS
+    folds = np.random.default_rng(seed).permutation(len(unique)) % max(1, min(most, len(unique)))
     keys = [*np.abs(np.nan_to_num(said, nan=-1.0)).T, one["role"], stratum, prompt]
     order = np.lexsort(keys)
     made = Rows(
@@ -111,8 +113,11 @@ def _among(name: str, value: Numbers, accepted: str, *known: float) -> None:
 
 def patterns(absent: Flags) -> list[tuple[Flags, Codes]]:
     """The different sets of judges that spoke (J,), each with its rows."""
-    found, which = np.unique(absent, axis=0, return_inverse=True)
-    which = which.ravel()
+    code = np.zeros(len(absent), dtype=np.int64)
+    for column in absent.T:  # each set of those so far with and without one more judge
+        _, code = np.unique(2 * code + column, return_inverse=True)
+    _, first, which = np.unique(code, return_index=True, return_inverse=True)
+    found = absent[first]
     order = np.argsort(which, kind="stable")
     edges = np.searchsorted(which[order], np.arange(len(found) + 1))
     return [(~found[k], order[edges[k] : edges[k + 1]]) for k in range(len(found))]
