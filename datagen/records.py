@@ -123,6 +123,7 @@ class Image:
     unread: int = 0  # tokens of `text` beyond what the model reads
     negative_unread: int = 0  # tokens of `negative` that it does not read; all where guidance is 1 or less
     vae: str = ""  # NAME@REVISION of one in the place of the generator's own
+    options: str = "{}"  # JSON: what of the sampling is not as ever, as "long_prompts"
     notes: str = ""  # what else is to be known of the generator's weights, as that it reads fewer layers than it has
 
 
@@ -159,7 +160,7 @@ class Verdict:
 
     image_id: str
     prompt_id: str
-    side: str  # of the image
+    side: str  # of the image; "other" for one of another prompt
     index: int
     reason: str | None  # why the image can be in no pair
     lean: list[float]  # by all that a judge was asked, in the order of the profile's judges
@@ -224,7 +225,7 @@ class Pair:
     # Both images share size, steps, guidance, dtype, batch size and software: they are of one profile and one shard.
     chosen_negative_prompt: str = ""
     rejected_negative_prompt: str = ""
-    width: int = 0
+    width: int = 0  # 0 where the images, which were not drawn for each other, differ
     height: int = 0
     scheduler_config: str = "{}"  # of the chosen image, see Image
     rejected_scheduler: str = ""

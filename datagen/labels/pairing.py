@@ -12,6 +12,8 @@ from datagen.records import Verdict, content_id
 # two images, the preferred one first, None for one that is not there; or why there is no pair
 Match = tuple[Verdict | None, Verdict | None] | str
 Value = Callable[[Verdict], float | None]  # how far an image keeps its principle; None where no judge spoke
+ALL = 8  # candidates up to which each meets every other
+RINGS = 8  # else each meets so many that stand behind it in a circle, some near and some far
 
 
 def by_sum(verdict: Verdict) -> float | None:
@@ -26,6 +28,8 @@ def matches(recipe: Recipe, images: Sequence[Verdict], value: Value = by_sum) ->
             return _by_index(images)
         case "rank":
             return _best_and_worst(images, value)
+        case "list":
+            return [(images[one], images[other]) for one, other in meetings(len(images))]
         case "pool":
             return _dealt(recipe, images)
 
@@ -35,6 +39,19 @@ def neighbours(images: Sequence[Verdict]) -> list[tuple[Verdict, Verdict]]:
     made = [image for image in images if image.reason is None]
     met = list(zip(made, made[1:], strict=False))
     return met + ([(made[-1], made[0])] if len(made) > 2 else [])
+
+
+def meetings(count: int) -> list[tuple[int, int]]:
+    """`list`: which of so many candidates meet, by place; the judges have no part in it, and all hang together.
+
+    Ten thousand do not make fifty million pairs.
+    """
+    if count <= ALL:
+        return [(one, other) for one in range(count) for other in range(one + 1, count)]
+    farthest = count // 2
+    steps = sorted({round(farthest ** (ring / (RINGS - 1))) for ring in range(RINGS)})
+    met = {tuple(sorted((one, (one + step) % count))) for step in steps for one in range(count)}
+    return sorted((one, other) for one, other in met)
 
 
 def why_none(chosen: Verdict | None, rejected: Verdict | None) -> str | None:

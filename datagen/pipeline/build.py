@@ -22,7 +22,7 @@ from datagen.export import huggingface
 from datagen.llm import LlmOptions
 from datagen.pipeline import plan
 from datagen.pipeline.plan import Job, Plan, Summary
-from datagen.pipeline.shard import run_shard
+from datagen.pipeline.shard import Task
 from datagen.progress import Progress
 from datagen.stages import Context, Stage
 
@@ -140,7 +140,8 @@ class _Work:
         if any(stage.missing or stage.retriable or not stage.shards for stage in plans):
             return None
         wanted = self._export(plans)
-        return self._summary(plans) if export.is_there(wanted, export.DATASET, self.run.dataset) else None
+        whole = all(export.is_there(wanted, name, folder) for name, folder in self._published().items())
+        return self._summary(plans) if whole else None
 
     def finish(self) -> Summary:
         """Do whatever is missing. Damaged if a shard is found not to be as it was written."""
@@ -159,7 +160,7 @@ class _Work:
                 _refuse_failed(before[-1])
         if failures:
             raise MachineryError(_list_failures(self.run, failures))
-        self.made += export.write(self._export(before), export.DATASET, self.run.dataset, self.say)
+        self._publish(before)
         return self._summary(before)
 
     def refuse_unjudged(self) -> None:
@@ -180,7 +181,7 @@ class _Work:
             before.append(self._plan(stage, before))
         if failures:
             raise MachineryError(_list_failures(self.run, failures))
-        self.made += export.write(self._export(before), export.DATASET, self.run.dataset, self.say)
+        self._publish(before)
         return self._summary(before)
 
     def discard_labels(self, damaged: store.Damaged) -> None:
@@ -222,6 +223,17 @@ class _Work:
     def _export(self, plans: list[Plan]) -> export.Finished:
         return _finished(self.run, self.context.recipe, self.context.profile, self.digest, plans)
 
+    def _published(self) -> dict[str, Path]:
+        """What a finished run holds, and where: the dataset, and the ranked lists where there are any."""
+        lists = {export.LISTS: self.run.root / export.LISTS}
+        return {export.DATASET: self.run.dataset} | (lists if self.context.recipe.pairing == "list" else {})
+
+    def _publish(self, plans: list[Plan]) -> None:
+        """Write what is not there as it should be."""
+        wanted = self._export(plans)
+        for name, folder in self._published().items():
+            self.made += export.write(wanted, name, folder, self.say)
+
     def _summary(self, plans: list[Plan]) -> Summary:
         by_name = {stage.stage.name: stage for stage in plans}
         return Summary(by_name, self.made, huggingface.splits(self.run.dataset), self.run.dataset)
@@ -246,7 +258,7 @@ class _Work:
         total, done = len(found.shards), len(found.shards) - len(found.missing)
         failures, spoiled = dict[str, Failure](), list[store.Damaged]()
         self.progress(stage.name, done, total)
-        for index, result in execute(functools.partial(run_shard, job), todo):
+        for index, result in execute(Task(job), todo):
             if isinstance(result, store.Damaged):
                 spoiled.append(result)
             elif isinstance(result, Failure):

@@ -86,7 +86,7 @@ def _published(finished: Finished, progress: Progress) -> Published:
                 looks[key] = seen
         rows += _rows(table, clusters)
         progress("pictures", shard + 1, finished.shards)
-    return Published(rows, looks, sizes, worded=finished.recipe.pairing != "rank")
+    return Published(rows, looks, sizes, worded=not finished.recipe.ranked)
 
 
 def _new(table: pa.Table, known: dict[str, int]) -> Iterator[tuple[str, bytes]]:
