@@ -1,8 +1,8 @@
 """Draws the figures of docs/labels.md from what the benchmarks measured: `python docs/draw_labels.py`.
 
 labels-juries.svg: simulated juries, how far labels are behind the rule that knows all of them, and their calibration
-error. labels-world.svg: real draws of the embedded world, what was promised against what was right, and the
-calibration error. Equal results give equal files.
+error. labels-world.svg: real draws of the embedded world, the calibration error, and what is right of what is
+said to be sure. Equal results give equal files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -38,6 +39,7 @@ BEST = "best judge"
 WAYS = {"all evidence": "", "sum of log-odds": "added ", "Dawid-Skene": "dawid_skene ", "majority": "majority "}
 SHARES = ("15%", "30%")
 BAR = 0.2
+SMALL: dict[str, Any] = {"fontsize": 7, "va": "center"}
 Rows = Mapping[str, Row]
 
 
@@ -79,49 +81,37 @@ def _span(row: Row) -> tuple[float, float]:
 
 
 def world(found: Rows) -> Figure:
-    """What was promised against what was right, in bins of probability; and the calibration error of each way."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
-    for one, share in zip(axes, SHARES, strict=False):
-        _reliability(one, found, share)
-    _errors(axes[2], found)
+    """The calibration error of each way, and how many are right of those that it says to be so in 95 % or more."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    names = [*WAYS, next(what.split(", ")[1].split(":")[0] for what in found if f", {BEST}" in what)]
+    colours = [*(INK[rule] for rule in WAYS.values()), "#b8b8b8"]
+    for place, share in enumerate(SHARES):
+        for line, (name, colour) in enumerate(zip(names, colours, strict=True)):
+            y, ink = line + (place - 0.5) * 0.4, {"color": colour, "alpha": (1.0, 0.6)[place]}
+            error, sure = (found[f"{share} exchanged, {name}: {what}"] for what in ("ECE", "right above 0.95"))
+            left.barh(y, error.figure, 0.38, **ink)
+            left.text(error.figure, y, f" {error.figure:.3f}, {share.replace('%', ' %')} exchanged", **SMALL)
+            if many := _above(error):
+                right.plot(sure.figure, y, "o", **ink)
+                right.text(sure.figure + 0.2, y, f"{sure.figure:g} % of {many} % of the pairs", **SMALL)
+    left.set_xlim(0, 1.3 * left.get_xlim()[1])
+    left.set_yticks(range(len(names)), [RULES.get(WAYS.get(name, "-"), name) for name in names], fontsize=8)
+    left.invert_yaxis()
+    left.set_xlabel("calibration error", fontsize=8)
+    right.set_xlim(90, 102.5)
+    right.set_xticks(range(90, 101, 2))
+    right.set_xlabel("% right of those said to be right in 95 % or more", fontsize=8)
+    for axes in (left, right):
+        _quiet(axes)
     return figure
 
 
-def _reliability(axes: Axes, found: Rows, share: str) -> None:
-    axes.plot([0.5, 1], [0.5, 1], color="black", linewidth=0.5)
-    for way, rule in WAYS.items():
-        said = [
-            row for what, row in found.items() if what.startswith(f"{share} exchanged, {way}: right of those from ")
-        ]
-        promised = [_promised(row) for row in said]
-        axes.plot(promised, [row.figure / 100 for row in said], "o-", color=INK[rule], markersize=4, label=RULES[rule])
-    axes.set_xlabel("promised", fontsize=8)
-    axes.set_ylabel("right", fontsize=8)
-    axes.set_title(f"wordings of {share.replace('%', ' %')} of the prompts exchanged", fontsize=9)
-    _quiet(axes)
-
-
-def _promised(row: Row) -> float:
-    said = re.search(r"promised ([0-9.]+) %", row.note)
-    assert said, f"{row.what} does not say what was promised"
-    return float(said[1]) / 100
-
-
-def _errors(axes: Axes, found: Rows) -> None:
-    names = [*WAYS, next(what.split(", ")[1].split(":")[0] for what in found if f", {BEST}" in what)]
-    for place, share in enumerate(SHARES):
-        values = [found[f"{share} exchanged, {name}: ECE"].figure for name in names]
-        colours = [*(INK[rule] for rule in WAYS.values()), "#b8b8b8"]
-        at = [row + (place - 0.5) * 0.4 for row in range(len(names))]
-        axes.barh(at, values, 0.38, color=colours, alpha=(1.0, 0.6)[place])
-        for y, value in zip(at, values, strict=True):
-            axes.text(value, y, f" {value:.3f} ({share.replace('%', ' %')})", fontsize=7, va="center")
-    axes.set_yticks(range(len(names)), [RULES.get(WAYS.get(name, "-"), name) for name in names], fontsize=8)
-    axes.set_xlim(0, 1.35 * axes.get_xlim()[1])
-    axes.set_xlabel("calibration error", fontsize=8)
-    axes.invert_yaxis()
-    _quiet(axes)
+def _above(error: Row) -> int:
+    """Of how many per cent of the pairs a way says so."""
+    said = re.search(r"(\d+)% above", error.note)
+    assert said, f"{error.what} does not say how many pairs are above"
+    return int(said[1])
 
 
 def _quiet(axes: Axes) -> None:

@@ -118,7 +118,7 @@ def _asked(scores: pa.Table, names: Sequence[str], places: Mapping[str, int]) ->
     spared = scores.filter(pc.equal(scores["axis"], axes.SETTLED))
     columns = {name: column for column, name in enumerate(names)}
     for key, judge in zip(keys_of(spared, "image_id"), spared["judge"].to_pylist(), strict=True):
-        if judge in columns:
+        if key in places and judge in columns:
             found[places[key], columns[judge]] = False
     return found
 
