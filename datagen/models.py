@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,16 +19,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from datagen import world
 from datagen.errors import ModelError, nearest, one_line
 from datagen.recipe import PROMPTS, Scheduler
-from datagen.weights import files, hub, identity, parts, pipelines
+from datagen.weights import files, hub, identity, parts, pipelines, single_file
 
 NOT_CACHED = "not in the Hugging Face cache"
 TABLE = "prompts/models.toml"
 _CLASSES = {False: "StableDiffusionPipeline", True: "StableDiffusionXLPipeline"}  # by whether it is an XL
 
 
+Read = Callable[[Path], object]  # ModelError for a folder that is not whole
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A folder with weights; `name` and `revision` identify it without the paths of this machine."""
+    """A folder or file with weights; `name` and `revision` identify it without the paths of this machine."""
 
     folder: Path
     name: str
@@ -60,39 +64,38 @@ class Needs(BaseModel):
     entry: str = Field(default="", max_length=0)  # its name in the table; filled in by `read_table`, never given
 
 
-def find(model: str, revision: str = "") -> Source:
+def find(model: str, revision: str = "", read: Read | None = None) -> Source:
     """Where a model is; downloads a hub id that is not in the local cache yet.
 
-    `model` is "embedded", a diffusers folder, or a hub id. Raises ModelError, naming what is missing or does not fit
-    together, if it cannot be obtained whole.
+    `model` is "embedded", a diffusers folder, a whole model in one file, or a hub id; `read` looks whether one is
+    whole that is no Stable Diffusion. Raises ModelError, naming what is missing or does not fit together, if it cannot
+    be obtained whole.
     """
     folder = _local(model)
     if folder is None:
-        folder = hub.folder(model, revision)
-        _refuse_partial(folder)
+        folder = hub.folder(model, revision, read or pipelines.read)
+        (read or _refuse_partial)(folder)
         return Source(folder, model, folder.name)
-    _refuse_partial(folder)
-    return Source(folder, "embedded" if model == "embedded" else folder.resolve().name, identity.pipeline(folder))
+    (read or _refuse_partial)(folder)
+    return Source(folder, "embedded" if model == "embedded" else _named(folder), identity.pipeline(folder))
 
 
-def find_vae(vae: str) -> Source:
-    """Where a VAE by itself is: its folder, that of a model which has one, or a hub id. ModelError if nowhere."""
+def find_vae(vae: str, *, download: bool = True) -> Source:
+    """Where a VAE by itself is: its folder or file, a model's folder, or a hub id. ModelError if nowhere."""
     folder = _local(vae)
     if folder is None:
-        folder = _download_vae(vae)
+        folder = _download_vae(vae, download)
         return Source(folder, vae, folder.name)
+    name, inner = _named(folder), folder / "vae"
     if folder.is_file():
-        raise ModelError(
-            f"the VAE {vae} is one file; give a folder: where there is a network, "
-            f"AutoencoderKL.from_single_file({folder.name!r}).save_pretrained(FOLDER) makes one"
-        )
-    name, inner = folder.resolve().name, folder / "vae"
+        single_file.vae_config(folder, {})
+        return Source(folder, name, identity.file(folder))
     folder = inner if inner.is_dir() else folder
     files.find(folder)
     return Source(folder, name, identity.folder(folder))
 
 
-def missing(model: str, revision: str = "") -> Missing | None:
+def missing(model: str, revision: str = "", read: Read | None = None) -> Missing | None:
     """Why `find` would raise or download, None if the whole model is here. Downloads nothing."""
     try:
         local = _local(model)
@@ -102,7 +105,7 @@ def missing(model: str, revision: str = "") -> Missing | None:
         absent = [] if local else _without_weights(folder)
         if absent:
             return Missing(f"incomplete in the Hugging Face cache: no {', '.join(absent)}", downloadable=True)
-        _refuse_partial(folder)
+        (read or _refuse_partial)(folder)
     except ModelError as error:
         return Missing(str(error))
     return None
@@ -122,6 +125,17 @@ def tokenizer(model: str, revision: str = "", part: str = "tokenizer") -> Path |
         if found is not None:
             return found
     return None
+
+
+def pipeline(model: str, revision: str = "") -> str:
+    """diffusers' class of a model that is here, or that the table knows; "" if neither. Downloads nothing."""
+    try:
+        folder = _local(model) or _cached(model, revision, "model_index.json")
+        if folder is not None and (folder / "model_index.json").is_file():
+            return str(files.read_json(folder / "model_index.json").get("_class_name"))
+    except ModelError:  # said by whoever looks into it
+        return ""
+    return table()[model].pipeline if model in table() else ""
 
 
 def needs(model: str, revision: str = "") -> Needs | None:
@@ -182,9 +196,15 @@ def _local(model: str) -> Path | None:
     if not hub.ID.fullmatch(model) or model.startswith("."):
         spelled = "" if str(path) == model else f" ({path})"
         raise ModelError(
-            f"there is no folder {model}{spelled}; give a diffusers folder, a hub id such as owner/name, or embedded"
+            f"there is no folder {model}{spelled}; give a diffusers folder, a whole model as one .safetensors file, a "
+            "hub id such as owner/name, or embedded"
         )
     return None
+
+
+def _named(place: Path) -> str:
+    """What a folder or file is called, without the path of this machine."""
+    return place.resolve().stem if place.is_file() else place.resolve().name
 
 
 def _cached(model: str, revision: str, file: str) -> Path | None:
@@ -202,6 +222,8 @@ def _cached(model: str, revision: str, file: str) -> Path | None:
 def _refuse_partial(folder: Path) -> None:
     """Raise ModelError for a pipeline folder whose parts are not all there or do not fit together."""
     found = pipelines.read(folder)
+    if found.single:
+        return
     for name in found.tokenizers:
         if not any((folder / name / vocabulary).is_file() for vocabulary in parts.VOCABULARIES):
             raise ModelError(
@@ -217,12 +239,12 @@ def _without_weights(folder: Path) -> list[str]:
     return [name for name in wanted if not any(path.is_file() for path in (folder / name).glob("*.safetensors"))]
 
 
-def _download_vae(name: str) -> Path:
-    """The snapshot of a VAE's hub id: from the cache if it is whole there, else over the network."""
+def _download_vae(name: str, download: bool) -> Path:
+    """The snapshot of a VAE's hub id: from the cache if it is whole there, else over the network if it may."""
     from huggingface_hub import snapshot_download
 
     problem = ""
-    for local in (True, False):
+    for local in (True, False) if download else (True,):
         if not local and (problem := hub.unreachable()):
             break
         try:

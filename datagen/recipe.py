@@ -63,10 +63,19 @@ Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=300)], ...
 # prompts by an LLM, worded as the taxonomy says. file: existing prompts as they are, worded as the taxonomy says.
 Writer = Literal["offline", "llm", "modifier", "file"]
 
-Scheduler = Literal["ddim", "dpm++", "euler", "model"]  # model: the one that the model comes with
+# model: the one that the model comes with. Distilled models need euler-trailing (Lightning, Turbo) or lcm (LCM).
+Scheduler = Literal["ddim", "dpm++", "euler", "euler-trailing", "lcm", "model"]
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+Format = Literal["webp", "png", "jpeg"]  # of the images' files: WebP without loss, PNG, JPEG of quality 95 in 4:4:4
 Precision = Literal["auto", "fp32", "fp16", "bf16"]  # auto: fp16 on a GPU, fp32 on a CPU
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+# What a model predicts, where its files do not say it; with zero SNR, the last step leaves nothing of the picture.
+Prediction = Literal["model", "epsilon", "v", "v-zero-snr"]
+# What waits in the machine's memory while it is not computed with: nothing, whole networks, or each layer.
+Offload = Literal["none", "networks", "layers"]
+
+
+BEFORE: Format = "png"  # of runs that were begun before there was a choice
 
 
 class _Section(BaseModel):
@@ -116,12 +125,14 @@ class Llm(_Section):
 
 
 class Images(_Section):
-    """How many images a prompt gets, and how many prompts make a shard."""
+    """How many images a prompt gets, how many prompts make a shard, and what files the images are kept in."""
 
     candidates: int = Field(default=1, ge=1, le=1000)  # of `rank`, `list`; of `contrast` for each of both wordings
     aligned: int = Field(default=1, ge=1, le=1000)  # `pool` only: images of the aligned wording of a scene
     violating: int = Field(default=1, ge=1, le=1000)  # `pool` only: images of its violating wording
     shard_size: int = Field(default=16, ge=1)
+    format: Format = "webp"
+    metadata: bool = False  # whether each file says by itself what it was drawn from, with what and how
 
 
 class Labels(_Section):
@@ -152,6 +163,10 @@ RULES = (
 )  # not in every recipe's digest
 
 
+# What of a profile a generator is given where it is set; those after the first two are not in every recipe's digest.
+OPTIONS = ("precision", "vae", "prediction", "adapters", "offload", "vae_tiling")
+
+
 class JudgeChoice(_Section):
     """A judge by name, or by the dotted name of a module from elsewhere, with what its own options are given."""
 
@@ -175,7 +190,11 @@ class Profile(_Section):
     grammar: Name
     scheduler: Scheduler = "model"
     precision: Precision = "auto"  # of the weights
-    vae: str = ""  # in the place of the one that `model` comes with
+    vae: str = ""  # in the place of the one that `model` comes with; "own" for that, whatever the precision
+    prediction: Prediction = "model"
+    adapters: Texts = ()  # LoRA, U-Nets, value encoders: PATH or PATH@SCALE
+    offload: Offload = "none"  # of a GPU with little memory
+    vae_tiling: bool = False  # the VAE works on one image at a time, in tiles that are blended: needs least memory
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0)
     width: Side
@@ -323,11 +342,18 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
     # What is not used is left out, so that what was begun before there was any of it is resumed.
     if not profile.tiers:
         del served["tiers"], values["labels"]["settled"]
+    for name in OPTIONS[2:]:
+        if getattr(profile, name) == Profile.model_fields[name].default:
+            del served[name]
     for name in RULES:
         if values["labels"][name] == Labels.model_fields[name].default:
             del values["labels"][name]
     if not values["llm"]["parameters"]:
         del values["llm"]["parameters"]
+    if recipe.images.format == BEFORE:
+        del values["images"]["format"]
+    if not recipe.images.metadata:
+        del values["images"]["metadata"]
     return {
         **values,
         "profile": {"name": profile_name, **served},
@@ -337,6 +363,17 @@ def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
             if path.is_file()  # one that is missing is the principles or the prompts stage's error
         },
     }
+
+
+def as_begun(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
+    """A recipe that does not say what files images are kept in, with those that its run was begun with.
+
+    `settings` are the run's recipe.json; None of one that is not begun.
+    """
+    begun = (settings or {}).get("recipe", {}).get("images")
+    if not isinstance(begun, dict) or "format" in begun or "format" in recipe.images.model_fields_set:
+        return recipe
+    return recipe.model_copy(update={"images": recipe.images.model_copy(update={"format": BEFORE})})
 
 
 def relabelled(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
@@ -386,6 +423,7 @@ def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
     """
     try:
         values = dict(settings["recipe"])
+        values["images"] = {"format": BEFORE, **values["images"]}
         profile = dict(values.pop("profile"))
         values.pop("files", None)
         name = profile.pop("name")

@@ -11,11 +11,12 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NewType, TypeVar
 
 import pyarrow as pa
 
+PICTURED = 16  # rows with pictures that are made a table at a time
 Vector = NewType("Vector", list[float])  # kept in float32
 
 
@@ -28,6 +29,11 @@ def content_id(*parts: object) -> str:
 def seed_for(recipe_seed: int, prompt_id: str, index: int) -> int:
     """The 31-bit seed of one image of one prompt."""
     return int(content_id("seed", recipe_seed, prompt_id, index)[:8], 16) & 0x7FFFFFFF
+
+
+def next_seed(seed: int) -> int:
+    """The 31-bit seed that is tried where one gave nothing."""
+    return int(content_id("next seed", seed)[:8], 16) & 0x7FFFFFFF
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Image:
     index: int
     text: str
     negative: str
-    seed: int
+    seed: int  # that it was drawn with; another than its prompt gives it where that one gave nothing to see
     generator: str
     generator_revision: str
     scheduler: str
@@ -106,7 +112,7 @@ class Image:
     guidance: float
     width: int
     height: int
-    image: bytes | None  # PNG
+    image: bytes | None  # WebP, PNG or JPEG, as the recipe says
     error: str | None = None
     scheduler_config: str = "{}"  # JSON: the scheduler's settings, all of them
     adapter: str = ""  # what the generator was changed with, "" for nothing
@@ -182,7 +188,7 @@ class Picture:
     """An encoded image as Hugging Face stores it."""
 
     bytes: bytes
-    path: str  # "<content hash>.png", or with the ending of another kind of file
+    path: str  # "<content hash>.webp", .png, .jpg, or whatever kind of file it is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,6 +305,17 @@ def to_table(record: type, rows: list[Any]) -> pa.Table:
             values = [dataclasses.asdict(value) for value in values]
         columns.append(pa.array(values, field.type))
     return pa.Table.from_arrays(columns, schema=schema(record))
+
+
+def tables(record: type, rows: Sequence[Any]) -> Iterator[pa.Table]:
+    """The same by parts, at least one: rows that hold pictures come few at a time, so that none is there twice."""
+    size = PICTURED if _holds_bytes(schema(record)) else len(rows)
+    for first in range(0, max(1, len(rows)), max(1, size)):
+        yield to_table(record, list(rows[first : first + size]))
+
+
+def _holds_bytes(fields: Iterable[pa.Field]) -> bool:
+    return any(pa.types.is_binary(f.type) or (pa.types.is_struct(f.type) and _holds_bytes(f.type)) for f in fields)
 
 
 def from_table(record: type, table: pa.Table) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -117,12 +118,18 @@ def test_a_model_that_is_there_as_a_variant_alone_is_whole(folder: Path) -> None
     assert models.missing(str(folder)) is None and models.find(str(folder)).folder == folder
 
 
-def test_one_file_is_told_how_to_become_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"x")
-    missing = models.missing(str(tmp_path / "model.safetensors"))
-    assert missing is not None and "from_single_file('model.safetensors').save_pretrained(FOLDER)" in missing.reason
-    with pytest.raises(ModelError, match="one file; .*AutoencoderKL.from_single_file"):
-        models.find_vae(str(tmp_path / "model.safetensors"))
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("model.safetensors", "is cut short or no safetensors file"), ("model.ckpt", r"from_single_file\(FILE\)")],
+)
+def test_one_file_that_is_none_is_told_so_and_a_pickle_what_makes_safetensors_of_it(
+    name: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    missing = models.missing(str(tmp_path / name))
+    assert missing is not None and re.search(reason, missing.reason)
+    with pytest.raises(ModelError, match=reason):
+        models.find_vae(str(tmp_path / name))
 
 
 def test_a_vae_is_found_alone_or_in_a_model_and_known_by_its_weights(folder: Path, tmp_path: Path) -> None:
@@ -166,7 +173,7 @@ def test_a_name_that_is_neither_a_folder_nor_a_hub_id(name: str) -> None:
     missing = models.missing(name)
     assert missing is not None and not missing.downloadable
     assert missing.reason.startswith(f"there is no folder {name}")
-    assert missing.reason.endswith("; give a diffusers folder, a hub id such as owner/name, or embedded")
+    assert missing.reason.endswith("hub id such as owner/name, or embedded")
     assert models.tokenizer(name) is None and models.needs(name) is None
 
 

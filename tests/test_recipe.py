@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from datagen import recipe as recipes
 from datagen.errors import RecipeError
-from datagen.recipe import JudgeChoice, asks_llm, digest, load, names, of_run, resolved
+from datagen.recipe import JudgeChoice, as_begun, asks_llm, digest, load, names, of_run, resolved
 
 
 @pytest.mark.parametrize("name", names())
@@ -250,3 +251,32 @@ def test_each_judge_stands_in_one_tier(tiers: str) -> None:
     plain = load("pick-safety", judges)
     assert digest(plain, "embedded") != digest(loaded, "embedded")
     assert "tiers" not in resolved(plain, "embedded")["profile"]
+
+
+def test_a_run_from_before_files_could_be_chosen_goes_on_with_png_and_is_of_the_same_digest() -> None:
+    new, png = load("pick-style", []), load("pick-style", ["images.format=png"])
+    begun = resolved(png, "embedded")
+    assert "format" not in begun["images"] and "metadata" not in begun["images"]
+    settings = {"recipe": begun, "digest": "d", "version": "1"}
+    assert digest(as_begun(new, settings), "embedded") == digest(png, "embedded") != digest(new, "embedded")
+    assert of_run(settings)[0].images.format == "png"
+    for given in ("webp", "png", "jpeg"):  # what was asked for is not changed
+        asked = load("pick-style", [f"images.format={given}"])
+        assert as_begun(asked, settings) is asked
+    now = {"recipe": resolved(new, "embedded"), "digest": "d", "version": "1"}
+    assert as_begun(new, now) is new and as_begun(new, None) is new
+    assert of_run(now)[0].images.format == "webp"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("images.format=gif", "images.format is 'gif': it should be 'webp', 'png' or 'jpeg'"),
+        ("images.format=PNG", "images.format is 'PNG'"),
+        ("images.formt=png", "unknown key 'images.formt': did you mean 'format'"),
+        ("images.metadata=1", "images.metadata is 1"),
+    ],
+)
+def test_files_that_cannot_be_written_are_refused(setting: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        load("pick-style", [setting])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import pickle
@@ -257,19 +258,73 @@ def test_what_a_worker_found_damaged_can_be_sent() -> None:
     assert (sent.path, sent.why) == (Path("a/b.parquet"), "it is cut off")
 
 
-@given(st.lists(st.integers(0, 250), max_size=330), st.integers(0, 400))
-def test_row_groups_hold_all_rows_in_order_and_are_bound_by_rows_and_bytes(sizes: list[int], limit: int) -> None:
+@given(st.lists(st.integers(0, 250), max_size=330), st.integers(0, 400), st.lists(st.integers(1, 90), max_size=9))
+def test_row_groups_hold_all_rows_in_order_and_are_bound_by_rows_and_bytes_however_rows_come(
+    sizes: list[int], limit: int, parts: list[int]
+) -> None:
     rows = pa.table(
-        {"image": [{"bytes": b"x" * size} for size in sizes], "place": list(range(len(sizes)))},
-        schema=pa.schema([("image", pa.struct([("bytes", pa.binary())])), ("place", pa.int64())]),
+        {
+            "image": [{"bytes": b"x" * size} for size in sizes],
+            "place": list(range(len(sizes))),
+            "kept": [None if size % 3 else size % 2 == 0 for size in sizes],
+        },
+        schema=pa.schema(
+            [("image", pa.struct([("bytes", pa.binary())])), ("place", pa.int64()), ("kept", pa.bool_())]
+        ),
     )
+    starts = [0, *itertools.accumulate(parts)]
+    cut = [rows.slice(first, count) for first, count in zip(starts, parts, strict=False)] + [rows.slice(starts[-1])]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "GROUP_BYTES", limit)
-        groups = list(store.row_groups(rows))
+        groups = list(store.row_groups([rows]))
+        assert [group.to_pylist() for group in store.row_groups(cut)] == [group.to_pylist() for group in groups]
+        assert store.content_hash(cut) == store.content_hash(rows)
     assert pa.concat_tables(groups)["place"].to_pylist() == rows["place"].to_pylist()
     for group in groups:
         held = [len(value["bytes"]) for value in group["image"].to_pylist()]
         assert len(held) <= store.ROW_GROUP and (sum(held) <= limit or len(held) == 1)
+
+
+def test_a_shard_that_comes_by_parts_is_the_same_file_and_is_read_by_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "GROUP_BYTES", 10_000)
+    run, rows = store.Run(tmp_path), table(23)
+    whole = run.commit("images", 0, rows, **FOOTER)
+    data = run.shard("images", 0).read_bytes()
+    assert run.commit("images", 0, (rows.slice(first, 3) for first in range(0, 23, 3)), **FOOTER) == whole
+    assert run.shard("images", 0).read_bytes() == data
+    assert [part.num_rows for part in run.tables("images", 0)] == [5, 5, 5, 5, 3]
+    assert run.table("images", 0).equals(rows)
+
+
+def test_images_lie_in_the_file_as_they_are_and_texts_compressed_in_dictionaries_with_a_page_index(
+    tmp_path: Path,
+) -> None:
+    image, texts = os.urandom(5000), ["the same text" * 30] * 40
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = pa.table(
+        [
+            pa.array([{"bytes": image + bytes([k]), "path": f"{k}.webp"} for k in range(40)], picture),
+            pa.array(texts),
+            pa.array([[0.5] * 100] * 40, pa.list_(pa.float64())),
+        ],
+        names=["chosen", "prompt", "lean"],
+    )
+    with (tmp_path / "file").open("w+b") as file, files.parquet_writer(file, rows.schema) as writer:
+        writer.write_table(rows)
+    assert all(image + bytes([k]) in (tmp_path / "file").read_bytes() for k in range(40))
+    group = pq.read_metadata(tmp_path / "file").row_group(0)
+    columns = {(column := group.column(k)).path_in_schema: column for k in range(group.num_columns)}
+    assert {name: column.compression for name, column in columns.items()} == {
+        "chosen.bytes": "UNCOMPRESSED", "chosen.path": "ZSTD", "prompt": "ZSTD", "lean.list.element": "ZSTD",
+    }  # fmt: skip
+    assert {name for name, column in columns.items() if "RLE_DICTIONARY" in column.encodings} == {
+        "chosen.path", "prompt"
+    }  # fmt: skip
+    assert all(column.has_offset_index for column in columns.values())
+    assert [name for name, column in columns.items() if column.statistics is None] == ["chosen.bytes"]
+    assert pq.read_table(tmp_path / "file").equals(rows)
 
 
 def test_nothing_is_written_into_a_folder_before_it_is_known_whose_it_is(tmp_path: Path) -> None:

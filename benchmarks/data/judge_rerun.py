@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 
 from benchmarks.support.results import Row, record
@@ -67,6 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks judge_rerun", description=__doc__, allow_abbrev=False)
     parser.add_argument("count", nargs="?", type=int, default=50_000)
     count = parser.parse_args().count
+    torch.set_num_threads(1)  # the figures are a core's
     with tempfile.TemporaryDirectory() as folder:
         chosen = {name: load(name, Path(folder)) for name in HEADS}
         given = questions(count, "ViT-L-14/openai")

@@ -9,9 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import html
-import itertools
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ from datagen.recipe import FOUND, Profile
 
 SPLITS = ("train", "test")
 FILE_BYTES = 500_000_000  # what the hub recommends a file
-PNG_BYTES_PER_PIXEL = 1.5  # of photographs; only the cut into files depends on it
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 WHAT = """\
@@ -92,11 +89,12 @@ def draw(row, side, model, vae=None):
 ```
 
 The pixels are equal with the libraries and on the device that `software` names; elsewhere the last bit of some may
-differ. They depend on the shape of a batch, not on what else is in it, so the same image `batch_size` times is enough.
-Rows without `scheduler` are of a generator that is not of diffusers. On a CPU, images of up to 128×128 were drawn with
-one thread, larger ones with all. An empty negative prompt is none: the pipeline then puts in its place what
-`empty_negative` names, the empty text encoded (`text`) or `zeros`. It reads no negative prompt at guidance 1 and less,
-and no more of any text than fits its tokenizer: `chosen_unread` and `rejected_unread` count the tokens left out.'''
+differ, and so do those of JPEG files, where it says that the files are such. They depend on the shape of a batch, not
+on what else is in it, so the same image `batch_size` times is enough. Rows without `scheduler` are of a generator
+that is not of diffusers. On a CPU, images of up to 128×128 were drawn with one thread, larger ones with all. An empty
+negative prompt is none: the pipeline then puts in its place what `empty_negative` names, the empty text encoded
+(`text`) or `zeros`. It reads no negative prompt at guidance 1 and less, and no more of any text than fits its
+tokenizer: `chosen_unread` and `rejected_unread` count the tokens left out.'''
 POOLS = """\
 Rows of one `pool` are of one scene, which is one prompt: {aligned} images of its aligned wording against {violating}
 of its violating one, without those that no judge could read or that do not show their own wording. Row k sets the k-th
@@ -110,8 +108,8 @@ COLUMNS = {
     "principle": "the value principle as text; several of one prompt are separated by semicolons",
     "category": "the principle's category",
     "kind": "`avoid` (rejected shows the harm), `balance` (chosen shows what the model under-represents) or `prefer`",
-    "chosen": "the preferred image, PNG",
-    "rejected": "the dispreferred image, PNG",
+    "chosen": "the preferred image, a WebP without loss, or a PNG or JPEG where the recipe says so",
+    "rejected": "the dispreferred image, likewise",
     "chosen_prompt": "the text that the chosen image was drawn from",
     "rejected_prompt": "the text that the rejected image was drawn from",
     "probability": "probability that the label is right, by all evidence: the judges and what was drawn from what",
@@ -142,7 +140,7 @@ COLUMNS = {
     "rejected_adapter": "what that of the rejected image was adapted with",
     "dtype": "type of the weights, as torch calls it",
     "batch_size": "images in the batch that each image was drawn in",
-    "software": "libraries and device that drew the images",
+    "software": "libraries and device that drew the images, and what made files of them",
     "pool": "the scene whose violating images may stand for one another; empty where the pair stands for itself",
     "empty_negative": "what an empty negative prompt is in the chosen image: the encoded empty `text`, or `zeros`",
     "rejected_empty_negative": "what it is in the rejected image",
@@ -178,7 +176,7 @@ def export(finished: Finished, folder: Path) -> None:
     """Write the dataset into an empty folder. Raises RunError if the disk refuses."""
     facts = _gather(finished.run, finished.shards)
     for split in _written(facts.splits):
-        _write_split(finished, split, facts.splits[split], folder / "data")
+        _write_split(finished, split, folder / "data")
         facts.sizes[split] = sum(path.stat().st_size for path in folder.glob(f"data/{split}-*"))
     card = _card(finished, facts)
     store.write_file(folder / "README.md", lambda file: file.write(card.encode()))
@@ -234,45 +232,46 @@ def _written(counts: collections.Counter[str]) -> list[str]:
     return [split for split in SPLITS if counts[split] or split == "train"]
 
 
-def _rows_a_file(profile: Profile) -> int:
-    """Whole hundreds where a file holds that many, so that its row groups are full ones."""
-    row_bytes = 2 * PNG_BYTES_PER_PIXEL * profile.width * profile.height
-    rows = FILE_BYTES / row_bytes
-    return round(rows / store.ROW_GROUP) * store.ROW_GROUP if rows >= store.ROW_GROUP else max(1, int(rows))
-
-
-def _write_split(finished: Finished, split: str, rows: int, folder: Path) -> None:
-    """Write one split's files; at most ROW_GROUP rows and a shard are in memory."""
+def _write_split(finished: Finished, split: str, folder: Path) -> None:
+    """Write one split's files, whole row groups of up to FILE_BYTES; two of them are in memory."""
     made_from = {"pairs": finished.content, **({"control": finished.control} if finished.control else {})}
     metadata = {**schema().metadata, b"datagen": json.dumps(made_from).encode()}
     target = schema().with_metadata(metadata)
-    most = _rows_a_file(finished.profile)
-    tables = _tables(finished.run, finished.shards, split, target, min(most, store.ROW_GROUP))
-    files = max(1, math.ceil(rows / most))
-    for number in range(files):
+    groups = _Ahead(store.row_groups(_tables(finished.run, finished.shards, split, target)))
+    name = f"{split}-control-{finished.control}" if finished.control else split
 
-        def fill(file: Any) -> None:
-            with store.parquet_writer(file, target) as writer:
-                for table in itertools.islice(tables, math.ceil(most / store.ROW_GROUP)):
-                    for group in store.row_groups(table):
-                        writer.write_table(group)
+    def fill(file: Any) -> None:
+        with store.parquet_writer(file, target) as writer:
+            writer.write_table(groups.take())
+            while groups.next is not None and file.tell() + groups.next.nbytes <= FILE_BYTES:
+                writer.write_table(groups.take())
 
-        name = f"{split}-control-{finished.control}" if finished.control else split
-        store.write_file(folder / f"{name}-{number:05d}-of-{files:05d}.parquet", fill)
+    written: list[Path] = []
+    while groups.next is not None:
+        written.append(folder / f"{name}-{len(written):05d}.parquet")
+        store.write_file(written[-1], fill)
+    for path in written:  # how many they are is known now
+        path.rename(path.with_name(f"{path.stem}-of-{len(written):05d}.parquet"))
 
 
-def _tables(run: store.Run, shards: int, split: str, target: pa.Schema, most: int) -> Iterator[pa.Table]:
-    """The rows of one split in order, in tables of `most` rows; the last may be smaller."""
-    rest = target.empty_table()
+class _Ahead:
+    """Tables of which the next can be looked at; None when there are no more."""
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self.next: pa.Table | None = next(tables, None)
+
+    def take(self) -> pa.Table:
+        table, self.next = self.next, next(self._tables, None)
+        return table
+
+
+def _tables(run: store.Run, shards: int, split: str, target: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of one split in order, in tables of at most a row group; one without rows first."""
+    yield target.empty_table()
     for index in range(shards):
-        table = run.table("pairs", index)
-        table = table.filter(pc.equal(table["split"], split)).select(target.names).cast(target)
-        rest = pa.concat_tables([rest, table])
-        while rest.num_rows >= most:
-            yield rest.slice(0, most).combine_chunks()
-            rest = rest.slice(most)
-    if rest.num_rows:
-        yield rest.combine_chunks()
+        for table in run.tables("pairs", index):
+            yield table.filter(pc.equal(table["split"], split)).select(target.names).cast(target)
 
 
 def _dtype(arrow: pa.DataType) -> str:

@@ -1,42 +1,84 @@
 """Generators: what turns a text and a seed into a picture. The folder is the registry: one file per generator.
 
 A model "NAME:REST" is the model REST of generators/NAME.py, or of a module elsewhere where NAME is dotted; any other
-is Stable Diffusion's. What a file defines stands in `protocol.GeneratorFile`. A request that fails for its content
-gives a `ContentError` in its place; an image never depends on the batch that it was made in.
+is Stable Diffusion's, or another of diffusers' pipelines if its model_index.json says so. What a file defines stands
+in `protocol.GeneratorFile`. A request that fails for its content gives a `ContentError` in its place; an image never
+depends on the batch that it was made in.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import re
-from typing import cast
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
+from datagen import models
 from datagen.errors import DatagenError, MachineryError, ModelError, one_line
-from datagen.generators.protocol import ContentError, Generator, GeneratorFile, ModelChoice, Request
+from datagen.generators.protocol import ContentError, Generator, GeneratorFile, ModelChoice, NoPicture, Request
 from datagen.models import Missing, Needs
-from datagen.recipe import Profile
+from datagen.recipe import OPTIONS, Profile
+from datagen.records import next_seed
 from datagen.registry import Registry
+from datagen.weights import kinds, pipelines
 
-GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "protocol"))
+if TYPE_CHECKING:
+    from PIL import Image
+
+GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol"))
 DEFAULT = "stable_diffusion"
+PLAIN = "any_pipeline"  # whatever else diffusers draws with
+SEEDS = 3  # that are tried for a picture that shows something
 _FUNCTIONS = ("load", "missing", "needs")
 _NAMED = re.compile(r"([A-Za-z_][\w.]*):")
 
 
 def load(choice: ModelChoice) -> Generator:
     """The generator of a profile, loaded once per process; ModelError if this machine cannot serve it."""
-    wanted = {"precision": choice.precision} if choice.precision != "auto" else {}
-    wanted |= {"vae": choice.vae} if choice.vae else {}
+    defaults = {name: Profile.model_fields[name].default for name in OPTIONS}
+    wanted = {
+        name: value for name, default in defaults.items() if (value := getattr(choice, name, default)) != default
+    }
     return _loaded(choice.model, choice.revision, choice.scheduler, **wanted)
 
 
 @functools.cache  # of several models that take turns, shard after shard, each is loaded once
-def _loaded(model: str, revision: str, scheduler: str, **wanted: str) -> Generator:
-    file, rest = _serving(model)
+def _loaded(model: str, revision: str, scheduler: str, **wanted: Any) -> Generator:
+    file, rest = _serving(model, revision)
     if other := wanted.keys() - inspect.signature(file.load).parameters.keys():
         raise ModelError(f"the generator of {model!r} knows no {' and no '.join(sorted(other))}: leave it out")
     return file.load(rest, revision, scheduler, **wanted)
+
+
+def in_order(generator: Generator, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+    """The picture or ContentError of each request, in the order of the requests."""
+    made = dict(generator.generate(requests))
+    return [made[place] for place in range(len(requests))]
+
+
+def draw(
+    generator: Generator, requests: Sequence[Request]
+) -> Iterator[tuple[int, Request, Image.Image | ContentError]]:
+    """The place of each request, what was drawn in its stead, and its picture or ContentError, as they are done.
+
+    Where a picture shows nothing another seed is tried, SEEDS in all; what is drawn then has that seed.
+    """
+    asked = list(enumerate(requests))
+    for last in (*[False] * (SEEDS - 1), True):
+        again = []
+        for nth, result in generator.generate([request for _, request in asked]):
+            place, request = asked[nth]
+            if not isinstance(result, NoPicture):
+                yield place, request, result
+            elif last:
+                yield place, requests[place], ContentError(f"{result}; nor did {SEEDS - 1} other seeds give a picture")
+            else:
+                again.append((place, dataclasses.replace(request, seed=next_seed(request.seed))))
+        asked = sorted(again, key=lambda entry: entry[0])
+        if not asked:
+            return
 
 
 def rehearse(profile: Profile) -> None:
@@ -48,7 +90,7 @@ def rehearse(profile: Profile) -> None:
     generator = load(profile)
     request = Request("a chair", "", 0, profile.steps, profile.guidance, profile.width, profile.height)
     try:
-        (picture,) = generator.generate([request])
+        ((_, _, picture),) = draw(generator, [request])
     except DatagenError:
         raise
     except Exception as error:  # no memory left, or whatever a generator of another package raises
@@ -60,7 +102,7 @@ def rehearse(profile: Profile) -> None:
 def missing(model: str, revision: str = "") -> Missing | None:
     """Why a model cannot be loaded from this machine as it is, None if it can."""
     try:
-        file, rest = _serving(model)
+        file, rest = _serving(model, revision)
     except ModelError as error:
         return Missing(str(error))
     return file.missing(rest, revision)
@@ -68,7 +110,7 @@ def missing(model: str, revision: str = "") -> Missing | None:
 
 def needs(model: str, revision: str = "") -> Needs | None:
     """What a model needs, None if that is not known; ModelError for a generator that does not exist."""
-    file, rest = _serving(model)
+    file, rest = _serving(model, revision)
     return file.needs(rest, revision)
 
 
@@ -77,10 +119,16 @@ def is_own(model: str) -> bool:
     return _NAMED.match(model) is not None
 
 
-def _serving(model: str) -> tuple[GeneratorFile, str]:
+def _by_layout(model: str, revision: str) -> str:
+    """The file that draws with a model which names none: by its pipeline, as far as that is known here."""
+    pipeline = models.pipeline(model, revision)
+    return PLAIN if pipeline and pipeline not in pipelines.FAMILIES and not kinds.pipeline(pipeline) else DEFAULT
+
+
+def _serving(model: str, revision: str = "") -> tuple[GeneratorFile, str]:
     """The file that serves a model, and what that file calls it."""
     match = _NAMED.match(model)
-    name, rest = (match[1], model[match.end() :]) if match else (DEFAULT, model)
+    name, rest = (match[1], model[match.end() :]) if match else (_by_layout(model, revision), model)
     module = GENERATORS.module(name)
     for function in _FUNCTIONS:
         if not callable(getattr(module, function, None)):

@@ -5,35 +5,68 @@ Whatever does not load, and does not fit together, is a `ModelError`.
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.metadata
 import inspect
+import json
 from typing import Any
 
+from datagen import models
 from datagen.errors import ModelError, nearest, one_line
 from datagen.models import Source
 from datagen.recipe import SCHEDULERS
-from datagen.weights import parts, pipelines
+from datagen.weights import pipelines
 
-# What of a VAE's settings decides what latents are, and must be as in the model's own.
-_LATENTS = ("latent_channels", "block_out_channels", "scaling_factor", "shift_factor", "latents_mean", "latents_std")
+HALF_VAE = "madebyollin/sdxl-vae-fp16-fix"
+OWN = "own"  # as a profile's vae: the model's, whatever the precision
 _DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
-def pipeline(source: Source, scheduler: str, precision: str, vae: Source | None) -> tuple[Any, Any, tuple[str, ...]]:
-    """The pipeline of a model, in the machine's memory; the device that it is for; what is to be known of its weights.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What of a profile decides how a model is put together, by the names that it has there."""
 
-    `vae` is one to take in the place of the model's own.
+    precision: str = "auto"
+    vae: str = ""
+    prediction: str = "model"
+    adapters: tuple[str, ...] = ()
+    offload: str = "none"
+    vae_tiling: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembled:
+    """A pipeline of diffusers, in the machine's memory, and the device that it is for.
+
+    `vae` is what a row says of it; `notes` what is to be known of the weights.
     """
+
+    pipeline: Any
+    device: Any
+    vae: str
+    notes: tuple[str, ...]
+
+
+def assemble(source: Source, scheduler: str, options: Options) -> Assembled:
+    """A model with a recipe's scheduler and what else a profile asks for. Raises ModelError."""
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = _dtype(precision, device)
-    loaded = pipelines.load(source.folder, dtype=dtype)
+    dtype = as_dtype(options.precision, device)
+    vae, notes = _vae(source, options.vae, dtype)
+    prediction = "" if options.prediction == "model" else options.prediction
+    hold = device.type == "cpu" and dtype == torch.float32
+    loaded = pipelines.load(
+        source.folder, dtype=dtype, vae=vae.folder if vae else None, prediction=prediction, hold=hold
+    )
     made = loaded.model
-    if vae:
-        made.register_modules(vae=_other_vae(vae, made.vae, dtype))
-    made.scheduler = _scheduler(scheduler, made.scheduler)
+    made.scheduler = as_scheduler(scheduler, made.scheduler)
     made.set_progress_bar_config(disable=True)
-    return made, device, tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
+    if options.vae_tiling:
+        made.vae.enable_slicing()
+        made.vae.enable_tiling()
+    notes += tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
+    return Assembled(made, device, f"{vae.name}@{vae.revision}" if vae else "", notes)
 
 
 def settings(scheduler: Any) -> dict[str, Any]:
@@ -62,7 +95,7 @@ def refuse_steps(scheduler: Any, steps: int) -> None:
     raise ModelError(f"{type(scheduler).__name__} cannot sample in {steps} steps ({why}): set other steps")
 
 
-def _dtype(precision: str, device: Any) -> Any:
+def as_dtype(precision: str, device: Any) -> Any:
     """What the weights are held in."""
     import torch
 
@@ -71,41 +104,51 @@ def _dtype(precision: str, device: Any) -> Any:
     return getattr(torch, _DTYPES[precision])
 
 
-def _other_vae(source: Source, own: Any, dtype: Any) -> Any:
-    """A VAE from elsewhere. ModelError if its latents are not those of the model's own."""
+def _vae(source: Source, wanted: str, dtype: Any) -> tuple[Source | None, tuple[str, ...]]:
+    """The VAE in the place of a model's own, and a note where that had better be replaced.
+
+    SDXL's own overflows in float16. The one that does not is taken where it is at hand, else its own works in float32.
+    """
+    import torch
+
+    if wanted:
+        return (None if wanted == OWN else models.find_vae(wanted)), ()
+    found = pipelines.read(source.folder)
+    if dtype != torch.float16 or not found.is_xl or not found.configs.get("vae", {}).get("force_upcast", True):
+        return None, ()
+    try:
+        return models.find_vae(HALF_VAE, download=False), ()
+    except ModelError:
+        return None, (f"the VAE works in float32, as {HALF_VAE} is not here (set it as vae to have it fetched)",)
+
+
+def software(device: Any) -> str:
+    """Libraries and device, for whoever wants the same bits."""
+    import torch
+
+    on = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("diffusers", "transformers")]
+    return f"{', '.join(libraries)}, torch {torch.__version__} on {device.type} ({on})"
+
+
+def as_scheduler(choice: str, own: Any) -> Any:
+    """A recipe's scheduler on the noise of the model's own, or that of a row, "CLASS {its settings}". ModelError."""
     import diffusers
 
-    other = parts.load(diffusers.AutoencoderKL, source.folder, dtype=dtype).model
-    for setting in _LATENTS:
-        ours, theirs = (_plain(vae.config.get(setting)) for vae in (own, other))
-        if setting == "block_out_channels":
-            ours, theirs = len(ours), len(theirs)  # halvings of the image, one less
-        if ours != theirs:
-            raise ModelError(
-                f"the VAE {source.name} is not of this model's family: its {setting} is {theirs}, that of the model's "
-                f"own {ours}"
-            )
-    return other
-
-
-def _plain(value: Any) -> Any:
-    """A setting as JSON would have it; no shift is a shift of none."""
-    return list(value) if isinstance(value, tuple | list) else value or None
-
-
-def _scheduler(choice: str, own: Any) -> Any:
-    """The scheduler of a recipe on the model's own noise levels; ModelError if it does not know such."""
-    import diffusers
-
-    if choice not in SCHEDULERS:
-        raise ModelError(f"no scheduler is called {choice!r}; {nearest(choice, SCHEDULERS)}")
     if choice == "model":
         return own
+    name, _, config = choice.partition(" ")
+    if config:
+        return getattr(diffusers, name).from_config(json.loads(config))
+    if choice not in SCHEDULERS:
+        raise ModelError(f"no scheduler is called {choice!r}; {nearest(choice, SCHEDULERS)}")
     # Latents are not pixels: clipping them to ±1 is wrong whatever the file says.
     kinds: dict[str, tuple[Any, dict[str, Any]]] = {
         "ddim": (diffusers.DDIMScheduler, {"clip_sample": False}),
         "dpm++": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
         "euler": (diffusers.EulerDiscreteScheduler, {}),
+        "euler-trailing": (diffusers.EulerDiscreteScheduler, {"timestep_spacing": "trailing"}),
+        "lcm": (diffusers.LCMScheduler, {"clip_sample": False}),
     }
     kind, changes = kinds[choice]
     made = kind.from_config(own.config, **changes)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from datagen.models import Missing, Needs
 
@@ -33,12 +33,15 @@ class ModelChoice(Protocol):
 
     @property
     def vae(self) -> str:
-        """A VAE in the place of the model's own, "" for that."""
+        """A VAE in the place of the model's own, "" for that. The rest of recipe.OPTIONS is given likewise."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One image to make; `width` and `height` in pixels."""
+    """One image to make; `width` and `height` in pixels.
+
+    `batch_size` is of the batch that it is to be made in, as a row of it says; 0: whatever the generator takes here.
+    """
 
     text: str
     negative: str
@@ -47,10 +50,15 @@ class Request:
     guidance: float
     width: int
     height: int
+    batch_size: int = 0
 
 
 class ContentError(Exception):
     """Why there is no image for a request; it becomes the `error` of the row."""
+
+
+class NoPicture(ContentError):
+    """That what was drawn shows nothing: all black, of one colour, NaN. Another seed may give a picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,19 +93,19 @@ class Generator(Protocol):
     revision: str
 
     def means(self, request: Request) -> Means:
-        """What the image of a request is made with."""
+        """What the image of a request is made with: what it was made with, where `generate` has just yielded it."""
 
-    def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
-        """One RGB picture or ContentError per request, in order."""
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
+        """The place of a request and its RGB picture or ContentError, each request once, as they are done."""
 
 
 class GeneratorFile(Protocol):
     """The functions of a generator's file; of a model "NAME:REST" they are given REST."""
 
-    def load(self, model: str, revision: str, scheduler: str, **wanted: str) -> Generator:
+    def load(self, model: str, revision: str, scheduler: str, **wanted: Any) -> Generator:
         """The model; asked for once per process. ModelError if this machine cannot serve it.
 
-        What else a profile sets (`precision`, `vae`) comes by its name; it is refused if there is no such parameter.
+        What else a profile sets (recipe.OPTIONS) comes by its name; it is refused if there is no such parameter.
         """
 
     def missing(self, model: str, revision: str) -> Missing | None:

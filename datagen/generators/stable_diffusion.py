@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5, Stable Diffusion XL and the embedded world, through diffusers' own pipelines.
+"""Stable Diffusion 1.5, 2 and XL and the embedded world: their diffusers pipelines, sampled by our own engine.
 
 Batches have one fixed shape for a device and an image size, the last one padded, because the kernels of a matrix
 product are chosen by its shape: so an image is the same alone and in any company. What cannot be loaded, and what a
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib.metadata
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,12 +17,17 @@ from typing import Any
 from datagen import models, safety
 from datagen.errors import ModelError, one_line
 from datagen.generators import assembly
-from datagen.generators.protocol import ContentError, Means, Request
+from datagen.generators.engine import sampling
+from datagen.generators.engine.attention import KeptTexts
+from datagen.generators.engine.decoding import Decoded, Decoder
+from datagen.generators.engine.sampling import Settings
+from datagen.generators.engine.texts import Reading, Texts
+from datagen.generators.protocol import ContentError, Means, NoPicture, Request
 from datagen.models import Missing, Needs
 
-# Pixels a batch: 8 of the world's 64 px images on a CPU; 16 of 512 px or 4 of 1024 px on a GPU.
-BATCH_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 4 * 1024 * 1024}
-MAX_BATCH = 16
+# Images a batch, and pixels of them all: 8 of up to 128 px on a CPU; 16 of 512 px or 4 of 1024 px on a GPU.
+MAX_BATCH = {"cpu": 8, "cuda": 16}
+BATCH_PIXELS = {"cpu": 8 * 128 * 128, "cuda": 4 * 1024 * 1024}
 # Sums over threads round differently with each number of them. Up to this size a second thread gains nothing, so one
 # is the rule and an image does not depend on the cores of the machine; larger images are made with all of them.
 ONE_THREAD_PIXELS = 128 * 128
@@ -41,13 +45,17 @@ class StableDiffusion:
         self._pipeline = pipeline
         self._device = device
         self._steps: set[int] = set()  # that its scheduler is known to get through
+        self._fits: dict[tuple[int, int], int] = {}  # images a batch of that width and height, once memory ran out
+        self._texts = Texts(pipeline)
+        self._kept = KeptTexts(pipeline.unet)
+        self._decoder = Decoder(pipeline, device)
         # SDXL's own rule for a picture without a negative prompt; that of 1.5 encodes the empty text.
         self._zeros = bool(pipeline.config.get("force_zeros_for_empty_prompt"))
         self._means = Means(
             scheduler=type(pipeline.scheduler).__name__,
             scheduler_config=json.dumps(assembly.settings(pipeline.scheduler), sort_keys=True),
             dtype=str(pipeline.unet.dtype).removeprefix("torch."),
-            software=_software(device),
+            software=assembly.software(device),
             empty_negative="zeros" if self._zeros else "text",
             vae=vae,
             notes="; ".join(notes),
@@ -55,39 +63,127 @@ class StableDiffusion:
 
     def means(self, request: Request) -> Means:
         """What the image of a request is made with."""
+        size, full = self._size(request), request.batch_size or self.batch_size(request.width, request.height)
+        notes = [self._means.notes] if self._means.notes else []
+        if size < full:
+            notes.append(f"made in batches of {size} instead of {full}, as the memory did not hold more")
+        is_guided = sampling.is_guided(self._pipeline, request.guidance)
         return dataclasses.replace(
             self._means,
-            batch_size=self.batch_size(request.width, request.height),
-            unread=self._unread(request.text),
-            negative_unread=self._unread(request.negative, at_all=self._is_guided(request)),
+            batch_size=size,
+            unread=self._texts.unread(request.text),
+            negative_unread=self._texts.unread(request.negative, at_all=is_guided),
+            notes="; ".join(notes),
         )
 
     def batch_size(self, width: int, height: int) -> int:
         """Images a batch, a function of the kind of device and the image size alone."""
-        return max(1, min(MAX_BATCH, BATCH_PIXELS[self._device.type] // (width * height)))
+        return max(1, min(MAX_BATCH[self._device.type], BATCH_PIXELS[self._device.type] // (width * height)))
 
-    def generate(self, requests: Sequence[Request]) -> list[Any]:
-        """One RGB picture or ContentError a request, in order; ModelError for what the model cannot be asked for."""
+    def _size(self, request: Request) -> int:
+        """Images a batch as the memory has it."""
+        size = request.batch_size or self.batch_size(request.width, request.height)
+        return min(size, self._fits.get((request.width, request.height), size))
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        """The place and the RGB picture or ContentError of each request, batch by batch.
+
+        ModelError for what the model cannot be asked for.
+        """
         self._take_the_device()
-        results: list[Any] = [None] * len(requests)
-        alike: dict[tuple[object, ...], list[int]] = {}  # what a batch must share → places of requests
+        alike: dict[Settings, list[tuple[int, Request]]] = {}  # what a batch must share → requests with their places
         for place, request in enumerate(requests):
             if reason := safety.refusal(request.text) or safety.length_refusal(request.negative):
-                results[place] = ContentError(reason)
+                yield place, ContentError(reason)
             else:
-                bare = self._zeros and not request.negative
-                shared = (request.steps, request.guidance, request.width, request.height, bare)
-                alike.setdefault(shared, []).append(place)
-        for steps in {request.steps for request in requests} - self._steps:
-            assembly.refuse_steps(self._pipeline.scheduler, steps)
-            self._steps.add(steps)
-        for places in alike.values():
-            size = self.batch_size(requests[places[0]].width, requests[places[0]].height)
-            for start in range(0, len(places), size):
-                batch = places[start : start + size]
-                for place, image in zip(batch, self._make([requests[p] for p in batch], size), strict=True):
-                    results[place] = image
-        return results
+                alike.setdefault(self._settings(request), []).append((place, request))
+        for settings in alike:
+            self._refuse(settings)
+        for settings, group in alike.items():
+            yield from self._draw(group, settings)
+
+    def _settings(self, request: Request) -> Settings:
+        windows = max(self._texts.windows(request.text), self._texts.windows(request.negative))
+        return Settings(
+            request.steps, request.guidance, request.width, request.height, windows, batch_size=request.batch_size
+        )
+
+    def _refuse(self, settings: Settings) -> None:
+        """ModelError for what the model cannot be asked for."""
+        step = self._pipeline.vae_scale_factor
+        if settings.width % step or settings.height % step:
+            raise ModelError(
+                f"{self.name} makes sides that are multiples of {step}, not {settings.width}×{settings.height}"
+            )
+        if settings.steps not in self._steps:
+            assembly.refuse_steps(self._pipeline.scheduler, settings.steps)
+            self._steps.add(settings.steps)
+
+    def _draw(self, requests: list[tuple[int, Request]], settings: Settings) -> Iterator[tuple[int, Any]]:
+        """Pictures of requests that share their settings; on a GPU each batch is decoded while the next is sampled."""
+        done, waiting = 0, None
+        while done < len(requests):
+            size = self._size(requests[0][1])
+            batch = requests[done : done + size]
+            ahead = [request.text for _, request in requests[done + size :]]
+            decoded = self._start([request for _, request in batch], size, settings, ahead)
+            if waiting:
+                yield from self._finished(*waiting)
+            waiting = (batch, decoded) if decoded else None
+            if decoded is None:  # no longer within the handler, whose error holds what filled the memory
+                self._halve(size, settings)
+                continue
+            done += len(batch)
+            if not decoded.apart:
+                yield from self._finished(batch, decoded)
+                waiting = None
+        if waiting:
+            yield from self._finished(*waiting)
+
+    def _start(self, requests: list[Request], size: int, settings: Settings, ahead: list[str]) -> Decoded | None:
+        """The pixels of one batch, padded to `size`; None if the memory does not hold so many."""
+        import torch
+
+        padded = requests + [requests[-1]] * (size - len(requests))
+        start, generators = sampling.noise(self._pipeline, [request.seed for request in padded], settings)
+        try:
+            with torch.inference_mode(), _threads(settings.width * settings.height), self._explained(settings):
+                start = start.to(self._device, self._pipeline.unet.dtype)
+                texts, negatives = self._readings(padded, settings, ahead)
+                latents = sampling.denoise(self._pipeline, start, generators, texts, negatives, settings)
+                self._kept.forget()
+                return self._decoder.start(latents, len(requests))
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        return None
+
+    def _readings(
+        self, requests: list[Request], settings: Settings, ahead: list[str]
+    ) -> tuple[list[Reading], list[Reading]]:
+        """What is read of the texts, and of their negatives if there is guidance."""
+        import torch
+
+        read = functools.partial(self._texts.read, windows=settings.windows, device=self._device)
+        texts = read([request.text for request in requests], ahead=ahead)
+        if not sampling.is_guided(self._pipeline, settings.guidance):
+            return texts, []
+        negatives = read([request.negative for request in requests])
+        if self._zeros:
+            nothing = Reading(torch.zeros_like(texts[0].hidden), torch.zeros_like(texts[0].pooled))
+            negatives = [
+                own if request.negative else nothing for own, request in zip(negatives, requests, strict=True)
+            ]
+        return texts, negatives
+
+    def _halve(self, size: int, settings: Settings) -> None:
+        """Make smaller batches of such images from now on."""
+        import torch
+
+        self._kept.forget()
+        self._fits[settings.width, settings.height] = size // 2
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _take_the_device(self) -> None:
         """Have the GPU alone: of several models the others wait in the machine's memory, loaded as they are."""
@@ -95,39 +191,13 @@ class StableDiffusion:
             other = _at_work.pop()
             if other._device.type != "cpu":
                 other._pipeline.to("cpu")
+                other._texts.forget()
         if not _at_work:
             self._pipeline.to(self._device)
             _at_work.append(self)
 
-    def _make(self, requests: list[Request], size: int) -> list[Any]:
-        """The images of one batch of requests that share all but text and seed, padded to `size`."""
-        import torch
-
-        first, step = requests[0], self._pipeline.vae_scale_factor
-        if first.width % step or first.height % step:
-            raise ModelError(f"{self.name} makes sides that are multiples of {step}, not {first.width}×{first.height}")
-        padded = requests + [requests[-1]] * (size - len(requests))
-        noises = [torch.Generator("cpu").manual_seed(request.seed) for request in padded]
-        # Drawn in fp32 on the CPU, as diffusers does: one seed is one start on every device and in every precision.
-        shape = (1, self._pipeline.unet.config.in_channels, first.height // step, first.width // step)
-        latents = torch.cat([torch.randn(shape, generator=noise) for noise in noises])
-        bare = self._zeros and not first.negative
-        with _threads(first.width * first.height), self._explained(first):
-            pixels = self._pipeline(
-                prompt=[request.text for request in padded],
-                negative_prompt=None if bare else [request.negative for request in padded],
-                num_inference_steps=first.steps,
-                guidance_scale=first.guidance,
-                width=first.width,
-                height=first.height,
-                latents=latents.to(self._device, self._pipeline.unet.dtype),
-                generator=noises,  # read by ancestral schedulers only, which go on where the latents ended
-                output_type="pt",
-            ).images
-        return [self._finish(image) for image in pixels[: len(requests)].float().cpu()]
-
     @contextlib.contextmanager
-    def _explained(self, request: Request) -> Iterator[None]:
+    def _explained(self, settings: Settings) -> Iterator[None]:
         """A ModelError of what a model raises that was asked for what it cannot do: no other attempt would mend it."""
         import torch
 
@@ -136,56 +206,38 @@ class StableDiffusion:
         except (torch.OutOfMemoryError, torch.AcceleratorError):  # whoever else uses the device may leave it
             raise
         except Exception as error:
+            if "can't allocate memory" in str(error):  # of a CPU, where it is a RuntimeError as any other
+                raise torch.OutOfMemoryError(one_line(error)) from error
             raise ModelError(
-                f"{self.name} does not draw {request.width}×{request.height} pixels in {request.steps} steps with "
+                f"{self.name} does not draw {settings.width}×{settings.height} pixels in {settings.steps} steps with "
                 f"{self._means.scheduler}: {one_line(error)}"
             ) from error
 
-    def _finish(self, pixels: Any) -> Any:
-        """(3, height, width) in 0…1 to a picture; a ContentError where the model broke down."""
-        import torch
+    def _finished(self, batch: list[tuple[int, Request]], decoded: Decoded) -> Iterator[tuple[int, Any]]:
+        """The places of a batch with its pictures."""
+        decoded.wait()
+        for (place, _), pixels, whole in zip(batch, decoded.pixels.numpy(), decoded.whole.tolist(), strict=True):
+            yield place, _picture(pixels) if whole else NoPicture(self._broken())
 
-        if not torch.isfinite(pixels).all():
-            half = self._means.dtype != "float32"
-            cure = (
-                "set the profile's precision to fp32" if half else "its weights or its scheduler's settings are broken"
-            )
-            return ContentError(f"the model gave NaN or infinite pixels in {self._means.dtype}: {cure}")
-        processor = self._pipeline.image_processor
-        (image,) = processor.numpy_to_pil(processor.pt_to_numpy(pixels[None]))
-        if not image.getbbox():
-            return ContentError("the model gave an all black image")
-        if all(high - low <= FLAT for low, high in image.getextrema()):
-            return ContentError("the model gave a picture of one colour")
-        return image
+    def _broken(self) -> str:
+        half = self._means.dtype != "float32"
+        cure = "set the profile's precision to fp32" if half else "its weights or its scheduler's settings are broken"
+        return f"the model gave NaN or infinite pixels in {self._means.dtype}: {cure}"
 
-    def _is_guided(self, request: Request) -> bool:
-        """Whether a negative prompt is read, as the pipelines decide it."""
-        return request.guidance > 1 and self._pipeline.unet.config.time_cond_proj_dim is None
 
-    def _unread(self, text: str, at_all: bool = True) -> int:
-        """Tokens of a text that the model does not read, by the tokenizer that cuts most; all if not `at_all`."""
-        if not text:
-            return 0
-        pipeline = self._pipeline
-        counts: list[int] = []
-        for tokenizer in filter(None, (pipeline.tokenizer, getattr(pipeline, "tokenizer_2", None))):
-            needed = len(tokenizer(text, verbose=False).input_ids)
-            read = tokenizer.model_max_length if at_all else tokenizer.num_special_tokens_to_add()
-            counts.append(max(0, needed - read))
-        return max(counts)
+def _picture(pixels: Any) -> Any:
+    """(height, width, 3) of 8 bits to a picture; a NoPicture of one that shows nothing."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    if not image.getbbox():
+        return NoPicture("the model gave an all black image")
+    if all(high - low <= FLAT for low, high in image.getextrema()):
+        return NoPicture("the model gave a picture of one colour")
+    return image
 
 
 _at_work: list[StableDiffusion] = []  # the one model whose weights are on the device
-
-
-def _software(device: Any) -> str:
-    """Libraries and device, for whoever wants the same bits."""
-    import torch
-
-    on = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("diffusers", "transformers")]
-    return f"{', '.join(libraries)}, torch {torch.__version__} on {device.type} ({on})"
 
 
 @contextlib.contextmanager
@@ -213,14 +265,22 @@ def needs(model: str, revision: str) -> Needs | None:
 
 
 @functools.lru_cache(maxsize=1)  # for whoever loads by hand; `generators.load` keeps one of each
-def load(model: str, revision: str, scheduler: str, precision: str = "auto", vae: str = "") -> StableDiffusion:
-    """The pipeline of "embedded", a diffusers folder or a hub id, for the GPU if there is one.
+def load(
+    model: str,
+    revision: str,
+    scheduler: str,
+    precision: str = "auto",
+    vae: str = "",
+    prediction: str = "model",
+    adapters: tuple[str, ...] = (),
+    offload: str = "none",
+    vae_tiling: bool = False,
+) -> StableDiffusion:
+    """The pipeline of "embedded", a diffusers folder, one file or a hub id, for the GPU if there is one.
 
-    `precision` is fp32, fp16, bf16, or auto: fp16 on a GPU, fp32 on a CPU. `vae` is a folder or a hub id, "" for the
-    model's own.
+    What else is given is as in a profile. Raises ModelError.
     """
     source = models.find(model, revision)
-    other = models.find_vae(vae) if vae else None
-    pipeline, device, notes = assembly.pipeline(source, scheduler, precision, other)
-    means = f"{other.name}@{other.revision}" if other else ""
-    return StableDiffusion(pipeline, device, source.name, source.revision, means, notes)
+    options = assembly.Options(precision, vae, prediction, adapters, offload, vae_tiling)
+    made = assembly.assemble(source, scheduler, options)
+    return StableDiffusion(made.pipeline, made.device, source.name, source.revision, made.vae, made.notes)

@@ -54,7 +54,7 @@ def decode(source: bytes | Path, at_least: int | None = None) -> Image.Image:
     data = source if isinstance(source, bytes) else _read(source)
     with _opened(data) as (image, orientation):
         scale = _reduce(image, at_least)
-        picture = _rgb(image)
+        picture = rgb(image)
         as_stored = functools.partial(_as_stored, at_least=at_least)
         if image.format in ("JPEG", "MPO") and jpeg.is_cut(data, picture, as_stored, scale):
             raise Unreadable("the image is cut short: pixel data is missing")
@@ -65,7 +65,7 @@ def _as_stored(data: bytes, at_least: int | None) -> Image.Image:
     """The RGB picture without its orientation."""
     with _opened(data) as (image, _):
         _reduce(image, at_least)
-        return _rgb(image)
+        return rgb(image)
 
 
 def _reduce(image: ImageFile, at_least: int | None) -> int:
@@ -173,8 +173,8 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if orientation == 1 else image.transpose(turns[orientation])
 
 
-def _rgb(image: ImageFile) -> Image.Image:
-    """Any mode as RGB."""
+def rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB, transparency over white."""
     from PIL import Image
 
     image.load()
@@ -186,7 +186,7 @@ def _rgb(image: ImageFile) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")  # a quarter of a JPEG's time would go into a copy
 
 
-def _of_deep_grey(image: ImageFile) -> Image.Image:
+def _of_deep_grey(image: Image.Image) -> Image.Image:
     """Grey of 16 bits, of a TIFF of 12 as well, where 0 may be white; one grey of a PNG may be transparent."""
     import numpy as np
     from PIL import Image

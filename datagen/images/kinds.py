@@ -31,6 +31,9 @@ BEGINNINGS = (
     (b"<svg", "SVG"),
     (b"\xd7\xcd\xc6\x9a", "WMF"),
 )
+SUFFIXES = {
+    "PNG": ".png", "JPEG": ".jpg", "WebP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "AVIF": ".avif",
+}  # fmt: skip
 INFO_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # sizes of the second header of a BMP
 
 
@@ -50,6 +53,11 @@ def kind_of(head: bytes) -> str | None:
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace() and head[3:4] in b"#0123456789":
         return "PNM"
     return None
+
+
+def suffix_of(head: bytes) -> str:
+    """The suffix of a file's name, by its first bytes; "" of what is not read."""
+    return SUFFIXES.get(kind_of(head) or "", "")
 
 
 def _of_brands(head: bytes) -> str | None:

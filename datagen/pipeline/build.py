@@ -49,7 +49,9 @@ def run(
     Raises RunError if the directory cannot be used, MachineryError if shards failed in both attempts (they are
     listed, everything else is done and kept), and the errors of the stages.
     """
-    digest, directory = recipes.digest(recipe, profile_name), store.Run(out)
+    directory = store.Run(out)
+    recipe = recipes.as_begun(recipe, directory.settings())
+    digest = recipes.digest(recipe, profile_name)
     labelled = recipes.relabelled(recipe, directory.settings())
     if labelled != recipe:
         say("labels: by the rules that datagen relabel gave this run")

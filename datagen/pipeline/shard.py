@@ -47,7 +47,7 @@ def _run_shard(job: Job, index: int) -> bool:
     job.run.commit(
         stage.name,
         index,
-        records.to_table(stage.record, rows),
+        records.tables(stage.record, rows),
         errors=sum(map(stage.failed, rows)),
         seconds=round(time.perf_counter() - started, 3),
         digest=job.digest,

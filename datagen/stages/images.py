@@ -6,12 +6,15 @@ Every row can be made again alone, from its own fields. A refused prompt keeps i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import io
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from datagen import generators, safety
+from datagen import generators, recipe, safety
+from datagen.generators import kept
 from datagen.generators.protocol import ContentError, Generator, Request
+from datagen.images import ahead, encode
 from datagen.recipe import Profile
 from datagen.records import Image, Prompt, Written, content_id, seed_for
 from datagen.stages import Context, Shard, Stage
@@ -21,8 +24,10 @@ if TYPE_CHECKING:
 
 
 Want = tuple[Prompt, str, int]  # prompt, side, index
+WAITING = 32  # pictures whose files are being made: no more are held in memory, and a batch of them is encoded at once
 CUT = "wording longer than the model reads"
 NEGATIVE_CUT = "negative prompt longer than the model reads"
+RESEEDED = "drawn with another seed, as its own gave a picture that shows nothing"
 NEGATIVE_IDLE = "negative prompt without effect, as guidance is not above 1"
 
 
@@ -61,17 +66,49 @@ def _models(profile: Profile) -> list[Profile]:
 
 def _make(context: Context, model: Profile, wanted: list[Want]) -> dict[tuple[str, str, int], Image]:
     """The rows that one generator makes, by prompt id, side and index."""
-    requests = [_request(context, *want) for want in wanted]
-    reasons = [_refusal(prompt) for prompt, _, _ in wanted]
     generator = generators.load(model)
-    allowed = [request for request, reason in zip(requests, reasons, strict=True) if reason is None]
-    made = iter(generator.generate(allowed))
-    return {
-        (want[0].prompt_id, *want[1:]): _row(
-            generator, want, request, next(made) if reason is None else ContentError(reason)
-        )
-        for want, request, reason in zip(wanted, requests, reasons, strict=True)
-    }
+    asked: list[tuple[Want, Request]] = []
+    rows: list[Image] = []
+    for want in wanted:
+        request, reason = _request(context, *want), _refusal(want[0])
+        if reason is None:
+            asked.append((want, request))
+        else:
+            rows.append(_failed(_row(generator, want, request), ContentError(reason)))
+    # Files are made by threads while the generator draws on.
+    finish = functools.partial(_finished, context.recipe.images)
+    rows += ahead.prefetch(finish, _drawn(generator, asked), WAITING)
+    return {(row.prompt_id, row.side, row.index): row for row in rows}
+
+
+def _drawn(
+    generator: Generator, asked: Sequence[tuple[Want, Request]]
+) -> Iterator[tuple[Image, Pillow.Image | ContentError]]:
+    """A row without its image, and that, of each request as it is done."""
+    for place, drawn, result in generators.draw(generator, [request for _, request in asked]):
+        want, request = asked[place]
+        row = _row(generator, want, drawn)
+        if drawn.seed != request.seed:
+            row = dataclasses.replace(row, notes="; ".join(filter(None, (row.notes, RESEEDED))))
+        yield row, result
+
+
+def _finished(how: recipe.Images, drawn: tuple[Image, Pillow.Image | ContentError]) -> Image:
+    """The row with its image in a file, or with the reason why there is none."""
+    row, result = drawn
+    if isinstance(result, ContentError):
+        return _failed(row, result)
+    row = dataclasses.replace(row, width=result.width, height=result.height)
+    data = kept.file_of(row, result, how.format, metadata=how.metadata)
+    software = "; ".join(filter(None, (row.software, encode.software(how.format))))
+    return dataclasses.replace(row, image=data, image_id=hashlib.sha256(data).hexdigest()[:16], software=software)
+
+
+def _failed(row: Image, error: ContentError) -> Image:
+    """The row of an image that there is none of; without its text where that was refused."""
+    if str(error).startswith("refused"):
+        row = dataclasses.replace(row, text="", negative="")
+    return dataclasses.replace(row, error=str(error))
 
 
 def _sides(context: Context) -> list[tuple[str, int]]:
@@ -108,16 +145,11 @@ def _refusal(prompt: Prompt) -> str | None:
     return safety.refusal_of_row(texts, (prompt.chosen_negative, prompt.rejected_negative))
 
 
-def _row(generator: Generator, want: Want, request: Request, result: Pillow.Image | ContentError) -> Image:
+def _row(generator: Generator, want: Want, request: Request) -> Image:
+    """All of a row but its image; to be asked for as soon as that is drawn."""
     prompt, side, index = want
-    error = str(result) if isinstance(result, ContentError) else None
-    data = None if isinstance(result, ContentError) else _png(result)
-    if error is not None and error.startswith("refused"):
-        request = dataclasses.replace(request, text="", negative="")
     return Image(
-        image_id=content_id("failed", prompt.prompt_id, side, index)
-        if data is None
-        else hashlib.sha256(data).hexdigest()[:16],
+        image_id=content_id("failed", prompt.prompt_id, side, index),
         prompt_id=prompt.prompt_id,
         side=side,
         index=index,
@@ -130,17 +162,9 @@ def _row(generator: Generator, want: Want, request: Request, result: Pillow.Imag
         guidance=request.guidance,
         width=request.width,
         height=request.height,
-        image=data,
-        error=error,
+        image=None,
         **dataclasses.asdict(generator.means(request)),
     )
-
-
-def _png(image: Pillow.Image) -> bytes:
-    """Lossless and equal for equal pixels; level 1: the default takes four times as long for a twentieth less."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks)

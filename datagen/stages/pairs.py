@@ -8,13 +8,11 @@ from __future__ import annotations
 import collections
 import json
 
-from datagen.images.kinds import HEAD, kind_of
+from datagen.images.kinds import suffix_of
 from datagen.labels import aggregate, judged
 from datagen.labels.judged import Judged
 from datagen.records import Image, Label, Pair, Picture, Principle, Prompt, Score, Written, content_id
 from datagen.stages import Context, Shard, Stage
-
-ENDINGS = {"JPEG": "jpg", "WebP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}  # else PNG
 
 
 def run(context: Context, shard: Shard) -> Written[Pair]:
@@ -45,8 +43,8 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
         principle="; ".join(principle.statement for principle in of.principles),
         category=prompt.category,
         kind=of.principles[0].kind,
-        chosen=_picture(chosen.image_id, chosen.image),
-        rejected=_picture(rejected.image_id, rejected.image),
+        chosen=Picture(chosen.image, f"{chosen.image_id}{suffix_of(chosen.image)}"),
+        rejected=Picture(rejected.image, f"{rejected.image_id}{suffix_of(rejected.image)}"),
         chosen_prompt=chosen.text,
         rejected_prompt=rejected.text,
         probability=label.probability,
@@ -89,11 +87,6 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
         high=1.0 if label.high is None else label.high,
         judges_only=0.5 if label.judges_only is None else label.judges_only,
     )
-
-
-def _picture(image_id: str, data: bytes) -> Picture:
-    """An image under a name that says what kind of file it is."""
-    return Picture(data, f"{image_id}.{ENDINGS.get(kind_of(data[:HEAD]) or '', 'png')}")
 
 
 STAGE = Stage("pairs", Pair, run, version=4, reads=(Prompt, Principle, Image, Score, Label), relabels=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from datagen.errors import RunError
 
 TEMPORARY = ".tmp"
 ROW_GROUP = 100  # rows with images; what Hugging Face uses for image datasets, so that a viewer reads little
-GROUP_BYTES = 100_000_000  # of images in a row group: the hub's viewer refuses groups of more than 300 MB
+GROUP_BYTES = 64_000_000  # of images in a row group: who wants one row reads all of them
 
 
 @contextlib.contextmanager
@@ -60,26 +60,67 @@ def sync_folder(folder: Path) -> None:
 
 
 def parquet_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
-    """The one way we write Parquet: equal tables give equal bytes; encoded images are not put in dictionaries."""
-    return pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=_texts(schema))
+    """The one way we write Parquet: equal tables give equal bytes.
 
-
-def _texts(schema: pa.Schema) -> list[str]:
-    return [field.name for field in schema if pa.types.is_string(field.type)]
-
-
-def row_groups(table: pa.Table) -> Iterator[pa.Table]:
-    """A table cut into the row groups that it is written in: at most ROW_GROUP rows and GROUP_BYTES of images each.
-
-    A row that is larger by itself is a group of its own; a table without rows is one group without rows.
+    Encoded images lie there as they are; texts are put in dictionaries, and all but images is compressed. A page index
+    says where each value is.
     """
-    sizes, first, held = _image_bytes(table), 0, 0
+    leaves = {path: kind for field in schema for path, kind in _leaves(field.name, field.type)}
+    blobs = {path for path, kind in leaves.items() if pa.types.is_binary(kind)}
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression={path: "none" if path in blobs else "zstd" for path in leaves},
+        use_dictionary=[path for path, kind in leaves.items() if pa.types.is_string(kind)],
+        write_statistics=[path for path in leaves if path not in blobs],
+        write_page_index=True,
+    )
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    """The columns that a field of this type is stored as, by Parquet's names of them."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    elif pa.types.is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    else:
+        yield path, kind
+
+
+def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables that follow one another, cut anew into the row groups that they are written in.
+
+    Of at most ROW_GROUP rows and GROUP_BYTES of images each, and equal however the rows came; a row that is larger by
+    itself is a group of its own. No rows are one group without rows. Only what is not yet a group is held in memory.
+    """
+    rest: pa.Table | None = None
+    sizes: list[int] = []
+    for table in tables:
+        rest = table if rest is None or not rest.num_rows else pa.concat_tables([rest, table])
+        sizes = sizes + _image_bytes(table)
+        first = 0
+        for last in _ends(sizes):
+            yield _apart(rest.slice(first, last - first))
+            first = last
+        rest, sizes = rest.slice(first), sizes[first:]
+    if rest is not None:
+        yield _apart(rest)
+
+
+def _apart(table: pa.Table) -> pa.Table:
+    """The rows in memory of their own: a part of larger arrays may hold bits of what lies beside it."""
+    return pa.concat_tables([table, table.slice(0, 0)]).combine_chunks()
+
+
+def _ends(sizes: Sequence[int]) -> Iterator[int]:
+    """Where row groups end that nothing can be added to, by the bytes of each row's images."""
+    first, held = 0, 0
     for row, size in enumerate(sizes):
         if row > first and (row - first == ROW_GROUP or held + size > GROUP_BYTES):
-            yield table.slice(first, row - first)
+            yield row
             first, held = row, 0
         held += size
-    yield table.slice(first)
 
 
 def _image_bytes(table: pa.Table) -> list[int]:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pyarrow.parquet as pq
 from datagen import records
 from datagen.errors import RunError, one_line
 from datagen.store import seal
-from datagen.store.files import write_file
+from datagen.store.files import row_groups, write_file
 
+DIGITS = 16  # of the hash of rows
 NOT_OURS = "choose another --out, or put the file back"
 
 
@@ -98,30 +100,46 @@ class Run:
 
     def table(self, stage: str, index: int, columns: list[str] | None = None) -> pa.Table:
         """The rows of a done shard as an Arrow table; Damaged if they are not as they were written."""
+        return pa.concat_tables(self.tables(stage, index, columns))
+
+    def tables(self, stage: str, index: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The same by parts, at least one, of which one is held in memory at a time."""
         path = self.shard(stage, index)
         self.verify(stage, index)
         try:
             with pq.ParquetFile(path) as file:
-                return file.read(columns=columns)
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group, columns=columns)
         except (pa.ArrowException, OSError) as error:  # as it was written, so the libraries differ, or the disk
             raise RunError(f"cannot read {path}: {one_line(error)}") from error
 
     def rows(self, stage: str, index: int, record: type) -> list[Any]:
         """The rows of a done shard as records."""
-        table = self.table(stage, index)
         try:
-            return records.from_table(record, table)
+            return [row for table in self.tables(stage, index) for row in records.from_table(record, table)]
         except TypeError as error:
             raise Damaged(self.shard(stage, index), "its columns are of another version") from error
 
-    def commit(self, stage: str, index: int, table: pa.Table, **footer: Any) -> Footer:
-        """Write a shard so that it is there whole or not at all; `footer`: `Footer` without rows and content."""
-        table = table.replace_schema_metadata(None)
-        made = Footer(rows=table.num_rows, content=content_hash(table), **footer)
-        path = self.shard(stage, index)
-        facts = {**dataclasses.asdict(made), "shard": path.stem}
-        write_file(path, lambda file: seal.write(file, table, facts))
-        return made
+    def commit(self, stage: str, index: int, tables: pa.Table | Iterable[pa.Table], **footer: Any) -> Footer:
+        """Write a shard so that it is there whole or not at all; `footer`: `Footer` without rows and content.
+
+        Its rows are a table, or several that follow one another and are not held in memory together.
+        """
+        path, count, sha, made = self.shard(stage, index), 0, hashlib.sha256(), list[Footer]()
+
+        def groups() -> Iterator[pa.Table]:
+            nonlocal count
+            for group in _groups(tables):
+                count += group.num_rows
+                _hash(sha, group)
+                yield group
+
+        def facts() -> dict[str, Any]:
+            made.append(Footer(rows=count, content=sha.hexdigest()[:DIGITS], **footer))
+            return {**dataclasses.asdict(made[0]), "shard": path.stem}
+
+        write_file(path, lambda file: seal.write(file, groups(), facts))
+        return made[0]
 
     def settings(self) -> dict[str, Any] | None:
         """recipe.json: "digest", "version" and "recipe" of what was started here; None if nothing was.
@@ -150,12 +168,23 @@ class Run:
         return values
 
 
-def content_hash(table: pa.Table) -> str:
-    """16 hex digits of a table's rows."""
-    sink = hashlib.sha256()
-    for batch in table.combine_chunks().to_batches():
-        sink.update(batch.serialize())
-    return sink.hexdigest()[:16]
+def content_hash(tables: pa.Table | Iterable[pa.Table]) -> str:
+    """16 hex digits of the rows of a table, or of several that follow one another."""
+    sha = hashlib.sha256()
+    for group in _groups(tables):
+        _hash(sha, group)
+    return sha.hexdigest()[:DIGITS]
+
+
+def _groups(tables: pa.Table | Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Row groups without the metadata of where they come from."""
+    parts = [tables] if isinstance(tables, pa.Table) else tables
+    return row_groups(table.replace_schema_metadata(None) for table in parts)
+
+
+def _hash(sha: Any, group: pa.Table) -> None:
+    for batch in group.to_batches():
+        sha.update(batch.serialize())
 
 
 @functools.cache  # an entry a shard; what is raised is not kept

@@ -7,15 +7,17 @@ is looked at before rows are read. So a flipped bit is met by a digest, not by a
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datagen.store.files import parquet_writer, row_groups
+from datagen.store.files import parquet_writer
 
 KEY = b"datagen"
 EMPTY = "0" * 64
@@ -26,13 +28,18 @@ class Broken(Exception):
     """Why a file is not what was written, in one line."""
 
 
-def write(file: Any, table: pa.Table, facts: dict[str, Any]) -> None:
-    """Write a table, with `facts` (JSON-able) and the digests in its footer, to a file opened for both directions."""
-    sealed = json.dumps({**facts, "data": EMPTY, "seal": EMPTY})
-    with parquet_writer(file, table.schema) as writer:
-        for group in row_groups(table):
+def write(file: Any, groups: Iterable[pa.Table], facts: Callable[[], dict[str, Any]]) -> None:
+    """Write row groups to a file opened for both directions, with `facts` and the digests in its footer.
+
+    `facts` (JSON-able) are asked for when all rows are written. There is at least one group, which may be empty.
+    """
+    groups = iter(groups)
+    first = next(groups)
+    with parquet_writer(file, first.schema) as writer:
+        for group in itertools.chain([first], groups):
             writer.write_table(group)
         # Here and not as metadata of the schema, which Parquet files hold a second time.
+        sealed = json.dumps({**facts(), "data": EMPTY, "seal": EMPTY})
         writer.add_key_value_metadata({KEY.decode(): sealed})
     file.flush()
     start, footer = _footer(file)

@@ -18,14 +18,18 @@ from datagen.errors import ModelError, one_line
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 AGAIN = "download it again, or save it with save_pretrained(folder)"
+CONVERT = (
+    "a pickle can run code and is not read; where you trust it, StableDiffusionPipeline (or "
+    "StableDiffusionXLPipeline).from_single_file(FILE).save_pretrained(FOLDER) makes a folder of safetensors"
+)
 # What diffusers and transformers call their files: model.fp16.safetensors, model.safetensors.index.fp16.json, …
 _NAME = re.compile(
     r"(?P<stem>diffusion_pytorch_model|model)(\.(?P<variant>[\w-]+?))?\.safetensors"
     r"(?P<index>\.index(\.(?P<of>[\w-]+))?\.json)?"
 )
 _FLOATS = {"F64", "F32", "F16", "BF16"}
-# What is counted and never trained, and the scale of a LoRA in kohya's names.
-_COUNTERS = re.compile(r"(^|\.)(position_ids|num_batches_tracked|alpha)$")
+# What is counted and never trained (of a model, of its averaged weights), and the scale of a LoRA in kohya's names.
+_COUNTERS = re.compile(r"(^|\.)(position_ids|num_batches_tracked|num_updates|global_step|alpha)$")
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
@@ -37,6 +41,10 @@ class Entry:
     shape: tuple[int, ...]
     start: int
     end: int
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,16 +155,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The model_index.json of a diffusers folder. Raises ModelError, for a single file with what makes one of it."""
+    """The model_index.json of a diffusers folder. Raises ModelError."""
     if not folder.is_dir():
-        single = folder.is_file() and folder.suffix in (".safetensors", *PICKLES)
-        hint = (
-            "; where there is a network, StableDiffusionPipeline (or StableDiffusionXLPipeline).from_single_file"
-            f"({folder.name!r}).save_pretrained(FOLDER) makes one"
-        )
         raise ModelError(
             f"{folder} is {'one file' if folder.exists() else 'not here'}; give a diffusers folder, the one that has "
-            f"model_index.json{hint if single else ''}"
+            "model_index.json"
         )
     if not (folder / "model_index.json").is_file():
         raise ModelError(f"{folder} is not a diffusers folder, it has no model_index.json: {AGAIN}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from datagen.errors import ModelError, one_line
@@ -18,8 +19,9 @@ PATIENCE = 5.0  # seconds for the hub to answer at all
 ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def folder(model: str, revision: str = "") -> Path:
-    """The snapshot of a pipeline's hub id with its safetensors; from the cache if it is whole there.
+def folder(model: str, revision: str = "", read: Callable[[Path], object] = pipelines.read) -> Path:
+    """The snapshot of a pipeline's hub id with its safetensors; from the cache if it is whole there, as
+    `read` says by raising no ModelError.
 
     Raises ModelError, one line, if there is no such id, or it is not here and cannot be had.
     """
@@ -43,7 +45,7 @@ def folder(model: str, revision: str = "") -> Path:
                 safety_checker=None,
                 feature_extractor=None,
             )
-            pipelines.read(Path(found))
+            read(Path(found))
             return Path(found)
         except Exception as error:  # the hub's client has no common base for what it raises
             problem = one_line(error)

@@ -34,7 +34,9 @@ _INDEX = ("_class_name", "force_zeros_for_empty_prompt", "requires_aesthetics_sc
 
 
 def pipeline(folder: Path) -> str:
-    """The digest of a diffusers folder: 16 hex digits. Raises ModelError for files that are not whole."""
+    """The digest of a diffusers folder, or of a model in one file: 16 hex digits. ModelError for files not whole."""
+    if folder.is_file():
+        return file(folder)
     index = files.read_index(folder)
     facts = [["model_index.json", {name: index.get(name) for name in _INDEX}]]
     for name in PARTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +110,31 @@ def test_equal_pairs_give_equal_bytes_however_they_are_sharded(tmp_path: Path, r
     assert all((one.dataset / path).read_bytes() == (two.dataset / path).read_bytes() for path in files)
 
 
-@pytest.mark.parametrize(("most", "sizes"), [(100, [100, 100, 30]), (60, [60, 60, 60, 50]), (260, [230])])
-def test_a_split_is_cut_into_files_of_whole_row_groups(
-    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, most: int, sizes: list[int]
+@pytest.mark.parametrize("shards", [1, 7])
+def test_a_split_is_cut_into_files_of_whole_row_groups_by_what_they_weigh(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, shards: int
 ) -> None:
-    row_bytes = 2 * huggingface.PNG_BYTES_PER_PIXEL * 512 * 512
-    monkeypatch.setattr(huggingface, "FILE_BYTES", most * row_bytes)
-    rows = [pair(number, split="train") for number in range(230)]
-    run = fill(tmp_path, rows)
-    export(run, recipe)
+    monkeypatch.setattr(huggingface, "FILE_BYTES", 150_000)
+    monkeypatch.setattr(store_files, "GROUP_BYTES", 40_000)
+    rows = [
+        pair(number, split="train", chosen=Picture(os.urandom(3000 + 20 * number), ""))
+        for number in [*range(1, 30), *range(1, 30)]
+    ]
+    run = store.Run(tmp_path)
+    for index in range(shards):
+        part = rows[index * len(rows) // shards : (index + 1) * len(rows) // shards]
+        commit(run, "pairs", index, Pair, part)
+        commit(run, "scores", index, Score, [])
+    finished = exports.Finished(run, recipe, recipe.profile("sd15"), shards, "c", {}, {}, {})
+    exports.write(finished, "huggingface", run.dataset)
     files = sorted(run.dataset.glob("data/*"))
-    assert [path.name for path in files] == [f"train-0000{n}-of-0000{len(sizes)}.parquet" for n in range(len(sizes))]
-    assert [pq.read_metadata(path).num_rows for path in files] == sizes
-    assert [name for path in files for name in pq.read_table(path)["pair_id"].to_pylist()] == [r.pair_id for r in rows]
+    assert [path.name for path in files] == [f"train-0000{n}-of-00002.parquet" for n in range(2)]
+    assert 110_000 < files[0].stat().st_size < 160_000
+    for metadata in map(pq.read_metadata, files):
+        groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+        assert all(group.total_byte_size < 60_000 for group in groups)
+    found = [name for path in files for name in pq.read_table(path)["pair_id"].to_pylist()]
+    assert found == [row.pair_id for row in rows]
 
 
 def test_row_groups_are_bound_by_the_bytes_of_their_images(

@@ -23,6 +23,11 @@ def request(text: str = "a chef", seed: int = 0, **changes: Any) -> Request:
     return Request(text=text, seed=seed, **(values | changes))
 
 
+def drawn(generator: Any, requests: list[Request]) -> list[Any]:
+    """The pictures of requests, in their order."""
+    return generators.in_order(generator, requests)
+
+
 def choice(model: object, scheduler: str = "ddim", precision: str = "auto", vae: str = "") -> Any:
     return SimpleNamespace(model=str(model), revision="", scheduler=scheduler, precision=precision, vae=vae)
 
@@ -63,7 +68,7 @@ def test_equals_the_stock_pipeline_on_the_same_latents(folder: Path, scheduler: 
     import diffusers
 
     ours = generators.load(choice(folder, scheduler))
-    (image,) = ours.generate([request("a chef in the park", 7, negative=negative)])
+    (image,) = drawn(ours, [request("a chef in the park", 7, negative=negative)])
     name = json.loads((folder / "model_index.json").read_text())["_class_name"]
     stock = getattr(diffusers, name).from_pretrained(folder)
     kinds = {"ddim": "DDIMScheduler", "dpm++": "DPMSolverMultistepScheduler", "euler": "EulerDiscreteScheduler"}
@@ -92,9 +97,9 @@ def test_equals_the_stock_pipeline_on_the_same_latents(folder: Path, scheduler: 
 
 def test_an_image_does_not_depend_on_its_batch(folder: Path) -> None:
     generator = generators.load(choice(folder))
-    together = [image.tobytes() for image in generator.generate(MIXED)]
-    backwards = [image.tobytes() for image in generator.generate(MIXED[::-1])][::-1]
-    alone = [generator.generate([one])[0].tobytes() for one in MIXED[::3]]
+    together = [image.tobytes() for image in drawn(generator, MIXED)]
+    backwards = [image.tobytes() for image in drawn(generator, MIXED[::-1])][::-1]
+    alone = [drawn(generator, [one])[0].tobytes() for one in MIXED[::3]]
     assert together == backwards
     assert together[::3] == alone
     assert len(set(together)) == len(MIXED)
@@ -106,14 +111,14 @@ def test_an_ancestral_scheduler_does_not_depend_on_its_batch_either(sd15_folder:
     generator = stable_diffusion.load(str(sd15_folder), "", "euler")
     config = generator._pipeline.scheduler.config
     generator._pipeline.scheduler = diffusers.EulerAncestralDiscreteScheduler.from_config(config)
-    together = [image.tobytes() for image in generator.generate(MIXED)]
-    assert together[::5] == [generator.generate([one])[0].tobytes() for one in MIXED[::5]]
+    together = [image.tobytes() for image in drawn(generator, MIXED)]
+    assert together[::5] == [drawn(generator, [one])[0].tobytes() for one in MIXED[::5]]
 
 
 def test_the_embedded_world_makes_the_same_image_alone_and_in_a_batch() -> None:
     generator = generators.load(choice("embedded"))
-    together = [image.tobytes() for image in generator.generate(MIXED)]
-    assert together[::5] == [generator.generate([one])[0].tobytes() for one in MIXED[::5]]
+    together = [image.tobytes() for image in drawn(generator, MIXED)]
+    assert together[::5] == [drawn(generator, [one])[0].tobytes() for one in MIXED[::5]]
     assert generator.name == "embedded"
 
 
@@ -125,7 +130,7 @@ def test_the_embedded_world_makes_the_same_image_with_any_number_of_threads() ->
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            images.append(engine.generate([request])[0].tobytes())
+            images.append(drawn(engine, [request])[0].tobytes())
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -143,19 +148,19 @@ def test_what_an_empty_negative_prompt_is_follows_the_pipeline_and_stands_in_the
     index.pop("force_zeros_for_empty_prompt", None)
     (folder / "model_index.json").write_text(json.dumps(index | ({} if zeros is None else {ZEROS: zeros})))
     ours = stable_diffusion.load(str(folder), "", "model")
-    bare, negated, encoded = ours.generate([request(seed=7), request(seed=7, negative="red"), request(seed=7)])
+    bare, negated, encoded = drawn(ours, [request(seed=7), request(seed=7, negative="red"), request(seed=7)])
     assert ours.means(request()).empty_negative == stands_for
     stock = diffusers.StableDiffusionXLPipeline.from_pretrained(folder)
     stock.set_progress_bar_config(disable=True)
-    drawn = [
+    expected = [
         stock(
             ["a chef"] * 8, negative_prompt=negative, num_inference_steps=2, guidance_scale=4.0, width=64, height=64,
             generator=[torch.Generator("cpu").manual_seed(7) for _ in range(8)],
         ).images[0].tobytes()
         for negative in (None, ["red"] * 8, [""] * 8)
     ]  # fmt: skip
-    assert [bare.tobytes(), negated.tobytes()] == drawn[:2] and encoded.tobytes() == bare.tobytes()
-    assert (drawn[0] == drawn[2]) == (stands_for == "text")
+    assert [bare.tobytes(), negated.tobytes()] == expected[:2] and encoded.tobytes() == bare.tobytes()
+    assert (expected[0] == expected[2]) == (stands_for == "text")
 
 
 ZEROS = "force_zeros_for_empty_prompt"
@@ -180,7 +185,7 @@ def test_what_a_model_does_not_read_is_counted(folder: Path) -> None:
 def test_seeds_and_texts_decide_the_image(sd15_folder: Path) -> None:
     generator = generators.load(choice(sd15_folder))
     requests = [request("a chef", 0), request("a chef", 1), request("a wizard", 0), request("a chef", 0, guidance=9.0)]
-    assert len({image.tobytes() for image in generator.generate(requests)}) == 4
+    assert len({image.tobytes() for image in drawn(generator, requests)}) == 4
 
 
 def test_batches_have_one_shape(sd15_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,16 +195,17 @@ def test_batches_have_one_shape(sd15_folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         generator._pipeline.unet, "forward", lambda x, *a, **k: (shapes.append(len(x)), forward(x, *a, **k))[1]
     )
-    generator.generate([request(seed=k) for k in range(11)])
+    drawn(generator, [request(seed=k) for k in range(11)])
     assert set(shapes) == {2 * generator.batch_size(64, 64)}  # guidance doubles a batch
     assert generator.batch_size(4096, 4096) == 1
 
 
 def test_refused_and_overlong_prompts_are_content_errors_and_harm_nobody_else(sd15_folder: Path) -> None:
     generator = generators.load(choice(sd15_folder))
-    good = generator.generate([request("a chef", 3)])[0]
-    results = generator.generate(
-        [request("a nude child"), request("a chef", 3), request("x " * 50_000), request(negative="y " * 50_000)]
+    good = drawn(generator, [request("a chef", 3)])[0]
+    results = drawn(
+        generator,
+        [request("a nude child"), request("a chef", 3), request("x " * 50_000), request(negative="y " * 50_000)],
     )
     assert [isinstance(result, ContentError) for result in results] == [True, False, True, True]
     assert str(results[0]) == "refused: sexual content involving minors"
@@ -229,7 +235,7 @@ def test_what_shows_nothing_is_a_content_error(
         return (pixels,)
 
     monkeypatch.setattr(generator._pipeline.vae, "decode", spoil_the_first)
-    bad, good = generator.generate([request(seed=1), request(seed=2)])
+    bad, good = drawn(generator, [request(seed=1), request(seed=2)])
     assert isinstance(bad, ContentError) and message in str(bad)
     assert good.size == (64, 64)
 
@@ -239,7 +245,7 @@ def test_the_precision_of_a_profile_is_that_of_the_weights_and_stands_in_the_row
     folder: Path, precision: str, dtype: str
 ) -> None:
     ours = generators.load(choice(folder, precision=precision))
-    (image,) = ours.generate([request(seed=7)])
+    (image,) = drawn(ours, [request(seed=7)])
     assert image.size == (64, 64)
     assert ours.means(request()).dtype == dtype
     parts = [part for name, part in ours._pipeline.components.items() if hasattr(part, "dtype")]
@@ -251,7 +257,7 @@ def test_nan_in_half_precision_is_said_to_want_fp32(sd15_folder: Path, monkeypat
     monkeypatch.setattr(
         ours._pipeline.vae, "decode", lambda latents, **_: (latents.new_full((8, 3, 64, 64), torch.nan),)
     )
-    (result,) = ours.generate([request()])
+    (result,) = drawn(ours, [request()])
     assert str(result) == ("the model gave NaN or infinite pixels in bfloat16: set the profile's precision to fp32")
 
 
@@ -269,13 +275,13 @@ def test_models_that_take_turns_are_loaded_once_and_one_at_a_time_is_on_the_devi
     sd15_folder: Path, sdxl_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
-    put_together = assembly.pipeline
+    put_together = assembly.assemble
     monkeypatch.setattr(
-        assembly, "pipeline", lambda source, *rest: (loaded.append(source.name), put_together(source, *rest))[1]
+        assembly, "assemble", lambda source, *rest: (loaded.append(source.name), put_together(source, *rest))[1]
     )
-    first = [generators.load(choice(folder)).generate([request()])[0] for folder in (sd15_folder, sdxl_folder)]
+    first = [drawn(generators.load(choice(folder)), [request()])[0] for folder in (sd15_folder, sdxl_folder)]
     for _ in range(3):
-        again = [generators.load(choice(folder)).generate([request()])[0] for folder in (sd15_folder, sdxl_folder)]
+        again = [drawn(generators.load(choice(folder)), [request()])[0] for folder in (sd15_folder, sdxl_folder)]
         assert [image.tobytes() for image in again] == [image.tobytes() for image in first]
     assert loaded == ["sd15", "sdxl"]
     one, two = (generators.load(choice(folder)) for folder in (sd15_folder, sdxl_folder))
@@ -324,7 +330,7 @@ def test_steps_that_a_scheduler_cannot_take_are_refused_before_anything_is_drawn
     own_scheduler(folder, kind, **settings)
     ours = stable_diffusion.load(str(folder), "", scheduler)
     with pytest.raises(ModelError, match=f"Scheduler cannot sample in {steps} steps .*: set other steps") as caught:
-        ours.generate([request(steps=steps)])
+        drawn(ours, [request(steps=steps)])
     assert "\n" not in str(caught.value)
 
 
@@ -366,15 +372,15 @@ def test_what_a_model_raises_while_it_draws_is_one_line(sd15_folder: Path, monke
     fail(RuntimeError("expected 9 channels,\nbut got 4"))
     line = "sd15 does not draw 64×64 pixels in 2 steps with DDIMScheduler: expected 9 channels, but got 4"
     with pytest.raises(ModelError, match=line):
-        ours.generate([request()])
+        drawn(ours, [request()])
     fail(torch.OutOfMemoryError("CUDA out of memory"))  # another attempt may have the room
     with pytest.raises(torch.OutOfMemoryError):
-        ours.generate([request()])
+        drawn(ours, [request()])
 
 
 def test_a_size_that_the_model_cannot_make(sd15_folder: Path) -> None:
     with pytest.raises(ModelError, match="multiples of 8, not 60×64"):
-        generators.load(choice(sd15_folder)).generate([request(width=60)])
+        drawn(generators.load(choice(sd15_folder)), [request(width=60)])
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -460,7 +466,7 @@ def test_fewer_layers_than_the_file_holds_draw_and_stand_in_the_row(sd15_folder:
     folder = misfits.copy(sd15_folder, tmp_path)
     misfits.reset(folder / "text_encoder/config.json", num_hidden_layers=2)
     ours = stable_diffusion.load(str(folder), "", "ddim")
-    assert ours.generate([request()])[0].size == (64, 64)
+    assert drawn(ours, [request()])[0].size == (64, 64)
     assert ours.means(request()).notes == (
         "text_encoder in sd15 has 2 layers; its file holds 1 more, which are not read"
     )
@@ -469,11 +475,11 @@ def test_fewer_layers_than_the_file_holds_draw_and_stand_in_the_row(sd15_folder:
 
 def test_a_model_that_is_there_as_a_variant_alone_is_read_and_that_is_said(folder: Path, tmp_path: Path) -> None:
     copied = misfits.copy(folder, tmp_path)
-    expected = stable_diffusion.load(str(folder), "", "ddim").generate([request(seed=3)])[0].tobytes()
+    expected = drawn(stable_diffusion.load(str(folder), "", "ddim"), [request(seed=3)])[0].tobytes()
     for path in copied.glob("*/*.safetensors"):
         path.rename(path.with_suffix(".fp16.safetensors"))
     ours = stable_diffusion.load(str(copied), "", "ddim")
-    assert ours.generate([request(seed=3)])[0].tobytes() == expected
+    assert drawn(ours, [request(seed=3)])[0].tobytes() == expected
     notes = ours.means(request()).notes
     assert "read from the variant fp16, as there is no other" in notes and str(tmp_path) not in notes
 
@@ -484,11 +490,11 @@ def test_a_vae_in_the_place_of_the_models_own(sd15_folder: Path, tmp_path: Path)
     vae = Path(shutil.copytree(sd15_folder / "vae", tmp_path / "other-vae"))
     misfits.rewrite(vae, lambda tensors: {name: value * 1.3 for name, value in tensors.items()})
     asked = [request(seed=k) for k in range(8)]
-    plain = generators.load(choice(sd15_folder)).generate(asked)[0]
+    plain = drawn(generators.load(choice(sd15_folder)), asked)[0]
     ours = generators.load(choice(sd15_folder, vae=str(vae)))
     assert ours.means(asked[0]).vae == f"other-vae@{models.find_vae(str(vae)).revision}"
     assert ours.revision == models.find(str(sd15_folder)).revision
-    drawn = ours.generate(asked)[0]
+    image = drawn(ours, asked)[0]
     stock = diffusers.StableDiffusionPipeline.from_pretrained(
         sd15_folder, vae=diffusers.AutoencoderKL.from_pretrained(vae)
     )
@@ -498,7 +504,7 @@ def test_a_vae_in_the_place_of_the_models_own(sd15_folder: Path, tmp_path: Path)
         ["a chef"] * 8, num_inference_steps=2, guidance_scale=4.0, width=64, height=64,
         generator=[torch.Generator("cpu").manual_seed(k) for k in range(8)],
     ).images[0]  # fmt: skip
-    assert drawn.tobytes() == expected.tobytes() != plain.tobytes()
+    assert image.tobytes() == expected.tobytes() != plain.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -522,12 +528,6 @@ def test_a_vae_of_another_family_is_refused(
 def test_a_folder_that_is_not_there(model: str) -> None:
     with pytest.raises(ModelError, match="there is no folder"):
         generators.load(choice(model))
-
-
-def test_a_single_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(ModelError, match="give a diffusers folder"):
-        generators.load(choice(tmp_path / "model.safetensors"))
 
 
 def test_a_hub_id_is_served_from_the_cache_without_a_network(
@@ -579,3 +579,75 @@ def test_no_safety_checker_and_no_watermark(folder: Path) -> None:
     pipeline = stable_diffusion.load(str(folder), "", "model")._pipeline
     assert getattr(pipeline, "safety_checker", None) is None
     assert getattr(pipeline, "watermark", None) is None
+
+
+def starve(ours: Any, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
+    """Let the U-Net run out of memory on more than `most` rows; the rows that it was given."""
+    forward, seen = ours._pipeline.unet.forward, list[int]()
+
+    def limited(latents: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(len(latents))
+        if len(latents) > most:
+            raise error
+        return forward(latents, *args, **kwargs)
+
+    monkeypatch.setattr(ours._pipeline.unet, "forward", limited)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_without_memory_batches_are_halved_for_good_and_rows_say_so(
+    sd15_folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+    requests = [request(f"a chef {k}", k) for k in range(5)]
+    expected = drawn(ours, requests)
+    assert (ours.means(requests[0]).batch_size, ours.means(requests[0]).notes) == (8, "")
+    seen = starve(ours, monkeypatch, 2 * 2, error)
+    made = drawn(ours, requests)
+    assert seen[:2] == [16, 8] and set(seen[2:]) == {4}
+    means = ours.means(requests[0])
+    assert means.batch_size == 2
+    assert means.notes == "made in batches of 2 instead of 8, as the memory did not hold more"
+    assert ours.means(request(width=96)).batch_size == 8  # of another size nothing is known
+    for image, other in zip(made, expected, strict=True):
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(other).astype(int)).max() <= 2
+    seen.clear()
+    assert [image.tobytes() for image in drawn(ours, requests)] == [image.tobytes() for image in made]
+    assert set(seen) == {4}
+
+
+def test_what_was_drawn_before_memory_ran_out_keeps_its_batch(
+    sd15_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+    seen = starve(ours, monkeypatch, 16, torch.OutOfMemoryError("none left"))
+    sizes = []
+    for place, _ in ours.generate([request(seed=k) for k in range(16)]):
+        sizes.append(ours.means(request()).batch_size)
+        if place == 7:
+            seen = starve(ours, monkeypatch, 8, torch.OutOfMemoryError("none left"))
+    assert sizes == [8] * 8 + [4] * 8 and len(seen) > 0
+
+
+def test_one_picture_that_the_memory_does_not_hold_is_the_shards_failure(
+    sd15_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+    starve(ours, monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        drawn(ours, [request()])
+    assert ours.means(request()).batch_size == 1
+
+
+def test_a_batch_size_that_is_asked_for_is_that_of_the_row(sd15_folder: Path) -> None:
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
+    for size in (1, 3, 8, 20):
+        assert ours.means(request(batch_size=size)).batch_size == size
+    assert drawn(ours, [request(seed=3, batch_size=8)])[0].tobytes() == drawn(ours, [request(seed=3)])[0].tobytes()

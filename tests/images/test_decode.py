@@ -385,7 +385,7 @@ def test_an_image_that_is_too_large_is_never_decoded(monkeypatch: pytest.MonkeyP
     def load(*arguments: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(pictures, "_rgb", load)
+    monkeypatch.setattr(pictures, "rgb", load)
     monkeypatch.setattr(Image.Image, "load", load)
     with pytest.raises(Unreadable, match="12000×9000 is 108 megapixels"):
         decode(data)

@@ -14,7 +14,7 @@ from PIL import Image
 from datagen import judges
 from datagen.errors import ModelError
 from datagen.judges import panel, views
-from datagen.judges.panel import Duel, Question
+from datagen.judges.panel import Duel, Question, inputs
 
 
 class Gives:
@@ -239,13 +239,13 @@ def test_fast_decodes_jpegs_smaller_where_every_judge_allows_and_scores_stay_nea
     buffer, sizes = io.BytesIO(), list[tuple[int, int]]()
     coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((512, 384), Image.Resampling.BICUBIC).save(buffer, kind)
-    real = panel.decode
+    real = inputs.decode
 
     def counted(source: bytes, at_least: int | None = None) -> Any:
         sizes.append((picture := real(source, at_least)).size)
         return picture
 
-    monkeypatch.setattr(panel, "decode", counted)
+    monkeypatch.setattr(inputs, "decode", counted)
     two = [Reads("small", views.clip_hf(32)), Reads("squashed", views.squash(48))]
     chunk = [[Question(buffer.getvalue(), ("",))]]
     ((exact,),), ((fast,),) = panel.stream(two, chunk), panel.stream(two, chunk, fast=True)

@@ -1,7 +1,8 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from PIL import Image
 
 from datagen import generators, records
 from datagen.errors import MachineryError
-from datagen.generators.protocol import ContentError, Means, ModelChoice, Request
+from datagen.generators import kept
+from datagen.generators.protocol import ContentError, Means, ModelChoice, NoPicture, Request
+from datagen.images import encode
+from datagen.images.kinds import suffix_of
 from datagen.records import Prompt
 from datagen.stages import Context, Shard, images
 
@@ -27,14 +31,16 @@ class Painter:
     def means(self, request: Request) -> Means:
         return Means("Fake", '{"a": 1}', "lora", "float32", request.width // 8, "brush 1")
 
-    def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
         self.asked += requests
-        return [
-            ContentError("NaN in the decoded image")
-            if "broken" in request.text
-            else Image.new("RGB", (request.width, request.height), (request.seed % 256, request.seed // 256 % 256, 0))
-            for request in requests
-        ]
+        for place, request in reversed(list(enumerate(requests))):  # whatever the order, each by its place
+            if "dark" in request.text and len(self.asked) <= len(requests):
+                yield place, NoPicture("all black")
+            elif "broken" in request.text:
+                yield place, ContentError("NaN in the decoded image")
+            else:
+                colour = (request.seed % 256, request.seed // 256 % 256, 0)
+                yield place, Image.new("RGB", (request.width, request.height), colour)
 
 
 @pytest.fixture
@@ -91,15 +97,74 @@ def test_a_row_says_what_is_needed_to_make_it_again(
     for row in rows:
         assert (row.generator, row.generator_revision, row.scheduler) == ("painter", "r1", "Fake")
         assert (row.scheduler_config, row.adapter, row.dtype) == ('{"a": 1}', "lora", "float32")
-        assert (row.batch_size, row.software) == (8, "brush 1")
+        assert (row.batch_size, row.software) == (8, f"brush 1; {encode.software('webp')}")
         again = Request(row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height)
         assert again in painter.asked
         assert row.image is not None
         assert row.image_id == hashlib.sha256(row.image).hexdigest()[:16]
-        (repainted,) = painter.generate([again])
+        (repainted,) = generators.in_order(painter, [again])
         with Image.open(io.BytesIO(row.image)) as stored:
             assert isinstance(repainted, Image.Image)
             assert stored.tobytes() == repainted.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "suffix"),
+    [("webp", b"RIFF", ".webp"), ("png", b"\x89PNG", ".png"), ("jpeg", b"\xff\xd8\xff", ".jpg")],
+)
+@pytest.mark.parametrize("metadata", [False, True])
+def test_files_are_of_the_recipe_s_kind_and_say_what_they_show_if_it_wants(
+    kind: str,
+    head: bytes,
+    suffix: str,
+    metadata: bool,
+    painter: Painter,
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+) -> None:
+    context = make_context()
+    how = context.recipe.images.model_copy(update={"format": kind, "metadata": metadata})
+    context = dataclasses.replace(context, recipe=context.recipe.model_copy(update={"images": how}))
+    first, _ = images.run(context, Shard({Prompt: [make_prompt()]})).rows
+    assert first.image is not None and first.image.startswith(head)
+    assert first.image_id == hashlib.sha256(first.image).hexdigest()[:16]
+    assert suffix_of(first.image) == suffix
+    assert first.software == f"brush 1; {encode.software(kind)}"
+    told = kept.parameters(first)
+    assert told == (
+        "a chef, pixel art\nNegative prompt: blur\n"
+        f"Steps: 2, Sampler: Fake, CFG scale: 4, Seed: {first.seed}, Size: 64x64, Model: painter, Model hash: r1, "
+        "Adapter: lora"
+    )
+    words = told.encode("latin-1" if kind == "png" else "utf-16-be")
+    assert (words in first.image) == metadata
+
+
+def test_files_are_made_beside_the_drawing_and_few_pictures_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    encoded, drawn, most = threading.Event(), list[int](), list[int]()
+    make = kept.file_of
+
+    def file_of(*given: Any, **how: Any) -> bytes:
+        encoded.set()
+        drawn.pop()
+        return make(*given, **how)
+
+    class Slow(Painter):
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
+            for place, picture in super().generate(requests):
+                drawn.append(place)
+                most.append(len(drawn))
+                yield place, picture
+                if place == images.WAITING:  # it draws on only if files are made meanwhile
+                    assert encoded.wait(10)
+
+    monkeypatch.setattr(kept, "file_of", file_of)
+    monkeypatch.setattr(generators, "load", lambda choice: Slow())
+    rows = images.run(make_context(candidates=60), Shard({Prompt: [make_prompt()]})).rows
+    assert [(row.side, row.index) for row in rows] == [(s, k) for s in ("chosen", "rejected") for k in range(60)]
+    assert max(most) <= images.WAITING + 1
 
 
 def test_a_generator_that_returns_an_error_costs_its_own_row_only(
@@ -113,6 +178,18 @@ def test_a_generator_that_returns_an_error_costs_its_own_row_only(
     ]
     assert failed[0].text == "broken"
     assert len(rows) == 6 and len({row.image_id for row in failed}) == 1
+
+
+def test_a_picture_that_shows_nothing_is_drawn_with_another_seed_which_stands_in_its_row(
+    painter: Painter, make_context: Callable[..., Context], make_prompt: Callable[..., Prompt]
+) -> None:
+    prompts = [make_prompt(prompt_id="p1", chosen_prompt="dark"), make_prompt()]
+    rows = images.run(make_context(), Shard({Prompt: prompts})).rows
+    assert [row.error for row in rows] == [None] * 4
+    seed = records.seed_for(0, "p1", 0)
+    assert [row.seed for row in rows[:2]] == [records.next_seed(seed), seed]
+    assert [images.RESEEDED in images.remarks(row) for row in rows] == [True, False, False, False]
+    assert [request.seed for request in painter.asked[4:]] == [records.next_seed(seed)]
 
 
 def test_a_refused_prompt_is_not_generated_and_its_text_is_not_kept(
@@ -169,9 +246,12 @@ def test_a_test_picture_is_drawn_by_each_model_as_its_images_are_to_be(
     drawn: list[tuple[str, str, str, Request]] = []
 
     class Drawer(Painter):
-        def generate(self, requests: Sequence[Request]) -> list[Image.Image | ContentError]:
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Image.Image | ContentError]]:
             drawn.append((*self.choice, *requests))
-            return [ContentError("all black")] if self.choice[0] == "b" else super().generate(requests)
+            if self.choice[0] == "b":
+                yield 0, ContentError("all black")
+            else:
+                yield from super().generate(requests)
 
     def load(choice: ModelChoice) -> Painter:
         it = Drawer()

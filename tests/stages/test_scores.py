@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from datagen import judges
 from datagen.errors import ModelError
 from datagen.judges import panel as judge_panel
+from datagen.judges.panel import inputs
 from datagen.labels import axes
 from datagen.recipe import JudgeChoice
 from datagen.records import Embedding, Image, Principle, Prompt
@@ -115,8 +116,8 @@ def test_images_are_decoded_once_and_each_judge_is_asked_once_a_chunk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     decoded: list[bytes | Path] = []
-    decode = judge_panel.decode
-    monkeypatch.setattr(judge_panel, "decode", lambda source, _: (decoded.append(source), decode(source))[1])
+    decode = inputs.decode
+    monkeypatch.setattr(inputs, "decode", lambda source, _: (decoded.append(source), decode(source))[1])
     shard = Shard({Prompt: [make_prompt()], Image: [image(k) for k in range(judge_panel.CHUNK + 5)]})
     rows = scores.run(make_context(), shard).rows
     assert len(rows) == 2 * len(AXES) * (judge_panel.CHUNK + 5)

@@ -127,9 +127,15 @@ def find(source: str, revision: str | None = None) -> Path:
 
 
 def load(folder: Path | str) -> StableDiffusion:
-    """Load a diffusers folder, on the CPU in float32. Raises ModelError or TrainingError with what does not fit."""
+    """Load a diffusers folder or a model in one file, on the CPU in float32. Raises ModelError or TrainingError."""
     found = pipelines.read(Path(folder))
-    scheduler = noise.scheduler(found.folder / "scheduler")  # first, since the networks take a while
+    if found.configs["unet"].get("time_cond_proj_dim"):
+        raise TrainingError(
+            f"the U-Net in {folder} reads the guidance as an embedding, as latent consistency models do: give a plain "
+            "Stable Diffusion 1.5, 2 or XL"
+        )
+    place = found.folder if found.single else found.folder / "scheduler"
+    scheduler = noise.scheduler(pipelines.scheduler(found), place)  # first, since the networks take a while
     tokenizers = pipelines.tokenizers(found)
     networks, notes = pipelines.load_networks(found)
     for network in networks.values():

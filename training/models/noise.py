@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datagen.weights import parts
 from training.errors import TrainingError
 
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -20,14 +19,13 @@ PREDICTIONS = ("epsilon", "v_prediction")
 NOTHING = 1e-6
 
 
-def scheduler(folder: Path) -> Any:
-    """DDPM's scheduler with the noise levels of a scheduler's folder, or flow matching's.
+def scheduler(own: Any, folder: Path) -> Any:
+    """DDPM's scheduler with the noise levels of a model's own scheduler, or flow matching's; `folder` is the model's.
 
     Raises TrainingError or ModelError, one line, for noise of another kind and for what is predicted of it.
     """
     import diffusers
 
-    own = parts.scheduler(folder)
     # All of its settings: diffusers would leave out those that the file does not name, and take another class's.
     name, settings = type(own).__name__, {k: v for k, v in own.config.items() if k != "_use_default_values"}
     if name.startswith("FlowMatch"):

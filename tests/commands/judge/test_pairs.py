@@ -19,6 +19,7 @@ from datagen import judges, records
 from datagen.commands.judge import Judged, Options, judge_path, shards
 from datagen.errors import InputError, ModelError
 from datagen.judges import panel
+from datagen.judges.panel import inputs
 
 PAIRS = Options(pairs=True)
 REDS = [(200, 100), (10, 250), (30, 30)]
@@ -123,8 +124,8 @@ def test_several_scores_an_image_stand_before_what_is_compared(
 
 def test_images_of_both_orders_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
-    decode = panel.decode
-    monkeypatch.setattr(panel, "decode", lambda data, *how: asked.append(data) or decode(data, *how))
+    decode = inputs.decode
+    monkeypatch.setattr(inputs, "decode", lambda data, *how: asked.append(data) or decode(data, *how))
     judge_path(picks(tmp_path / "p.parquet", REDS[:2]), seat(monkeypatch, Red(), Duel()), tmp_path / "x", PAIRS)
     assert sorted(asked) == sorted(png(red) for pair in REDS[:2] for red in pair)
 

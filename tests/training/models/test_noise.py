@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from datagen.weights import parts
 from training.errors import TrainingError
 from training.models import noise
 from training.models.noise import add_noise, clean_scale, unet_time
@@ -82,6 +83,10 @@ def saved(folder: Path, kind: str, **config: Any) -> Path:
     return folder
 
 
+def read(folder: Path) -> tuple[Any, Path]:
+    return parts.scheduler(folder), folder
+
+
 SD15: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -104,7 +109,7 @@ SD15: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule
     ],
 )
 def test_whatever_samples_a_model_its_noise_is_ddpms(kind: str, config: dict[str, Any], tmp_path: Path) -> None:
-    made = noise.scheduler(saved(tmp_path / "scheduler", kind, **SD15 | config))
+    made = noise.scheduler(*read(saved(tmp_path / "scheduler", kind, **SD15 | config)))
     assert type(made).__name__ == "DDPMScheduler"
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0)
@@ -117,7 +122,7 @@ def test_whatever_samples_a_model_its_noise_is_ddpms(kind: str, config: dict[str
 
 def test_levels_that_a_file_does_not_name_are_its_own_classs(tmp_path: Path) -> None:
     (tmp_path / "scheduler_config.json").write_text('{"_class_name": "LCMScheduler"}')
-    made = noise.scheduler(tmp_path)
+    made = noise.scheduler(*read(tmp_path))
     assert torch.allclose(made.alphas_cumprod, scheduler("DDPMScheduler", **SD15).alphas_cumprod)
 
 
@@ -146,10 +151,10 @@ def test_levels_that_a_file_does_not_name_are_its_own_classs(tmp_path: Path) -> 
 )
 def test_noise_of_another_kind_is_refused(kind: str, config: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError) as caught:
-        noise.scheduler(saved(tmp_path / "scheduler", kind, **config))
+        noise.scheduler(*read(saved(tmp_path / "scheduler", kind, **config)))
     assert f"{kind} in {tmp_path / 'scheduler'} " in str(caught.value) and words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_flow_matching_keeps_its_shift(tmp_path: Path) -> None:
-    assert noise.scheduler(saved(tmp_path, "FlowMatchEulerDiscreteScheduler", shift=3.0)).config.shift == 3.0
+    assert noise.scheduler(*read(saved(tmp_path, "FlowMatchEulerDiscreteScheduler", shift=3.0))).config.shift == 3.0
