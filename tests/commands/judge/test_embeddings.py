@@ -14,6 +14,7 @@ from stand_ins import Head, Network, Red, picks, png, seat
 
 from datagen.commands.judge import Options, judge_path, shards
 from datagen.errors import InputError, ModelError, RunError
+from datagen.judges import panel
 from datagen.judges.panel import inputs
 from datagen.tables import embeddings
 
