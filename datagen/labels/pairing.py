@@ -80,9 +80,13 @@ def low_match(recipe: Recipe, verdict: Verdict) -> bool:
     return verdict.share < recipe.labels.min_match  # never of NaN
 
 
-def settled(recipe: Recipe, images: Sequence[Verdict]) -> bool:
-    """Whether what the judges have said so far decides all pairs of a prompt, so that no dearer one need be asked."""
+def left_open(recipe: Recipe, images: Sequence[Verdict]) -> set[str]:
+    """The images of the pairs of a prompt that what judges have said so far does not decide: dearer ones are asked.
+
+    Of ranked candidates these are all, or none: which two are a pair may change by what is said of any.
+    """
     certain = recipe.labels.settled
+    found: set[str] = set()
     for match in matches(recipe, images):
         if isinstance(match, str) or why_none(*match) in ("no image", "identical images"):
             continue
@@ -90,8 +94,8 @@ def settled(recipe: Recipe, images: Sequence[Verdict]) -> bool:
         assert chosen and rejected  # else there is no image
         margin = verdicts.total(verdicts.between(chosen.lean, rejected.lean))
         if margin is None or 1 - certain < aggregate.sigmoid(margin) < certain or disputed(chosen, rejected):
-            return False
-    return True
+            found |= {chosen.image_id, rejected.image_id}
+    return {image.image_id for image in images} if found and recipe.pairing == "rank" else found
 
 
 def _by_index(images: Sequence[Verdict]) -> list[Match]:
