@@ -68,7 +68,7 @@ def test_a_pair_has_the_closed_form_label_and_everything_of_its_images(
     assert pair.probability == pytest.approx(sigmoid(20 * 0.6))
     assert pair.margin == pytest.approx(20 * 0.6)
     assert (pair.chosen.bytes, pair.chosen.path) == (b"good", "good")  # of no known kind
-    assert (pair.rejected.bytes, pair.rejected.path) == (b"bad", "bad.png")
+    assert (pair.rejected.bytes, pair.rejected.path) == (b"bad", "bad")
     assert (pair.prompt, pair.chosen_prompt, pair.rejected_prompt) == ("a chef", "text of chosen", "text of rejected")
     assert (pair.principle, pair.category, pair.kind) == ("pixel art preferred", "style", "prefer")
     assert (pair.generator, pair.generator_revision, pair.steps, pair.guidance) == ("g", "v", 3, 2.0)
