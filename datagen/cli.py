@@ -223,6 +223,7 @@ def estimate(
     settings: Overrides = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Of at most this many prompts.")] = None,
     batch: Annotated[bool, typer.Option("--batch", help="At the prices of the Batch API.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Draw a few images to see how long they take.")] = False,
 ) -> None:
     """Estimate what a recipe takes before anything is spent: calls, tokens, cost, GPU hours, disk."""
     from rich.console import Console
@@ -232,7 +233,7 @@ def estimate(
 
     loaded = _load(recipe, settings, limit)
     name, _ = doctor.choose(loaded, profile)
-    estimates.show(loaded, name, Console(), batch=batch)
+    estimates.show(loaded, name, Console(), batch=batch, probe=probe)
 
 
 @app.command()
@@ -471,6 +472,32 @@ def export(
         written = export_run(run, format, out, display.say, control.value if control else "")
     what = format if control is None else f"CONTROL ARM ({control.value} labels), {format}"
     print(f"{what} export in {out}" if written else f"nothing to do: {out} holds this export")
+
+
+@app.command()
+def replay(
+    source: Annotated[
+        Path,
+        typer.Argument(parser=path, metavar="PATH", help="A run directory, a dataset directory or a Parquet file."),
+    ],
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="Of an image, a pair or a prompt; a beginning will do if it fits one.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(parser=path, metavar="FILE", help="Picture to write what is drawn here to.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Where the model lies, if rows do not say: a folder or a hub id.")] = "",
+    vae: Annotated[str, typer.Option(help="Where the VAE lies, if the row names another than the model's own.")] = "",
+) -> None:
+    """Draw an image again from its row and compare; exit code 1 if it comes out as another."""
+    from datagen.commands import replay as replays
+
+    near = True
+    for row, found in replays.replay_all(source, id, replays.Where(model, vae), out):
+        print("\n".join(replays.line(row, found)), flush=True)
+        near &= found.is_near
+    if not near:
+        raise typer.Exit(1)
 
 
 @app.command(name="list")

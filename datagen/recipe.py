@@ -74,7 +74,7 @@ Prediction = Literal["model", "epsilon", "v", "v-zero-snr"]
 # What waits in the machine's memory while it is not computed with: nothing, whole networks, or each layer.
 Offload = Literal["none", "networks", "layers"]
 
-# Prompts longer than the text encoders read are cut off, or read in windows of that length, one after the other.
+# Prompts longer than the text encoders read are cut off, or read in up to 8 windows of that length.
 LongPrompts = Literal["cut", "windows"]
 
 

@@ -298,6 +298,24 @@ def test_a_shard_that_comes_by_parts_is_the_same_file_and_is_read_by_parts(
     assert run.table("images", 0).equals(rows)
 
 
+def test_a_shard_that_comes_by_parts_is_never_in_memory_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "GROUP_BYTES", 4_000_000)
+    held: list[int] = []
+
+    def parts() -> Iterator[pa.Table]:
+        for _ in range(60):
+            held.append(pa.total_allocated_bytes())
+            yield pa.table({"image": [os.urandom(1_000_000)]})
+
+    run = store.Run(tmp_path)
+    assert run.commit("images", 0, parts(), **FOOTER).rows == 60
+    assert max(held) - held[0] < 25_000_000
+    first = pa.total_allocated_bytes()
+    assert max(pa.total_allocated_bytes() for _ in run.tables("images", 0)) - first < 25_000_000
+
+
 def test_images_lie_in_the_file_as_they_are_and_texts_compressed_in_dictionaries_with_a_page_index(
     tmp_path: Path,
 ) -> None:

@@ -173,8 +173,8 @@ def _judge(judge: judges.Judge, profile: Profile, images: int, pairs: int, batch
     return {}
 
 
-def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = False) -> None:
-    """Print an estimate, and what it rests on."""
+def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = False, probe: bool = False) -> None:
+    """Print an estimate, and what it rests on; with `probe`, how long this machine draws."""
     from rich.table import Table
 
     took = estimate(recipe, profile_name, batch=batch, device=_device(recipe.profile(profile_name)))
@@ -192,8 +192,30 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
     on = _gpu_time(recipe.profile(profile_name), took)
     line = f"{took.images:,} images, {on}; {_size(took.disk_bytes)} of disk"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if probe:
+        said = _probed(recipe.profile(profile_name), took.images)
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     for hint in hints.hints(recipe.profile(profile_name)):
         console.print(f"hint: {hint}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _probed(profile: Profile, images: int) -> str:
+    """How long the images take one process of this machine, by drawing a few. ModelError as a run would."""
+    seconds = []
+    for model, revision in doctor.models_of(profile):
+        if generators.is_own(model):
+            return f"not probed: who draws {model} may want to be paid for it"
+        seconds.append(generators.probe(profile.model_copy(update={"model": model, "revision": revision})))
+    each = sum(seconds) / len(seconds)
+    return f"probe: {each:.3g} s an image in one process here, {_time(images * each)} for all of them"
+
+
+def _time(seconds: float) -> str:
+    """Seconds in the unit that a person would say them in."""
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _about(took: Estimate, batch: bool) -> str:

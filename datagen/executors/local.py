@@ -94,7 +94,7 @@ def _cause(exitcode: int | None) -> str:
 def _start(task: Callable[[int], Any], workers: int) -> _Worker:
     context = _context(getattr(task, "libraries", ()))
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(task, theirs, workers), daemon=True)
+    process = context.Process(target=_work, args=(task, theirs, workers, dict(os.environ)), daemon=True)
     process.start()
     theirs.close()  # so that the worker's death ends the pipe
     return _Worker(process, ours)
@@ -119,8 +119,10 @@ def _stop(worker: _Worker) -> None:
     worker.process.join()
 
 
-def _work(task: Callable[[int], Any], pipe: Connection, workers: int) -> None:
+def _work(task: Callable[[int], Any], pipe: Connection, workers: int, environment: dict[str, str]) -> None:
     """The life of a worker: a shard index in, a result out, until the pipe ends."""
+    os.environ.clear()  # what we were forked from has the one that it was begun with
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
     # Set before torch is imported: N workers that each take every core are slower than one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -39,13 +40,15 @@ class Exchanged(store.Run):
 
     pairs: frozenset[str] = frozenset()
 
-    def table(self, stage: str, index: int, columns: list[str] | None = None) -> pa.Table:
-        """As of the run itself."""
+    def tables(self, stage: str, index: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """As of the run itself; all that reads a shard reads it from here."""
         if stage != "pairs":
-            return super().table(stage, index, columns)
+            yield from super().tables(stage, index, columns)
+            return
         wanted = columns and list(dict.fromkeys([*columns, *(OTHER.get(name, name) for name in columns), "pair_id"]))
-        table = _exchange(super().table(stage, index, wanted), self.pairs)
-        return table.select(columns) if columns else table
+        for table in super().tables(stage, index, wanted):
+            exchanged = _exchange(table, self.pairs)
+            yield exchanged.select(columns) if columns else exchanged
 
 
 def exchanged(run: store.Run, shards: int, seed: int, arm: str) -> Exchanged:

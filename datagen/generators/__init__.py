@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import inspect
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,9 +30,10 @@ from datagen.weights import kinds, pipelines
 if TYPE_CHECKING:
     from PIL import Image
 
-GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol"))
+GENERATORS = Registry(__name__, "generator", ModelError, not_entries=("assembly", "kept", "protocol", "replay"))
 DEFAULT = "stable_diffusion"
 PLAIN = "any_pipeline"  # whatever else diffusers draws with
+PROBED = (2, 5)  # steps of the batches that a probe draws
 SEEDS = 3  # that are tried for a picture that shows something
 _FUNCTIONS = ("load", "missing", "needs")
 _NAMED = re.compile(r"([A-Za-z_][\w.]*):")
@@ -114,6 +116,28 @@ def rehearse(profile: Profile, llm: LlmOptions | None = None) -> None:
         picture = ContentError(f"{type(error).__name__}: {one_line(error)}")
     if isinstance(picture, ContentError):
         raise MachineryError(f"the model {profile.model!r} draws no picture: {picture}")
+
+
+def probe(profile: Profile) -> float:
+    """Seconds that an image of a profile's model takes in this process: batches of a few steps, carried on to all.
+
+    Raises ModelError as a run would.
+    """
+    generator = load(profile)
+    request = Request("a chair", "", 0, profile.steps, profile.guidance, profile.width, profile.height)
+    count = generator.means(request).batch_size
+
+    def spent(steps: int) -> float:
+        requests = [dataclasses.replace(request, seed=seed, steps=steps) for seed in range(count)]
+        started = time.perf_counter()
+        in_order(generator, requests)
+        return time.perf_counter() - started
+
+    few, more = (min(steps, profile.steps) for steps in PROBED)
+    spent(few)  # what only the first batch waits for
+    short, long = spent(few), spent(more)
+    step = max(0.0, long - short) / max(1, more - few)
+    return (short + step * (profile.steps - few)) / count
 
 
 def missing(model: str, revision: str = "") -> Missing | None:

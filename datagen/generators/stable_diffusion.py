@@ -25,9 +25,9 @@ from datagen.generators.engine.texts import Reading, Texts
 from datagen.generators.protocol import ContentError, Means, NoPicture, Request
 from datagen.models import Missing, Needs
 
-# Images a batch, and pixels of them all: 8 of up to 128 px on a CPU; 16 of 512 px or 4 of 1024 px on a GPU.
-MAX_BATCH = {"cpu": 8, "cuda": 16}
-BATCH_PIXELS = {"cpu": 8 * 128 * 128, "cuda": 4 * 1024 * 1024}
+# Images a batch, and pixels of them all: up to 16 of 128 px on a CPU; 16 of 512 px or 4 of 1024 px on a GPU.
+MAX_BATCH = 16
+BATCH_PIXELS = {"cpu": 16 * 128 * 128, "cuda": 4 * 1024 * 1024}
 # Sums over threads round differently with each number of them. Up to this size a second thread gains nothing, so one
 # is the rule and an image does not depend on the cores of the machine; larger images are made with all of them.
 ONE_THREAD_PIXELS = 128 * 128
@@ -98,7 +98,7 @@ class StableDiffusion:
 
     def batch_size(self, width: int, height: int) -> int:
         """Images a batch, a function of the kind of device and the image size alone."""
-        return max(1, min(MAX_BATCH[self._device.type], BATCH_PIXELS[self._device.type] // (width * height)))
+        return max(1, min(MAX_BATCH, BATCH_PIXELS[self._device.type] // (width * height)))
 
     def _size(self, request: Request) -> int:
         """Images a batch as the memory has it."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from datagen import models
+from datagen import generators, models
 from datagen import recipe as recipes
 from datagen.cli import app
 from datagen.commands import doctor
 from datagen.commands import estimate as estimates
 from datagen.errors import RecipeError
+from datagen.generators.protocol import Means, Request
 from datagen.recipe import Recipe
 from datagen.writers.rehearsal import plan_calls
 
@@ -204,3 +207,55 @@ def test_a_fallback_on_this_machine_has_a_name_and_costs_nothing(
     monkeypatch.setenv("DATAGEN_LLM_FALLBACK_BASE_URL", address)
     took = estimates.estimate(load(), "sd15")
     assert took.fallback == {"mock:": "mock"}.get(address, "small") and took.by_fallback == 0.0
+
+
+class Clock:
+    """Time that passes by what is drawn: a second a batch, and a tenth for each of its steps."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds"), [(1, (1 + 0.1) / 4), (2, (1 + 0.2) / 4), (4, (1 + 0.4) / 4), (30, (1 + 3.0) / 4)]
+)
+def test_a_probe_draws_few_steps_and_carries_them_on(
+    steps: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, drawn = Clock(), list[int]()
+
+    class Generator:
+        name, revision = "g", "1"
+
+        def means(self, request: Request) -> Means:
+            return Means(batch_size=4)
+
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+            clock.now += 1 + 0.1 * requests[0].steps
+            drawn.append(requests[0].steps)
+            yield from ((place, "picture") for place in range(len(requests)))
+
+    monkeypatch.setattr(generators, "time", clock)
+    monkeypatch.setattr(generators, "load", lambda choice: Generator())
+    recipe = load(f"profiles.sd15.steps={steps}")
+    assert generators.probe(recipe.profile("sd15")) == pytest.approx(seconds)
+    assert max(drawn) <= 5
+    text = io.StringIO()
+    estimates.show(recipe, "sd15", Console(file=text, width=160), probe=True)
+    images = 2 * 40
+    assert f"probe: {seconds:.3g} s an image in one process here, {images * seconds:.0f} seconds" in text.getvalue()
+
+
+def test_a_generator_of_its_own_is_not_probed() -> None:
+    profile = load('profiles.sd15.model="endpoint:gpt-image"').profile("sd15")
+    assert estimates._probed(profile, 10) == "not probed: who draws endpoint:gpt-image may want to be paid for it"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 seconds"), (119, "119 seconds"), (120, "2.0 minutes"), (7300, "2.0 hours"), (3e5, "3.5 days")],
+)
+def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
+    assert estimates._time(seconds) == said

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shard_work import Prepared, always_fail, fail_first, square
@@ -55,13 +56,18 @@ def test_workers_have_their_libraries_from_the_start_and_one_that_dies_is_replac
 ) -> None:
     monkeypatch.setattr(local, "GPUS", ())
     multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]  # one of another test's
-    results = dict(local.run(Prepared(tmp_path), [0, 1, 2, 3], 2))
-    assert all(isinstance(result, tuple) and result[0] for result in results.values()), results
-    assert os.getpid() not in {result[1] for result in results.values() if isinstance(result, tuple)}
+    results: dict[int, Any] = dict(local.run(Prepared(tmp_path), [0, 1, 2, 3], 2))
+    assert all(result[0] and result[2] is None for result in results.values()), results
+    assert os.getpid() not in {result[1] for result in results.values()}
+    monkeypatch.setenv("SAID_SINCE", "yes")
+    assert [result[2] for result in asked(local.run(Prepared(tmp_path), [0, 1], 2))] == ["yes", "yes"]
     monkeypatch.setattr(local, "GPUS", (str(tmp_path),))  # a GPU: nothing is imported before a worker begins
-    assert [result[0] for _, result in local.run(Prepared(tmp_path), [0, 1], 2) if isinstance(result, tuple)] == [
-        False, False,
-    ]  # fmt: skip
+    assert [result[0] for result in asked(local.run(Prepared(tmp_path), [0, 1], 2))] == [False, False]
+
+
+def asked(results: Iterator[tuple[int, Any]]) -> list[Any]:
+    """The results alone."""
+    return [result for _, result in results]
 
 
 ORPHANS = """

@@ -98,7 +98,7 @@ def test_equals_the_stock_pipeline_on_the_same_latents(folder: Path, scheduler: 
         json.loads(means.scheduler_config).keys() == read >= {"beta_schedule", "prediction_type", "timestep_spacing"}
     )
     assert all(stock.scheduler.config[k] == value for k, value in rebuilt.config.items() if k[0] != "_")
-    assert (means.dtype, means.batch_size) == ("float32", 8)
+    assert (means.dtype, means.batch_size) == ("float32", 16)
     # Another batch shape may round the last bit of a pixel otherwise.
     assert np.abs(np.asarray(image).astype(int) - np.asarray(expected).astype(int)).max() <= 1
 
@@ -156,7 +156,9 @@ def test_what_an_empty_negative_prompt_is_follows_the_pipeline_and_stands_in_the
     index.pop("force_zeros_for_empty_prompt", None)
     (folder / "model_index.json").write_text(json.dumps(index | ({} if zeros is None else {ZEROS: zeros})))
     ours = stable_diffusion.load(str(folder), "", "model")
-    bare, negated, encoded = drawn(ours, [request(seed=7), request(seed=7, negative="red"), request(seed=7)])
+    bare, negated, encoded = drawn(
+        ours, [request(seed=7, batch_size=8, **more) for more in ({}, {"negative": "red"}, {})]
+    )
     assert ours.means(request()).empty_negative == stands_for
     stock = in_our_layout(diffusers.StableDiffusionXLPipeline.from_pretrained(folder))
     expected = [
@@ -262,7 +264,7 @@ def test_the_precision_of_a_profile_is_that_of_the_weights_and_stands_in_the_row
 def test_nan_in_half_precision_is_said_to_want_fp32(sd15_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = stable_diffusion.load(str(sd15_folder), "", "ddim", "bf16")
     monkeypatch.setattr(
-        ours._pipeline.vae, "decode", lambda latents, **_: (latents.new_full((8, 3, 64, 64), torch.nan),)
+        ours._pipeline.vae, "decode", lambda latents, **_: (latents.new_full((len(latents), 3, 64, 64), torch.nan),)
     )
     (result,) = drawn(ours, [request()])
     assert str(result) == ("the model gave NaN or infinite pixels in bfloat16: set the profile's precision to fp32")
@@ -496,7 +498,7 @@ def test_a_vae_in_the_place_of_the_models_own(sd15_folder: Path, tmp_path: Path)
 
     vae = Path(shutil.copytree(sd15_folder / "vae", tmp_path / "other-vae"))
     misfits.rewrite(vae, lambda tensors: {name: value * 1.3 for name, value in tensors.items()})
-    asked = [request(seed=k) for k in range(8)]
+    asked = [request(seed=k, batch_size=8) for k in range(8)]
     plain = drawn(generators.load(choice(sd15_folder)), asked)[0]
     ours = generators.load(choice(sd15_folder, vae=str(vae)))
     assert ours.means(asked[0]).vae == f"other-vae@{models.find_vae(str(vae)).revision}"
@@ -613,14 +615,14 @@ def test_without_memory_batches_are_halved_for_good_and_rows_say_so(
     ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
     requests = [request(f"a chef {k}", k) for k in range(5)]
     expected = drawn(ours, requests)
-    assert (ours.means(requests[0]).batch_size, ours.means(requests[0]).notes) == (8, "")
+    assert (ours.means(requests[0]).batch_size, ours.means(requests[0]).notes) == (16, "")
     seen = starve(ours, monkeypatch, 2 * 2, error)
     made = drawn(ours, requests)
-    assert seen[:2] == [16, 8] and set(seen[2:]) == {4}
+    assert seen[:3] == [32, 16, 8] and set(seen[3:]) == {4}
     means = ours.means(requests[0])
     assert means.batch_size == 2
-    assert means.notes == "made in batches of 2 instead of 8, as the memory did not hold more"
-    assert ours.means(request(width=96)).batch_size == 8  # of another size nothing is known
+    assert means.notes == "made in batches of 2 instead of 16, as the memory did not hold more"
+    assert ours.means(request(width=96)).batch_size == 16  # of another size nothing is known
     for image, other in zip(made, expected, strict=True):
         assert np.abs(np.asarray(image).astype(int) - np.asarray(other).astype(int)).max() <= 2
     seen.clear()
@@ -632,13 +634,13 @@ def test_what_was_drawn_before_memory_ran_out_keeps_its_batch(
     sd15_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
-    seen = starve(ours, monkeypatch, 16, torch.OutOfMemoryError("none left"))
+    seen = starve(ours, monkeypatch, 32, torch.OutOfMemoryError("none left"))
     sizes = []
-    for place, _ in ours.generate([request(seed=k) for k in range(16)]):
+    for place, _ in ours.generate([request(seed=k) for k in range(32)]):
         sizes.append(ours.means(request()).batch_size)
-        if place == 7:
-            seen = starve(ours, monkeypatch, 8, torch.OutOfMemoryError("none left"))
-    assert sizes == [8] * 8 + [4] * 8 and len(seen) > 0
+        if place == 15:
+            seen = starve(ours, monkeypatch, 16, torch.OutOfMemoryError("none left"))
+    assert sizes == [16] * 16 + [8] * 16 and len(seen) > 0
 
 
 def test_one_picture_that_the_memory_does_not_hold_is_the_shards_failure(
@@ -655,4 +657,4 @@ def test_a_batch_size_that_is_asked_for_is_that_of_the_row(sd15_folder: Path) ->
     ours = stable_diffusion.load(str(sd15_folder), "", "ddim")
     for size in (1, 3, 8, 20):
         assert ours.means(request(batch_size=size)).batch_size == size
-    assert drawn(ours, [request(seed=3, batch_size=8)])[0].tobytes() == drawn(ours, [request(seed=3)])[0].tobytes()
+    assert drawn(ours, [request(seed=3, batch_size=16)])[0].tobytes() == drawn(ours, [request(seed=3)])[0].tobytes()

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 BATCH = 8
+WINDOWS = 8  # of one text at most; attention takes as long as all of them, for each image
 KEPT = 256  # texts; one takes 0.3 MB of SDXL in half precision
 
 Row = tuple[list[int], ...]  # the token ids of one window of a text, by each tokenizer
@@ -30,8 +31,8 @@ class Reading:
 class Texts:
     """The tokenizers and text encoders of a pipeline.
 
-    What is longer than the encoders read is cut off; or, if `chunked`, read in windows of that length, one after the
-    other.
+    What is longer than the encoders read is cut off; or, if `chunked`, read in up to WINDOWS of that length, one after
+    the other.
     """
 
     def __init__(self, pipeline: Any, chunked: bool = False) -> None:
@@ -117,13 +118,13 @@ class Texts:
 
     def _unread(self, text: str, at_all: bool = True) -> int:
         """Tokens of a text that the model does not read, by the tokenizer that cuts most; all if not `at_all`."""
-        if not text or (at_all and self._chunked):
+        if not text:
             return 0
         counts: list[int] = []
         for tokenizer in self._tokenizers:
-            needed = len(tokenizer(text, verbose=False).input_ids)
-            read = tokenizer.model_max_length if at_all else tokenizer.num_special_tokens_to_add()
-            counts.append(max(0, needed - read))
+            around = tokenizer.num_special_tokens_to_add()
+            read = (tokenizer.model_max_length - around) * (WINDOWS if self._chunked else 1) if at_all else 0
+            counts.append(max(0, len(tokenizer(text, verbose=False).input_ids) - around - read))
         return max(counts)
 
 
@@ -139,5 +140,5 @@ def _windows(tokenizer: Any, text: str) -> list[list[int]]:
     begin, end, *padding = _padded(tokenizer, "")
     ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     size = len(padding)
-    parts = [ids[start : start + size] for start in range(0, max(len(ids), 1), size)]
+    parts = [ids[start : start + size] for start in range(0, max(len(ids), 1), size)][:WINDOWS]
     return [[begin, *part, end, *padding[len(part) :]] for part in parts]

@@ -84,6 +84,9 @@ def test_a_long_text_is_cut_off_or_read_in_windows(pipeline: Any) -> None:
     assert (cut.windows(long), cut.unread(long)) == (1, 300 + 2 - 77)
     assert (whole.windows(long), whole.unread(long)) == (4, 0)
     assert whole.unread(long, at_all=False) == 300  # where guidance is off, nothing is read of a negative
+    endless = "a " * 10_000
+    assert (whole.windows(endless), whole.unread(endless)) == (texts.WINDOWS, 10_000 - 75 * texts.WINDOWS)
+    assert whole.unread("a " * 75 * texts.WINDOWS) == 0 and cut.unread("a " * 75) == 0
     short = ("a chef", "", "a " * 75)
     assert [whole.windows(text) for text in short] == [1, 1, 1] and whole.windows("a " * 76) == 2
     for text in short:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 
 from PIL import Image as Pillow
 
 import fake_stages
+from datagen.images import encode
 from datagen.records import Image, Prompt, Written, content_id, seed_for
 from datagen.stages import Context, Shard, Stage
 
@@ -20,10 +20,9 @@ def run(context: Context, shard: Shard) -> Written[Image]:
 def _image(context: Context, prompt: Prompt, side: str) -> Image:
     profile, text = context.profile, getattr(prompt, f"{side}_prompt")
     fails = fake_stages.switch("content-images") and int(prompt.cluster) % 3 == 0
-    file = io.BytesIO()
     seed = seed_for(context.recipe.seed, prompt.prompt_id, 0)
-    Pillow.new("RGB", (8, 8), (seed % 256, len(text), 200 if side == "chosen" else 20)).save(file, "png")
-    data = None if fails else file.getvalue()
+    picture = Pillow.new("RGB", (8, 8), (seed % 256, len(text), 200 if side == "chosen" else 20))
+    data = None if fails else encode.encode(picture, context.recipe.images.format)
     image_id = hashlib.sha256(data).hexdigest()[:16] if data else content_id(prompt.prompt_id, side)
     return Image(
         image_id, prompt.prompt_id, side, 0, text, "", seed, "fake", "1", "ddim", profile.steps, profile.guidance, 8,
