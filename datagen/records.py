@@ -192,7 +192,7 @@ class Picture:
     """An encoded image as Hugging Face stores it."""
 
     bytes: bytes
-    path: str  # "<content hash>.webp", .png or .jpg
+    path: str  # "<content hash>.webp", .png, .jpg, or whatever kind of file it is
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,7 +61,7 @@ def label(
     told = [_told(two, *said) for two, said in zip(pairs, _said(learnt), strict=False)]
     rows = _rows(recipe, met, own, told)
     rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
-    how = [BY_PLANTED if planted else UNAIDED, *([ONE] if len(judges) == 1 else [])]
+    how = [BY_PLANTED, *_unasked(judges, planted)] if planted else [UNAIDED, *([ONE] if len(judges) == 1 else [])]
     return rows, labelling.facts(judges, learnt, len(pairs), [*how, *notes, *_strangers(known, pairs)])
 
 
@@ -118,6 +118,16 @@ def _known(known: Mapping[str, float], two: Two) -> float:
 
 def _pair_id(chosen: Verdict, rejected: Verdict) -> str:
     return content_id(chosen.prompt_id, chosen.image_id, rejected.image_id)
+
+
+def _unasked(judges: Sequence[str], planted: Sequence[Two]) -> list[str]:
+    """Which judges say nothing of planted pairs."""
+    margins = np.array([verdicts.between(one.lean, other.lean) for one, other in planted])
+    spoken = ~np.isnan(margins).all(axis=0)
+    names = [name for name, spoke in zip(judges, spoken, strict=True) if not spoke]
+    if not names:
+        return []
+    return [f"not asked about other prompts, so weighed by what others agree in with it: {', '.join(names)}"]
 
 
 def _strangers(known: Mapping[str, float], pairs: Sequence[Two]) -> list[str]:

@@ -112,12 +112,17 @@ def _finished(
     run: store.Run, recipe: recipes.Recipe, profile: recipes.Profile, digest: str, plans: list[Plan]
 ) -> export.Finished:
     if undone := [stage.stage.name for stage in plans if stage.missing or not stage.shards]:
-        raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): rerun the same datagen run")
+        raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): rerun the same {_maker(profile)}")
     (pairs,) = (stage for stage in plans if stage.stage.record is records.Pair)
     (images,) = (stage for stage in plans if stage.stage.record is records.Image)
     learnt = next((stage.facts() for stage in plans if stage.stage.record is records.Label), {})
     content, remarks = pairs.content(digest), images.remarks()
     return export.Finished(run, recipe, profile, len(pairs.shards), content, pairs.drops(), remarks, learnt)
+
+
+def _maker(profile: recipes.Profile) -> str:
+    """The command that fills a run."""
+    return "datagen label" if profile.model == recipes.FOUND else "datagen run"
 
 
 @dataclasses.dataclass
@@ -168,7 +173,8 @@ class _Work:
         given = [found for found in self._plans() if found.stage.name not in plan.LABELLING]
         if undone := [found.stage.name for found in given if found.missing or not found.shards]:
             raise RunError(
-                f"{self.run.root} is not judged yet ({', '.join(undone)} missing): rerun the datagen run first"
+                f"{self.run.root} is not judged yet ({', '.join(undone)} missing): "
+                f"rerun the {_maker(self.context.profile)} first"
             )
 
     def label(self) -> Summary:

@@ -73,7 +73,7 @@ def render(
     script = (HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     labels = told.run.table("labels", 0, ["prompt_id", "judges_only"])
-    designed = told.finished.recipe.pairing != "rank"
+    designed = not told.finished.recipe.ranked
     text: str = _template().render(
         title=told.finished.recipe.name,
         description=told.finished.recipe.description,

@@ -119,7 +119,9 @@ def _refuse_repeated(files: Sequence[Scores]) -> None:
     for file in files:
         for judge in (str(judge["judge"]) for judge in file.origin.judges):
             if judge in found:
-                where = "twice" if found[judge] is file else f"{found[judge].file} and {file.file}"
+                where = (
+                    f"{found[judge].file} and {file.file}" if found[judge].file != file.file else f"{file.file}, twice"
+                )
                 raise InputError(f"the judge {judge} has scores in {where}: give each judge's once")
             found[judge] = file
 

@@ -15,6 +15,7 @@ from stand_ins import Head, Network, Red, picks, png, seat
 from datagen.commands.judge import Options, judge_path, shards
 from datagen.errors import InputError, ModelError, RunError
 from datagen.judges import panel
+from datagen.judges.panel import inputs
 from datagen.tables import embeddings
 
 
@@ -47,7 +48,7 @@ def test_judges_asked_again_give_the_same_bytes_without_an_image_or_a_network(
     kept = keep(tmp_path, choices)
     asked = network.asked
     assert asked == 67
-    monkeypatch.setattr(panel, "decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(inputs, "decode", lambda *_: pytest.fail("decoded"))
     judge_path(kept, choices, tmp_path / "again.parquet")
     assert network.asked == asked
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "first.parquet").read_bytes()

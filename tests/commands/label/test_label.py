@@ -17,7 +17,7 @@ from stand_ins import Duel, Head, Network, Pale, Red, picks, png, seat
 from datagen import cli, store
 from datagen.commands.judge import Options as Judging
 from datagen.commands.judge import judge_path
-from datagen.commands.label import Labelled, Options, label_scores
+from datagen.commands.label import Labelled, Options, call, label_scores
 from datagen.commands.relabel import relabel
 from datagen.commands.validate import problems
 from datagen.errors import DatagenError, InputError, RecipeError, RunError
@@ -133,7 +133,7 @@ def test_files_of_several_judges_are_joined_and_what_one_lacks_is_said(
     assert f"1 of {PROMPTS * EACH} images are not in {two}: its judges abstain" in made.notes
     assert made.summary.rows("images") == PROMPTS * EACH
     assert {row["judge"] for row in rows(tmp_path / "out", "tables/scores")} == {"red", "head"}
-    with pytest.raises(InputError, match="the judge red has scores in twice|the judge red has scores in .*two"):
+    with pytest.raises(InputError, match="the judge red has scores in .*two.parquet, twice"):
         label_scores([two, two], tmp_path / "other")
     other = judge(folder(tmp_path / "in2", prompts=1), "three.parquet", Pale())
     for image in (tmp_path / "in2").glob("*.png"):
@@ -269,6 +269,7 @@ def test_a_call_that_was_interrupted_is_gone_on_with(
     tmp_path: Path, judge: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = judge(folder(tmp_path / "in"), "s.parquet", Red(), Pale())
+    monkeypatch.setattr(call, "AT_ONCE", 6)  # several shards
 
     def stop(what: str, done: int, total: int | None) -> None:
         if what == "images":
@@ -277,6 +278,8 @@ def test_a_call_that_was_interrupted_is_gone_on_with(
     with pytest.raises(KeyboardInterrupt):
         label_scores([scores], tmp_path / "out", progress=stop)
     assert not (tmp_path / "out" / "dataset").exists()
+    with pytest.raises(RunError, match="is not judged yet .* rerun the datagen label first"):
+        relabel(store.Run(tmp_path / "out"), [])
     label_scores([scores], tmp_path / "out")
     label_scores([scores], tmp_path / "whole")
     assert rows(tmp_path / "out") == rows(tmp_path / "whole") and list(problems(tmp_path / "out")) == []
@@ -414,20 +417,28 @@ def test_the_command_says_what_it_did_and_ends_with_its_exit_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def call(*arguments: object) -> object:
+    def ended(*arguments: object) -> object:
         monkeypatch.setattr(sys, "argv", ["datagen", "label", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             cli.main()
-        return ended.value.code
+        return stopped.value.code
 
     source = folder(tmp_path / "in", 4)
     scores, never = judge(source, "s.parquet", Red()), judge(source, "n.parquet", Never())
     seat_all(monkeypatch)
-    assert call(scores, never, "--out", tmp_path / "out", "--set", "labels.most_each_prompt=1") == 0
+    assert ended(scores, never, "--out", tmp_path / "out", "--set", "labels.most_each_prompt=1") == 0
     told = capsys.readouterr().out
     assert "4 prompts, 12 images, 4 pairs" in told and "never says nothing" in told
-    assert call(never, "--out", tmp_path / "none") == 1
+    assert ended(never, "--out", tmp_path / "none") == 1
     assert "no pair passed, so there is nothing to train on (dropped: " in capsys.readouterr().err
-    assert call(tmp_path / "nothing.parquet", "--out", tmp_path / "x") == 2
+    assert ended(tmp_path / "nothing.parquet", "--out", tmp_path / "x") == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"error: there is no {tmp_path / 'nothing.parquet'}"
     assert not (tmp_path / "x").exists()
+
+
+def test_judges_that_compare_only_are_enough_for_pairs(tmp_path: Path, judge: Callable[..., Path]) -> None:
+    reds = [(200, 100), (10, 250), (-1, 40), (5, 90)]
+    source = picks(tmp_path / "p.parquet", reds)
+    made = label_scores([judge(source, "s.parquet", Duel(), pairs=True)], tmp_path / "out")
+    assert {row["chosen"]["bytes"] for row in rows(tmp_path / "out")} == {png(200), png(250), png(90)}
+    assert made.summary.rows("pairs") == 3 and "nothing planted" in said(made)
