@@ -164,6 +164,8 @@ RULES = (
 
 # What of a profile a generator is given where it is set; those after the first two are not in every recipe's digest.
 OPTIONS = ("precision", "vae", "prediction", "adapters", "offload", "vae_tiling")
+# What belongs to a profile's `model` alone, as its `other_models` have it.
+OF_OTHERS: dict[str, Any] = {"revision": "", "vae": "", "prediction": "model", "adapters": ()}
 
 
 class JudgeChoice(_Section):

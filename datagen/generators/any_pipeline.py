@@ -53,7 +53,7 @@ class AnyPipeline:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
         """The place and the RGB picture or ContentError of each request, in order."""
-        self._pipeline.to(self._device)
+        assembly.take_the_device(self._pipeline, self._device)
         for place, request in enumerate(requests):
             if reason := safety.refusal(request.text) or safety.length_refusal(request.negative):
                 yield place, ContentError(reason)
@@ -96,7 +96,7 @@ class AnyPipeline:
         picture = Image.fromarray((pixels * 255).round().astype("uint8"))
         if not picture.getbbox():
             return NoPicture("the model gave an all black image")
-        if all(high - low <= _FLAT for low, high in picture.getextrema()):  # type: ignore[misc,union-attr]
+        if all(high - low <= _FLAT for low, high in picture.getextrema()):  # type: ignore[misc]
             return NoPicture("the model gave a picture of one colour")
         return picture
 
@@ -162,5 +162,7 @@ def load(model: str, revision: str, scheduler: str, precision: str = "auto", off
     made = loaded.model
     made.scheduler = assembly.as_scheduler(scheduler, made.scheduler)
     made.set_progress_bar_config(disable=True)
-    notes = tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
+    notes = models.licence_notes(model, source.folder)
+    notes += tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
+    assembly.offload(made, offload, device)
     return AnyPipeline(made, device, source, notes)

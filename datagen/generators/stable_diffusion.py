@@ -38,7 +38,14 @@ class StableDiffusion:
     """A diffusers pipeline that makes images by request; `name`, `revision` and `means` say what made them."""
 
     def __init__(
-        self, pipeline: Any, device: Any, name: str, revision: str, vae: str = "", notes: tuple[str, ...] = ()
+        self,
+        pipeline: Any,
+        device: Any,
+        name: str,
+        revision: str,
+        vae: str = "",
+        notes: tuple[str, ...] = (),
+        adapter: str = "",
     ) -> None:
         self.name = name
         self.revision = revision
@@ -57,6 +64,7 @@ class StableDiffusion:
             dtype=str(pipeline.unet.dtype).removeprefix("torch."),
             software=assembly.software(device),
             empty_negative="zeros" if self._zeros else "text",
+            adapter=adapter,
             vae=vae,
             notes="; ".join(notes),
         )
@@ -186,15 +194,7 @@ class StableDiffusion:
             torch.cuda.empty_cache()
 
     def _take_the_device(self) -> None:
-        """Have the GPU alone: of several models the others wait in the machine's memory, loaded as they are."""
-        if _at_work and _at_work[0] is not self:
-            other = _at_work.pop()
-            if other._device.type != "cpu":
-                other._pipeline.to("cpu")
-                other._texts.forget()
-        if not _at_work:
-            self._pipeline.to(self._device)
-            _at_work.append(self)
+        assembly.take_the_device(self._pipeline, self._device, self._texts.forget)
 
     @contextlib.contextmanager
     def _explained(self, settings: Settings) -> Iterator[None]:
@@ -235,9 +235,6 @@ def _picture(pixels: Any) -> Any:
     if all(high - low <= FLAT for low, high in image.getextrema()):
         return NoPicture("the model gave a picture of one colour")
     return image
-
-
-_at_work: list[StableDiffusion] = []  # the one model whose weights are on the device
 
 
 @contextlib.contextmanager
@@ -283,4 +280,5 @@ def load(
     source = models.find(model, revision)
     options = assembly.Options(precision, vae, prediction, adapters, offload, vae_tiling)
     made = assembly.assemble(source, scheduler, options)
-    return StableDiffusion(made.pipeline, made.device, source.name, source.revision, made.vae, made.notes)
+    notes = models.licence_notes(model, source.folder) + made.notes
+    return StableDiffusion(made.pipeline, made.device, source.name, source.revision, made.vae, notes, made.adapters)
