@@ -376,6 +376,26 @@ def audit(
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A finished run directory.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=path, metavar="PATH", help="File to write; without one, report.html in the run."),
+    ] = None,
+    folder: Annotated[
+        bool, typer.Option("--folder", help="Put the pictures beside the page: for more pairs than one file holds.")
+    ] = False,
+) -> None:
+    """Write a page of a run that opens offline: its pairs, how far to trust their labels, its judges, its audit."""
+    from datagen import progress
+    from datagen.commands import report as reports
+
+    with progress.Display() as display:
+        made = reports.write(run, out, folder, display.show)
+    print(f"{made.path} shows {made.shown:,} of {made.pairs:,} pairs")
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A finished run directory.")],
     out: Annotated[

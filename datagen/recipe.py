@@ -73,6 +73,9 @@ Prediction = Literal["model", "epsilon", "v", "v-zero-snr"]
 # What waits in the machine's memory while it is not computed with: nothing, whole networks, or each layer.
 Offload = Literal["none", "networks", "layers"]
 
+# Prompts longer than the text encoders read are cut off, or read in windows of that length, one after the other.
+LongPrompts = Literal["cut", "windows"]
+
 
 BEFORE: Format = "png"  # of runs that were begun before there was a choice
 
@@ -163,7 +166,10 @@ RULES = (
 
 
 # What of a profile a generator is given where it is set; those after the first two are not in every recipe's digest.
-OPTIONS = ("precision", "vae", "prediction", "adapters", "offload", "vae_tiling")
+OPTIONS = (
+    "precision", "vae", "prediction", "adapters", "offload", "vae_tiling",
+    "long_prompts", "guidance_rescale", "compile",
+)  # fmt: skip
 # What belongs to a profile's `model` alone, as its `other_models` have it.
 OF_OTHERS: dict[str, Any] = {"revision": "", "vae": "", "prediction": "model", "adapters": ()}
 
@@ -196,6 +202,10 @@ class Profile(_Section):
     adapters: Texts = ()  # LoRA, U-Nets, value encoders: PATH or PATH@SCALE
     offload: Offload = "none"  # of a GPU with little memory
     vae_tiling: bool = False  # the VAE works on one image at a time, in tiles that are blended: needs least memory
+    long_prompts: LongPrompts = "cut"
+    # Of guided noise towards the deviation of the unguided, for models of zero terminal SNR (arXiv 2305.08891: 0.7).
+    guidance_rescale: Share = 0.0
+    compile: bool = False  # the U-Net's transformer blocks, which takes a minute or so a process
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0)
     width: Side

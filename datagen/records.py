@@ -123,6 +123,7 @@ class Image:
     unread: int = 0  # tokens of `text` beyond what the model reads
     negative_unread: int = 0  # tokens of `negative` that it does not read; all where guidance is 1 or less
     vae: str = ""  # NAME@REVISION of one in the place of the generator's own
+    options: str = "{}"  # JSON: what of the sampling is not as ever, as "long_prompts"
     notes: str = ""  # what else is to be known of the generator's weights, as that it reads fewer layers than it has
 
 

@@ -41,11 +41,12 @@ DATAGEN: dict[str, set[str]] = {
     "labels": GROUND | LEAVES | {"judges"},
     "writers": GROUND | LEAVES | {"llm"},
     "export": GROUND | LEAVES | {"labels"},
+    "report": GROUND | LEAVES | {"labels", "export"},
     "stages": GROUND | LEAVES | {"llm", "writers", "generators", "judges", "labels"},
     "pipeline": GROUND | LEAVES | {"llm", "executors", "stages", "export"},
     "commands": GROUND
     | LEAVES
-    | {"llm", "executors", "writers", "generators", "judges", "labels", "export", "pipeline"},
+    | {"llm", "executors", "writers", "generators", "judges", "labels", "export", "report", "pipeline"},
     "cli": GROUND | {"console", "executors", "generators", "export", "pipeline", "commands"},
     "__main__": {"cli"},
 }

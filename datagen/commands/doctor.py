@@ -148,7 +148,7 @@ def report(folder: Path) -> list[tuple[str, str]]:
     for recipe in loaded:
         chosen, reason = choose(recipe, "auto")
         findings.append((f"auto, {recipe.name}", f"{chosen}: {reason}"))
-    llms = [("llm", _llm()), ("llm, fallback", _fallback_llm()), ("llm, local", _local_llm())]
+    llms = [("images", images()), ("llm", _llm()), ("llm, fallback", _fallback_llm()), ("llm, local", _local_llm())]
     return [*findings, *doctor_judges.report(), *llms]
 
 
@@ -162,6 +162,22 @@ def _llm() -> str:
     except EndpointError as error:
         return f"none that can be asked: {error}"
     return provider_of(endpoint.base_url).status(endpoint)
+
+
+def images() -> str:
+    """The server that the environment names for models "endpoint:…", whether it is there, and what it takes."""
+    from datagen.llm.accounts.prices import HOW_TO_PRICE_PICTURES
+    from datagen.llm.pictures import access
+    from datagen.llm.providers import provider_of
+
+    try:
+        endpoint = access.endpoint("")
+    except (EndpointError, ModelError) as error:
+        return f"none that can be asked: {error}"
+    _, price = access.named("")
+    known = price is not None and price.picture is not None
+    cost = f"up to ${price.drawn('', ''):.4f} a picture" if price and known else f"no price: {HOW_TO_PRICE_PICTURES}"
+    return f"{provider_of(endpoint.base_url).status(endpoint)}; {cost}"
 
 
 def _fallback_llm() -> str:
@@ -209,6 +225,8 @@ def _drawn(profile: Profile, model: str, revision: str, card: tuple[str, float] 
     """What came of a test picture of a model that is here, drawn as its profile has it; "" of one that is not."""
     if generators.missing(model, revision):
         return ""
+    if generators.bill(model, profile.width, profile.height):
+        return "; no test picture was drawn, as it may cost"
     needs = generators.needs(model, revision)
     if needs is None or needs.gpu_gib > (card[1] if card else 0.0):
         return "; no test picture was drawn, as the GPU may not do"

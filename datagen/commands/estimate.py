@@ -33,6 +33,7 @@ TEXT_CHARS, SCHEMA_CHARS = 4.15, 3.5
 MESSAGE_TOKENS, REQUEST_TOKENS = 4, 3  # role and separators of a chat template
 JUDGE_TEXT = 70  # tokens of a judge's question
 DEAR_TEXTS = len(axes.DEAR)  # that each image is scored against
+IMAGES = "images"
 PROBE = (150, 50)  # tokens of finding out, once, whether a server keeps to a schema
 
 DEVICE = "A100"  # assumed where the GPU is not one that the models' seconds are known for
@@ -99,8 +100,9 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
     images = recipe.prompts.count * sum(each.values())
     pairs = recipe.prompts.count * (1 if recipe.pairing == "rank" else max(each.values()))
     judged = _judges(profile, images, pairs, batch)
-    stages |= judged
-    most += sum(part.cost or 0.0 for part in judged.values())
+    drawn = _drawn(recipe, profile)
+    stages |= judged | drawn
+    most += sum(part.cost or 0.0 for part in (*judged.values(), *drawn.values()))
     seconds = _seconds(profile, device)
     calls = sum(part.calls for part in stages.values())
     unpriced = any(part.cost is None for part in stages.values())
@@ -118,9 +120,23 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
         None if seconds is None else images * seconds / 3600,
         "" if seconds == 0 else device,
         # A pair's two images lie in the tables of images and of pairs, and in the finished dataset.
-        (images + 4 * pairs) * file + calls * CALL_BYTES,
+        # What a server drew is kept besides.
+        (images + 4 * pairs + sum(part.calls for part in drawn.values())) * file + calls * CALL_BYTES,
         stages,
     )
+
+
+def _drawn(recipe: Recipe, profile: Profile) -> dict[str, Usage]:
+    """What the models take that a server draws with, by name: a call a picture, each at its dearest."""
+    models = [model for model, _ in doctor.models_of(profile)]
+    found: dict[str, Usage] = {}
+    for place, model in enumerate(models):
+        each = sum(len(range(place, count, len(models))) for count in recipe.images_each().values())
+        if bill := generators.bill(model, profile.width, profile.height):
+            calls = recipe.prompts.count * each
+            cost = None if bill.dollars is None else calls * bill.dollars
+            found[f"{IMAGES} {model}"] = Usage(calls, calls * JUDGE_TEXT, 0, cost)
+    return found
 
 
 def _judges(profile: Profile, images: int, pairs: int, batch: bool) -> dict[str, Usage]:
@@ -158,7 +174,7 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
 
     took = estimate(recipe, profile_name, batch=batch, device=_device(recipe.profile(profile_name)))
     if took.calls:
-        table = Table("stage", "LLM calls", "tokens in", "tokens out", "cost")
+        table = Table("stage", "calls", "tokens in", "tokens out", "cost")
         for name, part in [*took.stages.items(), ("together", took)]:
             cost = "?" if part.cost is None else f"${part.cost:,.4f}"
             table.add_row(name, f"{part.calls:,}", f"{part.input_tokens:,}", f"{part.output_tokens:,}", cost)
@@ -177,6 +193,8 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
 
 def _about(took: Estimate, batch: bool) -> str:
     """Where the prices come from, and what is not in them."""
+    if any(part.cost is None for name, part in took.stages.items() if name.startswith(IMAGES)):
+        return f"a model that a server draws with has no price: {prices.HOW_TO_PRICE_PICTURES}"
     if took.cost is None:
         name = f"{took.model!r} has no price" if took.model else "no model is named (DATAGEN_LLM_MODEL)"
         return f"{name}: {prices.HOW_TO_PRICE}"
@@ -235,18 +253,20 @@ def _gpu_time(profile: Profile, took: Estimate) -> str:
 
 def _seconds(profile: Profile, device: str) -> float | None:
     """GPU seconds an image, the average of a profile's models; 0 without a GPU, None if those of one are not known."""
-    total, known = 0.0, _needs(profile).values()
+    total, known = 0.0, list(_needs(profile).values())
     for needs in known:
         if needs is None or (needs.gpu_gib and device not in needs.seconds):
             return None
         if needs.gpu_gib:
             share = profile.steps / needs.steps * profile.width * profile.height / needs.side**2
             total += share * needs.seconds[device]
-    return total / len(known)
+    return total / len(doctor.models_of(profile))
 
 
 def _needs(profile: Profile) -> dict[str, Needs | None]:
-    return {model: generators.needs(model, revision) for model, revision in doctor.models_of(profile)}
+    """Of the models that are drawn with here."""
+    here = [of for of in doctor.models_of(profile) if generators.bill(of[0], profile.width, profile.height) is None]
+    return {model: generators.needs(model, revision) for model, revision in here}
 
 
 def _device(profile: Profile) -> str:

@@ -37,7 +37,10 @@ class Executor(Protocol):
     def __call__(
         self, task: Callable[[int], Any], indices: Sequence[int], workers: int = 1
     ) -> Iterator[tuple[int, Any | Failure]]:
-        """Work every index once; the results as they come, a Failure in the place of what failed twice."""
+        """Work every index once; the results as they come, a Failure in the place of what failed twice.
+
+        A task may have `libraries`, the names of modules that its work imports and that take long to import.
+        """
 
 
 def load(name: str) -> Executor:

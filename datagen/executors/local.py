@@ -11,6 +11,7 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -21,6 +22,7 @@ from datagen.errors import DatagenError
 from datagen.executors import ATTEMPTS, Failure, attempt, work
 
 T = TypeVar("T")
+GPUS = ("/dev/nvidiactl", "/dev/kfd")  # what the drivers of NVIDIA and AMD make
 
 
 def run(task: Callable[[int], T], indices: Sequence[int], workers: int = 1) -> Iterator[tuple[int, T | Failure]]:
@@ -90,13 +92,25 @@ def _cause(exitcode: int | None) -> str:
 
 
 def _start(task: Callable[[int], Any], workers: int) -> _Worker:
-    # Spawned, not forked: CUDA and threads of torch do not survive a fork.
-    context = multiprocessing.get_context("spawn")
+    context = _context(getattr(task, "libraries", ()))
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(task, theirs, workers), daemon=True)
     process.start()
     theirs.close()  # so that the worker's death ends the pipe
     return _Worker(process, ours)
+
+
+def _context(libraries: Sequence[str]) -> Any:
+    """How workers are started.
+
+    Spawned, not forked from us: CUDA and threads of torch do not survive a fork. Where no GPU can be in use they are
+    forked from a process that has imported their libraries once for all, and does nothing else.
+    """
+    if not libraries or sys.platform != "linux" or any(map(os.path.exists, GPUS)):
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(libraries))
+    return context
 
 
 def _stop(worker: _Worker) -> None:
@@ -110,7 +124,9 @@ def _work(task: Callable[[int], Any], pipe: Connection, workers: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
     # Set before torch is imported: N workers that each take every core are slower than one.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    threads = int(os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers))))
+    if torch := sys.modules.get("torch"):  # which was imported before we were
+        torch.set_num_threads(threads)
     from tqdm import tqdm  # here, as the command line needs none
 
     # The libraries' bars would share a lock between processes, a semaphore that nobody clears away once we are killed.

@@ -8,6 +8,7 @@ depends on the batch that it was made in.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from datagen import models
 from datagen.errors import DatagenError, MachineryError, ModelError, one_line
-from datagen.generators.protocol import ContentError, Generator, GeneratorFile, ModelChoice, NoPicture, Request
+from datagen.generators.protocol import Bill, ContentError, Generator, GeneratorFile, ModelChoice, NoPicture, Request
+from datagen.llm import LlmOptions
 from datagen.models import Missing, Needs
 from datagen.recipe import OPTIONS, Profile
 from datagen.records import next_seed
@@ -59,12 +61,27 @@ def in_order(generator: Generator, requests: Sequence[Request]) -> list[Image.Im
 
 
 def draw(
-    generator: Generator, requests: Sequence[Request]
+    generator: Generator, requests: Sequence[Request], llm: LlmOptions | None = None
 ) -> Iterator[tuple[int, Request, Image.Image | ContentError]]:
     """The place of each request, what was drawn in its stead, and its picture or ContentError, as they are done.
 
-    Where a picture shows nothing another seed is tried, SEEDS in all; what is drawn then has that seed.
+    Where a picture shows nothing another seed is tried, SEEDS in all; what is drawn then has that seed. `llm` says on
+    whose account a server draws.
     """
+    with _connected(generator, llm):
+        yield from _drawn(generator, requests)
+
+
+def _connected(generator: Generator, llm: LlmOptions | None) -> contextlib.AbstractContextManager[None]:
+    server: Any = getattr(generator, "server", None)
+    if server is None or llm is None:
+        return contextlib.nullcontext()
+    return cast(contextlib.AbstractContextManager[None], server.connected(llm))
+
+
+def _drawn(
+    generator: Generator, requests: Sequence[Request]
+) -> Iterator[tuple[int, Request, Image.Image | ContentError]]:
     asked = list(enumerate(requests))
     for last in (*[False] * (SEEDS - 1), True):
         again = []
@@ -81,7 +98,7 @@ def draw(
             return
 
 
-def rehearse(profile: Profile) -> None:
+def rehearse(profile: Profile, llm: LlmOptions | None = None) -> None:
     """Draw a picture as a profile has it and throw it away: what would go wrong with every one goes wrong with this.
 
     ModelError if the model cannot be loaded or asked for such a picture; MachineryError for whatever else keeps it
@@ -90,7 +107,7 @@ def rehearse(profile: Profile) -> None:
     generator = load(profile)
     request = Request("a chair", "", 0, profile.steps, profile.guidance, profile.width, profile.height)
     try:
-        ((_, _, picture),) = draw(generator, [request])
+        ((_, _, picture),) = draw(generator, [request], llm)
     except DatagenError:
         raise
     except Exception as error:  # no memory left, or whatever a generator of another package raises
@@ -112,6 +129,13 @@ def needs(model: str, revision: str = "") -> Needs | None:
     """What a model needs, None if that is not known; ModelError for a generator that does not exist."""
     file, rest = _serving(model, revision)
     return file.needs(rest, revision)
+
+
+def bill(model: str, width: int, height: int) -> Bill | None:
+    """What a server takes for a picture of that size; None of a model that is drawn with here."""
+    file, rest = _serving(model)
+    found = getattr(file, "bill", None)
+    return None if found is None else cast(Bill, found(rest, width, height))
 
 
 def is_own(model: str) -> bool:

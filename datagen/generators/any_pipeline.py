@@ -16,13 +16,13 @@ from typing import Any
 from datagen import models, safety
 from datagen.errors import ModelError, one_line
 from datagen.generators import assembly
+from datagen.generators.engine.decoding import picture
 from datagen.generators.protocol import ContentError, Means, NoPicture, Request
 from datagen.models import Missing, Needs
 from datagen.weights import any_pipeline
 
 # What the pipelines do to a prompt or a size besides, and a row would not say: not done.
 _PLAIN = {"clean_caption": False, "use_resolution_binning": False}
-_FLAT = 3  # of 255: a picture in which no channel spans more shows nothing
 
 
 class AnyPipeline:
@@ -83,7 +83,6 @@ class AnyPipeline:
     def _finish(self, pixels: Any, request: Request) -> Any:
         """The picture; a NoPicture where the model broke down. ModelError where it is of another size."""
         import numpy as np
-        from PIL import Image
 
         height, width, _ = pixels.shape
         if (width, height) != (request.width, request.height):
@@ -93,12 +92,7 @@ class AnyPipeline:
             )
         if not np.isfinite(pixels).all():
             return NoPicture(f"the model gave NaN or infinite pixels in {self._means.dtype}: set another precision")
-        picture = Image.fromarray((pixels * 255).round().astype("uint8"))
-        if not picture.getbbox():
-            return NoPicture("the model gave an all black image")
-        if all(high - low <= _FLAT for low, high in picture.getextrema()):  # type: ignore[misc]
-            return NoPicture("the model gave a picture of one colour")
-        return picture
+        return picture((pixels * 255).round().astype("uint8"))
 
     def _is_guided(self, request: Request) -> bool:
         """Whether a negative prompt is read: where the guidance is one towards the text, and more than none."""

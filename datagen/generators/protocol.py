@@ -70,7 +70,8 @@ class Means:
     shape), `software` the libraries and the device. `empty_negative` is what stands for an empty negative prompt:
     "text", the empty text encoded, "zeros", or "" where a generator knows no such thing. `unread` are the tokens of
     the request's text beyond what the model reads, `negative_unread` those of its negative: all where guidance is off.
-    `vae` is NAME@REVISION of one in the place of the model's own, `notes` what else a user should know of the weights.
+    `vae` is NAME@REVISION of one in the place of the model's own, `options` a JSON object of the profile's keys by
+    which the sampling is not as ever, `notes` what else a user should know of the weights.
     """
 
     scheduler: str = ""
@@ -83,7 +84,15 @@ class Means:
     unread: int = 0
     negative_unread: int = 0
     vae: str = ""
+    options: str = "{}"
     notes: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bill:
+    """What one picture costs at most where a server draws it, in dollars; None if it has no price."""
+
+    dollars: float | None
 
 
 class Generator(Protocol):
@@ -91,6 +100,8 @@ class Generator(Protocol):
 
     name: str
     revision: str
+    # Optional attribute `server`: one that has a server draw is connected to it before it is asked (`server.connected`
+    # with the run's LlmOptions). Optional `draws_again`: False if an equal request may give another picture.
 
     def means(self, request: Request) -> Means:
         """What the image of a request is made with: what it was made with, where `generate` has just yielded it."""
@@ -113,3 +124,5 @@ class GeneratorFile(Protocol):
 
     def needs(self, model: str, revision: str) -> Needs | None:
         """GPU memory, seconds and the like of the model, None if that is not known."""
+
+    # Optional `bill(model, width, height) -> Bill`: of one that has a server draw, which nothing is tried with.

@@ -19,8 +19,8 @@ from datagen.errors import ModelError, one_line
 from datagen.generators import assembly
 from datagen.generators.engine import sampling
 from datagen.generators.engine.attention import KeptTexts
-from datagen.generators.engine.decoding import Decoded, Decoder
-from datagen.generators.engine.sampling import Settings
+from datagen.generators.engine.decoding import Decoded, Decoder, picture
+from datagen.generators.engine.sampling import Options, Settings
 from datagen.generators.engine.texts import Reading, Texts
 from datagen.generators.protocol import ContentError, Means, NoPicture, Request
 from datagen.models import Missing, Needs
@@ -31,7 +31,7 @@ BATCH_PIXELS = {"cpu": 8 * 128 * 128, "cuda": 4 * 1024 * 1024}
 # Sums over threads round differently with each number of them. Up to this size a second thread gains nothing, so one
 # is the rule and an image does not depend on the cores of the machine; larger images are made with all of them.
 ONE_THREAD_PIXELS = 128 * 128
-FLAT = 3  # of 255: a picture in which no channel spans more shows nothing
+AS_EVER = Options()
 
 
 class StableDiffusion:
@@ -46,15 +46,26 @@ class StableDiffusion:
         vae: str = "",
         notes: tuple[str, ...] = (),
         adapter: str = "",
+        options: Options = AS_EVER,
     ) -> None:
+        import torch
+
         self.name = name
         self.revision = revision
         self._pipeline = pipeline
         self._device = device
         self._steps: set[int] = set()  # that its scheduler is known to get through
         self._fits: dict[tuple[int, int], int] = {}  # images a batch of that width and height, once memory ran out
-        self._texts = Texts(pipeline)
-        self._kept = KeptTexts(pipeline.unet)
+        if device.type != "cpu" or next(pipeline.unet.parameters()).dtype == torch.float32:
+            # Convolutions read their channels side by side; a CPU's in half precision gain nothing, and take a copy.
+            for part in (pipeline.unet, pipeline.vae):
+                part.to(memory_format=torch.channels_last)
+        self._options = options
+        self._texts = Texts(pipeline, chunked=options.long_prompts == "windows")
+        # What is compiled keeps nothing from one step to the next.
+        self._kept = None if options.compile else KeptTexts(pipeline.unet)
+        if options.compile:
+            pipeline.unet.compile_repeated_blocks()
         self._decoder = Decoder(pipeline, device)
         # SDXL's own rule for a picture without a negative prompt; that of 1.5 encodes the empty text.
         self._zeros = bool(pipeline.config.get("force_zeros_for_empty_prompt"))
@@ -66,6 +77,7 @@ class StableDiffusion:
             empty_negative="zeros" if self._zeros else "text",
             adapter=adapter,
             vae=vae,
+            options=options.said,
             notes="; ".join(notes),
         )
 
@@ -76,6 +88,8 @@ class StableDiffusion:
         if size < full:
             notes.append(f"made in batches of {size} instead of {full}, as the memory did not hold more")
         is_guided = sampling.is_guided(self._pipeline, request.guidance)
+        if self._options.guidance_rescale and not is_guided:
+            notes.append("guidance_rescale without effect, as there is no guidance")
         return dataclasses.replace(
             self._means,
             batch_size=size,
@@ -112,9 +126,8 @@ class StableDiffusion:
 
     def _settings(self, request: Request) -> Settings:
         windows = max(self._texts.windows(request.text), self._texts.windows(request.negative))
-        return Settings(
-            request.steps, request.guidance, request.width, request.height, windows, batch_size=request.batch_size
-        )
+        rescale, size = self._options.guidance_rescale, request.batch_size
+        return Settings(request.steps, request.guidance, request.width, request.height, windows, rescale, size)
 
     def _refuse(self, settings: Settings) -> None:
         """ModelError for what the model cannot be asked for."""
@@ -159,7 +172,7 @@ class StableDiffusion:
                 start = start.to(self._device, self._pipeline.unet.dtype)
                 texts, negatives = self._readings(padded, settings, ahead)
                 latents = sampling.denoise(self._pipeline, start, generators, texts, negatives, settings)
-                self._kept.forget()
+                self._forget()
                 return self._decoder.start(latents, len(requests))
         except torch.OutOfMemoryError:
             if size == 1:
@@ -188,10 +201,15 @@ class StableDiffusion:
         """Make smaller batches of such images from now on."""
         import torch
 
-        self._kept.forget()
+        self._forget()
         self._fits[settings.width, settings.height] = size // 2
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _forget(self) -> None:
+        """Keep nothing of a batch."""
+        if self._kept:
+            self._kept.forget()
 
     def _take_the_device(self) -> None:
         assembly.take_the_device(self._pipeline, self._device, self._texts.forget)
@@ -217,24 +235,12 @@ class StableDiffusion:
         """The places of a batch with its pictures."""
         decoded.wait()
         for (place, _), pixels, whole in zip(batch, decoded.pixels.numpy(), decoded.whole.tolist(), strict=True):
-            yield place, _picture(pixels) if whole else NoPicture(self._broken())
+            yield place, picture(pixels) if whole else NoPicture(self._broken())
 
     def _broken(self) -> str:
         half = self._means.dtype != "float32"
         cure = "set the profile's precision to fp32" if half else "its weights or its scheduler's settings are broken"
         return f"the model gave NaN or infinite pixels in {self._means.dtype}: {cure}"
-
-
-def _picture(pixels: Any) -> Any:
-    """(height, width, 3) of 8 bits to a picture; a NoPicture of one that shows nothing."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    if not image.getbbox():
-        return NoPicture("the model gave an all black image")
-    if all(high - low <= FLAT for low, high in image.getextrema()):
-        return NoPicture("the model gave a picture of one colour")
-    return image
 
 
 @contextlib.contextmanager
@@ -272,6 +278,9 @@ def load(
     adapters: tuple[str, ...] = (),
     offload: str = "none",
     vae_tiling: bool = False,
+    long_prompts: str = "cut",
+    guidance_rescale: float = 0.0,
+    compile: bool = False,
 ) -> StableDiffusion:
     """The pipeline of "embedded", a diffusers folder, one file or a hub id, for the GPU if there is one.
 
@@ -281,4 +290,7 @@ def load(
     options = assembly.Options(precision, vae, prediction, adapters, offload, vae_tiling)
     made = assembly.assemble(source, scheduler, options)
     notes = models.licence_notes(model, source.folder) + made.notes
-    return StableDiffusion(made.pipeline, made.device, source.name, source.revision, made.vae, notes, made.adapters)
+    how = Options(long_prompts, guidance_rescale, compile)
+    return StableDiffusion(
+        made.pipeline, made.device, source.name, source.revision, made.vae, notes, made.adapters, how
+    )

@@ -19,7 +19,8 @@ class Endpoint:
     call on the wire: waiting for a free place or for a rate limit is not counted. `patience` is the seconds of nothing
     but failures after which the server counts as down (None: limits.PATIENCE_S), `batch_requests` the most that one
     batch holds. `bounds` says that the server takes the lengths of texts and lists in a schema. `headers` go with
-    every call; `parameters` are put into the body of every call as they are.
+    every call; `parameters` are put into the body of every call as they are. `variables` is how the names begin of
+    the environment's variables that it comes from.
     """
 
     base_url: str
@@ -34,6 +35,7 @@ class Endpoint:
     bounds: bool = False
     headers: tuple[tuple[str, str], ...] = dataclasses.field(repr=False, default=())
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    variables: str = "DATAGEN_LLM"
 
     @property
     def address(self) -> str:

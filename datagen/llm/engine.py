@@ -9,50 +9,54 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from datagen.errors import ServerError
-from datagen.llm.accounts import cache as caching
 from datagen.llm.endpoint import Endpoint
-from datagen.llm.finish import Completion, corrected, finish
-from datagen.llm.messages import Reply, Request, Usage
+from datagen.llm.finish import Completion
+from datagen.llm.messages import Usage
 from datagen.llm.outbox import Emit, Outbox
 from datagen.llm.providers import Transport
 from datagen.llm.sender import Sender
+from datagen.llm.service import Asked, Given, Service
 
 if TYPE_CHECKING:
+    from datagen.llm.accounts.cache import Cache
     from datagen.llm.accounts.money import Budget, Ledger, Prices
 
 DRAIN_S = 10.0  # for the calls on the wire when the run must end: they are paid for
 
 
-class Engine:
+class Engine(Generic[Asked, Given]):
     """Asks one server; make it, use it and close it in one event loop."""
 
     def __init__(
         self,
         endpoint: Endpoint,
         transport: Transport,
-        cache: caching.Cache,
+        service: Service[Asked, Given],
+        cache: Cache,
         ledger: Ledger,
         budget: Budget | None,
         prices: Prices,
         say: Callable[[str], None],
     ) -> None:
         self._endpoint, self._cache = endpoint, cache
-        self._transport = transport
+        self._transport, self._service = transport, service
         self._flying: dict[str, asyncio.Future[Completion]] = {}  # asked for and not yet in the cache
-        self._outbox = Outbox(cache, ledger, self._fail)
+        self._outbox: Outbox[Given] = Outbox(cache, ledger, self._fail)
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._working = asyncio.Lock()
-        self._sender = Sender(endpoint, transport, self._outbox, budget, prices, say, lambda: self._failed.done())
+        self._sender = Sender(
+            endpoint, transport, service, self._outbox, budget, prices, say, lambda: self._failed.done()
+        )
 
     async def close(self) -> None:
         """Write what has not been written yet and close the connections."""
         await self._outbox.flush()
         await self._transport.close()
 
-    async def work(self, requests: Sequence[Request], emit: Emit) -> None:
+    async def work(self, requests: Sequence[Asked], emit: Emit[Given]) -> None:
         """Answer all requests; `emit` gets (index, reply) as they are committed. Raises what ended it early.
 
         One call at a time; another one waits until it is done.
@@ -65,7 +69,7 @@ class Engine:
         async with self._working:
             return
 
-    async def _work(self, requests: Sequence[Request], emit: Emit) -> None:
+    async def _work(self, requests: Sequence[Asked], emit: Emit[Given]) -> None:
         self._failed = asyncio.get_running_loop().create_future()
         self._outbox.emit = emit
         self._sender.begin()
@@ -96,7 +100,7 @@ class Engine:
         if self._sender.on_wire:
             await asyncio.wait(set(self._sender.on_wire), timeout=DRAIN_S)
 
-    async def _worker(self, todo: Iterator[tuple[int, Request]]) -> None:
+    async def _worker(self, todo: Iterator[tuple[int, Asked]]) -> None:
         for index, request in todo:
             try:
                 reply = await self._answer(request)
@@ -112,20 +116,22 @@ class Engine:
         if not self._failed.done():
             self._failed.set_exception(error)
 
-    async def _answer(self, request: Request) -> Reply:
+    async def _answer(self, request: Asked) -> Given:
         """Handle one request to its end: a value, or an error of content after one correction round."""
-        reply, correction = finish(request, await self._completion(request), self._endpoint.model)
+        reply, correction = self._service.finish(request, await self._completion(request))
         if correction is None:
             return reply
-        return corrected(request, reply, await self._completion(correction))
+        return self._service.corrected(request, reply, await self._completion(correction))
 
-    async def _completion(self, request: Request) -> Completion:
+    async def _completion(self, request: Asked) -> Completion:
         """The completion of a request: from the cache, from an identical request in flight, or bought."""
-        key = caching.key(request, self._endpoint.model, self._endpoint.parameters)
+        key = self._service.key(request)
         if (flying := self._flying.get(key)) is not None:
             return dataclasses.replace(await asyncio.shield(flying), usage=Usage(), cached=True)
         if (stored := self._cache.get(key)) is not None:
-            return Completion(stored, cached=True)
+            if self._service.is_whole(stored):
+                return Completion(stored, cached=True)
+            self._cache.drop(key)
         self._flying[key] = flying = asyncio.get_running_loop().create_future()
         try:
             completion = await self._sender.buy(request, key)

@@ -1,4 +1,4 @@
-"""Which LLM server the environment names, as whom it is asked, and how hard."""
+"""Which server the environment names, as whom it is asked, and how hard: DATAGEN_LLM_* for texts, others likewise."""
 
 from __future__ import annotations
 
@@ -12,40 +12,43 @@ from datagen.errors import EndpointError
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.providers import provider_of
 
+LLM = "DATAGEN_LLM"  # how the variables' names begin
+DEFAULTS = Endpoint("", "gpt-4.1-mini")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # of a header, by RFC 9110
 
 
-def from_environment(model: str = "") -> Endpoint:
-    """The endpoint that DATAGEN_LLM_* (or OPENAI_BASE_URL, OPENAI_API_KEY) name.
+def from_environment(model: str = "", ours: str = LLM, defaults: Endpoint = DEFAULTS) -> Endpoint:
+    """The endpoint that `ours`_* (or OPENAI_BASE_URL, OPENAI_API_KEY) name; its limits are else those of `defaults`.
 
     `model` takes precedence over the variable. Raises EndpointError, naming the variable, for a missing key or model
     and for values that are not numbers.
     """
-    address = _read("DATAGEN_LLM_BASE_URL", "OPENAI_BASE_URL") or _openai_address()
+    address = _read(f"{ours}_BASE_URL", "OPENAI_BASE_URL") or _openai_address()
     provider = provider_of(address)
-    base_url = provider.check(address)
-    name = model or _read("DATAGEN_LLM_MODEL") or provider.model(base_url)
-    key = _read("DATAGEN_LLM_API_KEY", "OPENAI_API_KEY")
+    base_url = provider.check(address, f"{ours}_BASE_URL")
+    name = model or _read(f"{ours}_MODEL") or provider.model(base_url)
+    key = _read(f"{ours}_API_KEY", "OPENAI_API_KEY")
     if not name:
-        raise EndpointError(f"no model is named for {base_url}: set DATAGEN_LLM_MODEL, e.g. to gpt-4.1-mini")
-    headers = _headers()
+        raise EndpointError(f"no model is named for {base_url}: set {ours}_MODEL, e.g. to {defaults.model}")
+    headers = _headers(f"{ours}_HEADERS")
     if not key and not headers and not provider.here(base_url):
-        raise EndpointError(f"{base_url} needs a key: set OPENAI_API_KEY or DATAGEN_LLM_API_KEY")
+        raise EndpointError(f"{base_url} needs a key: set OPENAI_API_KEY or {ours}_API_KEY")
     if not key.isascii() or not key.isprintable():
         raise EndpointError(
-            "the key in DATAGEN_LLM_API_KEY or OPENAI_API_KEY holds characters that no key has: copy it again"
+            f"the key in {ours}_API_KEY or OPENAI_API_KEY holds characters that no key has: copy it again"
         )
     return Endpoint(
         base_url,
         name,
         key,
-        concurrency=_whole("DATAGEN_LLM_CONCURRENCY") or Endpoint.concurrency,
-        requests_per_minute=_number("DATAGEN_LLM_RPM"),
-        tokens_per_minute=_number("DATAGEN_LLM_TPM"),
-        timeout=_number("DATAGEN_LLM_TIMEOUT") or Endpoint.timeout,
-        patience=_number("DATAGEN_LLM_PATIENCE"),
+        concurrency=_whole(f"{ours}_CONCURRENCY") or defaults.concurrency,
+        requests_per_minute=_number(f"{ours}_RPM"),
+        tokens_per_minute=_number(f"{ours}_TPM"),
+        timeout=_number(f"{ours}_TIMEOUT") or defaults.timeout,
+        patience=_number(f"{ours}_PATIENCE"),
         batch_requests=_whole("DATAGEN_LLM_BATCH_REQUESTS"),
         headers=headers,
+        variables=ours,
     )
 
 
@@ -62,7 +65,7 @@ def fallback_of(first: Endpoint) -> Endpoint | None:
             raise EndpointError("DATAGEN_LLM_FALLBACK_API_KEY is set without a model: set DATAGEN_LLM_FALLBACK_MODEL")
         return None
     provider = provider_of(address or first.base_url)
-    base_url = provider.check(address) if address else first.base_url
+    base_url = provider.check(address, "DATAGEN_LLM_FALLBACK_BASE_URL") if address else first.base_url
     model = model or provider.model(base_url)
     if not model:
         raise EndpointError(f"no fallback model is named for {base_url}: set DATAGEN_LLM_FALLBACK_MODEL")
@@ -81,10 +84,10 @@ def fallback_of(first: Endpoint) -> Endpoint | None:
     return dataclasses.replace(second, api_key=key, headers=() if elsewhere else first.headers)
 
 
-def named(model: str = "") -> tuple[str, str]:
+def named(model: str = "", ours: str = LLM) -> tuple[str, str]:
     """The address and the model that `from_environment` would give, "" where none is named; nothing is checked."""
-    address = _read("DATAGEN_LLM_BASE_URL", "OPENAI_BASE_URL")
-    return address, model or _read("DATAGEN_LLM_MODEL") or provider_of(address).model(address)
+    address = _read(f"{ours}_BASE_URL", "OPENAI_BASE_URL")
+    return address, model or _read(f"{ours}_MODEL") or provider_of(address).model(address)
 
 
 def fallback_named() -> tuple[str, str]:
@@ -100,21 +103,21 @@ def _read(*names: str) -> str:
     return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
 
 
-def _headers() -> tuple[tuple[str, str], ...]:
+def _headers(name: str) -> tuple[tuple[str, str], ...]:
     """Further headers of every call. What is wrong with them is said without their values, which may be secret."""
-    if not (text := _read("DATAGEN_LLM_HEADERS")):
+    if not (text := _read(name)):
         return ()
     try:
         headers = json.loads(text)
         wrong = not isinstance(headers, dict) or [
-            name for name, value in headers.items() if not (_NAME.fullmatch(name) and isinstance(value, str))
+            header for header, value in headers.items() if not (_NAME.fullmatch(header) and isinstance(value, str))
             or not value.isascii() or not value.isprintable()
         ]  # fmt: skip
     except ValueError:
         wrong = True
     if wrong:
         raise EndpointError(
-            "DATAGEN_LLM_HEADERS is not a JSON object of names and texts that HTTP takes: "
+            f"{name} is not a JSON object of names and texts that HTTP takes: "
             """give for example '{"X-Team": "vision"}'"""
         )
     return tuple(headers.items())

@@ -19,7 +19,6 @@ from datagen.llm.messages import Request
 from datagen.llm.typed import structured
 from datagen.llm.typed.structured import Dialect
 
-LESSONS = 6  # most that one request may teach
 _LENGTHS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _LOWER = {Dialect.SCHEMA: Dialect.OBJECT, Dialect.OBJECT: Dialect.TEXT}
 _CONTEXT = re.compile(r"context[ _](?:length|size)|context of")  # a question too long for it is that one's affair

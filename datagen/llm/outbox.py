@@ -11,15 +11,15 @@ import collections
 import concurrent.futures
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
-from datagen.llm.messages import Reply
+from datagen.llm.service import Given
 
 if TYPE_CHECKING:
     from datagen.llm.accounts.cache import Cache
     from datagen.llm.accounts.money import Call, Ledger
 
-Emit = Callable[[list[tuple[int, Reply]]], None]
+Emit = Callable[[list[tuple[int, Given]]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Bought:
     call: Call | None = None
 
 
-class Outbox:
+class Outbox(Generic[Given]):
     """Writes what was bought, then hands out the replies to `emit`; `failed` is told why nothing can be written."""
 
     def __init__(self, cache: Cache, ledger: Ledger, failed: Callable[[Exception], None]) -> None:
-        self.emit: Emit = lambda replies: None
+        self.emit: Emit[Given] = lambda replies: None
         self._cache, self._ledger, self._failed = cache, ledger, failed
         self._bought: list[tuple[Bought, asyncio.Future[None]]] = []
-        self._replies: list[tuple[int, Reply, str]] = []
+        self._replies: list[tuple[int, Given, str]] = []
         self._writer: asyncio.Task[None] | None = None
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "datagen-commit")
 
@@ -49,7 +49,7 @@ class Outbox:
         self._start()
         return written
 
-    def put(self, index: int, reply: Reply, stage: str) -> None:
+    def put(self, index: int, reply: Given, stage: str) -> None:
         """Hand out a reply after all that was bought before it is on disk."""
         self._replies.append((index, reply, stage))
         self._start()

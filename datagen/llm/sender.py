@@ -13,23 +13,24 @@ import itertools
 import json
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from datagen.errors import EndpointError, NoAnswers, RequestRejected, ServerError
 from datagen.llm.accounts.account import Account, Entry
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.finish import Completion, rejected
 from datagen.llm.limits import MINUTE_S, Health, Pace, Window
-from datagen.llm.manners import LESSONS, Manners
-from datagen.llm.messages import Message, Request
 from datagen.llm.outbox import Bought, Outbox
 from datagen.llm.providers import RetryableError, ServerRefusal, Transport, UnusableAnswer
-from datagen.llm.quotas import Need, Quotas
+from datagen.llm.quotas import Quotas
+from datagen.llm.service import Asked, Service
 
 if TYPE_CHECKING:
     from datagen.llm.accounts.money import Budget, Prices
+    from datagen.llm.quotas import Need
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 4.0  # before the second attempt, and before any; the window sets how many at once
+LESSONS = 12  # most that one request may teach
 TRIES = 8  # for one request that fails while others succeed; a 429 is not its fault and does not count
 UNUSABLE = 3  # paid answers to one request of which none can be used; two that are alike are enough
 NEVER = 8  # requests without an answer before any had one, after which it is not the requests' fault
@@ -37,20 +38,22 @@ STREAK = 8  # requests in a row that the server refuses as it would refuse all (
 FRUITLESS = 16  # requests in a row that were paid for nothing, after which no more are sent
 
 
-class Sender:
+class Sender(Generic[Asked]):
     """Asks one server. `stopped` says whether the run ends, so that nothing more is sent."""
 
     def __init__(
         self,
         endpoint: Endpoint,
         transport: Transport,
-        outbox: Outbox,
+        service: Service[Asked, Any],
+        outbox: Outbox[Any],
         budget: Budget | None,
         prices: Prices,
         say: Callable[[str], None],
         stopped: Callable[[], bool],
     ) -> None:
-        self._endpoint, self._transport, self._outbox, self._say = endpoint, transport, outbox, say
+        self._endpoint, self._transport, self._service = endpoint, transport, service
+        self._outbox, self._say = outbox, say
         self._stopped = stopped
         clock = asyncio.get_running_loop().time
         self._window = Window(endpoint.concurrency, clock)
@@ -58,8 +61,7 @@ class Sender:
         self._requests = Pace(endpoint.requests_per_minute, clock)
         self._tokens = Pace(endpoint.tokens_per_minute, clock)
         self._quotas = Quotas(clock, lambda line: say(f"{endpoint.address}: {line}"))
-        self._account = Account(prices, endpoint.model, budget)
-        self._manners = Manners(endpoint, say)
+        self._account = Account(prices, endpoint.model, budget, service)
         self.on_wire: set[asyncio.Task[Any]] = set()
         self._answered = 0  # requests
         self._streaks: collections.Counter[type[Exception]] = collections.Counter()  # requests since, by what they met
@@ -72,7 +74,7 @@ class Sender:
         self._streaks.clear()
         self._fruitless = ""
 
-    async def buy(self, request: Request, key: str) -> Completion:
+    async def buy(self, request: Asked, key: str) -> Completion:
         """Pay for a completion, with retries; its `problem` says why the server gives none for this request."""
         if not self._shown:
             async with self._first:
@@ -83,11 +85,11 @@ class Sender:
                         self._shown = True
         return await self._buy(request, key)
 
-    async def _buy(self, request: Request, key: str) -> Completion:
+    async def _buy(self, request: Asked, key: str) -> Completion:
         if self._fruitless:
             return Completion(problem=f"unreadable: not asked ({self._fruitless})")
         try:
-            completion = await self._send_as_taken(request, key, lambda: self._manners.body(request, self._probe))
+            completion = await self._send_as_taken(request, key, lambda: self._service.body(request, self._probe))
         except RequestRejected as rejection:
             self._streaks[ServerRefusal] = 0  # key and model are in order
             if rejection.code != "content_filter" and not self._answered:  # which is about this one text
@@ -124,19 +126,19 @@ class Sender:
             self._fruitless = f"{FRUITLESS} requests in a row gave nothing that can be used"
             self._say(f"{self._endpoint.address}: {self._fruitless} ({answer}); the rest is not asked")
 
-    async def _send_as_taken(self, request: Request, key: str, build: Callable[[], Any]) -> Completion:
+    async def _send_as_taken(self, request: Asked, key: str, build: Callable[[], Any]) -> Completion:
         """Send a body, and again with what a rejection taught of how this server wants it."""
         for _ in range(LESSONS):
-            lessons = self._manners.lessons
+            lessons = self._service.lessons
             asked = await build()
             try:
                 return await self._send_with_retries(request, key, json.dumps(asked).encode())
             except RequestRejected as rejection:
-                if self._manners.lessons == lessons and not self._manners.learn(rejection, asked, request.reply):
+                if self._service.lessons == lessons and not self._service.learn(rejection, asked, request):
                     raise
         raise RequestRejected(f"{self._endpoint.address} rejects the request, however it is put")
 
-    async def _send_with_retries(self, request: Request, key: str, body: bytes) -> Completion:
+    async def _send_with_retries(self, request: Asked, key: str, body: bytes) -> Completion:
         """Send until there is a completion; it is on disk, with its bill, when this returns."""
         seen, tries, unusable = self._health.successes, 0, list[str]()
         for attempt in itertools.count():
@@ -163,17 +165,19 @@ class Sender:
         """Raise if the server cannot be reached at all, or has done nothing but fail for long enough."""
         address = self._endpoint.address
         if failure.unreachable and not self._health.successes:
-            raise NoAnswers(f"no server answers at {address}: {failure}; start it, or check DATAGEN_LLM_BASE_URL")
+            raise NoAnswers(
+                f"no server answers at {address}: {failure}; start it, or check {self._endpoint.variables}_BASE_URL"
+            )
         if (reason := self._health.down()) is not None:
             raise ServerError(f"gave up on {address}: {reason}; replies that came are kept: rerun later to resume")
 
-    async def _call(self, request: Request, key: str, body: bytes) -> Completion:
+    async def _call(self, request: Asked, key: str, body: bytes) -> Completion:
         """One attempt. Waiting for a place, for a rate limit and for the budget does not count as the call's time."""
         await self._window.enter()
         seconds, overload, turn = None, False, 0
         clock = asyncio.get_running_loop().time
         try:
-            need = _need(request)
+            need = self._service.need(request)
             turn = await self._turn(need)
             entry = await self._account.open(request, key)
             started = clock()
@@ -196,7 +200,7 @@ class Sender:
         await written  # so that a kill never loses more calls than may be in flight, and none whose reply was used
         return Completion(completion, usage)
 
-    def _book_failure(self, entry: Entry, error: BaseException) -> None:
+    def _book_failure(self, entry: Entry[Asked], error: BaseException) -> None:
         """Book a call that gave no completion: as it says, in full if its fate is unknown, or not at all."""
         call = None
         if isinstance(error, UnusableAnswer):
@@ -236,21 +240,12 @@ class Sender:
 
     async def _probe(self, body: dict[str, Any]) -> dict[str, Any]:
         """Send a probe; it is paid for like any call, and never cached, because servers change."""
-        texts = tuple(Message("user", json.dumps(message.get("content", ""))) for message in body["messages"])
-        allowed = int(body.get("max_tokens") or body.get("max_completion_tokens") or Request.max_tokens)
-        request = Request(texts, stage="probe", max_tokens=allowed)
 
         async def build() -> dict[str, Any]:
-            return self._manners.shape(body)
+            return self._service.shape(body)
 
-        return (await self._send_as_taken(request, "", build)).body
+        return (await self._send_as_taken(self._service.probe(body), "", build)).body
 
 
 class RetriesExhausted(Exception):
     """A request that the server keeps failing on while it answers others."""
-
-
-def _need(request: Request) -> Need:
-    """About what a request counts against limits of tokens: what it says, and all it may answer."""
-    images = sum(len(message.images) for message in request.messages)
-    return Need(sum(len(message.text) for message in request.messages) / 4 + 1000 * images, request.max_tokens)

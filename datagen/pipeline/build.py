@@ -22,7 +22,7 @@ from datagen.export import huggingface
 from datagen.llm import LlmOptions
 from datagen.pipeline import plan
 from datagen.pipeline.plan import Job, Plan, Summary
-from datagen.pipeline.shard import run_shard
+from datagen.pipeline.shard import Task
 from datagen.progress import Progress
 from datagen.stages import Context, Stage
 
@@ -246,7 +246,7 @@ class _Work:
         total, done = len(found.shards), len(found.shards) - len(found.missing)
         failures, spoiled = dict[str, Failure](), list[store.Damaged]()
         self.progress(stage.name, done, total)
-        for index, result in execute(functools.partial(run_shard, job), todo):
+        for index, result in execute(Task(job), todo):
             if isinstance(result, store.Damaged):
                 spoiled.append(result)
             elif isinstance(result, Failure):

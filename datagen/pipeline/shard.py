@@ -5,6 +5,7 @@ It reads the shard's rows of the earlier stages and commits its own; nothing els
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections import Counter
@@ -16,6 +17,21 @@ from datagen import records, store, version
 from datagen.pipeline import retry
 from datagen.pipeline.plan import Job, shared_out
 from datagen.stages import Shard, Stage
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Any shard of a job, as executors are given it."""
+
+    job: Job
+
+    def __call__(self, index: int) -> bool | store.Damaged:
+        return run_shard(self.job, index)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """What the stage's work imports."""
+        return self.job.stage.libraries
 
 
 def run_shard(job: Job, index: int) -> bool | store.Damaged:

@@ -16,6 +16,14 @@ from datagen.records import Written
 
 Row = TypeVar("Row")
 
+# What models are made with, and takes seconds to import.
+LIBRARIES = (
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
+    "diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl",
+    "transformers.models.clip.modeling_clip",
+    "open_clip",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Context:
@@ -62,6 +70,7 @@ class Stage(Generic[Row]):
     stages that it is given; () for all. What a stage that `relabels` makes depends on the recipe's [labels], which may
     be changed after a run. `check` raises what would keep the stage from doing its work, and is asked before anything
     is paid for. `remarks` are what is to be known of a row, as that something asked for did not count; all counted.
+    `libraries` are modules that its work imports, which the workers of one machine may share.
     """
 
     name: str
@@ -74,6 +83,7 @@ class Stage(Generic[Row]):
     relabels: bool = False
     check: Callable[[Context], None] | None = None
     remarks: Callable[[Row], Sequence[str]] = _nothing
+    libraries: tuple[str, ...] = ()
 
     @property
     def can_fail(self) -> bool:

@@ -17,7 +17,7 @@ from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.images import ahead, encode
 from datagen.recipe import OF_OTHERS, Profile
 from datagen.records import Image, Prompt, Written, content_id, seed_for
-from datagen.stages import Context, Shard, Stage
+from datagen.stages import LIBRARIES, Context, Shard, Stage
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -44,7 +44,7 @@ def run(context: Context, shard: Shard) -> Written[Image]:
 def check(context: Context) -> None:
     """Draw a test picture with each of the profile's models, as its images are to be drawn."""
     for model in _models(context.profile):
-        generators.rehearse(model)
+        generators.rehearse(model, context.llm)
 
 
 def remarks(row: Image) -> list[str]:
@@ -76,15 +76,15 @@ def _make(context: Context, model: Profile, wanted: list[Want]) -> dict[tuple[st
             rows.append(_failed(_row(generator, want, request), ContentError(reason)))
     # Files are made by threads while the generator draws on.
     finish = functools.partial(_finished, context.recipe.images)
-    rows += ahead.prefetch(finish, _drawn(generator, asked), WAITING)
+    rows += ahead.prefetch(finish, _drawn(context, generator, asked), WAITING)
     return {(row.prompt_id, row.side, row.index): row for row in rows}
 
 
 def _drawn(
-    generator: Generator, asked: Sequence[tuple[Want, Request]]
+    context: Context, generator: Generator, asked: Sequence[tuple[Want, Request]]
 ) -> Iterator[tuple[Image, Pillow.Image | ContentError]]:
     """A row without its image, and that, of each request as it is done."""
-    for place, drawn, result in generators.draw(generator, [request for _, request in asked]):
+    for place, drawn, result in generators.draw(generator, [request for _, request in asked], context.llm):
         want, request = asked[place]
         row = _row(generator, want, drawn)
         if drawn.seed != request.seed:
@@ -166,4 +166,4 @@ def _row(generator: Generator, want: Want, request: Request) -> Image:
     )
 
 
-STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks)
+STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks, libraries=LIBRARIES)

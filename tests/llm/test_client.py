@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from benchmarks.support.stub_server import KEY, MODEL, Stub, calls, saying
 from datagen.errors import BudgetSpent, EndpointError, MachineryError, ServerError
-from datagen.llm import engine, limits, sender
+from datagen.llm import limits, sender
+from datagen.llm.accounts import cache as caching
 from datagen.llm.accounts.cache import Cache
 from datagen.llm.accounts.money import Budget, Ledger, totals
 from datagen.llm.accounts.prices import Prices
@@ -94,7 +95,7 @@ def test_a_reply_is_on_disk_before_it_is_handed_out(desk: Desk) -> None:
     with desk.server() as server, desk.client(server) as client:
         for _, reply in client.stream(rows(40)):
             twin = Cache(desk.folder / "replies.sqlite")  # another process's view
-            with_key = engine.caching.key(Request((Message("user", "row 0"),)), MODEL)
+            with_key = caching.key(Request((Message("user", "row 0"),)), MODEL)
             assert reply.value != saying("row 0") or twin.get(with_key) is not None
             twin.close()
 

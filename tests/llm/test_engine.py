@@ -12,6 +12,7 @@ from simulated_time import simulated
 from datagen.llm.accounts.cache import Cache
 from datagen.llm.accounts.money import Ledger
 from datagen.llm.accounts.prices import Prices
+from datagen.llm.chat import Chat
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.engine import Engine
 from datagen.llm.messages import Message, Reply, Request
@@ -44,7 +45,8 @@ def test_a_server_that_queues_in_silence_is_not_swamped(tmp_path: Path) -> None:
 
     async def run() -> tuple[int, float]:
         server = Queueing()
-        engine = Engine(Endpoint("http://127.0.0.1/v1", "m"), server, cache, ledger, None, Prices({}, {}), print)
+        endpoint = Endpoint("http://127.0.0.1/v1", "m")
+        engine = Engine(endpoint, server, Chat(endpoint, print), cache, ledger, None, Prices({}, {}), print)
         await engine.work(requests, replies.update)
         await engine.close()
         return server.most_open, asyncio.get_running_loop().time()

@@ -16,6 +16,7 @@ from benchmarks.support import stub_server
 from datagen.llm.accounts.cache import Cache
 from datagen.llm.accounts.money import Ledger
 from datagen.llm.accounts.prices import Prices
+from datagen.llm.chat import Chat
 from datagen.llm.client import Client
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.engine import Engine
@@ -115,7 +116,8 @@ def ask(server: Any, count: int, tmp_path: Path, said: list[str] | None = None, 
     say = (said if said is not None else []).append
 
     async def run() -> float:
-        engine = Engine(Endpoint("http://127.0.0.1/v1", "m"), server, cache, ledger, None, Prices({}, {}), say)
+        endpoint = Endpoint("http://127.0.0.1/v1", "m")
+        engine = Engine(endpoint, server, Chat(endpoint, say), cache, ledger, None, Prices({}, {}), say)
         await engine.work(requests, replies.update)
         await engine.close()
         return asyncio.get_running_loop().time()

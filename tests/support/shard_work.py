@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from pathlib import Path
 
 from datagen.errors import ModelError
@@ -28,6 +30,25 @@ def fail_first(folder: Path, index: int) -> int:
 
 def always_fail(index: int) -> int:
     raise ValueError(f"never {index}")
+
+
+class Prepared:
+    """Says whether its libraries were there when it began, and in which process; is killed on the first try of 2."""
+
+    libraries = ("colorsys",)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, index: int) -> tuple[bool, int, int]:
+        first = self.folder / str(index)
+        if index == 2 and not first.exists():
+            first.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == 9:
+            first.touch()
+            time.sleep(600)
+        return "colorsys" in sys.modules, os.getpid(), int(os.environ["OMP_NUM_THREADS"])
 
 
 def with_a_bar(index: int) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from datagen.generators.protocol import NoPicture
+
 # Pixels that are decoded together. The VAE's activations are what fills a GPU's memory.
 PIXELS = {"cpu": 8 * 64 * 64, "cuda": 2 * 1024 * 1024}
+FLAT = 3  # of 255: a picture in which no channel spans more shows nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +51,13 @@ class Decoder:
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         latents.record_stream(self._stream)  # its memory is not given away before it was read
         with torch.cuda.stream(self._stream):
-            made = [
+            pixels, whole = (
                 torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True)
                 for part in self._pixels(latents, count)
-            ]
+            )
             done = torch.cuda.Event()
             done.record(self._stream)
-        return Decoded(*made, done)
+        return Decoded(pixels, whole, done)
 
     def _pixels(self, latents: Any, count: int) -> tuple[Any, Any]:
         """Pixels as numbers of 8 bits, rounded as diffusers does, and which images are without NaN."""
@@ -81,3 +84,16 @@ class Decoder:
             return latents / config.scaling_factor
         mean, deviation = (latents.new_tensor(values).view(1, -1, 1, 1) for values in (mean, deviation))
         return latents * deviation / config.scaling_factor + mean
+
+
+def picture(pixels: Any) -> Any:
+    """(height, width, 3) of 8 bits to a picture; a NoPicture of one that shows nothing."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    if not image.getbbox():
+        return NoPicture("the model gave an all black image")
+    extrema: Any = image.getextrema()  # a pair a channel
+    if all(high - low <= FLAT for low, high in extrema):
+        return NoPicture("the model gave a picture of one colour")
+    return image

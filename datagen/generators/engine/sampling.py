@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,21 @@ class Settings:
     windows: int = 1
     rescale: float = 0.0  # of the guided noise towards the deviation of the unguided (arXiv 2305.08891, 3.4)
     batch_size: int = 0  # as asked for; 0: as many as there is room for
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What of a profile decides how a model is sampled, by the names that it has there."""
+
+    long_prompts: str = "cut"
+    guidance_rescale: float = 0.0
+    compile: bool = False
+
+    @property
+    def said(self) -> str:
+        """Those that are not as ever, as a row has them."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps({name: value for name, value in values.items() if value != getattr(Options, name)})
 
 
 def is_guided(pipeline: Any, guidance: float) -> bool:
@@ -73,7 +89,8 @@ def denoise(
         given = torch.cat([given, given]) if negatives else given
         predicted = unet(given, here, **told, return_dict=False)[0]
         if negatives:
-            predicted = _guide(*predicted.chunk(2), settings)
+            without, texted = predicted.chunk(2)
+            predicted = _guide(without, texted, settings)
         latents = scheduler.step(predicted, timestep, latents, **extra, return_dict=False)[0]
     return latents
 

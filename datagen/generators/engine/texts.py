@@ -24,7 +24,7 @@ class Reading:
     """What a U-Net is told of a text: `hidden` (tokens, width), and of SDXL `pooled` (width)."""
 
     hidden: Any
-    pooled: Any | None
+    pooled: Any  # None of others
 
 
 class Texts:

@@ -111,10 +111,14 @@ class Cache:
         except (zlib.error, ValueError):
             completion = None
         if not isinstance(completion, dict):  # sqlite3 does not notice a flipped bit inside a row
-            with self._database.transaction() as database:
-                database.execute("DELETE FROM replies WHERE key = ?", (digest,))
+            self.drop(key)
             return None
         return completion
+
+    def drop(self, key: str) -> None:
+        """Forget the completion of a key: what it refers to is gone."""
+        with self._database.transaction() as database:
+            database.execute("DELETE FROM replies WHERE key = ?", (bytes.fromhex(key),))
 
     def put_many(self, rows: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Store completions by key in one transaction: all are there when this returns."""

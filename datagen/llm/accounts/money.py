@@ -22,7 +22,7 @@ from datagen.llm.accounts.database import Damaged, Database, read_only
 from datagen.llm.accounts.prices import HOW_TO_PRICE
 from datagen.llm.accounts.prices import Price as Price
 from datagen.llm.accounts.prices import Prices as Prices
-from datagen.llm.messages import Request, Usage
+from datagen.llm.messages import Usage
 
 VERSION = 1
 
@@ -218,13 +218,13 @@ class Budget:
         self._open: set[int] = set()  # reservations whose end may leave room for those who wait
         self._waiting: collections.deque[concurrent.futures.Future[None]] = collections.deque()
 
-    async def reserve(self, request: Request, key: str = "") -> Reservation:
-        """Put aside what a request can cost at most; waits while calls in flight may leave room for it.
+    async def reserve(self, stage: str, cost: float, key: str = "") -> Reservation:
+        """Put aside the most that a call can cost, in dollars; waits while calls in flight may leave room for it.
 
         Raises BudgetSpent if nothing is in flight and there is still no room.
         """
-        cost, again = self.price.most(request), False
-        while not isinstance(got := self._take(request, key, cost, again), Reservation):
+        again = False
+        while not isinstance(got := self._take(stage, key, cost, again), Reservation):
             try:
                 await asyncio.wrap_future(got)
             except asyncio.CancelledError:
@@ -251,12 +251,10 @@ class Budget:
             f"next call may cost up to {cost:.4f}; raise it and rerun, every paid reply is kept"
         )
 
-    def _take(
-        self, request: Request, key: str, cost: float, again: bool
-    ) -> Reservation | concurrent.futures.Future[None]:
+    def _take(self, stage: str, key: str, cost: float, again: bool) -> Reservation | concurrent.futures.Future[None]:
         """A reservation, or what to wait for before asking again; who asks again is served before the others."""
         with self._lock:
-            number = self._ledger.reserve(request.stage, cost, self.max_cost)
+            number = self._ledger.reserve(stage, cost, self.max_cost)
             if number is None and self._open:
                 place: concurrent.futures.Future[None] = concurrent.futures.Future()
                 (self._waiting.appendleft if again else self._waiting.append)(place)
@@ -264,7 +262,7 @@ class Budget:
             self._wake()  # room for one may be room for the next; and if there is none, the next finds out as well
             if number is not None:
                 self._open.add(number)
-                return Reservation(number, request.stage, key, cost)
+                return Reservation(number, stage, key, cost)
         raise self.spent(cost)
 
     def _close(self, reservation: Reservation) -> None:

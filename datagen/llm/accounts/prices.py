@@ -1,4 +1,4 @@
-"""What a token costs, and the most that a request can cost.
+"""What a token or a picture costs, and the most that a request can cost.
 
 Prices come from prompts/prices.toml, each with its source and date; a user's own table ($DATAGEN_PRICES) takes
 precedence. Servers on this machine cost nothing unless the user's table says otherwise. A model without a price is
@@ -15,9 +15,9 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from datagen.errors import UserError
 from datagen.llm.accounts import told
@@ -27,11 +27,15 @@ from datagen.llm.typed.schemas import in_words, schema_of
 from datagen.recipe import PROMPTS
 
 HOW_TO_PRICE = 'set DATAGEN_PRICES to a TOML file with [models."NAME"] input = 0.25, output = 2.0 (dollars a million)'
+HOW_TO_PRICE_PICTURES = 'set DATAGEN_PRICES to a TOML file with [models."NAME"] picture = 0.04 (dollars for one)'
 
 # No byte-level BPE makes more tokens of a text than it has UTF-8 bytes. Around it a server writes roles, separators
 # and its own words about a schema or an image.
 MESSAGE_TOKENS = 32
 REQUEST_TOKENS = 1024
+
+
+_Dollars = Annotated[float, Field(ge=0)]
 
 
 class Price(BaseModel):
@@ -40,17 +44,27 @@ class Price(BaseModel):
     `image_tokens` is the most that one image can count, whatever its size; the default is the most of any model whose
     rule is published (GPT-4o mini: 2,833 and eight tiles of 5,667). `cached` is the price of input that the server
     had read before; the full one where it is not given.
+
+    `picture` is for models that draw: dollars for one picture, or a table of them by quality, size, or both ("low",
+    "1024x1536", "high 1024x1536"). Where tokens have a price as well, it is the most that a picture's tokens come to.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
+    picture: _Dollars | Annotated[dict[str, _Dollars], Field(min_length=1)] | None = None
     cached: float | None = Field(default=None, ge=0)
     batch: float = Field(default=1.0, ge=0, le=1)
     image_tokens: int = Field(default=48_169, ge=0)
     source: str = ""
     date: datetime.date | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_pictures(cls, values: Any) -> Any:
+        """Tokens cost nothing where only pictures have a price."""
+        return {"input": 0.0, "output": 0.0, **values} if isinstance(values, dict) and "picture" in values else values
 
     def cost(self, input_tokens: int, output_tokens: int, batch: bool = False, cached: int = 0) -> float:
         """Dollars for that many tokens, of whose input `cached` were cached, which a batch takes no notice of."""
@@ -66,8 +80,28 @@ class Price(BaseModel):
             tokens += _schema_bytes(request.reply)
         return self.cost(REQUEST_TOKENS + tokens, request.max_tokens, batch)
 
+    def question(self, *texts: str) -> float:
+        """The dollars that a picture's texts can cost at most."""
+        return self.cost(REQUEST_TOKENS + sum(MESSAGE_TOKENS + _bytes(text) for text in texts), 0)
 
-FREE = Price(input=0, output=0, source="a server on this machine")
+    def drawn(self, quality: str, size: str) -> float:
+        """The dollars that a picture can cost at most; "" for what was not asked, and left to the server. 0: unknown.
+
+        Of a table those prices count that nothing asked contradicts, all of it if none is left.
+        """
+        if not isinstance(self.picture, dict):
+            return self.picture or 0.0
+        open_ = {"", "auto"}
+
+        def fits(name: str) -> bool:
+            asked = [size if _SIZE.fullmatch(word) else quality for word in name.split()]
+            return all(one in open_ or one == word for one, word in zip(asked, name.split(), strict=True))
+
+        return max([cost for name, cost in self.picture.items() if fits(name)] or self.picture.values())
+
+
+_SIZE = re.compile(r"\d+x\d+")
+FREE = Price(input=0, output=0, picture=0, source="a server on this machine")
 
 
 def _bytes(text: str) -> int:

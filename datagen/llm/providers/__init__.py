@@ -104,7 +104,7 @@ class Provider:
 
     name: str
     example: str
-    check: Callable[[str], str]  # an address in its one spelling; EndpointError if it is not an address
+    check: Callable[[str, str], str]  # an address, of a variable, in its one spelling; EndpointError if it is none
     here: Callable[[str], bool]  # whether it is on this machine: then it costs nothing and may want no key
     connect: Callable[[Endpoint], Transport]  # called in the event loop
     status: Callable[[Endpoint], str]  # a line for `datagen doctor`; asks nothing that costs

@@ -18,7 +18,7 @@ from datagen.errors import EndpointError
 from datagen.llm.endpoint import Endpoint
 from datagen.llm.providers import Hear, Provider, RetryableError, UnusableAnswer, accepted, deaf
 from datagen.llm.wire import allowances, proxies
-from datagen.llm.wire.answers import Answers
+from datagen.llm.wire.answers import CHAT, Answers, Kind
 
 STATUS_S = 3.0  # a server that is up lists its models at once
 CONNECT_S = 15.0  # to open a connection; a server that is up accepts it at once, however long it thinks
@@ -27,13 +27,13 @@ CONNECT_S = 15.0  # to open a connection; a server that is up accepts it at once
 class HttpTransport:
     """Connections to one server; make and use it in one event loop."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, kind: Kind = CHAT) -> None:
         import aiohttp
 
         self._endpoint = endpoint
-        self._url = endpoint.url("chat/completions")
+        self._url = endpoint.url(kind.path)
         self._proxy = proxies.of(self._url)
-        self._answers = Answers(endpoint, self._proxy.via if self._proxy else "")
+        self._answers = Answers(endpoint, self._proxy.via if self._proxy else "", kind)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # places are counted in limits.py, so nothing queues in here
             timeout=aiohttp.ClientTimeout(total=endpoint.timeout, sock_connect=min(CONNECT_S, endpoint.timeout)),
@@ -90,10 +90,10 @@ class HttpTransport:
         )
 
 
-def _check(address: str) -> str:
+def _check(address: str, variable: str) -> str:
     """The base URL in one spelling; its query stays."""
     base, mark, query = address.partition("?")
-    url = base.rstrip("/").removesuffix("/chat/completions")
+    url = base.rstrip("/").removesuffix("/chat/completions").removesuffix("/images/generations")
     parts = urllib.parse.urlsplit(url)
     try:
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -101,7 +101,7 @@ def _check(address: str) -> str:
         usable = False
     if not usable or parts.username or parts.password:
         raise EndpointError(
-            "DATAGEN_LLM_BASE_URL (or OPENAI_BASE_URL) is not the address of a server, or has a name or password in "
+            f"{variable} (or OPENAI_BASE_URL) is not the address of a server, or has a name or password in "
             f"it; accepted are {accepted()}"
         )
     return f"{url}{mark}{query}"

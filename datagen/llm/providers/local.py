@@ -15,11 +15,9 @@ def _file(address: str) -> Path:
     return Path(address.removeprefix("local:")).expanduser()
 
 
-def _check(address: str) -> str:
+def _check(address: str, variable: str) -> str:
     if not _file(address).is_file():
-        raise EndpointError(
-            f"DATAGEN_LLM_BASE_URL is {address!r}, but there is no such GGUF file: local:/path/model.gguf"
-        )
+        raise EndpointError(f"{variable} is {address!r}, but there is no such GGUF file: local:/path/model.gguf")
     return address
 
 

@@ -180,9 +180,9 @@ class MockTransport:
         """There is nothing to close."""
 
 
-def _check(address: str) -> str:
+def _check(address: str, variable: str) -> str:
     if address != "mock:":
-        raise EndpointError(f"DATAGEN_LLM_BASE_URL is {address!r}: the mock has no address, it is mock: and no more")
+        raise EndpointError(f"{variable} is {address!r}: the mock has no address, it is mock: and no more")
     return address
 
 

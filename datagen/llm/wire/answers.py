@@ -1,11 +1,12 @@
-"""What a server's answer means: the chat completion that came, or the exception that says what to do about it.
+"""What a server's answer means: the completion that came, or the exception that says what to do about it.
 
-Nothing of an answer is trusted: whatever bytes come under whatever status, the outcome is a dict with `choices`, or
-one of the exceptions of datagen/llm/providers and datagen/errors. The key never stands in a message.
+Nothing of an answer is trusted: whatever bytes come under whatever status, the outcome is a dict with the list that
+was asked for, or one of the exceptions of datagen/llm/providers and datagen/errors. The key never stands in a message.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -30,18 +31,36 @@ _WRONG_KEY = re.compile(
 _MODERATED = re.compile(r"content[ _]?(?:filter|policy|management)|moderat|\bflagged\b|safety (?:system|polic)", re.I)
 
 
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What is asked of a server: the path below its base URL, how an answer is called, and the list in it."""
+
+    path: str
+    name: str
+    entries: str
+
+    @property
+    def article(self) -> str:
+        """The name with its article."""
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
+
+
+CHAT = Kind("chat/completions", "chat completion", "choices")
+
+
 class Answers:
     """Reads the answers of one server; `via` says in words through which proxy they came, "" for none."""
 
-    def __init__(self, endpoint: Endpoint, via: str = "") -> None:
-        self._endpoint, self._via = endpoint, via
-        self._url = f"{endpoint.address}/chat/completions"
+    def __init__(self, endpoint: Endpoint, via: str = "", kind: Kind = CHAT) -> None:
+        self._endpoint, self._via, self._kind = endpoint, via, kind
+        self._url = f"{endpoint.address}/{kind.path}"
+        self._variables = endpoint.variables
 
     def read(self, status: int, headers: Mapping[str, str], content: bytes) -> dict[str, Any]:
         """The completion; RetryableError, UnusableAnswer, ServerRefusal, EndpointError or RequestRejected."""
         if status == 200 or (200 < status < 300 and content.strip()):
             return self._completion(headers, content)
-        if status == 400 and (written := _failed_generation(content)) is not None:
+        if status == 400 and self._kind == CHAT and (written := _failed_generation(content)) is not None:
             return written
         self._refused(status, headers, content)
 
@@ -66,18 +85,19 @@ class Answers:
             if "html" in kind or content.lstrip()[:1] == b"<":
                 raise UnusableAnswer("a web page in the place of a reply", verdict=self._page(200)) from error
             raise UnusableAnswer("a reply that is not JSON") from error
-        if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
+        entries = answer.get(self._kind.entries) if isinstance(answer, dict) else None
+        if not isinstance(answer, dict) or not isinstance(entries, list):
             message, _ = error_of(answer)
             if message:
                 raise UnusableAnswer(f"an error under HTTP 200: {self.words(message)}", answer)
             raise UnusableAnswer(
-                "an answer without choices, which is no chat completion",
+                f"an answer without {self._kind.entries}, which is no {self._kind.name}",
                 answer,
-                f"{self._url} answers, but not with a chat completion{self._via}; check DATAGEN_LLM_BASE_URL (it "
-                "usually ends in /v1)",
+                f"{self._url} answers, but not with {self._kind.article}{self._via}; check {self._variables}_BASE_URL "
+                "(it usually ends in /v1)",
             )
-        if not answer["choices"] or not isinstance(answer["choices"][0], dict):
-            raise UnusableAnswer("a completion whose list of choices is empty", answer)
+        if not entries or not isinstance(entries[0], dict):
+            raise UnusableAnswer(f"{self._kind.article} whose list of {self._kind.entries} is empty", answer)
         return _with_cost(answer, headers)
 
     def _refused(self, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
@@ -113,8 +133,8 @@ class Answers:
         if status == 404:
             raise ServerRefusal(
                 f"{self._url} does not know the model {self._endpoint.model!r}, or nothing is there "
-                f"(HTTP 404{words}){self._via}; check DATAGEN_LLM_MODEL and DATAGEN_LLM_BASE_URL (it usually ends in "
-                "/v1)"
+                f"(HTTP 404{words}){self._via}; check {self._variables}_MODEL and {self._variables}_BASE_URL (it "
+                "usually ends in /v1)"
             )
         raise RequestRejected(
             f"{self.where} rejects the request (HTTP {status}{words})",
@@ -127,13 +147,13 @@ class Answers:
         refused = "access" if status == 403 else "the key"
         page = " with a web page" if html else words
         raise ServerRefusal(
-            f"{self.where} refuses {refused} (HTTP {status}{page}); check OPENAI_API_KEY or DATAGEN_LLM_API_KEY"
+            f"{self.where} refuses {refused} (HTTP {status}{page}); check OPENAI_API_KEY or {self._variables}_API_KEY"
         )
 
     def _page(self, status: int) -> str:
         return (
-            f"{self._url} answers with a web page or a redirect (HTTP {status}){self._via}, not with a chat "
-            "completion; check DATAGEN_LLM_BASE_URL (it usually ends in /v1)"
+            f"{self._url} answers with a web page or a redirect (HTTP {status}){self._via}, not with "
+            f"{self._kind.article}; check {self._variables}_BASE_URL (it usually ends in /v1)"
         )
 
 

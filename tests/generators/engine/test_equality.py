@@ -186,3 +186,60 @@ def test_the_guidance_of_latent_consistency_models_is_an_embedding(
     ).images[0]  # fmt: skip
     assert np.abs(np.asarray(image).astype(int) - np.asarray(expected)).max() <= 1
     assert image.tobytes() != other.tobytes()
+
+
+@pytest.mark.parametrize("rescale", [0.7, 1.0])
+def test_rescaled_guidance_is_that_of_the_stock_pipelines_and_stands_in_the_row(
+    rescale: float, sd15_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    ours = stable_diffusion.load(str(sd15_folder), "", "model", guidance_rescale=rescale)
+    stock = diffusers.StableDiffusionPipeline.from_pretrained(sd15_folder)
+    stock.set_progress_bar_config(disable=True)
+    for pipeline in (ours._pipeline, stock):
+        pipeline.scheduler = scheduler("DDIMScheduler", {"clip_sample": False, **ZERO})
+    mine, theirs = (Seen(pipeline.vae, monkeypatch) for pipeline in (ours._pipeline, stock))
+    (request,) = asked(3, 7.5)[:1]
+    generators.in_order(ours, [request])
+    stock(
+        request.text, negative_prompt=request.negative, num_inference_steps=3, guidance_scale=7.5, width=64, height=64,
+        generator=torch.Generator("cpu").manual_seed(request.seed), guidance_rescale=rescale, output_type="pt",
+    )  # fmt: skip
+    assert (mine.pixels[0] - theirs.pixels[0]).abs().max() / 2 <= 1e-3
+    assert json.loads(ours.means(request).options) == {"guidance_rescale": rescale}
+    assert ours.means(request).notes == ""
+    assert "guidance_rescale without effect" in ours.means(asked(3, 1.0)[0]).notes
+
+
+def test_long_prompts_are_read_in_windows_where_the_profile_says_so(sdxl_folder: Path, sd15_folder: Path) -> None:
+    for folder in (sdxl_folder, sd15_folder):
+        cut = stable_diffusion.load(str(folder), "", "ddim")
+        whole = stable_diffusion.load(str(folder), "", "ddim", long_prompts="windows")
+        long, short = "red " * 40, "a chef"  # a token a letter: 120 of them
+        requests = [
+            Request(text, negative, 7, 2, 4.0, 64, 64)
+            for text, negative in ((short, "plain"), (long, "plain"), (short, long), (long, ""))
+        ]
+        first, second = (generators.in_order(generator, requests) for generator in (cut, whole))
+        same = [one.tobytes() == other.tobytes() for one, other in zip(first, second, strict=True)]  # type: ignore[union-attr]
+        assert same == [True, False, False, False]
+        alone = [generators.in_order(whole, [request])[0] for request in requests[:3]]
+        assert [image.tobytes() for image in alone] == [image.tobytes() for image in second[:3]]  # type: ignore[union-attr]
+        assert (cut.means(requests[1]).unread, whole.means(requests[1]).unread) == (45, 0)
+        assert json.loads(whole.means(requests[0]).options) == {"long_prompts": "windows"}
+        assert cut.means(requests[0]).options == "{}"
+
+
+def test_compiled_blocks_draw_the_same(sd15_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = generators.in_order(stable_diffusion.load(str(sd15_folder), "", "ddim"), asked(2, 4.0))
+    compiled: list[str] = []
+    # What the compiler itself makes of a block is its business, and takes a minute.
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda module, *a, **k: compiled.append(type(module).__name__), raising=False
+    )
+    ours = stable_diffusion.load(str(sd15_folder), "", "ddim", compile=True)
+    assert set(compiled) == {"BasicTransformerBlock"} and ours._kept is None
+    for image, other in zip(generators.in_order(ours, asked(2, 4.0)), plain, strict=True):
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(other)).max() <= 1
+    assert json.loads(ours.means(asked(2, 4.0)[0]).options) == {"compile": True}

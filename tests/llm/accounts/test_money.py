@@ -48,7 +48,31 @@ def test_every_published_price_has_its_source_and_date() -> None:
     assert {"gpt-4o-mini", "gpt-4.1-mini", "gpt-5-mini"} <= published.keys()
     for name, price in published.items():
         assert price.source and price.date and price.date > datetime.date(2026, 1, 1), name
-        assert 0 < price.input < price.output and price.batch == 0.5, name
+        if price.picture is None:
+            assert 0 < price.input < price.output and price.batch == 0.5, name
+        else:
+            assert price.input <= price.output and price.drawn("", "") > 0, name
+
+
+@pytest.mark.parametrize(
+    ("quality", "size", "dollars"),
+    [
+        ("low", "1024x1024", 0.01), ("low", "1024x1536", 0.02), ("high", "1024x1024", 0.20),
+        ("low", "", 0.02), ("low", "auto", 0.02), ("", "1024x1024", 0.20), ("auto", "1024x1536", 0.02),
+        ("", "", 0.20), ("ultra", "1024x1024", 0.20), ("low", "64x64", 0.20),
+    ],
+)  # fmt: skip
+def test_a_picture_is_taken_at_the_dearest_that_what_is_asked_may_be(quality: str, size: str, dollars: float) -> None:
+    table = {"low 1024x1024": 0.01, "low 1024x1536": 0.02, "high 1024x1024": 0.20}
+    assert Price(picture=table).drawn(quality, size) == dollars
+    assert Price(picture=0.04).drawn(quality, size) == 0.04 and PRICE.drawn(quality, size) == 0
+
+
+@pytest.mark.parametrize("given", ["", "input = 1", "output = 1", "picture = -1", "picture = {}", 'picture = "low"'])
+def test_a_model_without_a_whole_price_is_refused(given: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f'[models."m"]\n{given}\n')
+    with pytest.raises(UserError, match=r'\[models\."m"\]'):
+        Prices.load(tmp_path / "mine.toml")
 
 
 def test_dated_snapshots_have_the_price_of_their_model() -> None:
@@ -211,7 +235,7 @@ from datagen.llm.accounts.money import Budget, Ledger, Price, Prices
 budget = Budget(Ledger(Path(sys.argv[1])), Prices({"m": Price(input=1, output=10)}, {}), "m", float(sys.argv[2]))
 request = Request((Message("user", "x" * 500),), stage="prompts", max_tokens=1000)
 while True:
-    reservation = asyncio.run(budget.reserve(request, "key"))
+    reservation = asyncio.run(budget.reserve("prompts", budget.price.most(request), "key"))
     print("reserved", flush=True)
     budget.settle(reservation, Usage(200, 100, 0.0012))
     print("settled", flush=True)
@@ -258,7 +282,7 @@ def test_a_model_without_a_price_has_no_budget(ledger: Ledger) -> None:
 
 def test_what_is_left_of_a_reservation_is_free_again(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.0)
-    reservation = asyncio.run(budget.reserve(REQUEST, "key"))
+    reservation = asyncio.run(budget.reserve("prompts", MOST, "key"))
     assert ledger.committed() == pytest.approx(MOST)
     assert totals(ledger.path)["prompts"] == Spent(unsure=1, at_most=pytest.approx(MOST))
     budget.settle(reservation, USAGE)
@@ -270,9 +294,9 @@ def test_what_is_left_of_a_reservation_is_free_again(ledger: Ledger) -> None:
 
 def test_a_call_that_was_not_billed_costs_nothing_and_one_of_unknown_fate_all(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.0)
-    budget.settle(asyncio.run(budget.reserve(REQUEST)), None)
+    budget.settle(asyncio.run(budget.reserve("prompts", MOST)), None)
     assert totals(ledger.path) == {} and ledger.committed() == pytest.approx(0)
-    budget.settle(asyncio.run(budget.reserve(REQUEST)), Usage(cost=MOST), unsure=True)
+    budget.settle(asyncio.run(budget.reserve("prompts", MOST)), Usage(cost=MOST), unsure=True)
     assert totals(ledger.path)["prompts"] == Spent(unsure=1, at_most=pytest.approx(MOST))
     assert ledger.committed() == pytest.approx(MOST)
 
@@ -280,14 +304,14 @@ def test_a_call_that_was_not_billed_costs_nothing_and_one_of_unknown_fate_all(le
 def test_what_earlier_runs_spent_counts(ledger: Ledger) -> None:
     ledger.record([Call("prompts", "k", "m", Usage(1, 1, 0.99))])
     with pytest.raises(BudgetSpent, match="--max-cost 1 leaves no room: 0.9900 dollars are spent.* up to 0.01.*kept"):
-        asyncio.run(Budget(ledger, PRICES, "m", 1.0).reserve(REQUEST))
+        asyncio.run(Budget(ledger, PRICES, "m", 1.0).reserve("prompts", MOST))
 
 
 def test_it_waits_for_those_in_flight_before_it_gives_up(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.5 * MOST)
-    first = asyncio.run(budget.reserve(REQUEST))
+    first = asyncio.run(budget.reserve("prompts", MOST))
     got = list[Reservation]()
-    waiting = threading.Thread(target=lambda: got.append(asyncio.run(budget.reserve(REQUEST))))
+    waiting = threading.Thread(target=lambda: got.append(asyncio.run(budget.reserve("prompts", MOST))))
     waiting.start()
     waiting.join(0.2)
     assert waiting.is_alive() and not got
@@ -296,15 +320,15 @@ def test_it_waits_for_those_in_flight_before_it_gives_up(ledger: Ledger) -> None
     assert len(got) == 1
     budget.settle(got[0], Usage(cost=MOST), unsure=True)
     with pytest.raises(BudgetSpent):
-        asyncio.run(budget.reserve(REQUEST))
+        asyncio.run(budget.reserve("prompts", MOST))
 
 
 def test_all_who_wait_give_up_when_nothing_is_left(ledger: Ledger) -> None:
     budget = Budget(ledger, PRICES, "m", 1.5 * MOST)
 
     async def main() -> list[object]:
-        first = await budget.reserve(REQUEST)
-        others = [asyncio.create_task(budget.reserve(REQUEST)) for _ in range(20)]
+        first = await budget.reserve("prompts", MOST)
+        others = [asyncio.create_task(budget.reserve("prompts", MOST)) for _ in range(20)]
         await asyncio.sleep(0.05)
         assert not any(task.done() for task in others)
         budget.settle(first, Usage(cost=MOST), unsure=True)
@@ -317,8 +341,8 @@ def test_a_waiting_task_that_is_cancelled_does_not_hold_up_the_others(ledger: Le
     budget = Budget(ledger, PRICES, "m", 1.5 * MOST)
 
     async def main() -> None:
-        first = await budget.reserve(REQUEST)
-        others = [asyncio.create_task(budget.reserve(REQUEST)) for _ in range(3)]
+        first = await budget.reserve("prompts", MOST)
+        others = [asyncio.create_task(budget.reserve("prompts", MOST)) for _ in range(3)]
         await asyncio.sleep(0.05)
         others[0].cancel()  # before it is woken
         budget.settle(first, USAGE)
@@ -340,7 +364,7 @@ def test_200_tasks_at_once_never_pass_the_limit(tmp_path: Path, seed: int) -> No
         request = Request(
             (Message("user", "x" * rng.randrange(3000)),), stage="prompts", max_tokens=rng.randrange(1, 3000)
         )
-        reservation = await budget.reserve(request, str(number))
+        reservation = await budget.reserve("prompts", budget.price.most(request), str(number))
         most = max(most, ledger.committed())
         await asyncio.sleep(rng.random() * 0.003)
         usage = Usage(100, 50, reservation.cost * rng.random())
@@ -371,7 +395,7 @@ def test_200_threads_at_once_never_pass_the_limit(tmp_path: Path) -> None:
 
     def call() -> None:
         try:
-            reservation = asyncio.run(budget.reserve(REQUEST))
+            reservation = asyncio.run(budget.reserve("prompts", MOST))
         except BudgetSpent:
             done.append("spent")
             return
@@ -392,7 +416,7 @@ def test_200_threads_at_once_never_pass_the_limit(tmp_path: Path) -> None:
 def test_what_it_says_holds_no_key(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     budget = Budget(ledger, PRICES, "m", 1.0)
-    budget.settle(asyncio.run(budget.reserve(REQUEST, "k")), USAGE)
+    budget.settle(asyncio.run(budget.reserve("prompts", MOST, "k")), USAGE)
     ledger.close()
     assert b"sk-secret" not in ledger.path.read_bytes()
     assert sqlite3.connect(ledger.path).execute("SELECT count(*) FROM calls").fetchone() == (1,)

@@ -1,0 +1,100 @@
+"""Small pictures of a page: WebP of bounded size, as data: addresses or as files beside the page."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datagen.export import Finished
+from datagen.images.ahead import prefetch
+from datagen.images.decode import Unreadable, decode
+from datagen.report.entries import Entry
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE = 256  # pixels of the longer side
+QUALITY = 72
+AHEAD = 64
+FOLDER = "pictures"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """The addresses of a pair's two pictures, "" and why for one that cannot be read."""
+
+    chosen: str
+    rejected: str
+    errors: tuple[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """A pair with the bytes of its two pictures."""
+
+    entry: Entry
+    chosen: bytes
+    rejected: bytes
+
+
+def files(finished: Finished, entries: Sequence[Entry]) -> Iterator[Files]:
+    """The pictures of some pairs, shard by shard; each shard is read once, a few rows at a time."""
+    wanted: dict[int, dict[int, Entry]] = {}
+    for entry in entries:
+        wanted.setdefault(entry.shard, {})[entry.row] = entry
+    for shard, rows in sorted(wanted.items()):
+        table = finished.run.table("pairs", shard, ["chosen", "rejected"])
+        for row, entry in sorted(rows.items()):
+            (two,) = table.slice(row, 1).to_pylist()
+            yield Files(entry, two["chosen"]["bytes"], two["rejected"]["bytes"])
+
+
+def made(given: Iterator[Files]) -> Iterator[tuple[Files, bytes | str, bytes | str]]:
+    """Each pair with its two thumbnails, encoded, or why there is none; threads make them ahead."""
+    return prefetch(lambda pair: (pair, _small(pair.chosen), _small(pair.rejected)), given, AHEAD)
+
+
+def inline(chosen: bytes | str, rejected: bytes | str) -> Pictures:
+    """As data: addresses."""
+    return _pictures(chosen, rejected, lambda data: f"data:image/webp;base64,{base64.b64encode(data).decode()}")
+
+
+def beside(folder: Path, entry: Entry, chosen: bytes | str, rejected: bytes | str) -> Pictures:
+    """As files in FOLDER of `folder`, which has to be there."""
+
+    def written(side: str, data: bytes) -> str:
+        name = f"{entry.pair_id}-{side}.webp"
+        (folder / FOLDER / name).write_bytes(data)
+        return f"{FOLDER}/{name}"
+
+    one = written("chosen", chosen) if isinstance(chosen, bytes) else ""
+    other = written("rejected", rejected) if isinstance(rejected, bytes) else ""
+    return Pictures(one, other, _why(chosen, rejected))
+
+
+def _pictures(chosen: bytes | str, rejected: bytes | str, address: object) -> Pictures:
+    assert callable(address)
+    one, other = (address(data) if isinstance(data, bytes) else "" for data in (chosen, rejected))
+    return Pictures(one, other, _why(chosen, rejected))
+
+
+def _why(*both: bytes | str) -> tuple[str, str]:
+    one, other = ("" if isinstance(data, bytes) else data for data in both)
+    return one, other
+
+
+def _small(data: bytes) -> bytes | str:
+    try:
+        picture: Image = decode(data, 2 * SIDE)
+    except Unreadable as error:
+        return str(error)
+    picture.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    # What is no larger than a thumbnail is shown as it is: a few pixels would only lose by compression.
+    small = max(picture.size) <= SIDE // 2
+    picture.save(file, "WEBP", **({"lossless": True, "method": 0} if small else {"quality": QUALITY, "method": 3}))
+    return file.getvalue()
