@@ -325,6 +325,13 @@ def judge(
         list[str] | None,
         typer.Option("--set", metavar="JUDGE.OPTION=VALUE", help="A judge's option, e.g. clip.model=ViT-L-14/openai."),
     ] = None,
+    planted: Annotated[
+        bool,
+        typer.Option(
+            "--planted",
+            help="Ask all judges of texts about another image's prompt, too; those that read embeddings always are.",
+        ),
+    ] = False,
     max_cost: MaxCost = None,
     clip_model: Annotated[str | None, typer.Option(help="Older name of --set clip.model.", hidden=True)] = None,
 ) -> None:
@@ -339,13 +346,62 @@ def judge(
             images,
             choices,
             out,
-            judging.Options(prompts, image_column, prompt_column, pairs, labels, fast, embeddings, explain, max_cost),
+            judging.Options(
+                prompts, image_column, prompt_column, pairs, labels, fast, embeddings, explain, max_cost, planted
+            ),
             say=display.say,
             progress=display.show,
         )
     print("\n".join([*report.lines(summary, out), *report.groups(out)]))
     if not summary.scored:
         raise typer.Exit(1)
+
+
+@app.command()
+def label(
+    scores: Annotated[
+        list[str],
+        typer.Argument(metavar="SCORES...", help="What datagen judge wrote; files of several judges are joined."),
+    ],
+    out: Annotated[
+        Path, typer.Option(parser=path, metavar="PATH", help="Run directory to make; a new one, or the same again.")
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Compare images that have this column of the scores in common, too."),
+    ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="The scores must be of pairs; those are kept as they are.")
+    ] = False,
+    known: Annotated[
+        Path | None,
+        typer.Option(parser=path, metavar="CSV", help="Labels of people that calibrate: pair_id, label."),
+    ] = None,
+    known_column: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Or those of the pairs themselves: label, if judged with --labels."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(parser=path, metavar="PATH", help="Where the images are, if they were moved.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="labels.KEY=VALUE", help="A rule of labels, e.g. labels.min_probability=0.95."),
+    ] = None,
+) -> None:
+    """Make a labelled run, with dataset, of images that exist and are judged."""
+    from datagen import progress, records
+    from datagen.commands import label as labelling
+
+    options = labelling.Options(by, pairs, known, known_column, images, tuple(settings or ()))
+    with progress.Display() as display:
+        made = labelling.label_scores(
+            [path(file) for file in scores], out, options, say=display.say, progress=display.show
+        )
+    print("\n".join([*_closing(made.summary), *made.notes]))
+    if not sum(made.summary.splits.values()):
+        reasons = records.in_words(made.summary.plans["pairs"].drops())
+        raise MachineryError(f"no pair passed, so there is nothing to train on (dropped: {reasons or 'none'})")
 
 
 @app.command()

@@ -22,6 +22,7 @@ OURS = {
     "model", "messages", "temperature", "max_tokens", "max_completion_tokens", "response_format", "stream",
     "stream_options", "n", "best_of", "tools", "tool_choice", "functions", "function_call",
 }  # fmt: skip
+FOUND = "found"  # as a model: nobody of ours drew the images, they were there
 AUTO = "auto"  # as a profile's name: the one that this machine can serve
 # Where scenes are set: the LLM is given these in turn, since left alone it returns to the same few.
 ANGLES = (
@@ -129,7 +130,7 @@ class Llm(_Section):
 class Images(_Section):
     """How many images a prompt gets, how many prompts make a shard, and what files the images are kept in."""
 
-    candidates: int = Field(default=1, ge=1, le=1000)  # of `rank`; of `contrast` for each of the two wordings
+    candidates: int = Field(default=1, ge=1, le=1000)  # of `rank`, `list`; of `contrast` for each of both wordings
     aligned: int = Field(default=1, ge=1, le=1000)  # `pool` only: images of the aligned wording of a scene
     violating: int = Field(default=1, ge=1, le=1000)  # `pool` only: images of its violating wording
     shard_size: int = Field(default=16, ge=1)
@@ -190,7 +191,7 @@ class Profile(_Section):
     model: str = Field(min_length=1)
     revision: str = ""
     license: str = ""  # of the images this model makes; "": the recipe's
-    other_models: Texts = ()  # `rank` only: candidates come from `model` and these in turn
+    other_models: Texts = ()  # `rank` and `list` only: candidates come from `model` and these in turn
     writer: Writer | None = None  # None: prompts.writer
     taxonomy: Name
     principles: Names = ()
@@ -245,7 +246,7 @@ class Recipe(_Section):
     description: str = ""
     license: str
     seed: int = Field(default=0, ge=0)
-    pairing: Literal["contrast", "rank", "pool"]
+    pairing: Literal["contrast", "rank", "list", "pool"]
     same_seed: bool = True
     prompts: Prompts = Prompts()
     images: Images = Images()
@@ -262,8 +263,10 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        if self.pairing == "rank" and self.images.candidates < 2:
-            raise ValueError("pairing = 'rank' compares images of one prompt: set images.candidates to 2 or more")
+        if self.ranked and self.images.candidates < 2:
+            raise ValueError(
+                f"pairing = {self.pairing!r} compares images of one prompt: set images.candidates to 2 or more"
+            )
         if self.pairing == "pool" and self.images.candidates > 1:
             raise ValueError("pairing = 'pool' is of two sets: set images.aligned and images.violating instead")
         if self.pairing != "pool" and (self.images.aligned, self.images.violating) != (1, 1):
@@ -271,7 +274,7 @@ class Recipe(_Section):
         if self.prompts.asked_share + self.prompts.control_share > 1:
             raise ValueError("prompts.asked_share and prompts.control_share together must be at most 1")
         for name, profile in self.profiles.items():
-            if profile.other_models and self.pairing != "rank":
+            if profile.other_models and not self.ranked:
                 raise ValueError(
                     f"profiles.{name}.other_models needs pairing = 'rank': a contrast compares images of one model"
                 )
@@ -281,6 +284,11 @@ class Recipe(_Section):
                 )
         return self
 
+    @property
+    def ranked(self) -> bool:
+        """Whether images are candidates of one prompt that are ranked, of none of which it was meant to be better."""
+        return self.pairing in ("rank", "list")
+
     def writer(self, profile: Profile) -> Writer:
         """Who writes the prompts of a profile."""
         return profile.writer or self.prompts.writer
@@ -288,7 +296,7 @@ class Recipe(_Section):
     def images_each(self) -> dict[str, int]:
         """Images of one prompt by side: candidates that are ranked, or chosen and rejected ones."""
         match self.pairing:
-            case "rank":
+            case "rank" | "list":
                 return {"candidate": self.images.candidates}
             case "pool":
                 return {"chosen": self.images.aligned, "rejected": self.images.violating}

@@ -160,7 +160,7 @@ class Verdict:
 
     image_id: str
     prompt_id: str
-    side: str  # of the image
+    side: str  # of the image; "other" for one of another prompt
     index: int
     reason: str | None  # why the image can be in no pair
     lean: list[float]  # by all that a judge was asked, in the order of the profile's judges
@@ -225,7 +225,7 @@ class Pair:
     # Both images share size, steps, guidance, dtype, batch size and software: they are of one profile and one shard.
     chosen_negative_prompt: str = ""
     rejected_negative_prompt: str = ""
-    width: int = 0
+    width: int = 0  # 0 where the images, which were not drawn for each other, differ
     height: int = 0
     scheduler_config: str = "{}"  # of the chosen image, see Image
     rejected_scheduler: str = ""

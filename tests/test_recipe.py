@@ -55,7 +55,7 @@ def test_overrides_are_toml_and_fall_back_to_text() -> None:
         ("profiles.embedded.judges='clip'", "profiles.embedded.judges is 'clip': it should be a valid list"),
         ("profiles.embedded.judges=[]", "profiles.embedded.judges is []: "),
         ("profiles.embedded.taxonomy='../x'", "profiles.embedded.taxonomy is '../x': "),
-        ("pairing=bets", "pairing is 'bets': it should be 'contrast', 'rank' or 'pool'"),
+        ("pairing=bets", "pairing is 'bets': it should be 'contrast', 'rank', 'list' or 'pool'"),
         ("pairing=rank", "set images.candidates to 2 or more"),
         ("images.violating=2", "images.aligned and images.violating need pairing = 'pool': set images.candidates"),
         ("prompts.writer=lmm", "prompts.writer is 'lmm': it should be 'offline', 'llm', 'modifier' or 'file'"),

@@ -105,12 +105,12 @@ def spared(heard: Heard, tiers: Tiers, settled: float) -> Heard:
     recipe = heard.recipe.model_copy(update={"labels": heard.recipe.labels.model_copy(update={"settled": settled})})
     rows: list[Score] = []
     names: list[str] = []
-    open_ = {scene.prompt.prompt_id for scene in heard.scenes}
+    open_ = {image.image_id for image in heard.shard.rows(Image)}
     for tier in tiers:
         if names:
             found = heard.verdicts(rows, names)
-            open_ = {images[0].prompt_id for images in found if not pairing.settled(recipe, images)}
-        rows += [row for row in heard.rows if row.judge in tier and row.prompt_id in open_]
+            open_ = {image_id for images in found for image_id in pairing.left_open(recipe, images)}
+        rows += [row for row in heard.rows if row.judge in tier and row.image_id in open_]
         names += tier
     return dataclasses.replace(heard, rows=rows)
 

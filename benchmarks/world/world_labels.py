@@ -11,6 +11,7 @@ the best judge alone.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from datagen.labels import instrument
 
 SHARES = (EXCHANGED, 0.30)
 SURE = 0.95
+PROMISED = (0.5, 0.7, 0.85, 0.95, 0.99, 1.0)  # edges of what docs/draw_labels.py draws
 SEED = 77
 Arrays = dict[str, np.ndarray]
 
@@ -136,6 +138,26 @@ def _table(names: list[str], found: Arrays, share: float) -> list[Row]:
         cells += [f"{said[name]:.1%}" for name in ("sure", "sure right", "kept", "kept right")]
         print(f"| {way} | {' | '.join(cells)} |")
         rows += _rows(f"{share:.0%} exchanged, {way}", said, goal=way == "all evidence")
+        rows += (
+            []
+            if way.startswith("best judge")
+            else _promises(f"{share:.0%} exchanged, {way}", probability[known], truth)
+        )
+    return rows
+
+
+def _promises(what: str, probability: np.ndarray, truth: np.ndarray) -> list[Row]:
+    """How many were right of those that were promised to be, bin by bin of what was promised."""
+    said = np.maximum(probability, 1 - probability)
+    right = np.where(probability == 0.5, 0.5, (probability > 0.5) == (truth > 0.5))
+    rows = []
+    for low, high in itertools.pairwise(PROMISED):
+        some = (said >= low) & ((said < high) | (high == 1))
+        if some.any():
+            note = f"promised {100 * said[some].mean():.1f} %; {int(some.sum())} pairs"
+            rows.append(
+                Row(f"{what}: right of those from {low:g} to {high:g}", percent(right[some].mean()), "%", note=note)
+            )
     return rows
 
 

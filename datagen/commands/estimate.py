@@ -98,7 +98,7 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
 
     each = recipe.images_each()
     images = recipe.prompts.count * sum(each.values())
-    pairs = recipe.prompts.count * (1 if recipe.pairing == "rank" else max(each.values()))
+    pairs = recipe.prompts.count * _pairs_each(recipe, each)
     judged = _judges(profile, images, pairs, batch)
     drawn = _drawn(recipe, profile)
     stages |= judged | drawn
@@ -137,6 +137,11 @@ def _drawn(recipe: Recipe, profile: Profile) -> dict[str, Usage]:
             cost = None if bill.dollars is None else calls * bill.dollars
             found[f"{IMAGES} {model}"] = Usage(calls, calls * JUDGE_TEXT, 0, cost)
     return found
+
+
+def _pairs_each(recipe: Recipe, each: dict[str, int]) -> int:
+    """At most how many pairs come of one prompt."""
+    return {"rank": 1, "list": max(each.values()) // 2}.get(recipe.pairing, max(each.values()))
 
 
 def _judges(profile: Profile, images: int, pairs: int, batch: bool) -> dict[str, Usage]:

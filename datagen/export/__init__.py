@@ -22,6 +22,7 @@ from datagen.store import sums
 
 FORMATS = Registry(__name__, "export format", InputError, not_entries=("control",))
 DATASET = "huggingface"  # what a run itself writes
+LISTS = "lists"  # what it writes besides where images are ranked
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from datagen import records, store
 from datagen.export import Finished
 from datagen.labels import told
-from datagen.recipe import Profile
+from datagen.recipe import FOUND, Profile
 
 SPLITS = ("train", "test")
 FILE_BYTES = 500_000_000  # what the hub recommends a file
@@ -44,6 +44,11 @@ LABELS = """\
 `probability` was learnt from this run alone, without a label of people: what an image was drawn from is a noisy label
 whose errors have another source than the judges' errors. `judges_only` leaves that out; `low` to `high` is the 90 %
 interval of `probability`. "How often right" is each judge's reliability as the run shows it."""
+
+LABELS_OF_LISTS = """\
+`probability` was learnt from these images alone: how far each judge is to be believed was read off pairs whose better
+image is known beforehand or, where there were none, off what the judges agree in. `judges_only` is the same; `low` to
+`high` is its 90 % interval. "How often right" is each judge's reliability as these images show it."""
 
 CONTROL = {
     "random": "These labels are wrong on purpose: half of the pairs, drawn at random, have chosen and rejected "
@@ -126,8 +131,8 @@ COLUMNS = {
     "rejected_generator_revision": "its revision, or a hash of its weights",
     "chosen_negative_prompt": "negative prompt of the chosen image",
     "rejected_negative_prompt": "negative prompt of the rejected image",
-    "width": "of both images, in pixels",
-    "height": "of both images, in pixels",
+    "width": "of both images, in pixels; 0 where they differ",
+    "height": "of both images, in pixels; 0 where they differ",
     "scheduler_config": "JSON: the settings of the scheduler, all of them",
     "rejected_scheduler": "sampler of the rejected image",
     "rejected_scheduler_config": "its settings, as `scheduler_config`",
@@ -335,8 +340,14 @@ def _text(finished: Finished, facts: _Facts) -> str:
     ]
     made = {
         "recipe": f"`{recipe.name}`, seed {recipe.seed}, pairing `{recipe.pairing}`",
-        "generator": ", ".join(sorted(facts.generators)) or profile.model,
-        "sampling": _sampling(profile, facts),
+        **(
+            {"images": "found, not drawn here: what drew them is not known, and each has its own file unchanged"}
+            if profile.model == FOUND
+            else {
+                "generator": ", ".join(sorted(facts.generators)) or profile.model,
+                "sampling": _sampling(profile, facts),
+            }
+        ),
         "judges": ", ".join(sorted(facts.judges)) or ", ".join(judge.name for judge in profile.judges),
         "kept": f"pairs of probability {recipe.labels.min_probability:g} and more, "
         f"match {recipe.labels.min_match:g} and more",
@@ -354,15 +365,14 @@ def _text(finished: Finished, facts: _Facts) -> str:
             "## How it was made\n",
             *(f"- {what}: {how}" for what, how in made.items()),
             *([f"\n## Pools\n\n{POOLS.format(**recipe.images.model_dump())}"] if recipe.pairing == "pool" else []),
-            *_learnt(finished.learnt),
+            *_learnt(finished.learnt, LABELS_OF_LISTS if recipe.pairing == "list" else LABELS),
             "\n## Principles\n",
             "| principle | category | kind | pairs |\n|---|---|---|---|",
             *principles,
             "\n## Columns\n",
             "| column | what it holds |\n|---|---|",
             *(f"| `{name}` | {COLUMNS[name]} |" for name in schema().names),
-            "\n## How to draw a row again\n",
-            REDRAWING,
+            *(["\n## How to draw a row again\n", REDRAWING] if profile.model != FOUND else []),
             "\n## Safety\n",
             SAFETY,
             "",
@@ -370,10 +380,10 @@ def _text(finished: Finished, facts: _Facts) -> str:
     )
 
 
-def _learnt(facts: dict[str, Any]) -> list[str]:
-    """How far the labels can be trusted, as the run itself shows it."""
+def _learnt(facts: dict[str, Any], how: str) -> list[str]:
+    """How far the labels can be trusted, as the run itself shows it; `how` they were learnt."""
     found = told.lines(facts)
-    return ["\n## Labels\n", LABELS, "", *(f"- {_cell(line)}" for line in found)] if found else []
+    return ["\n## Labels\n", how, "", *(f"- {_cell(line)}" for line in found)] if found else []
 
 
 def _cell(text: str) -> str:

@@ -31,7 +31,15 @@ BEGINNINGS = (
     (b"<svg", "SVG"),
     (b"\xd7\xcd\xc6\x9a", "WMF"),
 )
-SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WebP": ".webp"}  # of what we write
+SUFFIXES = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "WebP": ".webp",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+    "AVIF": ".avif",
+}
 INFO_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # sizes of the second header of a BMP
 
 
@@ -54,7 +62,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def suffix_of(head: bytes) -> str:
-    """The suffix of a file's name, by its first bytes; "" of what we do not write."""
+    """The suffix of a file's name, by its first bytes; "" of what we do not read."""
     return SUFFIXES.get(kind_of(head) or "", "")
 
 

@@ -6,9 +6,11 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from datagen.judges import Judge
+from datagen.errors import ModelError
+from datagen.judges import JUDGES, Judge, panel
 from datagen.labels import aggregate
 from datagen.labels.aggregate import Reading, Values
+from datagen.recipe import JudgeChoice
 from datagen.records import Image, Principle, Prompt, Score
 
 # judge → axis → score of one image
@@ -19,7 +21,8 @@ Scored = Mapping[str, Mapping[str, float | None]]
 class Judged:
     """A prompt with its principles, the one that takes precedence first, its images, and their scores by id.
 
-    `readings` say how each judge's scores are read, in the profile's order.
+    `readings` say how each judge's scores are read, in the profile's order. `others` are images of other prompts that
+    were judged by this one: what they got by their ids.
     """
 
     prompt: Prompt
@@ -27,10 +30,14 @@ class Judged:
     images: list[Image]
     scored: Mapping[str, Scored]
     readings: Mapping[str, Reading]
+    others: Mapping[str, Scored] = dataclasses.field(default_factory=dict)
 
     def leans(self, image: Image, by: Callable[[Reading, Values], float | None]) -> list[float | None]:
         """What each judge says of an image in log-odds; None where it abstained or was not asked."""
-        scored = self.scored[image.image_id]
+        return self.read(self.scored[image.image_id], by)
+
+    def read(self, scored: Scored, by: Callable[[Reading, Values], float | None]) -> list[float | None]:
+        """The same of what the judges gave one image."""
         return [by(reading, scored.get(name, {})) for name, reading in self.readings.items()]
 
     def shares(self, image: Image, axis: str) -> list[float]:
@@ -40,9 +47,26 @@ class Judged:
         return [value for value in found if value is not None]
 
 
-def readings(panel: Iterable[Judge]) -> dict[str, Reading]:
+def readings(judges: Iterable[Judge]) -> dict[str, Reading]:
     """How the scores of these judges are read; that loads no model."""
-    return {judge.name: Reading(judge.scale, judge.facts.higher_is_better, judge.facts.absolute) for judge in panel}
+    return {judge.name: Reading(judge.scale, judge.facts.higher_is_better, judge.facts.absolute) for judge in judges}
+
+
+def readings_of(choices: Iterable[JudgeChoice]) -> dict[str, Reading]:
+    """The same of judges by name, in order; where one's weights are not here, its file tells it.
+
+    Raises ModelError if there is no such file, or if it tells only with the weights.
+    """
+    found: dict[str, Reading] = {}
+    for choice in choices:
+        try:
+            found |= readings(panel.load([choice]))
+        except ModelError:
+            kind = JUDGES.module(choice.name).Judge
+            if not isinstance(getattr(kind, "scale", None), int | float) or not hasattr(kind.facts, "absolute"):
+                raise
+            found |= readings([kind])
+    return found
 
 
 def by_prompt(
@@ -71,8 +95,12 @@ def by_prompt(
     own: dict[str, list[Image]] = collections.defaultdict(list)
     for image in images:
         own[image.prompt_id].append(image)
+    by_name: dict[str, dict[str, Scored]] = collections.defaultdict(dict)
+    for (prompt_id, image_id), said in table.items():
+        by_name[prompt_id][image_id] = said
     for prompt in prompts:
         first_to_last = [known[name] for name in (prompt.principle_id, *prompt.other_principle_ids) if name in known]
         mine = own[prompt.prompt_id]
         scored = {image.image_id: table[prompt.prompt_id, image.image_id] for image in mine}
-        yield Judged(prompt, first_to_last, mine, scored, readings)
+        others = {name: said for name, said in by_name[prompt.prompt_id].items() if name not in scored}
+        yield Judged(prompt, first_to_last, mine, scored, readings, others)

@@ -28,7 +28,7 @@ def label(
     """
     own = _by_prompt(prompts, images)
     known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
-    designed = recipe.pairing != "rank"
+    designed = not recipe.ranked
     strata = {prompt.prompt_id: f"{prompt.principle_id} {prompt.role}" for prompt in prompts}
     run = _Run(judges, 1 if designed else 0, strata, known)
     neighbours = [] if designed else [two for some in own.values() for two in pairing.neighbours(some)]
@@ -40,7 +40,7 @@ def label(
     said = _said(learnt, len(met))
     rows = [_row(recipe, *of, two, said) for of, two in zip(found, judged, strict=True)]
     rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
-    return rows, _facts(judges, learnt, len(met), [*notes, *run.strangers(met)])
+    return rows, facts(judges, learnt, len(met), [*notes, *run.strangers(met)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _row(
     return label if reason is None else dataclasses.replace(label, reason=reason)
 
 
-def _facts(judges: Sequence[str], learnt: instrument.Labels | None, pairs: int, notes: list[str]) -> dict[str, Any]:
+def facts(judges: Sequence[str], learnt: instrument.Labels | None, pairs: int, notes: list[str]) -> dict[str, Any]:
     """What was learnt of the judges, JSON-able."""
     if learnt is None:
         return {"pairs": 0, "judges": [], "obedience": {}, "notes": [NOTHING, *notes]}

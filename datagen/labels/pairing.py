@@ -12,6 +12,8 @@ from datagen.records import Verdict, content_id
 # two images, the preferred one first, None for one that is not there; or why there is no pair
 Match = tuple[Verdict | None, Verdict | None] | str
 Value = Callable[[Verdict], float | None]  # how far an image keeps its principle; None where no judge spoke
+ALL = 8  # candidates up to which each meets every other
+RINGS = 8  # else each meets so many that stand behind it in a circle, some near and some far
 
 
 def by_sum(verdict: Verdict) -> float | None:
@@ -26,6 +28,8 @@ def matches(recipe: Recipe, images: Sequence[Verdict], value: Value = by_sum) ->
             return _by_index(images)
         case "rank":
             return _best_and_worst(images, value)
+        case "list":
+            return [(images[one], images[other]) for one, other in meetings(len(images))]
         case "pool":
             return _dealt(recipe, images)
 
@@ -35,6 +39,19 @@ def neighbours(images: Sequence[Verdict]) -> list[tuple[Verdict, Verdict]]:
     made = [image for image in images if image.reason is None]
     met = list(zip(made, made[1:], strict=False))
     return met + ([(made[-1], made[0])] if len(made) > 2 else [])
+
+
+def meetings(count: int) -> list[tuple[int, int]]:
+    """`list`: which of so many candidates meet, by place; the judges have no part in it, and all hang together.
+
+    Ten thousand do not make fifty million pairs.
+    """
+    if count <= ALL:
+        return [(one, other) for one in range(count) for other in range(one + 1, count)]
+    farthest = count // 2
+    steps = sorted({round(farthest ** (ring / (RINGS - 1))) for ring in range(RINGS)})
+    met = {tuple(sorted((one, (one + step) % count))) for step in steps for one in range(count)}
+    return sorted((one, other) for one, other in met)
 
 
 def why_none(chosen: Verdict | None, rejected: Verdict | None) -> str | None:
@@ -63,9 +80,13 @@ def low_match(recipe: Recipe, verdict: Verdict) -> bool:
     return verdict.share < recipe.labels.min_match  # never of NaN
 
 
-def settled(recipe: Recipe, images: Sequence[Verdict]) -> bool:
-    """Whether what the judges have said so far decides all pairs of a prompt, so that no dearer one need be asked."""
+def left_open(recipe: Recipe, images: Sequence[Verdict]) -> set[str]:
+    """The images of the pairs of a prompt that what judges have said so far does not decide: dearer ones are asked.
+
+    Of ranked candidates these are all, or none: which two are a pair may change by what is said of any.
+    """
     certain = recipe.labels.settled
+    found: set[str] = set()
     for match in matches(recipe, images):
         if isinstance(match, str) or why_none(*match) in ("no image", "identical images"):
             continue
@@ -73,8 +94,8 @@ def settled(recipe: Recipe, images: Sequence[Verdict]) -> bool:
         assert chosen and rejected  # else there is no image
         margin = verdicts.total(verdicts.between(chosen.lean, rejected.lean))
         if margin is None or 1 - certain < aggregate.sigmoid(margin) < certain or disputed(chosen, rejected):
-            return False
-    return True
+            found |= {chosen.image_id, rejected.image_id}
+    return {image.image_id for image in images} if found and recipe.pairing == "rank" else found
 
 
 def _by_index(images: Sequence[Verdict]) -> list[Match]:

@@ -11,6 +11,8 @@ from datagen.records import Image, Verdict
 
 ABSTAINS = math.nan
 OF_ANOTHER = "a wording of another prompt"
+OTHER = "other"  # side of an image that was drawn for another prompt
+OF_OTHER = "an image of another prompt"
 
 
 def of(judged: Judged, own: str | None = None) -> list[Verdict]:
@@ -34,6 +36,19 @@ def _of(judged: Judged, image: Image, own: str | None) -> Verdict:
         match=match,
         share=min(judged.shares(image, axis), default=ABSTAINS),
     )
+
+
+def of_others(judged: Judged) -> list[Verdict]:
+    """A verdict for each image of another prompt that was judged by this one: it shows that worse than any of its own.
+
+    It is no candidate, and nothing but the judges' leans is told of it.
+    """
+    nothing = [ABSTAINS] * len(judged.readings)
+    return [
+        Verdict(name, judged.prompt.prompt_id, OTHER, place, OF_OTHER, lean, nothing, nothing, nothing, ABSTAINS)
+        for place, (name, scored) in enumerate(judged.others.items())
+        for lean in [_spoken(judged.read(scored, aggregate.lean))]
+    ]
 
 
 def _nearness(judged: Judged, image: Image) -> float | None:

@@ -140,7 +140,8 @@ class _Work:
         if any(stage.missing or stage.retriable or not stage.shards for stage in plans):
             return None
         wanted = self._export(plans)
-        return self._summary(plans) if export.is_there(wanted, export.DATASET, self.run.dataset) else None
+        whole = all(export.is_there(wanted, name, folder) for name, folder in self._published().items())
+        return self._summary(plans) if whole else None
 
     def finish(self) -> Summary:
         """Do whatever is missing. Damaged if a shard is found not to be as it was written."""
@@ -159,7 +160,7 @@ class _Work:
                 _refuse_failed(before[-1])
         if failures:
             raise MachineryError(_list_failures(self.run, failures))
-        self.made += export.write(self._export(before), export.DATASET, self.run.dataset, self.say)
+        self._publish(before)
         return self._summary(before)
 
     def refuse_unjudged(self) -> None:
@@ -180,7 +181,7 @@ class _Work:
             before.append(self._plan(stage, before))
         if failures:
             raise MachineryError(_list_failures(self.run, failures))
-        self.made += export.write(self._export(before), export.DATASET, self.run.dataset, self.say)
+        self._publish(before)
         return self._summary(before)
 
     def discard_labels(self, damaged: store.Damaged) -> None:
@@ -221,6 +222,17 @@ class _Work:
 
     def _export(self, plans: list[Plan]) -> export.Finished:
         return _finished(self.run, self.context.recipe, self.context.profile, self.digest, plans)
+
+    def _published(self) -> dict[str, Path]:
+        """What a finished run holds, and where: the dataset, and the ranked lists where there are any."""
+        lists = {export.LISTS: self.run.root / export.LISTS}
+        return {export.DATASET: self.run.dataset} | (lists if self.context.recipe.pairing == "list" else {})
+
+    def _publish(self, plans: list[Plan]) -> None:
+        """Write what is not there as it should be."""
+        wanted = self._export(plans)
+        for name, folder in self._published().items():
+            self.made += export.write(wanted, name, folder, self.say)
 
     def _summary(self, plans: list[Plan]) -> Summary:
         by_name = {stage.stage.name: stage for stage in plans}

@@ -11,10 +11,11 @@ from datagen.stages import Context, Shard, Stage
 
 def run(context: Context, shard: Shard) -> Written[Label]:
     """A row for each two images that could be a pair, prompt by prompt, and what was learnt of the judges."""
-    from datagen.labels import labelling  # with SciPy, which `datagen status` need not wait for
+    from datagen.labels import labelling, lists  # with SciPy, which `datagen status` need not wait for
 
     names = [judge.name for judge in context.profile.judges]
-    rows, facts = labelling.label(context.recipe, names, shard.rows(Prompt), shard.rows(Verdict))
+    label = lists.label if context.recipe.pairing == "list" else labelling.label
+    rows, facts = label(context.recipe, names, shard.rows(Prompt), shard.rows(Verdict))
     return Written(rows, facts=facts)
 
 

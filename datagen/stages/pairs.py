@@ -34,6 +34,7 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
     assert chosen.image and rejected.image and label.probability is not None  # those of failed images were dropped
     prompt, sides = of.prompt, {"chosen": chosen, "rejected": rejected}
     by_side = {side: of.scored[image.image_id] for side, image in sides.items()}
+    alike = (chosen.width, chosen.height) == (rejected.width, rejected.height)
     both = by_side["chosen"].keys() & by_side["rejected"].keys()
     scores = {name: {side: scored[name] for side, scored in by_side.items()} for name in both}
     return Pair(
@@ -65,8 +66,8 @@ def _pair(context: Context, of: Judged, label: Label) -> Pair:
         rejected_generator_revision=rejected.generator_revision,
         chosen_negative_prompt=chosen.negative,
         rejected_negative_prompt=rejected.negative,
-        width=chosen.width,
-        height=chosen.height,
+        width=chosen.width if alike else 0,
+        height=chosen.height if alike else 0,
         scheduler_config=chosen.scheduler_config,
         rejected_scheduler=rejected.scheduler,
         rejected_scheduler_config=rejected.scheduler_config,

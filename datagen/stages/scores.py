@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 def run(context: Context, shard: Shard) -> Written[Score]:
     """Rows for each tier of judges: for each image, judge, axis and category in this order, then those of two images.
 
-    An image that a judge need not see, since all pairs of its prompt are settled, has one row for that judge.
+    An image that a judge need not see, since all pairs that it is in are settled, has one row for that judge.
     """
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
     asked = axes.of_shard(shard.rows(Prompt), principles)
     rows: list[Score] = []
     heard: list[Judge] = []
     for tier in _tiers(context.profile):
-        open_ = _unsettled(context, shard, rows, heard)
-        rows += _tier(tier, shard.only(open_), asked)
-        rows += [
-            _settled(image, judge) for image in shard.rows(Image) if image.prompt_id not in open_ for judge in tier
-        ]
+        left = _left_open(context, shard, rows, heard)
+        rows += _tier(tier, Shard({**shard.tables, Image: left}), asked)
+        seen = {(image.prompt_id, image.image_id) for image in left}
+        spared = [image for image in shard.rows(Image) if (image.prompt_id, image.image_id) not in seen]
+        rows += [_settled(image, judge) for image in spared for judge in tier]
         heard += tier
     return Written(rows)
 
@@ -56,14 +56,18 @@ def _tiers(profile: Profile) -> list[list[Judge]]:
     return [panel.load(chosen[name] for name in tier) for tier in profile.tiers]
 
 
-def _unsettled(context: Context, shard: Shard, rows: list[Score], heard: list[Judge]) -> set[str]:
-    """The prompts whose pairs are not all decided by the judges that were heard."""
-    prompts = shard.rows(Prompt)
+def _left_open(context: Context, shard: Shard, rows: list[Score], heard: list[Judge]) -> list[Image]:
+    """The images of the pairs that the judges that were heard do not decide."""
+    images = shard.rows(Image)
     if not heard:
-        return {prompt.prompt_id for prompt in prompts}
-    tables = (prompts, shard.rows(Principle), shard.rows(Image), rows)
-    found = judged.by_prompt(*tables, judged.readings(heard))
-    return {of.prompt.prompt_id for of in found if not pairing.settled(context.recipe, verdicts.of(of))}
+        return images
+    tables = (shard.rows(Prompt), shard.rows(Principle), images, rows)
+    open_ = {
+        (of.prompt.prompt_id, image_id)
+        for of in judged.by_prompt(*tables, judged.readings(heard))
+        for image_id in pairing.left_open(context.recipe, verdicts.of(of))
+    }
+    return [image for image in images if (image.prompt_id, image.image_id) in open_]
 
 
 def _settled(image: Image, judge: Judge) -> Score:
@@ -215,4 +219,4 @@ def _rivals(images: list[Image]) -> list[tuple[Image, Image]]:
     return met + ([(images[-1], images[0])] if len(images) > 2 else [])
 
 
-STAGE = Stage("scores", Score, run, version=3, check=check, remarks=remarks, libraries=LIBRARIES)
+STAGE = Stage("scores", Score, run, version=4, check=check, remarks=remarks, libraries=LIBRARIES)

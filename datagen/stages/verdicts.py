@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datagen.judges import panel
 from datagen.labels import axes, judged, verdicts
 from datagen.records import Image, Principle, Prompt, Score, Verdict, Written
 from datagen.stages import Context, Shard, Stage
 
 
 def run(context: Context, shard: Shard) -> Written[Verdict]:
-    """A row an image, prompt by prompt."""
+    """A row an image, prompt by prompt, each followed by the images of others that were judged by it."""
     rows = (shard.rows(Prompt), shard.rows(Principle), shard.rows(Image), shard.rows(Score))
-    found = judged.by_prompt(*rows, judged.readings(panel.load(context.profile.judges)))
-    own = axes.MATCH if context.recipe.pairing == "rank" else None  # candidates have the context prompt alone
-    return Written([verdict for prompt in found for verdict in verdicts.of(prompt, own)])
+    found = judged.by_prompt(*rows, judged.readings_of(context.profile.judges))
+    own = axes.MATCH if context.recipe.ranked else None  # candidates have the context prompt alone
+    others = context.recipe.pairing == "list"
+    return Written(
+        [one for of in found for one in (*verdicts.of(of, own), *(verdicts.of_others(of) if others else ()))]
+    )
 
 
 STAGE = Stage("verdicts", Verdict, run, version=2)

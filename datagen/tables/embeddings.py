@@ -1,7 +1,8 @@
 """Embeddings of images that were kept, one row an image: judges that read them need no picture any more.
 
-Columns: `path`, `prompt` and `error` (null where there is none), what identifies the row, and for each network
-"embedding:" and its identity, a list of float32 as the network gives it, not of length 1; null where there is none.
+Columns: `path`, `prompt` and `error` (null where there is none), the `digest` of the image's file, which older tables
+lack, what identifies the row, and for each network "embedding:" and its identity, a list of float32 as the network
+gives it, not of length 1; null where there is none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datagen.tables.items import Input, Item, Wanted
 
 PREFIX = "embedding:"
 COLUMNS = ("path", "prompt", "error")
+DIGEST = "digest"  # of the image's file
 AT_ONCE = 1024  # rows in memory; 3 MB of CLIP's
 
 
@@ -29,7 +31,10 @@ def backbones(columns: Collection[str]) -> tuple[str, ...]:
 
 def schema(networks: Sequence[str], ids: Sequence[str]) -> pa.Schema:
     """The columns of such a table."""
-    texts = [pa.field("path", pa.string(), nullable=False), *((name, pa.string()) for name in (*COLUMNS[1:], *ids))]
+    texts = [
+        pa.field("path", pa.string(), nullable=False),
+        *((name, pa.string()) for name in (*COLUMNS[1:], DIGEST, *ids)),
+    ]
     return pa.schema([*texts, *((PREFIX + name, pa.list_(pa.float32())) for name in networks)])
 
 
@@ -41,13 +46,14 @@ def read(path: Path, wanted: Wanted) -> Input:
         if value is not None:
             raise InputError(f"{path} holds embeddings and no images: leave out {option}")
     networks = backbones(names)
-    ids = tuple(name for name in names if name not in COLUMNS and not name.startswith(PREFIX))
-    _check(path, networks, (*COLUMNS, *ids))
+    ids = tuple(name for name in names if name not in (*COLUMNS, DIGEST) and not name.startswith(PREFIX))
+    more = (*([DIGEST] if DIGEST in names else []), *ids)
+    _check(path, networks, (*COLUMNS, *more))
     with parquet.open_file(path) as file:
         total = int(file.metadata.num_rows)
     if not total:
         raise InputError(f"{path} has no rows")
-    return Input(total, _items(path, networks, ids), [path], [], ids, backbones=networks)
+    return Input(total, _items(path, networks, ids, more), [path], [], ids, backbones=networks)
 
 
 def _check(path: Path, networks: Sequence[str], texts: Sequence[str]) -> None:
@@ -61,12 +67,12 @@ def _check(path: Path, networks: Sequence[str], texts: Sequence[str]) -> None:
             raise InputError(f"{path}: column {name!r} is {kind}, not lists of float32")
 
 
-def _items(path: Path, networks: Sequence[str], ids: Sequence[str]) -> Iterator[Item]:
+def _items(path: Path, networks: Sequence[str], ids: Sequence[str], more: Sequence[str]) -> Iterator[Item]:
     with parquet.open_file(path) as file:
         try:
             for batch in file.iter_batches(AT_ONCE, use_threads=False):
                 vectors = [_vectors(path, batch, network) for network in networks]
-                texts = {name: batch.column(name).to_pylist() for name in (*COLUMNS, *ids)}
+                texts = {name: batch.column(name).to_pylist() for name in (*COLUMNS, *more)}
                 for row in range(batch.num_rows):
                     made = {name: own[row] for name, own in zip(networks, vectors, strict=True)}
                     yield _item({name: own[row] for name, own in texts.items()}, made, ids)
@@ -86,7 +92,7 @@ def _item(texts: dict[str, str | None], vectors: dict[str, Any], ids: Sequence[s
     if texts["prompt"] is None and error is None:
         error = "no prompt: none was kept with the embedding"
     own = {name: value for name in ids if (value := texts[name]) is not None}
-    return Item(texts["path"] or "", None, texts["prompt"], error, None, own, vectors)
+    return Item(texts["path"] or "", None, texts["prompt"], error, None, own, vectors, digest=texts.get(DIGEST))
 
 
 def _vectors(path: Path, batch: pa.RecordBatch, network: str) -> list[Any]:

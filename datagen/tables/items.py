@@ -26,7 +26,8 @@ class Item:
 
     With a source and no prompt the image can be judged by those that read no text. Of a pair, `label` is how likely
     the first image is the better one, None where nothing tells. `ids` are what else identifies its row, `embeddings`
-    what networks made of it before, by their identity. One that is `harmful` by its table is shown to nobody.
+    what networks made of it before, by their identity. One that is `harmful` by its table is shown to nobody. `other`
+    is a prompt of another image, where the two are to be told apart, `digest` that of a file that is not here itself.
     """
 
     path: str
@@ -37,6 +38,8 @@ class Item:
     ids: Mapping[str, str] = dataclasses.field(default_factory=dict)
     embeddings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     harmful: bool = False
+    other: str | None = None
+    digest: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

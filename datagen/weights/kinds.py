@@ -60,9 +60,9 @@ def refuse_file(path: Path, entries: Mapping[str, files.Entry]) -> None:
         if any(re.search(expression, name) for name in entries):
             raise ModelError(f"{path} is {what}, {advice}")
     first = entries.get("model.diffusion_model.input_blocks.0.0.weight")
-    if first is not None and (other := _CHANNELS.get(first.shape[1])):
+    if first is not None and (kind := _CHANNELS.get(first.shape[1])):
         raise ModelError(
-            f"{path} is {other}, whose U-Net reads {first.shape[1]} channels: give one that draws from text"
+            f"{path} is {kind}, whose U-Net reads {first.shape[1]} channels: give one that draws from text"
         )
     if any(name.startswith("conditioner.embedders.0.model.") for name in entries):
         raise ModelError(f"{path} is SDXL's refiner, which finishes what the base model drew: give the base model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from datagen.commands import audit as audits
 from datagen.commands.audit import runs, table
 from datagen.errors import InputError, RunError
 from datagen.recipe import load
-from datagen.records import Image, Pair, Picture, Prompt, Score
+from datagen.records import Image, Pair, Picture, Prompt, Score, Verdict
 
 COUNT = 60
+JUDGES = ("clip", "aesthetic_v1", "pickscore", "hpsv2", "imagereward")  # in the order of the recipe's
 
 
 def png(random: np.random.Generator, light: float) -> bytes:
@@ -55,11 +57,12 @@ class Made:
     images: list[Image]
     prompts: list[Prompt]
     scores: list[Score]
+    verdicts: list[Verdict]
 
 
 def made(brighter_wins: bool = False, count: int = COUNT, seed: int = 0) -> Made:
     random = np.random.default_rng(seed)
-    rows = Made([], [], [], [])
+    rows = Made([], [], [], [], [])
     for number in range(count):
         lights = random.uniform(0.2, 0.8, 2)
         files = [png(random, light) for light in (sorted(lights, reverse=True) if brighter_wins else lights)]
@@ -68,11 +71,12 @@ def made(brighter_wins: bool = False, count: int = COUNT, seed: int = 0) -> Made
         rows.prompts.append(
             Prompt(f"p{number}", "x", "style", f"a chair {number}", "a", "b", "", "", f"c{number}", "train", "me")
         )
-        for name in ("clip", "aesthetic_v1", "pickscore", "hpsv2", "imagereward"):
-            better = random.random() < 0.8
-            for side in ("chosen", "rejected"):
-                value = random.random() + (better == (side == "chosen"))
-                rows.scores.append(Score(f"{number} {side}", f"p{number}", name, "1", "image", value))
+        better = random.random(len(JUDGES)) < 0.8
+        for side in ("chosen", "rejected"):
+            leans = random.random(len(JUDGES)) + (better == (side == "chosen"))
+            own = f"{number} {side}", f"p{number}"
+            rows.scores += [Score(*own, name, "1", "image", lean) for name, lean in zip(JUDGES, leans, strict=True)]
+            rows.verdicts.append(Verdict(*own, side, 0, None, leans.tolist(), [], [], [], math.nan))
     return rows
 
 
@@ -81,7 +85,13 @@ def commit(root: Path, rows: Made, monkeypatch: pytest.MonkeyPatch) -> Path:
     recipe = load("pick-style", [])
     run, profile = store.Run(root), recipe.profile("embedded")
     footer: dict[str, Any] = {"errors": 0, "seconds": 0.0, "digest": "d", "version": "1", "drops": {}}
-    for name, record in (("pairs", Pair), ("images", Image), ("prompts", Prompt), ("scores", Score)):
+    for name, record in (
+        ("pairs", Pair),
+        ("images", Image),
+        ("prompts", Prompt),
+        ("scores", Score),
+        ("verdicts", Verdict),
+    ):
         run.commit(name, 0, records.to_table(record, getattr(rows, name)), **footer)
     known = {"run": run, "recipe": recipe, "profile": profile, "shards": 1, "content": "c"}
     others = {field.name: {} for field in dataclasses.fields(export.Finished) if field.name not in known}
@@ -152,16 +162,31 @@ def test_a_run_too_small_to_tell_says_so(
     assert "NaN" not in file.read_text(encoding="utf-8") and shown(found)
 
 
-def test_a_judge_that_cannot_be_made_here_is_taken_as_it_is_and_said(
+def test_judges_that_cannot_be_made_here_are_audited_by_what_they_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    expected, _ = audits.audit(commit(tmp_path / "a", made(count=25), monkeypatch))
+
     def load_none(choices: Any) -> Any:
         raise runs.ModelError("its weights are not here")
 
     monkeypatch.setattr(runs.panel, "load", load_none)
-    found, _ = audits.audit(commit(tmp_path, made(count=25), monkeypatch))
-    assert found["judges"][0]["coverage"]["value"] == 1
-    assert sum("cannot be made here" in line and "weights are not here" in line for line in found["notes"]) == 5
+    assert audits.audit(commit(tmp_path / "b", made(count=25), monkeypatch))[0] == expected
+
+
+def test_a_judge_that_was_spared_images_was_asked_about_the_others_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = made()
+    spared = {f"p{number}" for number in range(20)}
+    rows.scores = [row for row in rows.scores if row.judge != "imagereward" or row.prompt_id not in spared]
+    for row in rows.verdicts:
+        if row.prompt_id in spared:
+            row.lean[-1] = math.nan
+            rows.scores.append(Score(row.image_id, row.prompt_id, "imagereward", "1", "settled", None))
+    found, _ = audits.audit(commit(tmp_path, rows, monkeypatch))
+    last = found["judges"][-1]
+    assert (last["asked"], last["not_asked"], last["coverage"]["value"]) == (COUNT - 20, 20, 1.0)
 
 
 def scores(path: Path, rows: list[tuple[str, str, str, float | None]], **columns: Any) -> Path:

@@ -277,3 +277,36 @@ def test_a_dearer_tier_sees_only_what_cheaper_ones_left_open_and_what_it_was_spa
     assert {(row.image_id, row.judge, row.axis): row.value for row in rows if row.axis != "settled"}.items() <= {
         (row.image_id, row.judge, row.axis): row.value for row in at_once
     }.items()
+
+
+@pytest.mark.parametrize(
+    ("pairing", "sides", "asked"),
+    [
+        ("contrast", ("chosen", "rejected"), {20, 21}),  # of each index a pair, and only the second is open
+        ("rank", ("candidate", "candidate"), {10, 11, 20, 21}),  # which two are the pair may yet change
+    ],
+)
+def test_of_several_pairs_of_a_prompt_a_dearer_tier_sees_those_that_are_open(
+    panel: dict[str, Any],
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+    principle: Principle,
+    pairing: str,
+    sides: tuple[str, str],
+    asked: set[int],
+) -> None:
+    odds = {10: 9.0, 11: 0.0, 20: 1.0, 21: 0.5} if pairing != "rank" else {10: 0.5, 11: 0.2, 20: 0.1, 21: 0.0}
+    panel["clip"], panel["world"] = Sure("clip", odds), Sure("world", dict.fromkeys(odds, 0.0))
+    context = make_context()
+    profile = context.profile.model_copy(update={"tiers": (("clip",), ("world",))})
+    recipe = context.recipe.model_copy(update={"pairing": pairing})
+    images = [
+        dataclasses.replace(image(10 * k + side, "p1", side=sides[side]), index=k + 2 * side * (pairing == "rank"))
+        for k in (1, 2)
+        for side in (0, 1)
+    ]
+    shard = Shard({Principle: [principle], Prompt: [make_prompt(prompt_id="p1")], Image: images})
+    rows = scores.run(Context(recipe, profile), shard).rows
+    assert set(panel["world"].seen) == asked
+    spared = {row.image_id for row in rows if row.axis == "settled"}
+    assert spared == {f"i{red}" for red in odds} - {f"i{red}" for red in asked}

@@ -10,21 +10,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen import recipe as recipes
-from datagen import store
+from datagen import records, store
 from datagen.errors import ModelError
 from datagen.export import Finished
 from datagen.images.ahead import prefetch
 from datagen.images.decode import Unreadable
 from datagen.images.looks import Look, look
 from datagen.judges import panel
-from datagen.labels import judged
-from datagen.labels.aggregate import Reading
 from datagen.labels.audit import evidence
 from datagen.labels.audit.evidence import Evidence
 from datagen.labels.audit.published import Published, Row
 from datagen.pipeline import build
 from datagen.progress import Progress
 from datagen.recipe import JudgeChoice
+from datagen.records import Score
 
 DEPTH = 64  # pictures that are decoded ahead
 PAIRS = [
@@ -38,26 +37,36 @@ def read(root: Path, progress: Progress) -> tuple[Evidence, Published, list[str]
     settings = run.started()
     recipe, profile = recipes.of_run(settings)
     finished = build.finished(run, settings["digest"], recipe, profile)
-    readings, notes = _readings(finished.profile.judges)
+    names = _names(finished.profile.judges)
     parts = []
     for shard in range(finished.shards):
-        tables = run.table("images", shard, list(evidence.IMAGES)), run.table("scores", shard, list(evidence.SCORES))
-        parts.append(evidence.of_tables(*tables, readings))
+        images, leans = (
+            run.table(stage, shard, list(columns))
+            for stage, columns in (("images", evidence.IMAGES), ("verdicts", evidence.LEANS))
+        )
+        parts.append(evidence.of_tables(images, leans, _more(run, shard), names))
         progress("judges", shard + 1, finished.shards)
-    return evidence.joined(parts), _published(finished, progress), notes
+    return evidence.joined(parts), _published(finished, progress), []
 
 
-def _readings(choices: Sequence[JudgeChoice]) -> tuple[dict[str, Reading], list[str]]:
-    """How each judge's scores are read; of one that cannot be made on this machine, its scale is not known."""
-    found: dict[str, Reading] = {}
-    notes = []
+def _names(choices: Sequence[JudgeChoice]) -> list[str]:
+    """What the judges call themselves in the scores; one that cannot be made on this machine, as it was chosen."""
+    found = []
     for choice in choices:
         try:
-            found |= judged.readings(panel.load([choice]))
-        except ModelError as error:
-            found[choice.name] = Reading(1.0)
-            notes.append(f"{choice.name} cannot be made here, so its scores are taken as they are ({error})")
-    return found, notes
+            found.append(panel.load([choice])[0].name)
+        except ModelError:
+            found.append(choice.name)
+    return found
+
+
+def _more(run: store.Run, shard: int) -> pa.Table:
+    """The scores of a shard that say more than the leans do; mostly there are none, so their axis is read first."""
+    told = pc.is_in(run.table("scores", shard, ["axis"])["axis"], pa.array(evidence.MORE))
+    columns = list(evidence.SCORES)
+    if not pc.any(told).as_py():
+        return records.schema(Score).empty_table().select(columns)
+    return run.table("scores", shard, columns).filter(told)
 
 
 def _published(finished: Finished, progress: Progress) -> Published:
@@ -77,7 +86,7 @@ def _published(finished: Finished, progress: Progress) -> Published:
                 looks[key] = seen
         rows += _rows(table, clusters)
         progress("pictures", shard + 1, finished.shards)
-    return Published(rows, looks, sizes, worded=finished.recipe.pairing != "rank")
+    return Published(rows, looks, sizes, worded=not finished.recipe.ranked)
 
 
 def _new(table: pa.Table, known: dict[str, int]) -> Iterator[tuple[str, bytes]]:

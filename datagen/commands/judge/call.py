@@ -18,8 +18,9 @@ from typing import Any
 
 from datagen import records, store, version
 from datagen.commands.judge import choices as chosen
-from datagen.commands.judge import explain, labels, merge
+from datagen.commands.judge import explain, labels, merge, origin
 from datagen.commands.judge.merge import Summary
+from datagen.commands.judge.origin import Origin
 from datagen.commands.judge.rows import Work
 from datagen.commands.judge.shards import SCORES, Parts
 from datagen.errors import InputError, ModelError, RunError
@@ -28,9 +29,10 @@ from datagen.judges.views import enough
 from datagen.llm import LlmOptions
 from datagen.progress import Progress
 from datagen.recipe import JudgeChoice
-from datagen.tables import folders, pictures
+from datagen.tables import folders, hub, parquet, pictures
 from datagen.tables.items import Input, Wanted
 
+ROWS = 2  # raised when the rows have other columns: what waits of an older call is not gone on with
 ACCOUNT = ".account"  # suffix of the folder with the ledger of judges that ask a server
 
 
@@ -40,7 +42,8 @@ class Options:
 
     `prompts` is a table of a folder's pictures, `labels` a column or a table that says which image of a pair is the
     better one. `embeddings` and `explain` are files to write besides. What judges that ask a server spend is
-    `max_cost` dollars at most, and stands in a folder beside the scores.
+    `max_cost` dollars at most, and stands in a folder beside the scores. `planted` has judges asked about another
+    prompt of each image as well for whom that is another look at it.
     """
 
     prompts: Path | None = None
@@ -52,6 +55,7 @@ class Options:
     embeddings: Path | None = None
     explain: Path | None = None
     max_cost: float | None = None
+    planted: bool = False
 
     @property
     def label_file(self) -> Path | None:
@@ -88,7 +92,7 @@ def judge_path(
     run = store.Run(out.with_name(f"{out.name}{folders.PARTS}"))
     settings = _settings(input, choices, asked, given, judges)
     networks = tuple(panel.backbones(judges)) if asked.embeddings else ()
-    work = Work(judges, asked.pairs, asked.fast)
+    work = Work(judges, asked.pairs, asked.fast, asked.planted)
     digest = records.content_id(settings)
     parts = Parts(run, work, given.ids, digest, networks, known)
     llm = LlmOptions(out.with_name(f"{out.name}{ACCOUNT}"), asked.max_cost, say=say)
@@ -99,12 +103,13 @@ def judge_path(
     ):
         shards = parts.judge_missing(given, say, progress)
         summary = merge.count(parts, shards)
+        own = _origin(input, choices, asked, given, judges, work)
         if asked.embeddings is not None:
-            merge.write_embeddings(parts, shards, asked.embeddings)
+            merge.write_embeddings(parts, shards, asked.embeddings, own)
         if asked.explain is not None:
             again = _opened(input, choices, asked, written)
             explain.write(parts, shards, summary, again.items, input.resolve().name, asked.explain)
-        merge.write(parts, shards, out)
+        merge.write(parts, shards, out, own)
         shutil.rmtree(run.root)
     _say_notes(judges, say)
     return summary
@@ -138,10 +143,32 @@ def _settings(
         **({"labels": asked.labels} if asked.labels is not None else {}),
         **({"fast": True} if asked.fast else {}),
         **({"embeddings": True} if asked.embeddings is not None else {}),
+        **({"planted": True} if asked.planted else {}),
+        "rows": ROWS,
         "judges": [
             {"version": judge.version, **choice.model_dump()} for judge, choice in zip(judges, choices, strict=True)
         ],
     }
+
+
+def _origin(
+    input: Path, choices: Sequence[JudgeChoice], asked: Options, given: Input, judges: Sequence[Judge], work: Work
+) -> Origin:
+    """What `datagen label` must know of this call; of embeddings, where the pictures were that they are of."""
+    named = [{"judge": judge.name, **choice.model_dump()} for judge, choice in zip(judges, choices, strict=True)]
+    if given.backbones and (first := origin.of_metadata(parquet.columns(given.files[0]).metadata)):
+        return dataclasses.replace(first, pairs=False, slots=len(work.slots), judges=named)
+    return Origin(
+        input=str(input) if not os.path.exists(input) and hub.is_id(str(input)) else os.path.abspath(input),
+        prompts=None if asked.prompts is None else os.path.abspath(asked.prompts),
+        labels=None if asked.label_file is None else os.path.abspath(asked.label_file),
+        image_column=asked.image_column,
+        prompt_column=asked.prompt_column,
+        as_pairs=asked.pairs,
+        pairs=asked.pairs,
+        slots=len(work.slots),
+        judges=named,
+    )
 
 
 def _check_asked(asked: Options, judges: Sequence[Judge], given: Input, say: Callable[[str], None]) -> None:
@@ -155,6 +182,8 @@ def _check_asked(asked: Options, judges: Sequence[Judge], given: Input, say: Cal
         raise InputError(f"{given.files[0]} holds no pictures to show: leave out --explain")
     if asked.fast and given.backbones:
         raise InputError(f"{given.files[0]} holds no pictures to decode fast: leave out --fast")
+    if asked.planted and not any(hasattr(judge, "score") and judge.facts.reads_text for judge in judges):
+        say("note: --planted changes nothing, as no judge scores images by a prompt")
     if asked.fast and enough(panel.views(judges)) is None:
         say("note: --fast changes nothing, as some judge looks at whole pictures")
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from datagen import store
 from datagen.commands.judge import tally
+from datagen.commands.judge.origin import Origin
 from datagen.commands.judge.rows import SCHEMA
 from datagen.commands.judge.shards import EMBEDDINGS, LABEL, Parts
 from datagen.commands.judge.tally import Tally
@@ -73,17 +74,19 @@ def matrix(table: pa.Table, slots: int) -> NDArray[np.float64]:
     return found.reshape(-1, slots)
 
 
-def write(parts: Parts, shards: int, out: Path) -> None:
+def write(parts: Parts, shards: int, out: Path, origin: Origin) -> None:
     """Write the scores."""
     extra = [pa.field(name, pa.string()) for name in parts.ids]
     extra += [pa.field(LABEL, pa.float64())] if parts.labels is not None else []
-    _write(out, pa.schema([*SCHEMA, *extra]), parts.tables(shards))
+    schema = pa.schema([*SCHEMA, *extra]).with_metadata(origin.as_metadata())
+    _write(out, schema, parts.tables(shards))
 
 
-def write_embeddings(parts: Parts, shards: int, out: Path) -> None:
+def write_embeddings(parts: Parts, shards: int, out: Path, origin: Origin) -> None:
     """Write the embeddings."""
     tables = (parts.run.table(EMBEDDINGS, index).replace_schema_metadata(None) for index in range(shards))
-    _write(out, embeddings.schema(parts.networks, parts.ids), tables, group=embeddings.AT_ONCE)
+    schema = embeddings.schema(parts.networks, parts.ids).with_metadata(origin.as_metadata())
+    _write(out, schema, tables, group=embeddings.AT_ONCE)
 
 
 def _write(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], group: int | None = None) -> None:

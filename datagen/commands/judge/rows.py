@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import itertools
 import math
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -41,6 +43,9 @@ class Judged:
     error: str | None
     category: str = ""  # of a judge with several scores an image
     opponent: str = ""  # the image that is shown second, which `value` is the probability to beat
+    digest: str | None = None  # of the image's file, 16 hexadecimal digits of its SHA-256; None where it is not there
+    other: str = ""  # the prompt of another image, where the judge was asked about that as well
+    other_value: float | None = None  # what it said of this image by that prompt
 
 
 SCHEMA = records.schema(Judged)
@@ -59,11 +64,15 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Who is asked about what, and in which rows it is written. `alone`: nobody reads a prompt."""
+    """Who is asked about what, and in which rows it is written. `alone`: nobody reads a prompt.
+
+    Judges of embeddings are asked about a prompt of another image as well; with `planted` all that read prompts.
+    """
 
     judges: Sequence[Judge]
     pairs: bool = False
     fast: bool = False
+    planted: bool = False
 
     @functools.cached_property
     def slots(self) -> list[Slot]:
@@ -88,33 +97,41 @@ class Work:
         """Whether an image without a prompt can be judged."""
         return not any(judge.facts.reads_text for judge in self.judges)
 
+    @functools.cached_property
+    def asks_others(self) -> bool:
+        """Whether anybody is asked about prompts of other images."""
+        readers = [judge for judge in panel.able(self.judges, "score") if judge.facts.reads_text]
+        return bool(readers) and (self.planted or bool(panel.backbones(readers)))
+
 
 @dataclasses.dataclass(frozen=True)
 class Told:
     """What was said of a few units: their rows; and of each image its prompt, None for one that is missing or refused,
-    why it was not judged, and its embeddings by network."""
+    why it was not judged, its file's digest, and its embeddings by network."""
 
     rows: pa.Table
     items: list[Item]
     prompts: list[str | None]
     errors: list[str | None]
+    digests: list[str | None]
     embeddings: list[Mapping[str, NDArray[np.float32]]]
 
 
 def stream(work: Work, items: Iterator[Item]) -> Generator[Told, None, None]:
     """Judge images as they come; threads decode those that come next meanwhile."""
-    waiting = deque[list[Item]]()
+    waiting = deque[tuple[list[Item], list[str | None]]]()
 
     def questions() -> Iterator[list[panel.Question]]:
         units = zip(*[items] * work.size, strict=True)
         while chunk := list(itertools.islice(units, panel.CHUNK // work.size)):
             images = [item for unit in chunk for item in unit]
-            waiting.append([dataclasses.replace(item, source=None) for item in images])  # what was read is let go
+            left = [dataclasses.replace(item, source=None) for item in images]  # what was read is let go
+            waiting.append((left, [item.digest or digest(item.source) for item in images]))
             yield [_question(work, item) for item in images]
 
     with contextlib.closing(_answers(work, questions())) as answers:
         for said, met in answers:
-            yield _told(work, waiting.popleft(), said, met)
+            yield _told(work, *waiting.popleft(), said, met)
 
 
 def _answers(
@@ -131,21 +148,42 @@ def _question(work: Work, item: Item) -> panel.Question:
     """What the judges are asked of an image. One without a prompt can be judged by itself alone."""
     there = item.source is not None or bool(item.embeddings)
     reason = _refused(item) or (None if work.alone and there else item.error)
-    return panel.Question(item.source, (item.prompt or "",), reason, embeddings=item.embeddings)
+    texts = (item.prompt or "", *([item.other] if work.asks_others else []))
+    places = tuple(range(len(texts))) if work.planted else (0,)
+    return panel.Question(
+        item.source, texts, reason, dear=places, free=() if work.planted else (1,), embeddings=item.embeddings
+    )
+
+
+def usable(prompt: str) -> bool:
+    """Whether a prompt may be asked about."""
+    return refusal(prompt) is None
 
 
 def _refused(item: Item) -> str | None:
     return None if item.prompt is None else refusal(item.prompt)
 
 
-def _told(work: Work, items: list[Item], said: list[panel.Answer], met: list[panel.Met]) -> Told:
+def digest(source: Path | bytes | None) -> str | None:
+    """16 hexadecimal digits of the SHA-256 of an image's file; None of one that is not there."""
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+    except OSError:
+        return None
+    return None if data is None else hashlib.sha256(data).hexdigest()[:16]
+
+
+def _told(
+    work: Work, items: list[Item], digests: list[str | None], said: list[panel.Answer], met: list[panel.Met]
+) -> Told:
     units = range(0, len(items), work.size)
-    values, errors = [], []
+    values, errors, others = [], [], []
     for at in units:
         own = said[at : at + work.size]
-        for value, error in _said(work, own, met[at // 2] if met else {}):
+        for value, error, other in _said(work, own, met[at // 2] if met else {}):
             values.append(None if math.isnan(value) else value)
             errors.append(error)
+            others.append(None if math.isnan(other) else other)
     places = [(at + slot.place, at + 1 - slot.place if slot.beats else None) for at in units for slot in work.slots]
     prompts = [None if _refused(item) else item.prompt for item in items]
     count = len(units)
@@ -158,19 +196,26 @@ def _told(work: Work, items: list[Item], said: list[panel.Answer], met: list[pan
         "error": errors,
         "category": [slot.category for slot in work.slots] * count,
         "opponent": ["" if rival is None else items[rival].path for _, rival in places],
+        "digest": [digests[own] for own, _ in places],
+        "other": [
+            "" if value is None else items[own].other or "" for value, (own, _) in zip(others, places, strict=True)
+        ],
+        "other_value": others,
     }
     rows = pa.table(columns, schema=SCHEMA)
-    return Told(rows, items, prompts, [answer.error for answer in said], [answer.embeddings for answer in said])
+    reasons, made = [answer.error for answer in said], [answer.embeddings for answer in said]
+    return Told(rows, items, prompts, reasons, digests, made)
 
 
-def _said(work: Work, answers: Sequence[panel.Answer], met: panel.Met) -> Iterator[tuple[float, str | None]]:
-    """The value of each row of a unit, in order, NaN where there is none; and the error."""
+def _said(work: Work, answers: Sequence[panel.Answer], met: panel.Met) -> Iterator[tuple[float, str | None, float]]:
+    """The value of each row of a unit, in order, NaN where there is none; the error; the value by another prompt."""
     for answer in answers:
         for judge in panel.able(work.judges, "score"):
-            error = answer.error_of(judge.name)
-            for value in answer.scores[judge.name][0]:
-                yield float(value), error
+            error, scores = answer.error_of(judge.name), answer.scores[judge.name]
+            other = scores[1] if len(scores) > 1 else [math.nan] * len(scores[0])
+            for value, by_other in zip(scores[0], other, strict=True):
+                yield float(value), error, float(by_other)
     for slot in work.slots:
         if slot.beats:
             compared = met[slot.judge][slot.place]
-            yield compared.p, compared.failure
+            yield compared.p, compared.failure, math.nan

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from datagen import store, version
 from datagen.commands.judge.labels import Labels
-from datagen.commands.judge.rows import Told, Work, stream
+from datagen.commands.judge.others import with_others
+from datagen.commands.judge.rows import Told, Work, stream, usable
 from datagen.errors import InputError, RunError, UserError
 from datagen.judges import panel
 from datagen.progress import Progress
@@ -45,7 +46,8 @@ class Parts:
         index, done = self._kept(say)
         if done:
             say(f"{done} of {given.total} images were judged before")
-        with contextlib.closing(stream(self.work, itertools.islice(given.items, done, None))) as chunks:
+        items = with_others(given.items, usable) if self.work.asks_others else given.items
+        with contextlib.closing(stream(self.work, itertools.islice(items, done, None))) as chunks:
             while done < given.total:
                 started, shard = time.perf_counter(), list[Told]()
                 try:
@@ -111,6 +113,7 @@ class Parts:
             "path": [item.path for item in told.items],
             "prompt": told.prompts,
             "error": [error or item.error for item, error in zip(told.items, told.errors, strict=True)],
+            embeddings.DIGEST: told.digests,
             **{name: [item.ids.get(name) for item in told.items] for name in self.ids},
         }
         made = {embeddings.PREFIX + name: [own.get(name) for own in told.embeddings] for name in self.networks}

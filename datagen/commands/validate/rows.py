@@ -13,6 +13,7 @@ import pyarrow as pa
 from datagen import safety
 from datagen.export import huggingface
 from datagen.images.decode import Unreadable, decode
+from datagen.recipe import FOUND
 from datagen.tables import cells
 
 TEXTS = ("prompt", "chosen_prompt", "rejected_prompt")
@@ -59,7 +60,7 @@ def problems(row: dict[str, Any]) -> Iterator[str]:
         if any(unicodedata.category(sign) == "Cc" and sign not in "\t\n\r" for sign in row.get(name) or ""):
             yield f"{name} holds control characters"
     for name in ("steps", "batch_size"):
-        if (value := row.get(name)) is not None and value < 1:
+        if (value := row.get(name)) is not None and value < 1 and row.get("generator") != FOUND:
             yield f"{name} is {value}, should be 1 or more"
     for name in CONFIGS:
         if name in row and not isinstance(_json(row[name]), dict):
@@ -111,7 +112,7 @@ def _of_images(row: dict[str, Any]) -> Iterator[str]:
             yield f"{side} does not decode: {error}"
             continue
         stated = (row.get("width"), row.get("height"))
-        if None not in stated and image.size != stated:
+        if None not in stated and (stated != (0, 0) or row.get("generator") != FOUND) and image.size != stated:
             yield "{} is {}×{}, its row says {}×{}".format(side, *image.size, *stated)
         shown[side] = (image.size, image.tobytes())
     if len(shown) == 2 and shown["chosen"] == shown["rejected"]:

@@ -21,7 +21,8 @@ class Question:
     """An image, encoded or decoded, with the texts it is scored against and the questions it is asked, or why not.
 
     All of a chunk have as many texts, and as many questions, None where there is nothing to ask. `dear` are the places
-    of the texts that are worth asking a dear judge about. `embeddings` are those that are known, by the identity of
+    of the texts that are worth asking a dear judge about, `free` those that only judges who read embeddings are asked
+    about, to whom one more text costs no look at the image. `embeddings` are those that are known, by the identity of
     their backbone.
     """
 
@@ -31,6 +32,7 @@ class Question:
     questions: tuple[str | None, ...] = ()
     dear: tuple[int, ...] = (0,)
     embeddings: Mapping[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    free: tuple[int, ...] = ()
 
 
 class Answer(NamedTuple):

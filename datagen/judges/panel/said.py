@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from datagen import judges
 from datagen.errors import ModelError
 from datagen.judges.panel.entries import Answer, Question
-from datagen.judges.panel.inputs import Inputs
+from datagen.judges.panel.inputs import Inputs, embeds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,9 +60,10 @@ def texts_for(judge: judges.Judge, question: Question) -> tuple[str | None, ...]
     """The texts that a judge is asked about; of one that reads none there is one answer."""
     if not judge.facts.reads_text:
         return ("",)
-    if not judge.facts.dear:
-        return question.texts
-    return tuple(text if place in question.dear else None for place, text in enumerate(question.texts))
+    left_out = set[int]() if embeds(getattr(judge, "needs", None)) else set(question.free)
+    if judge.facts.dear:
+        left_out |= set(range(len(question.texts))) - set(question.dear)
+    return tuple(None if place in left_out else text for place, text in enumerate(question.texts))
 
 
 def silent(panel: Iterable[judges.Judge], question: Question, error: str) -> Answer:

@@ -60,7 +60,7 @@ def test_they_are_kept_as_the_network_gives_them(tmp_path: Path, monkeypatch: py
     networks = Network(), Network("mean@2")
     kept = keep(tmp_path, seat(monkeypatch, *(Head(f"h{k}", one) for k, one in enumerate(networks))))
     table = pq.read_table(kept)
-    assert table.schema.names == ["path", "prompt", "error", "embedding:mean@1", "embedding:mean@2"]
+    assert table.schema.names == ["path", "prompt", "error", "digest", "embedding:mean@1", "embedding:mean@2"]
     assert table.schema.field("embedding:mean@1").type == pa.list_(pa.float32())
     assert table["embedding:mean@1"][2].as_py() == [6.0, 249.0, 2.0] == table["embedding:mean@2"][2].as_py()
     assert table["embedding:mean@1"][5].as_py() is None

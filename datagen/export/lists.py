@@ -1,0 +1,59 @@
+"""The images of each prompt, ranked: a row an image with its score and place, without the pictures.
+
+Scores are log-odds of Bradley and Terry's model with ties (`datagen.labels.ranking`); within a prompt their mean is 0,
+and those of two prompts cannot be compared. A picture lies in the run's tables/images under its `image_id`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datagen import records, store
+from datagen.export import Finished
+from datagen.labels import ranking
+from datagen.records import Label
+
+FILE = "lists.parquet"
+SCHEMA = pa.schema(
+    [
+        pa.field("prompt_id", pa.string()),
+        pa.field("prompt", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("image_id", pa.string()),
+        pa.field("rank", pa.int64()),  # 1 is the best; equal scores have equal ranks
+        pa.field("score", pa.float64()),
+        pa.field("compared", pa.int64()),  # with how many images of its prompt
+    ]
+)
+
+
+def export(finished: Finished, folder: Path) -> None:
+    """Write the lists, prompt by prompt in the run's order."""
+    lists = ranking.of_labels(records.from_table(Label, finished.run.table("labels", 0)))
+    rows = []
+    for prompt in finished.run.table("prompts", 0, ["prompt_id", "prompt", "split"]).to_pylist():
+        rank, last = 0, None
+        for place, one in enumerate(lists.get(prompt["prompt_id"], []), 1):
+            rank, last = (rank, last) if one.score == last else (place, one.score)
+            rows.append({**prompt, "image_id": one.image_id, "rank": rank, "score": one.score, "compared": one.met})
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    stamped = table.replace_schema_metadata({b"datagen": json.dumps({"pairs": finished.content}).encode()})
+
+    def fill(file: object) -> None:
+        with store.parquet_writer(file, stamped.schema) as writer:
+            writer.write_table(stamped)
+
+    store.write_file(folder / FILE, fill)
+
+
+def stamp(folder: Path) -> str | None:
+    """The hash of the pairs that lists were written from; None if there are none."""
+    try:
+        made_from: str = json.loads(pq.read_metadata(folder / FILE).metadata[b"datagen"])["pairs"]
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+    return made_from

@@ -1,0 +1,190 @@
+"""All verdicts of candidates → ranked lists, and labels of the pairs that come of them.
+
+Nothing was meant of candidates, so the judges are weighed by pairs of which the better image is known beforehand:
+an image of a prompt against one of another prompt, both judged by the first prompt (planted), and two images of
+another prompt by a prompt that neither shows (null). Where no judge was asked such a thing, they are weighed by what
+they agree in.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datagen.labels import instrument, labelling, pairing, people, ranking, rules, verdicts
+from datagen.labels.instrument.rows import NULL, PAIR, PLANTED
+from datagen.recipe import Recipe
+from datagen.records import Label, Prompt, Verdict, content_id
+
+Two = tuple[Verdict, Verdict]
+ONLY_RANKED = "compared for the ranking only"
+ALONE = "no other image of its prompt"
+TIE = "tie"
+ENOUGH = 6_000  # planted pairs, and as many nulls: more would teach no more
+EVEN = 1e-9  # how near to one half a probability is of which nobody said anything
+BY_PLANTED = (
+    "no design, planted pairs in its place: images of other prompts tell which judge to believe; how sure to be of "
+    "images that are nearer to each other is partly a guess, which some 100 labels of people (labels.known) make good"
+)
+UNAIDED = (
+    "no design, and nothing planted: no judge was asked about other prompts, so that what judges agree in is all "
+    "there is and intervals are wide; datagen judge with a judge that reads embeddings, or with --planted, tells more"
+)
+ONE = "one judge alone: nothing tells how often it is right but labels of people"
+
+
+def label(
+    recipe: Recipe, judges: Sequence[str], prompts: Sequence[Prompt], images: Sequence[Verdict]
+) -> tuple[list[Label], dict[str, Any]]:
+    """A label for each two images that meet, prompt by prompt, and what was learnt (JSON-able).
+
+    Of the images of a prompt, as they are ranked, those furthest apart are a pair, each image in one at most; all
+    other labels stand behind the ranking alone. Raises InputError if the recipe names labels of people that cannot be
+    read.
+    """
+    known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
+    own, others = _by_prompt(images)
+    texts = {prompt.prompt_id: prompt.prompt for prompt in prompts}
+    met = {name: _meetings(own[name]) for name in texts}
+    pairs = [two for some in met.values() for two in some]
+    if not pairs:
+        rows = [_no_pair(name, own[name]) for name in texts]
+        return rows, {"pairs": 0, "judges": [], "obedience": {}, "notes": [labelling.NOTHING, *notes]}
+    planted = _some([two for name in texts for two in _planted(own[name], others[name])])
+    nulls = _some([two for name in texts for two in zip(others[name][::2], others[name][1::2], strict=False)])
+    learnt = _learn(judges, {PAIR: pairs, PLANTED: planted, NULL: nulls}, texts, known)
+    told = [_told(two, *said) for two, said in zip(pairs, _said(learnt), strict=False)]
+    rows = _rows(recipe, met, own, told)
+    rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
+    how = [BY_PLANTED if planted else UNAIDED, *([ONE] if len(judges) == 1 else [])]
+    return rows, labelling.facts(judges, learnt, len(pairs), [*how, *notes, *_strangers(known, pairs)])
+
+
+def _by_prompt(images: Iterable[Verdict]) -> tuple[dict[str, list[Verdict]], dict[str, list[Verdict]]]:
+    """The candidates of each prompt, and the images of others that were judged by it."""
+    own: dict[str, list[Verdict]] = collections.defaultdict(list)
+    others: dict[str, list[Verdict]] = collections.defaultdict(list)
+    for image in images:
+        (others if image.side == verdicts.OTHER else own)[image.prompt_id].append(image)
+    return own, others
+
+
+def _meetings(images: Sequence[Verdict]) -> list[Two]:
+    """The candidates of one prompt that are compared."""
+    usable = [image for image in images if image.reason is None]
+    met = ((usable[one], usable[other]) for one, other in pairing.meetings(len(usable)))
+    return [two for two in met if pairing.why_none(*two) is None]
+
+
+def _planted(own: Sequence[Verdict], others: Sequence[Verdict]) -> list[Two]:
+    """An image of the prompt with each one of others, its own in turn."""
+    usable = [image for image in own if image.reason is None]
+    return [(usable[at % len(usable)], other) for at, other in enumerate(others)] if usable else []
+
+
+def _some(twos: list[Two]) -> list[Two]:
+    """As many as teach something, from all prompts alike."""
+    return twos[:: max(1, -(-len(twos) // ENOUGH))]
+
+
+def _learn(
+    judges: Sequence[str], given: Mapping[int, Sequence[Two]], texts: Mapping[str, str], known: Mapping[str, float]
+) -> instrument.Labels:
+    """What is learnt of rows by their role; those of the pairs come first. Pairs of one text are of one prompt."""
+    rows = [(role, two) for role, twos in given.items() for two in twos]
+    return instrument.label(
+        np.array([verdicts.between(one.lean, other.lean) for _, (one, other) in rows]),
+        np.array([1 if role == PLANTED else 0 for role, _ in rows]),
+        np.array([role for role, _ in rows]),
+        np.array([_known(known, two) if role == PAIR else np.nan for role, two in rows]),
+        [texts[one.prompt_id] for _, (one, _) in rows],
+        names=judges,
+    )
+
+
+def _known(known: Mapping[str, float], two: Two) -> float:
+    """What people said of two images, whichever of them the label's pair names first; NaN if nothing."""
+    one, other = two
+    if (said := known.get(_pair_id(one, other))) is not None:
+        return said
+    said = known.get(_pair_id(other, one))
+    return np.nan if said is None else 1 - said
+
+
+def _pair_id(chosen: Verdict, rejected: Verdict) -> str:
+    return content_id(chosen.prompt_id, chosen.image_id, rejected.image_id)
+
+
+def _strangers(known: Mapping[str, float], pairs: Sequence[Two]) -> list[str]:
+    """How many labels of people are of no two images that were compared."""
+    here = {name for one, other in pairs for name in (_pair_id(one, other), _pair_id(other, one))}
+    missing = len(known.keys() - here) if known else 0
+    return [f"{missing} of {len(known)} labels of people are of no pair of this run"] if missing else []
+
+
+def _said(learnt: instrument.Labels) -> Iterable[tuple[float, float, float, float]]:
+    columns = (learnt.probability, learnt.low, learnt.high, learnt.judges_only)
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _told(two: Two, probability: float, low: float, high: float, judges_only: float) -> tuple[Two, Label]:
+    """Two images, the better one first, and their label."""
+    if probability < 0.5:
+        two, probability, low, high, judges_only = two[::-1], 1 - probability, 1 - high, 1 - low, 1 - judges_only
+    one, other = two
+    reason = TIE if probability - 0.5 < EVEN else None
+    return two, Label(one.prompt_id, one.image_id, other.image_id, reason, probability, low, high, judges_only)
+
+
+def _rows(
+    recipe: Recipe,
+    met: Mapping[str, Sequence[Two]],
+    own: Mapping[str, Sequence[Verdict]],
+    told: Iterable[tuple[Two, Label]],
+) -> list[Label]:
+    """The labels prompt by prompt, each with the reason why it is no pair."""
+    by_prompt: dict[str, list[tuple[Two, Label]]] = collections.defaultdict(list)
+    for two, of in told:
+        by_prompt[of.prompt_id].append((two, of))
+    lists = ranking.of_labels(of for some in by_prompt.values() for _, of in some)
+    rows = []
+    for name in met:
+        if name not in by_prompt:
+            rows.append(_no_pair(name, own[name]))
+            continue
+        matched = _matched(by_prompt[name], {one.image_id: one.score for one in lists[name]})
+        for place, (two, of) in enumerate(by_prompt[name]):
+            reason = (of.reason or rules.refusal(recipe, *two, of)) if place in matched else ONLY_RANKED
+            rows.append(dataclasses.replace(of, reason=reason))
+    return rows
+
+
+def _matched(told: Sequence[tuple[Two, Label]], scores: Mapping[str, float]) -> set[int]:
+    """The places of the labels that become pairs: those furthest apart first, of images that are in none yet."""
+
+    def apart(place: int) -> tuple[float, int]:
+        _, of = told[place]
+        return scores[of.rejected_id] - scores[of.chosen_id], place
+
+    taken, found = set[str](), set[int]()
+    for place in sorted(range(len(told)), key=apart):
+        _, of = told[place]
+        if not taken & {of.chosen_id, of.rejected_id}:
+            taken |= {of.chosen_id, of.rejected_id}
+            found.add(place)
+    return found
+
+
+def _no_pair(prompt_id: str, images: Sequence[Verdict]) -> Label:
+    """Why a prompt has nothing to compare."""
+    wrong = [image.reason for image in images if image.reason is not None]
+    if len(images) - len(wrong) >= 2:
+        reason = pairing.why_none(images[0], images[1]) or "identical images"
+    else:
+        reason = wrong[0] if wrong else ALONE if images else "no image"
+    return Label(prompt_id, "", "", reason)

@@ -1,0 +1,81 @@
+"""From comparisons of two images to a score for each: Bradley and Terry's model with ties, as Davidson has it.
+
+P(i is better) : P(j is better) : P(tie) = exp((s_i − s_j)/2) : exp((s_j − s_i)/2) : ν (Davidson, JASA 1970). Not all
+images of a prompt need to meet, as long as they hang together.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from datagen.records import Label
+
+Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+SPREAD = 3.0  # standard deviation that scores of one prompt are expected to have
+TIES = 2.0  # and that of log ν
+DIGITS = 4  # of a score; what is nearer is as good
+
+
+def scores(first: Places, second: Places, probability: Numbers, images: int) -> tuple[Numbers, float]:
+    """The score of each of so many images (images,), and ν.
+
+    `probability` (N,) says how likely the image of the place `first` (N,) is better than that of `second` (N,). As far
+    as it is from one half it counts as won or lost, the rest as a tie. Scores are log-odds where ties are left out;
+    those of images that hang together have the mean 0.
+    """
+    if not len(first):
+        return np.zeros(images), 1.0
+    won = 2 * np.asarray(probability, np.float64) - 1
+    tied = 1 - np.abs(won)
+
+    def loss(at: Numbers) -> tuple[float, Numbers]:
+        own, log_ties = at[:-1], float(at[-1])
+        half = (own[first] - own[second]) / 2
+        ties = np.exp(log_ties)
+        every = 2 * np.cosh(np.clip(half, -300, 300)) + ties
+        likely = (won * half + tied * log_ties - np.log(every)).sum()
+        slope = won / 2 - np.sinh(np.clip(half, -300, 300)) / every
+        slopes = np.bincount(first, slope, images) - np.bincount(second, slope, images) - own / SPREAD**2
+        by_ties = (tied - ties / every).sum() - log_ties / TIES**2
+        prior = (own**2).sum() / SPREAD**2 / 2 + log_ties**2 / TIES**2 / 2
+        return prior - likely, -np.append(slopes, by_ties)
+
+    found = optimize.minimize(loss, np.zeros(images + 1), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    own: Numbers = np.asarray(found[:-1])
+    return own, float(np.exp(found[-1]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """An image in the list of its prompt: its score, and how many others it was compared with."""
+
+    image_id: str
+    score: float
+    met: int
+
+
+def of_labels(labels: Iterable[Label]) -> dict[str, list[Ranked]]:
+    """The images of each prompt, the best first, by all labels that have a probability; equals as they came."""
+    told = [label for label in labels if label.probability is not None]
+    at: dict[tuple[str, str], int] = {}
+    for label in told:
+        for image in (label.chosen_id, label.rejected_id):
+            at.setdefault((label.prompt_id, image), len(at))
+    first, second = (
+        np.array([at[label.prompt_id, image] for label, image in zip(told, side, strict=True)], np.int64)
+        for side in ([label.chosen_id for label in told], [label.rejected_id for label in told])
+    )
+    found, _ = scores(first, second, np.array([label.probability for label in told], np.float64), len(at))
+    met = np.bincount(np.concatenate([first, second]), minlength=len(at))
+    lists: dict[str, list[Ranked]] = collections.defaultdict(list)
+    for (prompt, image), place in at.items():
+        lists[prompt].append(Ranked(image, round(float(found[place]), DIGITS), int(met[place])))
+    return {prompt: sorted(some, key=lambda one: -one.score) for prompt, some in lists.items()}
