@@ -74,7 +74,10 @@ def test_a_file_in_the_folder_is_a_generator_and_serves_a_run(tmp_path: Path) ->
 
     line = ("run", str(tmp_path / "flat.toml"), "--out", str(tmp_path / "run"))
     before = call(*line)
-    assert before.returncode == 2 and "no generator is called 'flat'; known: stable_diffusion" in before.stderr
+    assert (
+        before.returncode == 2
+        and "no generator is called 'flat'; known: any_pipeline, endpoint, stable_diffusion" in before.stderr
+    )
     file.write_text(flat())
     assert "flat              A flat colour for each text" in call("list", "generators").stdout
     done = call(*line)

@@ -20,7 +20,7 @@ Tensors = dict[str, Any]
 
 def add(pipe: Any, given: str) -> tuple[str, tuple[str, ...]]:
     found = additions.find(given)
-    return found.said, add(pipe, found)
+    return found.said, additions.add(pipe, found)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,11 @@ def kohya(tensors: Tensors, text: Tensors) -> Tensors:
     """The names of other trainers, with a scale of their own, of the U-Net and of the text encoder."""
     made: Tensors = {}
     for name, value in tensors.items():
-        module, _, half = name.removeprefix("unet.").partition(".lora.")
-        made["lora_unet_" + module.replace(".", "_") + f".lora_{half}"] = value
-        made["lora_unet_" + module.replace(".", "_") + ".alpha"] = torch.tensor(2.0)
+        is_first = "lora.down" in name or "lora_A" in name
+        module = name.removeprefix("unet.").replace(".lora_A", ".lora").replace(".lora_B", ".lora").split(".lora")[0]
+        flat = "lora_unet_" + module.replace(".", "_")
+        made[f"{flat}.lora_{'down' if is_first else 'up'}.weight"] = value
+        made[f"{flat}.alpha"] = torch.tensor(2.0)
     return made | text
 
 
