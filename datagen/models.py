@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from datagen import world
 from datagen.errors import ModelError, nearest, one_line
 from datagen.recipe import PROMPTS, Scheduler
-from datagen.weights import files, hub, identity, parts, pipelines, single_file
+from datagen.weights import files, hub, identity, licences, parts, pipelines, single_file
 
 NOT_CACHED = "not in the Hugging Face cache"
 TABLE = "prompts/models.toml"
@@ -127,10 +127,15 @@ def tokenizer(model: str, revision: str = "", part: str = "tokenizer") -> Path |
     return None
 
 
-def pipeline(model: str, revision: str = "") -> str:
-    """diffusers' class of a model that is here, or that the table knows; "" if neither. Downloads nothing."""
+def pipeline(model: str, revision: str = "", *, download: bool = False) -> str:
+    """diffusers' class of a model that is here, or that the table knows; "" if neither.
+
+    Of a hub id that is neither, its model_index.json alone is fetched if it may.
+    """
     try:
         folder = _local(model) or _cached(model, revision, "model_index.json")
+        if folder is None and download and model not in table() and (index := hub.index(model, revision)):
+            folder = index.parent
         if folder is not None and (folder / "model_index.json").is_file():
             return str(files.read_json(folder / "model_index.json").get("_class_name"))
     except ModelError:  # said by whoever looks into it
@@ -143,6 +148,12 @@ def needs(model: str, revision: str = "") -> Needs | None:
     entries = table()
     name = model if model in entries else _alike(model, revision)
     return None if name is None else entries[name]
+
+
+def licence_notes(model: str, folder: Path) -> tuple[str, ...]:
+    """What the licence of a model forbids, by the table or by the card in its folder; nothing if neither says so."""
+    known = table()[model].license if model in table() else licences.of_card(folder)
+    return licences.note(known)
 
 
 @functools.lru_cache(maxsize=1)
@@ -178,12 +189,14 @@ def _alike(model: str, revision: str = "") -> str | None:
         folder = _local(model) or _cached(model, revision, "model_index.json")
         if folder is None:
             return None
+        if (kind := pipeline(model, revision)) and kind not in pipelines.FAMILIES:
+            return next((name for name, entry in table().items() if entry.pipeline == kind), None)
         found = pipelines.read(folder)
         side = found.configs["unet"]["sample_size"] * 2 ** (len(found.configs["vae"]["block_out_channels"]) - 1)
     except (ModelError, OSError, KeyError, TypeError):  # no diffusers folder, or not in a known layout
         return None
-    kind = _CLASSES[found.is_xl], side
-    return next((name for name, entry in table().items() if (entry.pipeline, entry.side) == kind), None)
+    like = _CLASSES[found.is_xl], side
+    return next((name for name, entry in table().items() if (entry.pipeline, entry.side) == like), None)
 
 
 def _local(model: str) -> Path | None:

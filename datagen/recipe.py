@@ -183,6 +183,8 @@ OPTIONS = (
     "precision", "vae", "prediction", "adapters", "offload", "vae_tiling",
     "long_prompts", "guidance_rescale", "compile",
 )  # fmt: skip
+# What belongs to a profile's `model` alone, as its `other_models` have it.
+OF_OTHERS: dict[str, Any] = {"revision": "", "vae": "", "prediction": "model", "adapters": ()}
 
 
 class JudgeChoice(_Section):

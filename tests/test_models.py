@@ -240,7 +240,8 @@ def test_a_folder_needs_what_an_entry_of_its_pipeline_and_size_does(folder: Path
 
     assert entry(str(folder)) == "embedded"  # 8 latents of 8 pixels
     assert entry(resized(folder, 64)) == "stable-diffusion-v1-5/stable-diffusion-v1-5"
-    assert entry(resized(folder, 96)) is None
+    assert entry(resized(folder, 96)) == "stabilityai/stable-diffusion-2-1"
+    assert entry(resized(folder, 80)) is None
     assert entry(str(sdxl_folder)) is None  # no XL of 64 pixels
     (folder / "vae" / "config.json").unlink()
     assert entry(resized(folder, 64)) is None

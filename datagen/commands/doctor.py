@@ -23,6 +23,7 @@ from datagen.errors import DatagenError, EndpointError, ModelError
 from datagen.judges import panel
 from datagen.models import TABLE, Missing
 from datagen.recipe import Profile, Recipe
+from datagen.weights import licences
 from datagen.world.identity import is_embedded
 
 LIBRARIES = ("torch", "diffusers", "transformers", "open_clip_torch", "datasets", "pyarrow")
@@ -215,8 +216,9 @@ def _about(model: str, revision: str) -> str:
         return f"{here}; what it needs is not known: {TABLE} has neither it nor one like it"
     room = f"a GPU with {needs.gpu_gib:g} GiB" if needs.gpu_gib else "no GPU"
     vae = f", {needs.vae} as VAE in half precision" if needs.vae else ""
+    forbids = "".join(f"; {note}" for note in licences.note(needs.license))
     like = f" (as {needs.entry}, which it is like)" if needs.entry and not model.endswith(needs.entry) else ""
-    return f"{here}; needs {room}, made for {needs.side} px, images under {needs.license}{vae}{like}"
+    return f"{here}; needs {room}, made for {needs.side} px, images under {needs.license}{vae}{like}{forbids}"
 
 
 def _drawn(profile: Profile, model: str, revision: str, card: tuple[str, float] | None) -> str:
@@ -228,7 +230,7 @@ def _drawn(profile: Profile, model: str, revision: str, card: tuple[str, float] 
     needs = generators.needs(model, revision)
     if needs is None or needs.gpu_gib > (card[1] if card else 0.0):
         return "; no test picture was drawn, as the GPU may not do"
-    alone = {"model": model, "revision": revision} | ({} if model == profile.model else {"vae": ""})
+    alone = ({} if model == profile.model else recipes.OF_OTHERS) | {"model": model, "revision": revision}
     try:
         generators.rehearse(profile.model_copy(update=alone))
     except DatagenError as error:

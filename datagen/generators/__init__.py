@@ -50,7 +50,7 @@ def load(choice: ModelChoice) -> Generator:
 
 @functools.cache  # of several models that take turns, shard after shard, each is loaded once
 def _loaded(model: str, revision: str, scheduler: str, **wanted: Any) -> Generator:
-    file, rest = _serving(model, revision)
+    file, rest = _serving(model, revision, download=True)
     if other := wanted.keys() - inspect.signature(file.load).parameters.keys():
         raise ModelError(f"the generator of {model!r} knows no {' and no '.join(sorted(other))}: leave it out")
     return file.load(rest, revision, scheduler, **wanted)
@@ -167,16 +167,16 @@ def is_own(model: str) -> bool:
     return _NAMED.match(model) is not None
 
 
-def _by_layout(model: str, revision: str) -> str:
-    """The file that draws with a model which names none: by its pipeline, as far as that is known here."""
-    pipeline = models.pipeline(model, revision)
+def _by_layout(model: str, revision: str, download: bool) -> str:
+    """The file that draws with a model which names none: by its pipeline, as far as that is known."""
+    pipeline = models.pipeline(model, revision, download=download)
     return PLAIN if pipeline and pipeline not in pipelines.FAMILIES and not kinds.pipeline(pipeline) else DEFAULT
 
 
-def _serving(model: str, revision: str = "") -> tuple[GeneratorFile, str]:
+def _serving(model: str, revision: str = "", *, download: bool = False) -> tuple[GeneratorFile, str]:
     """The file that serves a model, and what that file calls it."""
     match = _NAMED.match(model)
-    name, rest = (match[1], model[match.end() :]) if match else (_by_layout(model, revision), model)
+    name, rest = (match[1], model[match.end() :]) if match else (_by_layout(model, revision, download), model)
     module = GENERATORS.module(name)
     for function in _FUNCTIONS:
         if not callable(getattr(module, function, None)):

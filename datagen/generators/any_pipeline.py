@@ -16,13 +16,13 @@ from typing import Any
 from datagen import models, safety
 from datagen.errors import ModelError, one_line
 from datagen.generators import assembly
+from datagen.generators.engine.decoding import picture
 from datagen.generators.protocol import ContentError, Means, NoPicture, Request
 from datagen.models import Missing, Needs
 from datagen.weights import any_pipeline
 
 # What the pipelines do to a prompt or a size besides, and a row would not say: not done.
 _PLAIN = {"clean_caption": False, "use_resolution_binning": False}
-_FLAT = 3  # of 255: a picture in which no channel spans more shows nothing
 
 
 class AnyPipeline:
@@ -53,7 +53,7 @@ class AnyPipeline:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
         """The place and the RGB picture or ContentError of each request, in order."""
-        self._pipeline.to(self._device)
+        assembly.take_the_device(self._pipeline, self._device)
         for place, request in enumerate(requests):
             if reason := safety.refusal(request.text) or safety.length_refusal(request.negative):
                 yield place, ContentError(reason)
@@ -83,7 +83,6 @@ class AnyPipeline:
     def _finish(self, pixels: Any, request: Request) -> Any:
         """The picture; a NoPicture where the model broke down. ModelError where it is of another size."""
         import numpy as np
-        from PIL import Image
 
         height, width, _ = pixels.shape
         if (width, height) != (request.width, request.height):
@@ -93,12 +92,7 @@ class AnyPipeline:
             )
         if not np.isfinite(pixels).all():
             return NoPicture(f"the model gave NaN or infinite pixels in {self._means.dtype}: set another precision")
-        picture = Image.fromarray((pixels * 255).round().astype("uint8"))
-        if not picture.getbbox():
-            return NoPicture("the model gave an all black image")
-        if all(high - low <= _FLAT for low, high in picture.getextrema()):  # type: ignore[misc,union-attr]
-            return NoPicture("the model gave a picture of one colour")
-        return picture
+        return picture((pixels * 255).round().astype("uint8"))
 
     def _is_guided(self, request: Request) -> bool:
         """Whether a negative prompt is read: where the guidance is one towards the text, and more than none."""
@@ -162,5 +156,7 @@ def load(model: str, revision: str, scheduler: str, precision: str = "auto", off
     made = loaded.model
     made.scheduler = assembly.as_scheduler(scheduler, made.scheduler)
     made.set_progress_bar_config(disable=True)
-    notes = tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
+    notes = models.licence_notes(model, source.folder)
+    notes += tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
+    assembly.offload(made, offload, device)
     return AnyPipeline(made, device, source, notes)

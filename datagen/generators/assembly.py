@@ -9,13 +9,14 @@ import dataclasses
 import importlib.metadata
 import inspect
 import json
+from collections.abc import Callable
 from typing import Any
 
 from datagen import models
 from datagen.errors import ModelError, nearest, one_line
 from datagen.models import Source
 from datagen.recipe import SCHEDULERS
-from datagen.weights import pipelines
+from datagen.weights import additions, pipelines
 
 HALF_VAE = "madebyollin/sdxl-vae-fp16-fix"
 OWN = "own"  # as a profile's vae: the model's, whatever the precision
@@ -38,12 +39,13 @@ class Options:
 class Assembled:
     """A pipeline of diffusers, in the machine's memory, and the device that it is for.
 
-    `vae` is what a row says of it; `notes` what is to be known of the weights.
+    `vae` and `adapters` are what a row says of them; `notes` what is to be known of the weights.
     """
 
     pipeline: Any
     device: Any
     vae: str
+    adapters: str
     notes: tuple[str, ...]
 
 
@@ -53,6 +55,7 @@ def assemble(source: Source, scheduler: str, options: Options) -> Assembled:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = as_dtype(options.precision, device)
+    added = [additions.find(given) for given in options.adapters]
     vae, notes = _vae(source, options.vae, dtype)
     prediction = "" if options.prediction == "model" else options.prediction
     hold = device.type == "cpu" and dtype == torch.float32
@@ -60,13 +63,50 @@ def assemble(source: Source, scheduler: str, options: Options) -> Assembled:
         source.folder, dtype=dtype, vae=vae.folder if vae else None, prediction=prediction, hold=hold
     )
     made = loaded.model
+    for addition in added:
+        notes += additions.add(made, addition)
     made.scheduler = as_scheduler(scheduler, made.scheduler)
     made.set_progress_bar_config(disable=True)
     if options.vae_tiling:
         made.vae.enable_slicing()
         made.vae.enable_tiling()
     notes += tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
-    return Assembled(made, device, f"{vae.name}@{vae.revision}" if vae else "", notes)
+    offload(made, options.offload, device)
+    return Assembled(
+        made, device, f"{vae.name}@{vae.revision}" if vae else "", "; ".join(one.said for one in added), notes
+    )
+
+
+def take_the_device(pipeline: Any, device: Any, forget: Callable[[], None] = lambda: None) -> None:
+    """Have the GPU alone: of several models the others wait in the machine's memory, loaded as they are.
+
+    `forget` drops what else a model holds on the device, when it has to leave it.
+    """
+    if _at_work and _at_work[0][0] is not pipeline:
+        other, leave = _at_work.pop()
+        if device.type != "cpu" and not _is_offloaded(other):
+            other.to("cpu")
+        leave()
+    if not _at_work:
+        if not _is_offloaded(pipeline):
+            pipeline.to(device)
+        _at_work.append((pipeline, forget))
+
+
+_at_work: list[tuple[Any, Callable[[], None]]] = []  # the one pipeline whose weights are on the device
+
+
+def offload(pipeline: Any, how: str, device: Any) -> None:
+    """Have networks, or each layer, on a GPU only while they run; on a CPU they are where they wait anyway."""
+    if device.type == "cpu" or how == "none":
+        return
+    {"networks": pipeline.enable_model_cpu_offload, "layers": pipeline.enable_sequential_cpu_offload}[how](
+        device=device
+    )
+
+
+def _is_offloaded(pipeline: Any) -> bool:
+    return hasattr(pipeline, "_offload_device")
 
 
 def settings(scheduler: Any) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class StableDiffusion:
         revision: str,
         vae: str = "",
         notes: tuple[str, ...] = (),
+        adapter: str = "",
         options: Options = AS_EVER,
     ) -> None:
         import torch
@@ -74,6 +75,7 @@ class StableDiffusion:
             dtype=str(pipeline.unet.dtype).removeprefix("torch."),
             software=assembly.software(device),
             empty_negative="zeros" if self._zeros else "text",
+            adapter=adapter,
             vae=vae,
             options=options.said,
             notes="; ".join(notes),
@@ -210,15 +212,7 @@ class StableDiffusion:
             self._kept.forget()
 
     def _take_the_device(self) -> None:
-        """Have the GPU alone: of several models the others wait in the machine's memory, loaded as they are."""
-        if _at_work and _at_work[0] is not self:
-            other = _at_work.pop()
-            if other._device.type != "cpu":
-                other._pipeline.to("cpu")
-                other._texts.forget()
-        if not _at_work:
-            self._pipeline.to(self._device)
-            _at_work.append(self)
+        assembly.take_the_device(self._pipeline, self._device, self._texts.forget)
 
     @contextlib.contextmanager
     def _explained(self, settings: Settings) -> Iterator[None]:
@@ -247,9 +241,6 @@ class StableDiffusion:
         half = self._means.dtype != "float32"
         cure = "set the profile's precision to fp32" if half else "its weights or its scheduler's settings are broken"
         return f"the model gave NaN or infinite pixels in {self._means.dtype}: {cure}"
-
-
-_at_work: list[StableDiffusion] = []  # the one model whose weights are on the device
 
 
 @contextlib.contextmanager
@@ -298,5 +289,8 @@ def load(
     source = models.find(model, revision)
     options = assembly.Options(precision, vae, prediction, adapters, offload, vae_tiling)
     made = assembly.assemble(source, scheduler, options)
+    notes = models.licence_notes(model, source.folder) + made.notes
     how = Options(long_prompts, guidance_rescale, compile)
-    return StableDiffusion(made.pipeline, made.device, source.name, source.revision, made.vae, made.notes, how)
+    return StableDiffusion(
+        made.pipeline, made.device, source.name, source.revision, made.vae, notes, made.adapters, how
+    )

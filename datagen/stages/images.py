@@ -15,7 +15,7 @@ from datagen import generators, recipe, safety
 from datagen.generators import kept
 from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.images import ahead, encode
-from datagen.recipe import Profile
+from datagen.recipe import OF_OTHERS, Profile
 from datagen.records import Image, Prompt, Written, content_id, seed_for
 from datagen.stages import LIBRARIES, Context, Shard, Stage
 
@@ -58,9 +58,8 @@ def remarks(row: Image) -> list[str]:
 
 
 def _models(profile: Profile) -> list[Profile]:
-    """The profile once for each of its generators; the revision and the VAE belong to the first."""
-    alone = {"revision": "", "vae": ""}
-    others = [profile.model_copy(update={"model": model, **alone}) for model in profile.other_models]
+    """The profile once for each of its generators; revision, VAE, prediction and adapters belong to the first."""
+    others = [profile.model_copy(update={"model": model, **OF_OTHERS}) for model in profile.other_models]
     return [profile, *others]
 
 

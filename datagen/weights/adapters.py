@@ -74,6 +74,38 @@ def read_lora(pipe: Any, path: Path) -> tuple[dict[str, tuple[Any, Any]], tuple[
     return {name: (whole[f"{name}.A"], whole[f"{name}.B"] * scale) for name, scale in scales.items()}, notes
 
 
+def fuse_lora(pipe: Any, path: Path, strength: float = 1.0) -> tuple[str, ...]:
+    """Add the LoRA of a file or folder to the pipeline's own weights, `strength` times; gives notes.
+
+    The sum is taken in float32, and kept in what the network computes in. Raises ModelError as `load_lora` does.
+    """
+    path = path / LORA if path.is_dir() else path
+    notes = load_lora(pipe, path)
+    scales = {
+        f"{part}.{name.removeprefix('text_model.')}": next(iter(layer.scaling.values()))
+        for part in _PARTS
+        if (network := getattr(pipe, part, None)) is not None
+        for name, layer in network.named_modules()
+        if hasattr(layer, "lora_A")
+    }
+    pipe.unload_lora_weights()
+    tensors, *_ = _halves(pipe, path)
+    for part, layer, module in _layers(pipe):
+        name = f"{part}.{layer.removeprefix('text_model.')}"
+        if name in scales:
+            dtype = getattr(pipe, part).dtype
+            _add(module, tensors[f"{name}.A"], tensors[f"{name}.B"], strength * scales[name], dtype)
+    return notes
+
+
+def _add(layer: Any, first: Any, second: Any, scale: float, dtype: Any) -> None:
+    """W + scale · B A, for matrices and for convolutions of which B has one pixel."""
+    import torch
+
+    change = (second.flatten(1).float() @ first.flatten(1).float()).view(layer.weight.shape) * scale
+    layer.weight = torch.nn.Parameter((layer.weight.data.float() + change).to(dtype), requires_grad=False)
+
+
 def load_unet(pipe: Any, folder: Path) -> Any:
     """The U-Net of a folder for a pipeline that has one of the same shapes. Raises ModelError before it is read."""
     import diffusers

@@ -2,19 +2,19 @@
 
 Each layer's weights are widened when it runs and dropped after: the numbers are those of float32 weights, bit for bit,
 in half the memory. Where a file's tensors are a network's as they are, they are mapped instead of read, and given back
-to the system while another network runs: no weights are held twice, nor all at once.
+to the system when a block of the network has run: no weights are held twice, nor all at once.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from datagen.weights import files
 
-LARGE = 2 << 30  # bytes that a network's weights take in float32, from which on they are held in half precision
+LARGE = 256 << 20  # bytes that a network's weights take in float32, from which on they are held in half precision
 _HALVES = {"F16": "float16", "BF16": "bfloat16"}
 
 
@@ -26,7 +26,8 @@ def half_of(entries: Mapping[str, files.Entry]) -> Any:
 
     if 4 * sum(math.prod(entry.shape) for entry in entries.values()) < LARGE:
         return None
-    kinds = {entry.dtype for entry in entries.values() if entry.dtype.startswith(("F", "BF"))}
+    # Single numbers beside the weights (logit_scale) are read by no network that draws.
+    kinds = {e.dtype for e in entries.values() if e.dtype.startswith(("F", "BF")) and math.prod(e.shape) > 1}
     return getattr(torch, _HALVES[kinds.pop()]) if len(kinds) == 1 and kinds <= _HALVES.keys() else None
 
 
@@ -93,7 +94,7 @@ class Mapped:
 
 
 def take_turns(networks: Iterable[tuple[Any, Mapped]], others: Iterable[Any]) -> None:
-    """Of networks with mapped files have only the one in memory that runs; `others` are modules that run between."""
+    """Of networks with mapped files have only the block in memory that runs; `others` are modules that run between."""
     running: list[Mapped] = []
 
     def before(mine: Mapped | None) -> Any:
@@ -107,8 +108,18 @@ def take_turns(networks: Iterable[tuple[Any, Mapped]], others: Iterable[Any]) ->
 
     for network, mapped in networks:
         network.register_forward_pre_hook(before(mapped))
+        for block in _blocks(network):
+            block.register_forward_hook(lambda *_, mine=mapped: mine.give_back())
     for module in others:
         module.register_forward_pre_hook(before(None))
+
+
+def _blocks(network: Any) -> Iterator[Any]:
+    """The parts of a network that run one after the other."""
+    import torch
+
+    for child in network.children():
+        yield from child if isinstance(child, torch.nn.ModuleList) else (child,)
 
 
 def _tensor(held: mmap.mmap, entry: files.Entry) -> Any:

@@ -55,6 +55,18 @@ def folder(model: str, revision: str = "", read: Callable[[Path], object] = pipe
     )
 
 
+def index(model: str, revision: str = "") -> Path | None:
+    """The model_index.json of a hub id, fetched if it is not in the cache; None if it cannot be had."""
+    from huggingface_hub import hf_hub_download
+
+    if unreachable():
+        return None
+    try:
+        return Path(hf_hub_download(model, "model_index.json", revision=revision or None))
+    except Exception:  # whoever downloads the model says why; the hub's client has no common base for what it raises
+        return None
+
+
 @functools.lru_cache(maxsize=1)
 def unreachable() -> str:
     """Why the hub cannot be asked, "" if it can. Where it cannot, its client only looks into the cache from now on."""

@@ -128,7 +128,7 @@ def load_networks(
         kind: Any = getattr(diffusers, kind_name, None) or getattr(transformers, kind_name)
         if name == "vae" and vae:
             loaded[name] = vaes.load(vae, found.configs.get("vae"), found.is_xl, dtype=dtype)
-        elif name in found.networks and hold and (half := held.half_of(_entries(found, name))):
+        elif name in found.networks and hold and name != "vae" and (half := held.half_of(_entries(found, name))):
             loaded[name], pages = _held(found, name, kind, half)
             mapped.append((loaded[name].model, pages))
         elif name in found.networks and found.single:

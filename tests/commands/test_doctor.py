@@ -115,7 +115,7 @@ def test_auto_goes_by_need_and_not_by_name_or_place(recipe: Recipe, monkeypatch:
 def test_auto_takes_no_model_whose_needs_are_unknown_and_says_so(
     recipe: Recipe, sd15_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strange = looks_like(tmp_path / "strange", sd15_folder, 96)
+    strange = looks_like(tmp_path / "strange", sd15_folder, 80)
     other = recipe.profile("sdxl").model_copy(update={"model": str(strange)})
     profiles = {"strange": other, "embedded": recipe.profile("embedded")}
     name, why = served(recipe.model_copy(update={"profiles": profiles}), monkeypatch, 80)

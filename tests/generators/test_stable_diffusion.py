@@ -295,7 +295,7 @@ def test_models_that_take_turns_are_loaded_once_and_one_at_a_time_is_on_the_devi
     assert loaded == ["sd15", "sdxl"]
     one, two = (generators.load(choice(folder)) for folder in (sd15_folder, sdxl_folder))
     moves: list[tuple[str, object]] = []
-    monkeypatch.setattr(stable_diffusion, "_at_work", [])
+    monkeypatch.setattr(assembly, "_at_work", [])
     gpu = SimpleNamespace(type="cuda")
     for engine in (one, two):
         engine._device = gpu
