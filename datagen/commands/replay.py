@@ -6,9 +6,10 @@ An id is an image's, or a pair's or a prompt's for all of its images; a beginnin
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -71,8 +72,12 @@ def replay_all(path: Path, wanted: str, where: Where, out: Path | None = None) -
         found = replay.replay(row, *_profile(row, place, settings, where))
         if out is not None:
             data = encode.encode(found.picture, KINDS[out.suffix.lower()])
-            store.write_file(out, lambda file, data=data: file.write(data))
+            store.write_file(out, functools.partial(_put, data))
         yield row, found
+
+
+def _put(data: bytes, file: BinaryIO) -> None:
+    file.write(data)
 
 
 def find(path: Path, wanted: str) -> list[Place]:

@@ -70,7 +70,7 @@ def render(
     told: Told, tally: Tally, shown: Shown, cards: Mapping[str, Card], true: Sequence[Bin], *, beside: bool
 ) -> str:
     """The page; `beside`: its pictures lie beside it."""
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    script = (HERE / "page.js").read_text(encoding="utf-8-sig")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     labels = told.run.table("labels", 0, ["prompt_id", "judges_only"])
     designed = not told.finished.recipe.ranked
@@ -79,7 +79,7 @@ def render(
         description=told.finished.recipe.description,
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
         + (" 'self' file:" if beside else ""),
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8-sig")),
         script=Markup(script),
         data=_json([_row(card) for card in _shuffled(shown, cards)]),
         judges=told.judges,
@@ -113,7 +113,7 @@ def _template() -> Any:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((HERE / "page.html").read_text(encoding="utf-8"))
+    return environment.from_string((HERE / "page.html").read_text(encoding="utf-8-sig"))
 
 
 def _diagram(found: Sequence[Bin], label: str) -> dict[str, Any] | None:
