@@ -73,15 +73,16 @@ def card_draw(card: str) -> Callable[..., Image.Image]:
 
 
 def assert_redrawn(rows: list[dict[str, Any]], card: str, folders: dict[str, Path], vae: Path | None = None) -> None:
-    """Both images of each row are the very pixels that are published."""
+    """The stock pipeline draws both images of each row, to within what the order of its sums may change."""
     draw = card_draw(card)
     threads = torch.get_num_threads()
     try:
         for row in rows:
             for side, generator in (("chosen", "generator"), ("rejected", "rejected_generator")):
-                again = np.asarray(draw(row, side, str(folders[row[generator]]), vae))
+                again = np.asarray(draw(row, side, str(folders[row[generator]]), vae)).astype(int)
                 with Image.open(io.BytesIO(row[side]["bytes"])) as stored:
-                    assert np.array_equal(again, np.asarray(stored)), (side, row["prompt"])
+                    apart = np.abs(again - np.asarray(stored).astype(int))
+                assert apart.max() <= 2 and apart.mean() < 0.05, (side, row["prompt"], apart.max(), apart.mean())
     finally:
         torch.set_num_threads(threads)
 
