@@ -135,7 +135,9 @@ def bounded(folder: Path, url: str, dollars: int) -> list[Row]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks picture_faults", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--images", type=int, default=500)
     given = parser.parse_args()
     measured: list[Row] = []

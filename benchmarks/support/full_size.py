@@ -1,12 +1,11 @@
 """Stable Diffusion 1.5 and SDXL in full size with weights at random, in half precision, as diffusers folders.
 
-`python -m benchmarks.support.full_size sd15|sdxl FOLDER`; written tensor by tensor, so that it takes little memory.
+Written network by network, so that it takes little memory.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +118,3 @@ def _save_network(network: Any, config: Any, folder: Path) -> None:
         config.architectures = [network.__name__]
         config.save_pretrained(folder)
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-if __name__ == "__main__":
-    save(sys.argv[1], Path(sys.argv[2]))
