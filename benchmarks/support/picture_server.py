@@ -6,6 +6,7 @@ was sold can be counted whoever is killed. As a program it takes a log, a file f
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import collections
@@ -15,7 +16,6 @@ import hashlib
 import io
 import json
 import random
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -170,6 +170,11 @@ def serving(log: Path | None = None, **manners: Any) -> Iterator[Stub]:
 
 
 if __name__ == "__main__":
-    with serving(Path(sys.argv[1]), **json.loads(sys.argv[3])) as running:
-        Path(sys.argv[2]).write_text(running.url)
+    parser = argparse.ArgumentParser(description="A child of picture_faults.", allow_abbrev=False)
+    parser.add_argument("log", type=Path)
+    parser.add_argument("told", type=Path, help="file to write the address to")
+    parser.add_argument("faults", type=json.loads)
+    given = parser.parse_args()
+    with serving(given.log, **given.faults) as running:
+        given.told.write_text(running.url)
         threading.Event().wait()
