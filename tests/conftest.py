@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,22 @@ def weights_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATAGEN_WEIGHTS_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def hub_as_it_was() -> Iterator[None]:
+    """That a test found no hub is forgotten after it, so that the next may serve one of its own."""
+    before = os.environ.get("HF_HUB_OFFLINE")
+    yield
+    if os.environ.get("HF_HUB_OFFLINE") == before:
+        return
+    os.environ.pop("HF_HUB_OFFLINE", None)
+    if before is not None:
+        os.environ["HF_HUB_OFFLINE"] = before
+    if constants := sys.modules.get("huggingface_hub.constants"):
+        constants.HF_HUB_OFFLINE = before == "1"
+    if hub := sys.modules.get("datagen.weights.hub"):
+        hub.unreachable.cache_clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -42,7 +42,8 @@ class Echo:
 
 
 PROVIDER = Provider(
-    name="an echo", example="echo:", check=str, here=lambda address: False, connect=Echo,
+    name="an echo", example="echo:", check=lambda address, variable: address, here=lambda address: False,
+    connect=Echo,
     status=lambda endpoint: f"{endpoint.model} echoes",
 )
 '''
