@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,31 +60,26 @@ def made(given: Iterator[Files]) -> Iterator[tuple[Files, bytes | str, bytes | s
 
 def inline(chosen: bytes | str, rejected: bytes | str) -> Pictures:
     """As data: addresses."""
-    return _pictures(chosen, rejected, lambda data: f"data:image/webp;base64,{base64.b64encode(data).decode()}")
+    return _pictures(chosen, rejected, lambda data, side: f"data:image/webp;base64,{base64.b64encode(data).decode()}")
 
 
 def beside(folder: Path, entry: Entry, chosen: bytes | str, rejected: bytes | str) -> Pictures:
     """As files in FOLDER of `folder`, which has to be there."""
 
-    def written(side: str, data: bytes) -> str:
+    def written(data: bytes, side: str) -> str:
         name = f"{entry.pair_id}-{side}.webp"
         (folder / FOLDER / name).write_bytes(data)
         return f"{FOLDER}/{name}"
 
-    one = written("chosen", chosen) if isinstance(chosen, bytes) else ""
-    other = written("rejected", rejected) if isinstance(rejected, bytes) else ""
-    return Pictures(one, other, _why(chosen, rejected))
+    return _pictures(chosen, rejected, written)
 
 
-def _pictures(chosen: bytes | str, rejected: bytes | str, address: object) -> Pictures:
-    assert callable(address)
-    one, other = (address(data) if isinstance(data, bytes) else "" for data in (chosen, rejected))
-    return Pictures(one, other, _why(chosen, rejected))
-
-
-def _why(*both: bytes | str) -> tuple[str, str]:
-    one, other = ("" if isinstance(data, bytes) else data for data in both)
-    return one, other
+def _pictures(chosen: bytes | str, rejected: bytes | str, address: Callable[[bytes, str], str]) -> Pictures:
+    one, other = (
+        (address(data, side), "") if isinstance(data, bytes) else ("", data)
+        for side, data in (("chosen", chosen), ("rejected", rejected))
+    )
+    return Pictures(one[0], other[0], (one[1], other[1]))
 
 
 def _small(data: bytes) -> bytes | str:
