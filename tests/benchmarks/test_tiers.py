@@ -30,7 +30,7 @@ def drawn() -> list[world_pairs.Scene]:
     return found
 
 
-@pytest.mark.parametrize("certain", [0.6, 0.9, 1.0])
+@pytest.mark.parametrize("certain", [0.9, *(pytest.param(certain, marks=pytest.mark.slow) for certain in (0.6, 1.0))])
 def test_what_is_simulated_is_what_the_stage_does(drawn: list[world_pairs.Scene], certain: float) -> None:
     way = (("aesthetic_v1", "clip"), ("pickscore", "hpsv2"), ("imagereward",))
     always = tiers.hear(drawn)

@@ -87,6 +87,7 @@ def assert_redrawn(rows: list[dict[str, Any]], card: str, folders: dict[str, Pat
         torch.set_num_threads(threads)
 
 
+@pytest.mark.slow  # a run a recipe
 @pytest.mark.parametrize("name", recipe.names())
 def test_every_recipe_is_drawn_again_from_its_rows(name: str, tmp_path: Path) -> None:
     given = recipe.load(name, [*EASY, "prompts.count=4", "profiles.embedded.steps=3"])

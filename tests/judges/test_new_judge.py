@@ -44,6 +44,7 @@ def printed() -> tuple[str, str]:
     return name, source
 
 
+@pytest.mark.slow  # a copy of the project, its tests and its checks
 def test_the_judge_of_the_guide_is_one_file(house: Path) -> None:
     name, source = printed()
     file = house / "datagen" / "judges" / f"{name}.py"

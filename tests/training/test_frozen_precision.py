@@ -24,7 +24,7 @@ def first(out: Path) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+@pytest.mark.parametrize("kind", ["bf16", pytest.param("fp16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("trained", LINES)
 def test_a_run_is_near_the_one_in_full_precision(
     trained: str, kind: str, sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -47,7 +47,9 @@ def same(first: Path, second: Path) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", ["livo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mapo-lora", "dpo-ema"))]
+)
 def test_a_finished_run_goes_on_to_the_weights_of_a_longer_one(
     name: str, sd15_folder: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +75,7 @@ def test_a_finished_run_goes_on_to_the_weights_of_a_longer_one(
     assert "already holds this run; nothing to do" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # four runs
 def test_the_curves_go_on_as_those_of_a_longer_run(
     sd15_folder: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +191,7 @@ def test_a_run_that_goes_on_and_is_stopped_is_the_longer_one(
     assert names(finished) == ["run.json", "step-00000012"]
 
 
+@pytest.mark.slow  # four runs
 def test_an_interrupted_run_may_end_later_or_sooner(
     sd15_folder: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
