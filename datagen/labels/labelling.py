@@ -63,7 +63,7 @@ class _Run:
         both = [*pairs, *(two for two, _ in controls)]
         margins = [verdicts.between(chosen.lean, rejected.lean) for chosen, rejected in pairs]
         role = np.repeat([PAIR, CONTROL], [len(pairs), len(controls)])
-        known = [self.known.get(_pair_id(two), np.nan) if self.known else np.nan for two in pairs]
+        known = [people.of(self.known, *_pair_ids(two)) if self.known else np.nan for two in pairs]
         learnt = instrument.label(
             np.array([*margins, *(margin for _, margin in controls)]),
             np.full(len(both), self.design),
@@ -87,12 +87,15 @@ class _Run:
 
     def strangers(self, met: Sequence[Two]) -> list[str]:
         """How many labels of people are of pairs that this run does not have."""
-        missing = len(self.known.keys() - {_pair_id(two) for two in met})
+        missing = len(self.known.keys() - {name for two in met for name in _pair_ids(two)}) if self.known else 0
         return [f"{missing} of {len(self.known)} labels of people are of no pair of this run"] if missing else []
 
 
-def _pair_id(two: Two) -> str:
-    return content_id(two[0].prompt_id, two[0].image_id, two[1].image_id)
+def _pair_ids(two: Two) -> tuple[str, str]:
+    """What two images are called as a pair, and what they would be called the other way round."""
+    one, other = two
+    prompt = one.prompt_id
+    return content_id(prompt, one.image_id, other.image_id), content_id(prompt, other.image_id, one.image_id)
 
 
 def _by_prompt(prompts: Sequence[Prompt], images: Sequence[Verdict]) -> dict[str, list[Verdict]]:

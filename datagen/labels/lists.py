@@ -110,10 +110,7 @@ def _learn(
 def _known(known: Mapping[str, float], two: Two) -> float:
     """What people said of two images, whichever of them the label's pair names first; NaN if nothing."""
     one, other = two
-    if (said := known.get(_pair_id(one, other))) is not None:
-        return said
-    said = known.get(_pair_id(other, one))
-    return np.nan if said is None else 1 - said
+    return people.of(known, _pair_id(one, other), _pair_id(other, one))
 
 
 def _pair_id(chosen: Verdict, rejected: Verdict) -> str:

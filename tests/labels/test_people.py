@@ -45,3 +45,39 @@ def test_another_table_is_refused_with_its_line(tmp_path: Path, text: str, messa
         people.read(table(tmp_path, text))
     with pytest.raises(InputError, match="which is no file"):
         people.read(tmp_path / "nothing.csv")
+
+
+def test_a_run_keeps_what_all_people_said_in_one_file_and_each_one_replaces_their_own_alone(tmp_path: Path) -> None:
+    path = people.join(tmp_path, "review", [("a", "chosen", 2.5), ("b", "both bad", None)])
+    people.join(tmp_path, "label studio", [("a", "rejected", None), ("c", "rejected", 1)])
+    people.join(tmp_path, "review", [("d", "tie", 4), ("a", "chosen", 3)])
+    assert path == tmp_path / people.FILE
+    known, notes = people.read(path)
+    assert known == {"c": 0.0} and people.weights(path) == {"a": 3.0, "c": 1.0, "d": 4.0}
+    assert notes == [
+        "labels of people of 1 pairs contradict each other: not used",
+        "labels of people of 1 pairs are ties: not used",
+    ]
+
+
+def test_a_file_that_the_run_was_given_before_is_taken_over_once(tmp_path: Path) -> None:
+    given = table(tmp_path, "pair_id,label\na,1\nb,0.5\n", "mine.csv")
+    for _ in range(2):
+        path = people.join(tmp_path, "review", [("c", "rejected", 2)], str(given))
+    assert path.read_text() == "pair_id,label,by,weight\na,chosen,mine,\nb,tie,mine,\nc,rejected,review,2\n"
+    assert people.join(tmp_path, "review", [("c", "chosen", 2)], str(path)) == path
+    assert people.read(path)[0] == {"a": 1.0, "c": 1.0}
+
+
+def test_a_file_that_is_broken_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / people.FILE).write_text("pair_id,label\na,perhaps\n")
+    with pytest.raises(InputError, match="a is labelled 'perhaps'"):
+        people.join(tmp_path, "review", [("b", "chosen", 1)])
+    with pytest.raises(InputError, match="which is no file"):
+        people.join(tmp_path / "else", "review", [("b", "chosen", 1)], str(tmp_path / "gone.csv"))
+    assert (tmp_path / people.FILE).read_text() == "pair_id,label\na,perhaps\n"
+
+
+@pytest.mark.parametrize("weight", ["", "nan", "-1", "0", "inf", "many"])
+def test_a_weight_that_says_nothing_is_none(tmp_path: Path, weight: str) -> None:
+    assert people.weights(table(tmp_path, f"pair_id,label,weight\na,1,{weight}\n")) == {}
