@@ -453,6 +453,23 @@ def report(
 
 
 @app.command()
+def review(
+    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A labelled run directory.")],
+    count: Annotated[int, typer.Option(min=1, help="Pairs to be answered in all; more asks for more.")] = 200,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of 127.0.0.1 for the page; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Label a sample of a run's pairs yourself, on a page of this machine; the answers calibrate all its labels."""
+    from datagen import progress
+    from datagen.commands import review as reviews
+
+    with progress.Display() as display:
+        outcome = reviews.review(run, count, port, say=display.say, progress=display.show)
+    print("\n".join(outcome.lines()))
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A finished run directory.")],
     out: Annotated[

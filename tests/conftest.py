@@ -12,6 +12,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from browser import browser  # noqa: F401 - a fixture of all tests
 
 from benchmarks.support.tiny_clip import NOISE, make_tokenizer, text_config
 

@@ -42,11 +42,12 @@ DATAGEN: dict[str, set[str]] = {
     "writers": GROUND | LEAVES | {"llm"},
     "export": GROUND | LEAVES | {"labels"},
     "report": GROUND | LEAVES | {"labels", "export"},
+    "review": GROUND | LEAVES | {"labels", "report"},
     "stages": GROUND | LEAVES | {"llm", "writers", "generators", "judges", "labels"},
     "pipeline": GROUND | LEAVES | {"llm", "executors", "stages", "export"},
     "commands": GROUND
     | LEAVES
-    | {"llm", "executors", "writers", "generators", "judges", "labels", "export", "report", "pipeline"},
+    | {"llm", "executors", "writers", "generators", "judges", "labels", "export", "report", "review", "pipeline"},
     "cli": GROUND | {"console", "executors", "generators", "export", "pipeline", "commands"},
     "__main__": {"cli"},
 }

@@ -6,10 +6,7 @@ named there by its hash.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,17 +17,13 @@ from markupsafe import Markup
 from datagen import store, version
 from datagen.export import Finished
 from datagen.labels import told as told_of_labels
-from datagen.report import charts, figures
+from datagen.report import charts, figures, look
 from datagen.report.entries import Entry
 from datagen.report.figures import Bin, Tally
 from datagen.report.selection import Shown
 from datagen.report.thumbnails import Pictures
 
 HERE = Path(__file__).parent
-LONGEST = 10_000  # characters of a text
-CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "�") | {10: "\n", 9: "\t"}
-# What turns the direction of the text around it would turn the page's own words.
-CONTROLS |= dict.fromkeys((0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,17 +64,16 @@ def render(
 ) -> str:
     """The page; `beside`: its pictures lie beside it."""
     script = (HERE / "page.js").read_text(encoding="utf-8-sig")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     labels = told.run.table("labels", 0, ["prompt_id", "judges_only"])
     designed = not told.finished.recipe.ranked
-    text: str = _template().render(
+    text: str = look.template(HERE / "page.html").render(
         title=told.finished.recipe.name,
         description=told.finished.recipe.description,
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {look.hashed(script)}; img-src data:"
         + (" 'self' file:" if beside else ""),
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8-sig")),
+        style=look.style(HERE / "page.css"),
         script=Markup(script),
-        data=_json([_row(card) for card in _shuffled(shown, cards)]),
+        data=look.data([_row(card) for card in _shuffled(shown, cards)]),
         judges=told.judges,
         told=told,
         profile=told.finished.profile,
@@ -104,16 +96,9 @@ def render(
         version=version(),
         interval=_interval,
         percent=_percent,
-        clean=_clean,
+        clean=look.clean,
     )
     return text
-
-
-def _template() -> Any:
-    from jinja2 import Environment
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((HERE / "page.html").read_text(encoding="utf-8-sig"))
 
 
 def _diagram(found: Sequence[Bin], label: str) -> dict[str, Any] | None:
@@ -146,7 +131,7 @@ def _row(card: Card) -> dict[str, Any]:
         if field.name not in ("margins", "shard", "row", "prompt_id")
     }
     return {
-        **{name: _clean(value) if isinstance(value, str) else _rounded(value) for name, value in row.items()},
+        **{name: look.clean(value) if isinstance(value, str) else _rounded(value) for name, value in row.items()},
         "margins": [None if math.isnan(margin) else round(margin, 3) for margin in card.entry.margins],
         "harmful": card.entry.harmful,
         "pictures": [card.pictures.chosen, card.pictures.rejected],
@@ -157,18 +142,6 @@ def _row(card: Card) -> dict[str, Any]:
 
 def _rounded(value: float) -> float:
     return round(value, 6) if isinstance(value, float) else value
-
-
-def _json(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    """JSON that cannot end the element it stands in, nor be taken for markup."""
-    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-def _clean(text: str) -> str:
-    """A text of a row as a page may show it: no control characters, and not endless."""
-    kept = text[:LONGEST].translate(CONTROLS).encode("utf-8", "replace").decode()
-    return kept if len(text) <= LONGEST else f"{kept}…"
 
 
 def _matrix(told: Told) -> list[list[Mapping[str, Any] | None]]:

@@ -12,7 +12,6 @@ import dataclasses
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from datagen import store
 from datagen.commands.judge import chosen
@@ -21,6 +20,7 @@ from datagen.commands.judge.merge import Summary
 from datagen.commands.judge.report import short
 from datagen.commands.judge.shards import Parts
 from datagen.images.decode import Unreadable, decode
+from datagen.report import look
 from datagen.tables.items import Item
 
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -59,7 +59,7 @@ def write(parts: Parts, shards: int, summary: Summary, items: Iterable[Item], ti
     seen = chosen.look_up(parts, shards, opinions, wanted)
     pictures = _pictures(items, seen)
     cards = {image: _card(one, opinions, *pictures.get(image, ("", GONE))) for image, one in seen.items()}
-    text = _template().render(
+    text = look.template(TEMPLATE).render(
         title=title,
         summary=summary,
         reasons=summary.reasons.most_common(),
@@ -80,13 +80,6 @@ def write(parts: Parts, shards: int, summary: Summary, items: Iterable[Item], ti
         short=short,
     )
     store.write_file(out, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
-
-
-def _template() -> Any:
-    from jinja2 import Environment
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8-sig"))
 
 
 def _card(seen: Seen, opinions: list[Opinion], picture: str, withheld: str) -> Card:
