@@ -24,6 +24,7 @@ from datagen.errors import DatagenError, InputError, MachineryError
 if TYPE_CHECKING:
     from datagen.pipeline.plan import Summary
     from datagen.recipe import Recipe
+    from datagen.store import Share
 
 app = Program(
     invoke_without_command=True,
@@ -112,28 +113,52 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="Make at most this many prompts.")] = None,
     executor: Annotated[str, typer.Option(help="What runs the shards (datagen list executors).")] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes here; default: one per core for the embedded model.")
+        int | None,
+        typer.Option(min=1, help="Processes; default: one per core for the embedded model, on Ray as many as fit."),
     ] = None,
     max_cost: MaxCost = None,
     batch: Batch = False,
+    stage: Annotated[
+        str | None, typer.Option(help="Do this stage alone, of a run whose prompts are written; others may do others.")
+    ] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Do this share of its shards alone.")] = None,
 ) -> None:
     """Build a dataset from a recipe; the same command again resumes it."""
     from datagen import executors, progress, records
     from datagen.commands import hints
     from datagen.pipeline import build
 
+    share = _share(stage, shard)
+    if share is not None and batch:
+        raise InputError(
+            "--batch is for what is written before any stage that --stage names: give it to datagen write"
+        )
     loaded = _load(recipe, settings, limit)
     with progress.Display() as display:
         name, why = _profile(loaded, profile, out)
         display.say(f"profile {name}: {why}")
         for hint in hints.hints(loaded.profile(name)):
             display.say(f"hint: {hint}")
+        if share is not None:
+            done = build.run_share(
+                loaded,
+                name,
+                out,
+                share,
+                executor=executor,
+                workers=workers or executors.default_workers(loaded.profile(name), executor),
+                max_cost=max_cost,
+                say=display.say,
+                progress=display.show,
+            )
+            print(done.line())
+            return
         summary = build.run(
             loaded,
             name,
             out,
             executor=executor,
-            workers=workers or executors.default_workers(loaded.profile(name)),
+            workers=workers or executors.default_workers(loaded.profile(name), executor),
             max_cost=max_cost,
             batch=batch,
             say=display.say,
@@ -143,6 +168,22 @@ def run(
     if summary.rows("prompts") and not sum(summary.splits.values()):
         reasons = records.in_words(summary.plans["pairs"].drops())
         raise MachineryError(f"no pair passed, so there is nothing to train on (dropped: {reasons or 'none'})")
+
+
+def _share(stage: str | None, shard: str | None) -> Share | None:
+    """What --stage and --shard ask for; all of a stage is its only share."""
+    from datagen import store
+
+    if stage is None:
+        if shard is not None:
+            raise InputError("--shard is a share of one stage: give --stage, too, e.g. --stage images")
+        return None
+    number, _, count = "0/1".partition("/") if shard is None else shard.strip().partition("/")
+    if not all(word.isascii() and word.isdecimal() and len(word) < 7 for word in (number, count)):
+        raise InputError(f"--shard {shard!r} is no share: give I/N, e.g. 0/4 for the first of four")
+    if int(number) >= int(count):
+        raise InputError(f"--shard {shard} is no share: I counts from 0 and is less than N, e.g. 0/4 up to 3/4")
+    return store.Share(stage, int(number), int(count))
 
 
 def _load(name: str, settings: list[str] | None, limit: int | None) -> Recipe:

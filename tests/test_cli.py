@@ -75,6 +75,25 @@ def test_neither_help_nor_a_typo_loads_a_library_that_takes_long() -> None:
         (["run", "pick-style", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
         (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.judges=['clap']"], "did you mean 'clip'"),
         (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.model='.'"], "has no model_index.json"),
+        *[
+            (
+                ["run", "pick-style", "--out", "out", "--stage", "images", "--shard", given],
+                f"{given!r} is no share: give",
+            )
+            for given in ("", "1", "/", "1/", "/4", "a/b", "-1/4", "0.5/4", "1/4/2", "²/4", "0/4000000")
+        ],
+        *[
+            (
+                ["run", "pick-style", "--out", "out", "--stage", "images", "--shard", given],
+                f"--shard {given} is no share",
+            )
+            for given in ("4/4", "5/4", "0/0")
+        ],
+        (["run", "pick-style", "--out", "out", "--shard", "0/4"], "give --stage, too, e.g. --stage images"),
+        (["run", "pick-style", "--out", "out", "--stage", "images"], "the prompts of out are not written yet"),
+        (["run", "pick-style", "--out", "out", "--stage", "draw"], "no stage is called 'draw'; known: embeddings"),
+        (["run", "pick-style", "--out", "out", "--stage", "labels"], "labels is done as a whole, by datagen run"),
+        (["run", "pick-style", "--out", "out", "--stage", "images", "--batch"], "give it to datagen write"),
         (["status", "nowhere"], "nowhere is not a run directory"),
         (["validate", "nowhere"], "there is no nowhere"),
     ],

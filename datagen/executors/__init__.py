@@ -40,7 +40,8 @@ class Executor(Protocol):
     ) -> Iterator[tuple[int, Any | Failure]]:
         """Work every index once; the results as they come, a Failure in the place of what failed twice.
 
-        A task may have `libraries`, the names of modules that its work imports and that take long to import.
+        A task may have `libraries`, the names of modules that its work imports and that take long to import, and
+        `gpus`, how many of them a worker of it needs.
         """
 
 
@@ -67,8 +68,13 @@ def work(task: Callable[[int], T], index: int) -> T | Failure:
     return result
 
 
-def default_workers(profile: Profile) -> int:
-    """How many processes a profile gains from: one a core for the embedded model, else one a GPU, and at least one."""
+def default_workers(profile: Profile, executor: str = "local") -> int:
+    """How many workers a profile gains from: what the executor says by its WORKERS, which counts its own machines.
+
+    Here one process a core for the embedded model, else one a GPU, and at least one.
+    """
+    if (own := getattr(EXECUTORS.module(executor), "WORKERS", None)) is not None:
+        return int(own)
     if profile.model != "embedded":
         return max(1, min(len(gpus.visible()), MOST_WORKERS))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

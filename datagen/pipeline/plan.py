@@ -17,6 +17,7 @@ from typing import Any
 
 from datagen import recipe as recipes
 from datagen import records, store
+from datagen.errors import RecipeError, nearest
 from datagen.recipe import Recipe
 from datagen.stages import Context, Stage, embeddings, images, labels, pairs, principles, prompts, scores, verdicts
 
@@ -116,6 +117,25 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
+class Shared:
+    """What a finished share of a stage holds, and how many shards this call had to make."""
+
+    share: store.Share
+    shards: int
+    made: int
+    rows: int
+    errors: int  # rows of failed content
+
+    def line(self) -> str:
+        """It in words."""
+        if not self.shards:
+            return f"{self.share}: nothing to do, there are fewer shards than shares"
+        made = f"{self.made} of {self.shards} shards made" if self.made else f"nothing to do, {self.shards} shards"
+        failed = f", {self.errors} failed rows, which the same command retries" if self.errors else ""
+        return f"{self.share}: {made}, {self.rows} rows{failed}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Job:
     """Everything a worker needs to do any shard of one stage. Plain data, picklable."""
 
@@ -137,6 +157,16 @@ class Job:
     def is_shared_out(self) -> bool:
         """Whether the sharded stages divide the rows of this stage into their shards."""
         return self.stage == shared_out(self.stages)
+
+
+def stage_in_shards(name: str) -> Stage[Any]:
+    """The stage of that name; RecipeError, which says which there are, if it is none that is done in shards."""
+    known = {stage.name: stage for stage in STAGES if not stage.whole}
+    if name in known:
+        return known[name]
+    whole = any(stage.name == name for stage in STAGES)
+    why = f"{name} is done as a whole, by datagen run" if whole else f"no stage is called {name!r}"
+    raise RecipeError(f"{why}; {nearest(name, known)}")
 
 
 def before_sharing(stages: Sequence[Stage[Any]]) -> Sequence[Stage[Any]]:

@@ -1,8 +1,9 @@
 """A run directory: one Parquet file per shard and stage, and nothing that could disagree with it.
 
 A shard is written under a temporary name, synced and renamed, so the file's existence is the only progress marker;
-counts, seconds and digests stand in its footer (`seal.py`). One process at a time writes a run: it holds a lock that
-the system releases when it ends (`lock.py`). How any file is written is in `files.py`, what is published in `sums.py`.
+counts, seconds and digests stand in its footer (`seal.py`). One process at a time writes a run, or several that do a
+share of its shards each: they hold locks, which name them and end with them (`lock.py`, `lease.py`). How any file is
+written is in `files.py`, what is published in `sums.py`.
 """
 
 from datagen.store.files import (
@@ -15,7 +16,8 @@ from datagen.store.files import (
     write_file,
     writing,
 )
-from datagen.store.lock import check, hold, holder, write_settings
+from datagen.store.lease import Lease
+from datagen.store.lock import Share, check, hold, hold_share, holder, write_settings
 from datagen.store.run import Damaged, Footer, Run, content_hash
 
 __all__ = [
@@ -24,10 +26,13 @@ __all__ = [
     "TEMPORARY",
     "Damaged",
     "Footer",
+    "Lease",
     "Run",
+    "Share",
     "check",
     "content_hash",
     "hold",
+    "hold_share",
     "holder",
     "parquet_writer",
     "row_groups",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_file(path: Path, fill: Callable[[Any], object]) -> None:
     """Create or replace a file atomically: `fill` writes to a temporary one next to it. RunError if refused."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    # A name that no process of any machine has: two may write the same file where one took the other for dead.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -1,30 +1,59 @@
-"""Whose a run directory is, and one process at a time that writes it.
+"""Whose a run directory is, and who may write it: one process, or many that do a share each of one stage.
 
-Nothing is written before it is known that the directory is this recipe's, or nobody's. The lock is the system's, so it
-ends with its process, however that ends; `.lock` only says who that is.
+Nothing is written before it is known that the directory is this recipe's, or nobody's. Who holds it is written down
+in `.lock`, and in a file of `.shares` each where shares are at work (`lease.py` says how long that counts).
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
+import math
 import os
+import re
 import shutil
-import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from datagen.errors import RunError
+from datagen.store import lease
 from datagen.store.files import TEMPORARY, write_file, writing
+from datagen.store.lease import Lease, Taken
 from datagen.store.run import Run
 
 LOCK = ".lock"
+SHARES = ".shares"
 # What lies in a folder that nobody has put anything into.
-NOBODYS = {LOCK, ".DS_Store", "lost+found"}
-TRIES = 5  # at the lock, a twentieth of a second apart: who only looks whether it is free holds it for a moment
+NOBODYS = {LOCK, SHARES, ".DS_Store", "lost+found"}
+_FILE = re.compile(r"([a-z]+)-(\d+)-of-(\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """One of `count` equal shares of a stage's shards: those whose index leaves `number` when divided by `count`."""
+
+    stage: str
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"share {self.number}/{self.count} of {self.stage}"
+
+    @property
+    def file(self) -> str:
+        """The name of the file that says who does it."""
+        return f"{self.stage}-{self.number}-of-{self.count}"
+
+    def has(self, index: int) -> bool:
+        """Whether a shard is one of these."""
+        return index % self.count == self.number
+
+    def overlaps(self, other: Share) -> bool:
+        """Whether some shard may be of both."""
+        return self.stage == other.stage and (self.number - other.number) % math.gcd(self.count, other.count) == 0
 
 
 def check(run: Run, settings: dict[str, Any]) -> bool:
@@ -71,52 +100,102 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def hold(run: Run, settings: dict[str, Any]) -> Iterator[None]:
+def hold(run: Run, settings: dict[str, Any]) -> Iterator[Lease]:
     """Hold the run directory for one process: check whose it is, make it, lock it, clear leftovers.
 
-    Raises RunError as `check` does, if another process holds it (naming who), and if it cannot be written.
+    Raises RunError as `check` does, if another process holds it or a share of it (naming who), and if it cannot be
+    written.
     """
     check(run, settings)
     new = not run.root.exists()
     with writing(run.root):
         run.root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(run.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        _lock(run, descriptor)
+    with _named(run, run.root / LOCK) as own:
+        for path in sorted((run.root / SHARES).glob("*")):
+            _refuse_held(run, path)
         with writing(run.root):
-            me = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
             try:
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(me).encode(), 0)
                 _claim(run, settings)
             except BaseException:
                 if new:  # a run that cannot start leaves nothing behind
                     shutil.rmtree(run.root, ignore_errors=True)
                 raise
-            _clear(run)
+            shutil.rmtree(run.root / SHARES, ignore_errors=True)
+            _clear(run, "*")
         try:
-            yield
+            yield own
         finally:
             with contextlib.suppress(OSError):
-                _clear(run)
-                os.ftruncate(descriptor, 0)
+                _clear(run, "*")
+
+
+@contextlib.contextmanager
+def hold_share(run: Run, settings: dict[str, Any], share: Share) -> Iterator[Lease]:
+    """Hold the shards of one share of a run that was started, beside whoever holds others.
+
+    Raises RunError as `hold` does, and if another process has shards of this share, or all of the run.
+    """
+    if not check(run, settings):
+        run.started()
+    with writing(run.root):
+        (run.root / SHARES).mkdir(exist_ok=True)
+        descriptor = os.open(run.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if not lease.lock(descriptor, fcntl.LOCK_SH):
+            raise _in_use(run, run.root / LOCK)
+        if other := lease.unseen(run.root / LOCK):
+            raise _refusal(run, str(other))
+        with _named(run, run.root / SHARES / share.file, str(share)) as own:
+            for path in sorted((run.root / SHARES).glob(f"{share.stage}-*")):
+                if path.name != share.file and _overlaps(share, path.name):
+                    _refuse_held(run, path)
+            _clear(run, f"{share.stage}-*", share)
+            yield own
     finally:
         os.close(descriptor)
 
 
-def _lock(run: Run, descriptor: int) -> None:
-    """Take the lock; RunError if another process holds it, or where there are no locks."""
-    for left in reversed(range(TRIES)):
+@contextlib.contextmanager
+def _named(run: Run, path: Path, job: str = "") -> Iterator[Lease]:
+    """Hold a file of the run; RunError names who does already."""
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if not left:
-                who = _named(run)
-                raise RunError(f"{run.root} is in use by {who}: wait for it or choose another --out") from error
-            time.sleep(0.05)
-        except OSError as error:
-            raise RunError(f"cannot lock {run.root} ({error.strerror}): choose an --out on another disk") from error
+            with writing(run.root):
+                own = stack.enter_context(lease.held(path, job))
+        except Taken:
+            raise _in_use(run, path) from None
+        yield own
+
+
+def _overlaps(share: Share, name: str) -> bool:
+    found = _FILE.fullmatch(name)
+    return found is not None and share.overlaps(Share(found[1], int(found[2]), max(1, int(found[3]))))
+
+
+def _refuse_held(run: Run, path: Path) -> None:
+    """RunError if a process holds a file of the run."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # its share has ended
+        return
+    try:
+        if not lease.lock(descriptor, fcntl.LOCK_EX):
+            raise _in_use(run, path)
+        if other := lease.unseen(path):
+            raise _refusal(run, str(other))
+    finally:
+        os.close(descriptor)
+
+
+def _in_use(run: Run, path: Path) -> RunError:
+    """The refusal of a file that is held, by whoever holds it or, if it is the run's, shares of it."""
+    # What a run that was killed wrote down stands in its file while shares are at work.
+    others = [] if path.parent == run.root / SHARES else _sharers(run)
+    return _refusal(run, "; ".join(others) or str(lease.read(path) or "another process"))
+
+
+def _refusal(run: Run, who: str) -> RunError:
+    return RunError(f"{run.root} is in use by {who}: wait for it or choose another --out")
 
 
 def _claim(run: Run, settings: dict[str, Any]) -> None:
@@ -131,13 +210,24 @@ def write_settings(run: Run, settings: dict[str, Any]) -> None:
     write_file(run.root / "recipe.json", lambda file: file.write(text.encode()))
 
 
-def _clear(run: Run) -> None:
-    """Remove what a killed process left half-written."""
-    for leftover in [*run.root.glob(f".*{TEMPORARY}"), *run.root.glob(f"tables/*/.*{TEMPORARY}")]:
+def _clear(run: Run, names: str, share: Share | None = None) -> None:
+    """Remove what a killed process left half-written: of files of such names, or of the shards of a share."""
+    found = [*run.root.glob(f"tables/*/.{names}{TEMPORARY}")]
+    if share is None:
+        found += run.root.glob(f".{names}{TEMPORARY}")
+    for leftover in found:
+        if share is not None and not share.has(_index(leftover)):
+            continue
         if leftover.is_dir():
             shutil.rmtree(leftover)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def _index(leftover: Path) -> int:
+    """The shard of a temporary file; -1, which no share has, of one that is not a shard's."""
+    number = leftover.name.split(".")[1].rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _is_leftover(name: str) -> bool:
@@ -145,26 +235,30 @@ def _is_leftover(name: str) -> bool:
 
 
 def holder(run: Run) -> str | None:
-    """The process that holds a run directory, in words; None if none does. The lock is tried, not read."""
+    """The processes that hold a run directory, in words; None if none does. It tries locks and reads signs of life."""
+    if _is_held(run.root / LOCK):
+        return str(lease.read(run.root / LOCK) or "another process")
+    return "; ".join(_sharers(run)) or None
+
+
+def _sharers(run: Run) -> list[str]:
+    """Who holds shares of a run, in words."""
+    held = [path for path in sorted((run.root / SHARES).glob("*")) if _is_held(path)]
+    return [str(lease.read(path) or f"another process ({path.name})") for path in held]
+
+
+def _is_held(path: Path) -> bool:
     try:
-        descriptor = os.open(run.root / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _named(run)
+        return True
     except OSError:  # no locks here, so nobody holds one
-        return None
+        pass
     finally:
         os.close(descriptor)
-    return None
-
-
-def _named(run: Run) -> str:
-    """Who holds the lock, as it has written itself down."""
-    try:
-        who = json.loads((run.root / LOCK).read_text(encoding="utf-8-sig"))
-        return f"process {int(who['pid'])} on {who['host']} since {who['started']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    who = lease.read(path)
+    return who is not None and not who.is_of_this_machine and lease.signed_lately(path)

@@ -568,3 +568,78 @@ def test_a_second_process_is_told_who_holds_the_run(switches: Path, recipe: Reci
 
     build.run(recipe, "embedded", tmp_path / "out", progress=intrude)
     assert store.holder(store.Run(tmp_path / "out")) is None
+
+
+def test_shares_make_the_bytes_of_one_run(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
+    out, said = tmp_path / "out", list[tuple[str, int, int]]()
+    build.run(recipe, "embedded", tmp_path / "whole")
+    with pytest.raises(RunError, match="are not written yet: datagen write … --out .*/out comes before shares"):
+        build.run_share(recipe, "embedded", out, store.Share("images", 0, 3))
+    assert not out.exists()
+    build.run(recipe, "embedded", out, draws=False)
+    with pytest.raises(MachineryError, match=r"2 of 2 shards wait for an earlier stage \(scores-00001, scores-00004"):
+        build.run_share(recipe, "embedded", out, store.Share("scores", 1, 3))
+    (switches / "calls").unlink()
+    for stage in ("images", "scores"):
+        for number in (2, 0, 1):
+            done = build.run_share(
+                recipe, "embedded", out, store.Share(stage, number, 3), progress=lambda *event: said.append(event)
+            )
+            assert (done.shards, done.made) == (2, 2)
+    assert done.line() == "share 1/3 of scores: 2 of 2 shards made, 16 rows"
+    assert said[2] == ("images", 2, 2)
+    again = build.run_share(recipe, "embedded", out, store.Share("scores", 1, 3))
+    assert again.line() == "share 1/3 of scores: nothing to do, 2 shards, 16 rows"
+    assert (
+        build.run_share(recipe, "embedded", out, store.Share("images", 8, 9))
+        .line()
+        .endswith("fewer shards than shares")
+    )
+    assert len(calls(switches, "images")) == len(calls(switches, "scores")) == 6
+    build.run(recipe, "embedded", out)
+    assert len(calls(switches, "images")) == len(calls(switches, "scores")) == 6
+    assert dataset_bytes(out) == dataset_bytes(tmp_path / "whole")
+
+
+def test_a_share_retries_mends_and_lists_its_own_alone(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
+    out, said, mine = tmp_path / "out", list[str](), store.Share("images", 1, 2)
+    build.run(recipe, "embedded", tmp_path / "whole")
+    build.run(recipe, "embedded", out, draws=False)
+    (switches / "content-images").touch()
+    for number in (0, 1):
+        failed = build.run_share(recipe, "embedded", out, store.Share("images", number, 2))
+        assert failed.errors > 0 and f"{failed.errors} failed rows, which the same command retries" in failed.line()
+    for index in (0, 1):
+        flip(store.Run(out).shard("images", index), 0.95)
+    (switches / "content-images").unlink()
+    mended = build.run_share(recipe, "embedded", out, mine, say=said.append)
+    assert mended.errors == 0 and ["00001.parquet is damaged" in line for line in said] == [True, False]
+    assert said[1].startswith("images: retrying ")
+    (switches / "raise-scores").touch()
+    with pytest.raises(MachineryError, match=r"3 shards failed .*Tracebacks: .*/out/scores-1-of-2-failures.txt"):
+        build.run_share(recipe, "embedded", out, store.Share("scores", 1, 2))
+    (switches / "raise-scores").unlink()
+    build.run(recipe, "embedded", out)
+    assert dataset_bytes(out) == dataset_bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("stage", "why"),
+    [
+        ("prompts", "prompts is done as a whole, by datagen run; "),
+        ("image", "no stage is called 'image'; did you mean"),
+    ],
+)
+def test_a_stage_that_is_not_shared_out_is_refused(
+    switches: Path, recipe: Recipe, tmp_path: Path, stage: str, why: str
+) -> None:
+    with pytest.raises(RecipeError, match=f"{why}.*known: images, pairs, scores"):
+        build.run_share(recipe, "embedded", tmp_path / "out", store.Share(stage, 0, 2))
+
+
+def test_another_recipe_has_no_share(switches: Path, recipe: Recipe, recipe_file: Path, tmp_path: Path) -> None:
+    build.run(recipe, "embedded", tmp_path / "out", draws=False)
+    with pytest.raises(RunError, match=r"other settings \(prompts.count 22 → 21\)"):
+        build.run_share(
+            load(str(recipe_file), ["prompts.count=21"]), "embedded", tmp_path / "out", store.Share("images", 0, 2)
+        )
