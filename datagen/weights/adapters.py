@@ -132,7 +132,9 @@ def _halves(pipe: Any, path: Path) -> tuple[dict[str, Any], dict[str, float], di
         )
         named = {name.removesuffix(".alpha"): alpha for name, alpha in (alphas or {}).items()}
         named = {n if n.endswith(".weight") else f"{n}.lora.down.weight": alpha for n, alpha in named.items()}
-        return _by_layer(tensors), _by_layer(named), dict(metadata or {})
+        # By the names of all tensors: of some alone, diffusers takes the kind of names for another.
+        layers = {name: layer for layer, name in _by_layer({name: name for name in tensors}).items()}
+        return _by_layer(tensors), {layers[name]: alpha for name, alpha in named.items()}, dict(metadata or {})
     except Exception as error:  # diffusers raises many kinds for names that it does not know
         raise ModelError(f"{path} holds no LoRA that diffusers reads: {one_line(error)}") from error
 

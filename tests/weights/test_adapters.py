@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import copy as copying
+import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import shared_file
 import torch
 from misfits import Change, copy, without
 from safetensors.torch import load_file, save_file
@@ -225,3 +228,34 @@ def test_alphas_of_text_encoders_count_as_well(alphas: tuple[float, float], pipe
         layers = {n: m for n, m in encoder.named_modules() if hasattr(m, "lora_A")}
         scales = {n.rpartition(".")[2]: next(iter(m.scaling.values())) for n, m in layers.items()}
         assert scales == {"q_proj": alphas[0] / 4, "out_proj": alphas[1] / 4}
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("alphas", ["none", "equal", "of their own", "of some"])
+def test_kohyas_files_with_text_encoders_add_alpha_by_rank_times_their_product(
+    family: str, alphas: str, tmp_path: Path
+) -> None:
+    pipe, draw = shared_file.pipeline(family), random.Random(0)
+    names = {"unet": "lora_unet_", "text_encoder": "lora_te_" if family == "sd1" else "lora_te1_"}
+    names |= {"text_encoder_2": "lora_te2_"} if family == "sdxl" else {}
+    adapted = r".*(attn\d\.to_(q|k|v|out\.0)|self_attn\.\w+_proj|fc[12])"
+    tensors, expected = {}, {}
+    for part in names:
+        for name, layer in getattr(pipe, part).named_modules():
+            if not re.fullmatch(adapted, name):
+                continue
+            module = name if part == "unet" or name.startswith("text_model.") else f"text_model.{name}"
+            flat = names[part] + module.replace(".", "_")
+            down, up = torch.randn(4, layer.in_features), torch.randn(layer.out_features, 4)
+            tensors |= {f"{flat}.lora_down.weight": down, f"{flat}.lora_up.weight": up}
+            alpha = {"none": 4.0, "equal": 2.0}.get(alphas, draw.choice([1.0, 2.0, 8.0]))
+            if alphas == "none" or (alphas == "of some" and draw.random() < 0.5):
+                alpha = 4.0  # the rank: a scale of 1
+            else:
+                tensors[f"{flat}.alpha"] = torch.tensor(alpha)
+            expected[part, name] = layer.weight + alpha / 4 * up @ down
+    save_file(tensors, tmp_path / "x.safetensors")
+    adapters.fuse_lora(pipe, tmp_path / "x.safetensors")
+    assert {part for part, _ in expected} == set(names)
+    for (part, name), weight in expected.items():
+        torch.testing.assert_close(getattr(pipe, part).get_submodule(name).weight, weight, rtol=1e-4, atol=1e-4)
