@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import socket
 import time
 from collections import Counter
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen import records, store, version
+from datagen.errors import RunError
 from datagen.pipeline import retry
 from datagen.pipeline.plan import Job, shared_out
 from datagen.stages import Shard, Stage
@@ -34,6 +36,11 @@ class Task:
         """What the stage's work imports."""
         return self.job.stage.libraries
 
+    @property
+    def gpus(self) -> int:
+        """How many a worker of it needs."""
+        return self.job.stage.gpus(self.job.context.profile)
+
 
 def run_shard(job: Job, index: int) -> bool | store.Damaged:
     """Do one shard of one stage, or retry its failed rows; True if that wrote something.
@@ -41,10 +48,22 @@ def run_shard(job: Job, index: int) -> bool | store.Damaged:
     What it reads is looked at first: a shard that is not as it was written, its own or an earlier stage's, is handed
     back, so that the other shards go on.
     """
+    _refuse_elsewhere(job.run, job.digest)
     try:
         return _run_shard(job, index)
     except store.Damaged as damaged:
         return damaged
+
+
+@functools.lru_cache(maxsize=4)
+def _refuse_elsewhere(run: store.Run, digest: str) -> None:
+    """RunError on a machine that has no such run, where all that was made would seem to be lost."""
+    settings = run.settings()
+    if settings is None or settings["digest"] != digest:
+        raise RunError(
+            f"{run.root} on {socket.gethostname()} is not the run that this worker was sent a shard of: it must lie "
+            "on storage that all machines see by the same path"
+        )
 
 
 def _run_shard(job: Job, index: int) -> bool:
