@@ -114,7 +114,7 @@ def run(
     executor: Annotated[str, typer.Option(help="What runs the shards (datagen list executors).")] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes; default: one per core for the embedded model, on Ray as many as fit."),
+        typer.Option(min=1, help="Processes; default: one a core for the embedded model; on Ray, all that fit."),
     ] = None,
     max_cost: MaxCost = None,
     batch: Batch = False,
@@ -255,6 +255,44 @@ def write(
             loaded, name, out, max_cost=max_cost, batch=batch, draws=False, say=display.say, progress=display.show
         )
     print("\n".join(writing.closing(summary, out)))
+
+
+@app.command()
+def slurm(
+    recipe: RecipeName,
+    out: Annotated[
+        Path, typer.Option(parser=path, metavar="PATH", help="Run directory, on storage that all nodes see.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Option(parser=path, metavar="PATH", help="Where to write them; by itself OUT.slurm.")
+    ] = None,
+    profile: ProfileName = "auto",
+    settings: Overrides = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Make at most this many prompts.")] = None,
+    tasks: Annotated[
+        int | None, typer.Option(min=1, help="Tasks of a stage's array; by itself one a shard, 100 at most.")
+    ] = None,
+    at_once: Annotated[int | None, typer.Option(min=1, help="How many of them run at a time; by itself all.")] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="An option of sbatch for every job, e.g. --sbatch=--partition=gpu."),
+    ] = None,
+) -> None:
+    """Write the sbatch scripts that make a recipe's dataset on a Slurm cluster; nothing is submitted."""
+    from datagen import recipe as recipes
+    from datagen import store
+    from datagen.commands import slurm as jobs
+
+    loaded = _load(recipe, settings, limit)
+    begun = store.Run(out).settings()
+    if profile == recipes.AUTO and begun is None and len(loaded.profiles) > 1:
+        raise InputError(f"give --profile, as this machine is none of the nodes: one of {', '.join(loaded.profiles)}")
+    name, _ = _profile(
+        loaded, next(iter(loaded.profiles)) if begun is None and profile == recipes.AUTO else profile, out, draws=False
+    )
+    asked = jobs.Asked(recipe, name, out, settings or [], limit, tasks, at_once, sbatch or [])
+    script = jobs.write(loaded, asked, folder or out.with_name(f"{out.name}.slurm"))
+    print(f"{script} submits them: bash {script}")
 
 
 @app.command()
