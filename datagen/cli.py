@@ -336,13 +336,23 @@ def relabel(
 
 
 @app.command()
-def status(directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")]) -> None:
+def status(
+    directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Show it live until it is finished.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also what takes reading all scores, where they are many.")
+    ] = False,
+) -> None:
     """Show the progress of a run: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
 
     from datagen.commands import status as report
 
-    report.show(directory, Console())
+    if watch:
+        from datagen.commands import watch as live
+
+        live.watch(directory, Console())
+    report.show(directory, Console(), full)
 
 
 @app.command()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import re
 import socket
 import time
 from collections import Counter
@@ -16,10 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen import records, store, version
-from datagen.errors import RunError
+from datagen.errors import RunError, one_line
 from datagen.pipeline import retry
 from datagen.pipeline.plan import Job, shared_out
 from datagen.stages import Shard, Stage
+
+MOST_REASONS = 5  # of a shard, in its footer
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +100,16 @@ def _run_shard(job: Job, index: int) -> bool:
         made_from=job.sources[index],
         parts=_parts(job, rows) if job.is_shared_out else [],
         facts=written.facts,
+        worker=f"{os.getpid()} on {socket.gethostname()}",
+        reasons=_reasons(stage, rows),
     )
     return True
+
+
+def _reasons(stage: Stage[Any], rows: list[Any]) -> dict[str, int]:
+    """Why content failed, the most frequent few; numbers, which differ from row to row, are left out of it."""
+    errors = (_NUMBER.sub("…", one_line(Exception(row.error))) for row in rows if stage.failed(row))
+    return dict(Counter(errors).most_common(MOST_REASONS))
 
 
 def _parts(job: Job, rows: list[Any]) -> list[str]:
