@@ -448,6 +448,33 @@ def judge(
 
 
 @app.command()
+def serve(
+    judges: Annotated[
+        list[str], typer.Option(help="Judges, separated by commas or given several times (datagen list judges).")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes one that is free.")] = 8080,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="JUDGE.OPTION=VALUE", help="A judge's option, e.g. clip.model=ViT-L-14/openai."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=path, metavar="PATH", help="Folder of what judges that ask a server spend."),
+    ] = None,
+    max_cost: MaxCost = None,
+) -> None:
+    """Judge images for online training: JSON over HTTP on this machine, at /score, /health, /rewards and /metrics."""
+    from datagen.commands import serve as serving
+    from datagen.commands.judge import choices
+
+    serving.serve(choices.choose(judges, settings or []), serving.Options(port, out, max_cost), _say)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@app.command()
 def label(
     scores: Annotated[
         list[str],
