@@ -114,7 +114,7 @@ def run(
     executor: Annotated[str, typer.Option(help="What runs the shards (datagen list executors).")] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes; default: one per core for the embedded model, on Ray as many as fit."),
+        typer.Option(min=1, help="Processes; default: one a core for the embedded model; on Ray, all that fit."),
     ] = None,
     max_cost: MaxCost = None,
     batch: Batch = False,
@@ -258,6 +258,44 @@ def write(
 
 
 @app.command()
+def slurm(
+    recipe: RecipeName,
+    out: Annotated[
+        Path, typer.Option(parser=path, metavar="PATH", help="Run directory, on storage that all nodes see.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Option(parser=path, metavar="PATH", help="Where to write them; by itself OUT.slurm.")
+    ] = None,
+    profile: ProfileName = "auto",
+    settings: Overrides = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Make at most this many prompts.")] = None,
+    tasks: Annotated[
+        int | None, typer.Option(min=1, help="Tasks of a stage's array; by itself one a shard, 100 at most.")
+    ] = None,
+    at_once: Annotated[int | None, typer.Option(min=1, help="How many of them run at a time; by itself all.")] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="An option of sbatch for every job, e.g. --sbatch=--partition=gpu."),
+    ] = None,
+) -> None:
+    """Write the sbatch scripts that make a recipe's dataset on a Slurm cluster; nothing is submitted."""
+    from datagen import recipe as recipes
+    from datagen import store
+    from datagen.commands import slurm as jobs
+
+    loaded = _load(recipe, settings, limit)
+    begun = store.Run(out).settings()
+    if profile == recipes.AUTO and begun is None and len(loaded.profiles) > 1:
+        raise InputError(f"give --profile, as this machine is none of the nodes: one of {', '.join(loaded.profiles)}")
+    name, _ = _profile(
+        loaded, next(iter(loaded.profiles)) if begun is None and profile == recipes.AUTO else profile, out, draws=False
+    )
+    asked = jobs.Asked(recipe, name, out, settings or [], limit, tasks, at_once, sbatch or [])
+    script = jobs.write(loaded, asked, folder or out.with_name(f"{out.name}.slurm"))
+    print(f"{script} submits them: bash {script}")
+
+
+@app.command()
 def estimate(
     recipe: RecipeName,
     profile: ProfileName = "auto",
@@ -298,13 +336,23 @@ def relabel(
 
 
 @app.command()
-def status(directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")]) -> None:
+def status(
+    directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Show it live until it is finished.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also what takes reading all scores, where they are many.")
+    ] = False,
+) -> None:
     """Show the progress of a run: shards, rows, errors, seconds, drops and what the LLM cost, by stage."""
     from rich.console import Console
 
     from datagen.commands import status as report
 
-    report.show(directory, Console())
+    if watch:
+        from datagen.commands import watch as live
+
+        live.watch(directory, Console())
+    report.show(directory, Console(), full)
 
 
 @app.command()
@@ -397,6 +445,33 @@ def judge(
     print("\n".join([*report.lines(summary, out), *report.groups(out)]))
     if not summary.scored:
         raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    judges: Annotated[
+        list[str], typer.Option(help="Judges, separated by commas or given several times (datagen list judges).")
+    ],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes one that is free.")] = 8080,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="JUDGE.OPTION=VALUE", help="A judge's option, e.g. clip.model=ViT-L-14/openai."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=path, metavar="PATH", help="Folder of what judges that ask a server spend."),
+    ] = None,
+    max_cost: MaxCost = None,
+) -> None:
+    """Judge images for online training: JSON over HTTP on this machine, at /score, /health, /rewards and /metrics."""
+    from datagen.commands import serve as serving
+    from datagen.commands.judge import choices
+
+    serving.serve(choices.choose(judges, settings or []), serving.Options(port, out, max_cost), _say)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 @app.command()

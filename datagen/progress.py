@@ -56,17 +56,17 @@ class Display:
         """Report the progress of `what`."""
         now = time.monotonic()
         begun, before = self._started.setdefault(what, (now, done))
-        pace = _pace(done - before, total - done, now - begun)
+        shown = pace(done - before, total - done, now - begun)
         if self._bar is not None:
             if what not in self._tasks:
                 self._tasks[what] = self._bar.add_task(what, total=total, pace="")
-            self._bar.update(self._tasks[what], completed=done, total=total, pace=pace)
+            self._bar.update(self._tasks[what], completed=done, total=total, pace=shown)
         elif done in (before, total) or now - self._printed >= PLAIN_EVERY_S:
             self._printed = now
-            print(f"{what}: {done}/{total} {pace}".rstrip(), file=sys.stderr, flush=True)
+            print(f"{what}: {done}/{total} {shown}".rstrip(), file=sys.stderr, flush=True)
 
 
-def _pace(made: int, left: int, seconds: float) -> str:
+def pace(made: int, left: int, seconds: float) -> str:
     """Rate and time left in words; nothing before there is something to measure."""
     if made <= 0 or seconds <= 0:
         return ""

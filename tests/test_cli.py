@@ -17,7 +17,7 @@ import typer
 from datagen import cli, store
 from datagen import recipe as recipes
 from datagen.errors import MachineryError
-from datagen.pipeline import build
+from datagen.pipeline import build, plan
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -240,10 +240,10 @@ def test_limit_and_profile_reach_the_pipeline(
 ) -> None:
     seen = []
 
-    def note(recipe: object, profile: str, out: Path, *, workers: int, **_: object) -> build.Summary:
+    def note(recipe: object, profile: str, out: Path, *, workers: int, **_: object) -> plan.Summary:
         seen.append((recipe.prompts.count, profile, workers))  # type: ignore[attr-defined]
-        plans = {name: build.Plan(name, []) for name in ("prompts", "images", "pairs")}
-        return build.Summary(plans, 0, {}, out / "dataset")
+        plans = {name: plan.Plan(name, []) for name in ("prompts", "images", "pairs")}
+        return plan.Summary(plans, 0, {}, out / "dataset")
 
     monkeypatch.setattr(build, "run", note)
     out = tmp_path / "out"
@@ -264,11 +264,11 @@ def test_money_reaches_the_pipeline(
 ) -> None:
     seen: list[object] = []
 
-    def note(*_: object, max_cost: float | None, batch: bool, **options: object) -> build.Summary:
+    def note(*_: object, max_cost: float | None, batch: bool, **options: object) -> plan.Summary:
         seen.extend((max_cost, batch))
-        prompts = build.Plan("prompts", [store.Footer(1, 0, 1.0, "d", "1", {"near-duplicate": 2}, "c")])
-        plans = {"prompts": prompts} | {name: build.Plan(name, []) for name in ("images", "pairs")}
-        return build.Summary(plans, 1, {"train": 1}, tmp_path)
+        prompts = plan.Plan("prompts", [store.Footer(1, 0, 1.0, "d", "1", {"near-duplicate": 2}, "c")])
+        plans = {"prompts": prompts} | {name: plan.Plan(name, []) for name in ("images", "pairs")}
+        return plan.Summary(plans, 1, {"train": 1}, tmp_path)
 
     monkeypatch.setattr(build, "run", note)
     assert call(monkeypatch, "run", "pick-style", "--out", tmp_path / "o", "--max-cost", "2.5", "--batch") == 0

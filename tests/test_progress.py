@@ -28,4 +28,4 @@ def test_without_a_terminal_the_first_and_the_last_step_are_lines(capsys: pytest
     ],
 )
 def test_pace_in_words(made: int, left: int, seconds: float, words: str) -> None:
-    assert progress._pace(made, left, seconds) == words
+    assert progress.pace(made, left, seconds) == words

@@ -1,10 +1,12 @@
 """The progress of a run as text: one line per stage from the footers of its shards, and where the dataset lies.
 
-It only reads, so it can run while another process works in the directory.
+It only reads, so it can run while another process works in the directory. Of a run of a million rows it reads what is
+kept of the footers (`store/index.py`), and no rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -13,16 +15,18 @@ from rich.table import Column, Table
 from datagen import recipe as recipes
 from datagen import records, store
 from datagen.export import huggingface
-from datagen.labels import fairness, told
+from datagen.labels import told
 from datagen.llm import LEDGER
 from datagen.llm.accounts import money
 from datagen.pipeline import plan
 from datagen.store import sums
 from datagen.writers import meaning
 
+MANY = 500  # shards of scores, from which rows are read only if they are asked for
 
-def show(root: Path, console: Console) -> None:
-    """Print the status of a run directory; RunError if it is not one."""
+
+def show(root: Path, console: Console, full: bool = False) -> None:
+    """Print the status of a run directory, `full` with what takes reading all scores; RunError if it is not one."""
     run = store.Run(root)
     settings = run.started()
     recipe, profile = recipes.of_run(settings)
@@ -58,12 +62,31 @@ def show(root: Path, console: Console) -> None:
             line = f"{count} of {done.total('rows')} {done.stage.name}: {remark}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+        for reason, count in done.reasons().items():
+            line = f"{done.stage.name} failed: {count} × {reason}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        workers = done.workers()
+        if len(workers) > 1:
+            some = ", ".join(f"{name} {count}" for name, (count, _) in list(workers.items())[:8])
+            more = f" and {len(workers) - 8} more" if len(workers) > 8 else ""
+            console.print(f"{done.stage.name}, shards by worker: {some}{more}", highlight=False, soft_wrap=True)
+
     scores = next(done for done in plans if done.stage.name == "scores")
-    for groups in fairness.of_run(run, (index for index, footer in enumerate(scores.shards) if footer is not None)):
-        console.print(f"shown by {groups}", highlight=False, markup=False, soft_wrap=True)
+    for line in _groups(run, [index for index, footer in enumerate(scores.shards) if footer is not None], full):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for damaged in (shard for done in plans for shard in done.damaged):
         console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, markup=False, soft_wrap=True)
     console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _groups(run: store.Run, shards: list[int], full: bool) -> Iterator[str]:
+    """How evenly groups are shown, by each judge that sees groups."""
+    if len(shards) > MANY and not full:
+        yield f"groups that are shown: not looked for in {len(shards)} shards of scores, --full reads them"
+    elif shards:
+        from datagen.labels import fairness  # here, as it reads what judges are made of
+
+        yield from (f"shown by {groups}" for groups in fairness.of_run(run, shards))
 
 
 def _dataset(folder: Path) -> str:

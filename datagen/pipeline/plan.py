@@ -76,6 +76,19 @@ class Plan:
         """Reason → candidates that did not become rows, the most frequent first."""
         return _summed(footer.drops for footer in self.shards if footer is not None)
 
+    def reasons(self) -> dict[str, int]:
+        """Why content failed → rows, the most frequent first."""
+        return _summed(footer.reasons for footer in self.shards if footer is not None)
+
+    def workers(self) -> dict[str, tuple[int, float]]:
+        """Who made shards that are there → how many, and in how many seconds."""
+        found: dict[str, tuple[int, float]] = {}
+        for footer in self.shards:
+            if footer is not None and footer.worker:
+                count, seconds = found.get(footer.worker, (0, 0.0))
+                found[footer.worker] = count + 1, seconds + footer.seconds
+        return dict(sorted(found.items()))
+
     def remarks(self) -> dict[str, int]:
         """What is to be known of rows → of how many, the most frequent first."""
         return _summed(footer.remarks for footer in self.shards if footer is not None)
@@ -201,13 +214,11 @@ def of_stage(run: store.Run, stage: Stage[Any], before: Sequence[Plan], recipe: 
     count = 1 if stage.whole else count_shards(before, recipe.images.shard_size)
     sources = [source_of(before, stage, index, recipe) for index in range(count)]
     plan = Plan(stage, [], sources)
-    for index, source in enumerate(sources):
-        try:
-            footer = run.footer(stage.name, index)
-            if footer is not None and footer.digest != digest:
-                raise store.Damaged(run.shard(stage.name, index), "it is of another recipe")
-        except store.Damaged as damaged:
-            plan.damaged.append(damaged)
+    for index, (source, footer) in enumerate(zip(sources, store.footers(run, stage.name, count), strict=True)):
+        if isinstance(footer, store.Footer) and footer.digest != digest:
+            footer = store.Damaged(run.shard(stage.name, index), "it is of another recipe")
+        if isinstance(footer, store.Damaged):
+            plan.damaged.append(footer)
             footer = None
         done = footer is not None and (footer.stage_version, footer.made_from) == (stage.version, source)
         plan.shards.append(footer if done else None)

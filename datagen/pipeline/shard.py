@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import re
+import socket
 import time
 from collections import Counter
 from typing import Any
@@ -15,9 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datagen import records, store, version
+from datagen.errors import RunError, one_line
 from datagen.pipeline import retry
 from datagen.pipeline.plan import Job, shared_out
 from datagen.stages import Shard, Stage
+
+MOST_REASONS = 5  # of a shard, in its footer
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +41,11 @@ class Task:
         """What the stage's work imports."""
         return self.job.stage.libraries
 
+    @property
+    def gpus(self) -> int:
+        """How many a worker of it needs."""
+        return self.job.stage.gpus(self.job.context.profile)
+
 
 def run_shard(job: Job, index: int) -> bool | store.Damaged:
     """Do one shard of one stage, or retry its failed rows; True if that wrote something.
@@ -41,10 +53,22 @@ def run_shard(job: Job, index: int) -> bool | store.Damaged:
     What it reads is looked at first: a shard that is not as it was written, its own or an earlier stage's, is handed
     back, so that the other shards go on.
     """
+    _refuse_elsewhere(job.run, job.digest)
     try:
         return _run_shard(job, index)
     except store.Damaged as damaged:
         return damaged
+
+
+@functools.lru_cache(maxsize=4)
+def _refuse_elsewhere(run: store.Run, digest: str) -> None:
+    """RunError on a machine that has no such run, where all that was made would seem to be lost."""
+    settings = run.settings()
+    if settings is None or settings["digest"] != digest:
+        raise RunError(
+            f"{run.root} on {socket.gethostname()} is not the run that this worker was sent a shard of: it must lie "
+            "on storage that all machines see by the same path"
+        )
 
 
 def _run_shard(job: Job, index: int) -> bool:
@@ -76,8 +100,16 @@ def _run_shard(job: Job, index: int) -> bool:
         made_from=job.sources[index],
         parts=_parts(job, rows) if job.is_shared_out else [],
         facts=written.facts,
+        worker=f"{os.getpid()} on {socket.gethostname()}",
+        reasons=_reasons(stage, rows),
     )
     return True
+
+
+def _reasons(stage: Stage[Any], rows: list[Any]) -> dict[str, int]:
+    """Why content failed, the most frequent few; numbers, which differ from row to row, are left out of it."""
+    errors = (_NUMBER.sub("…", one_line(Exception(row.error))) for row in rows if stage.failed(row))
+    return dict(Counter(errors).most_common(MOST_REASONS))
 
 
 def _parts(job: Job, rows: list[Any]) -> list[str]:

@@ -70,6 +70,16 @@ def _of_prompts(rows: list[Any], prompt_ids: set[str]) -> list[Any]:
     return [row for row in rows if getattr(row, "prompt_id", None) in prompt_ids or not hasattr(row, "prompt_id")]
 
 
+def none(profile: Profile) -> int:
+    """The GPUs of a stage that runs no model."""
+    return 0
+
+
+def one_a_model(profile: Profile) -> int:
+    """The GPUs of a stage whose models run in its workers; the embedded ones are as fast without."""
+    return int(profile.model != "embedded")
+
+
 def _nothing(row: object) -> Sequence[str]:
     return ()
 
@@ -84,7 +94,8 @@ class Stage(Generic[Row]):
     stages that it is given; () for all. What a stage that `relabels` makes depends on the recipe's [labels], which may
     be changed after a run. `check` raises what would keep the stage from doing its work, and is asked before anything
     is paid for. `remarks` are what is to be known of a row, as that something asked for did not count; all counted.
-    `libraries` are modules that its work imports, which the workers of one machine may share.
+    `libraries` are modules that its work imports, which the workers of one machine may share; `gpus` says how many a
+    worker needs for a profile's models.
     """
 
     name: str
@@ -98,6 +109,7 @@ class Stage(Generic[Row]):
     check: Callable[[Context], None] | None = None
     remarks: Callable[[Row], Sequence[str]] = _nothing
     libraries: tuple[str, ...] = ()
+    gpus: Callable[[Profile], int] = none
 
     @property
     def can_fail(self) -> bool:

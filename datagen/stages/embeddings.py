@@ -9,7 +9,7 @@ import itertools
 
 from datagen.judges import panel
 from datagen.records import Embedding, Image, Vector, Written
-from datagen.stages import LIBRARIES, Context, Shard, Stage
+from datagen.stages import LIBRARIES, Context, Shard, Stage, one_a_model
 
 
 def run(context: Context, shard: Shard) -> Written[Embedding]:
@@ -28,4 +28,4 @@ def run(context: Context, shard: Shard) -> Written[Embedding]:
     return Written(rows)
 
 
-STAGE = Stage("embeddings", Embedding, run, libraries=LIBRARIES)
+STAGE = Stage("embeddings", Embedding, run, libraries=LIBRARIES, gpus=one_a_model)

@@ -17,7 +17,7 @@ from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.images import ahead, encode
 from datagen.recipe import OF_OTHERS, Profile
 from datagen.records import Image, Prompt, Written, content_id, seed_for
-from datagen.stages import LIBRARIES, Context, Shard, Stage
+from datagen.stages import LIBRARIES, Context, Shard, Stage, one_a_model
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -110,6 +110,11 @@ def _failed(row: Image, error: ContentError) -> Image:
     return dataclasses.replace(row, error=str(error))
 
 
+def gpus(profile: Profile) -> int:
+    """The GPUs of a worker: none where a server draws."""
+    return 0 if profile.model.startswith("endpoint:") else one_a_model(profile)
+
+
 def _sides(context: Context) -> list[tuple[str, int]]:
     """(side, index) of the images of one prompt."""
     return [(side, index) for side, count in context.recipe.images_each().items() for index in range(count)]
@@ -166,4 +171,4 @@ def _row(generator: Generator, want: Want, request: Request) -> Image:
     )
 
 
-STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks, libraries=LIBRARIES)
+STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks, libraries=LIBRARIES, gpus=gpus)

@@ -21,7 +21,7 @@ from datagen.labels import axes, judged, pairing, verdicts, wordings
 from datagen.labels.axes import Asked
 from datagen.recipe import Profile
 from datagen.records import Embedding, Image, Principle, Prompt, Score, Written
-from datagen.stages import LIBRARIES, Context, Shard, Stage
+from datagen.stages import LIBRARIES, Context, Shard, Stage, one_a_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,4 +210,4 @@ def _rivals(images: list[Image]) -> list[tuple[Image, Image]]:
     return met + ([(images[-1], images[0])] if len(images) > 2 else [])
 
 
-STAGE = Stage("scores", Score, run, version=4, check=check, remarks=remarks, libraries=LIBRARIES)
+STAGE = Stage("scores", Score, run, version=4, check=check, remarks=remarks, libraries=LIBRARIES, gpus=one_a_model)

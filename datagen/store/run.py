@@ -50,6 +50,8 @@ class Footer:
     # Of prompts, which are shared out: the hash of each shard's part of the rows, without those that failed.
     parts: list[str] = dataclasses.field(default_factory=list)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # what was learnt of all rows together
+    worker: str = ""  # who made it: a process and its host
+    reasons: dict[str, int] = dataclasses.field(default_factory=dict)  # why content failed → rows, the most frequent
 
 
 @dataclasses.dataclass(frozen=True)

@@ -128,3 +128,27 @@ def test_the_share_of_replies_that_did_not_mean_what_was_asked_is_told(tmp_path:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run directory"):
         shown(tmp_path)
+
+
+def test_failures_stand_by_reason_and_shards_by_worker(tmp_path: Path) -> None:
+    run, recipe = store.Run(tmp_path), recipes.load("pick-style", ["images.shard_size=4"])
+    settings = {"digest": "d", "version": "1", "recipe": recipes.resolved(recipe, "embedded")}
+    with store.hold(run, settings):
+        _commit(run, settings, "principles", 0, 1)
+        _commit(run, settings, "prompts", 0, 10, parts=["a", "b", "c"])
+        _commit(run, settings, "images", 0, 8, errors=3, reasons={"black image": 2, "[b]x": 1}, worker="7 on a")
+        _commit(run, settings, "images", 1, 8, errors=1, reasons={"black image": 1}, worker="8 on b")
+    text = shown(tmp_path)
+    assert "images failed: 3 × black image\nimages failed: 1 × [b]x\n" in text
+    assert "images, shards by worker: 7 on a 1, 8 on b 1\n" in text
+
+
+def test_groups_are_not_looked_for_in_many_shards_unless_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "MANY", 1)
+    assert list(status._groups(store.Run(tmp_path), [0, 1], full=False)) == [
+        "groups that are shown: not looked for in 2 shards of scores, --full reads them"
+    ]
+    with pytest.raises(RunError):  # it would read them
+        list(status._groups(store.Run(tmp_path), [0, 1], full=True))

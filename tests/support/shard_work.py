@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -73,3 +74,15 @@ def gpu_seen(folder: Path, index: int) -> str:
         first.write_text(seen)
         os.kill(os.getpid(), signal.SIGKILL)
     return seen
+
+
+def die_of_seven(index: int) -> int:
+    """Kills whoever works index 7."""
+    if index == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return index
+
+
+def environment_of(index: int) -> str:
+    """Where a worker is, and what its environment says, as JSON."""
+    return json.dumps({**os.environ, "cwd": os.getcwd()})

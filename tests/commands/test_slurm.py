@@ -1,0 +1,223 @@
+"""The scripts for Slurm: what they say, and on a real Slurm, where there is one, what comes out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datagen import recipe as recipes
+from datagen.commands import slurm
+from datagen.errors import InputError
+
+ROOT, SUPPORT = Path(__file__).parents[2], Path(__file__).parents[1] / "support"
+
+
+def scripts(tmp_path: Path, *settings: str, **asked: Any) -> dict[str, str]:
+    """The scripts of a recipe by their names, with the cluster's own limit unknown."""
+    folder, made = tmp_path / "jobs", {"recipe": "pick-style", "profile": "sd15", "out": tmp_path / "out"}
+    recipe = recipes.load(made["recipe"], list(settings))
+    assert slurm.write(recipe, slurm.Asked(**{**made, **asked}), folder) == folder / "submit.sh"
+    for path in folder.glob("*.s*"):
+        subprocess.run(["bash", "-n", str(path)], check=True)  # a shell can read it
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "_most_tasks", lambda: slurm.MOST_TASKS)
+
+
+def test_a_stage_is_an_array_whose_tasks_follow_those_of_the_stage_before(tmp_path: Path) -> None:
+    found = scripts(tmp_path, "prompts.count=30", "images.shard_size=8")
+    assert sorted(found) == [
+        "1-write.sbatch", "2-images.sbatch", "3-embeddings.sbatch", "4-scores.sbatch", "5-verdicts.sbatch",
+        "6-finish.sbatch", "submit.sh",
+    ]  # fmt: skip
+    images, verdicts, finish = found["2-images.sbatch"], found["5-verdicts.sbatch"], found["6-finish.sbatch"]
+    assert "#SBATCH --array=0-3\n" in images and "#SBATCH --gres=gpu:1\n" in images
+    assert '--stage images --shard "$SLURM_ARRAY_TASK_ID/4" &' in images
+    assert 'scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"' in images
+    assert "gres" not in verdicts and "--array" not in finish and 'scontrol requeue "$SLURM_JOB_ID"' in finish
+    kinds = [
+        line.split("--dependency=")[1].split(":")[0] for line in found["submit.sh"].splitlines() if "--dep" in line
+    ]
+    assert kinds == ['"afterok', '"aftercorr', '"aftercorr', '"aftercorr', '"afterok']
+
+
+@pytest.mark.parametrize(
+    ("asked", "array"),
+    [
+        ({}, "0-99"),
+        ({"tasks": 7}, "0-6"),
+        ({"tasks": 1001, "at_once": 12}, "0-1000%12"),
+        ({"tasks": 5, "limit": 1}, "0-4"),
+    ],
+)
+def test_arrays_are_as_large_as_asked_and_as_the_cluster_takes(
+    tmp_path: Path, asked: dict[str, Any], array: str
+) -> None:
+    images = scripts(tmp_path, "prompts.count=100000", "images.shard_size=8", **asked)["2-images.sbatch"]
+    assert f"#SBATCH --array={array}\n" in images
+
+
+def test_a_served_or_embedded_model_asks_for_no_gpu(tmp_path: Path) -> None:
+    assert "gres" not in "".join(scripts(tmp_path, profile="embedded").values())
+    served = scripts(tmp_path / "served", "profiles.sd15.model='endpoint:painter'")
+    assert "gres" not in served["2-images.sbatch"] and "gres" in served["4-scores.sbatch"]
+
+
+def test_more_tasks_than_an_array_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--tasks 1002 is more than .* holds, 1001 \(MaxArraySize\): give 1001"):
+        scripts(tmp_path, tasks=1002)
+    assert not (tmp_path / "jobs").exists()
+
+
+@pytest.mark.parametrize("option", ["partition=gpu", "", "-", "--x\n#SBATCH --y", '--x="y"', "--comment=a%b", "; rm"])
+def test_what_would_not_be_an_option_of_sbatch_is_refused(tmp_path: Path, option: str) -> None:
+    with pytest.raises(InputError, match="is no option of sbatch|cannot stand in an #SBATCH line"):
+        scripts(tmp_path, options=["--partition=gpu", option])
+
+
+def test_whatever_stands_in_a_command_reaches_the_command_and_no_shell(tmp_path: Path) -> None:
+    out, hostile = tmp_path / "a folder; touch gone $(touch gone)", 'name="it\'s $HOME `touch gone`"'
+    found = scripts(tmp_path, out=out, settings=[hostile], options=["--account=a lab"])
+    assert "#SBATCH --account=a lab\n" in found["1-write.sbatch"]
+    (line,) = (line for line in found["1-write.sbatch"].splitlines() if line.endswith(" &"))
+    words = [sys.executable, "-c", "import sys; print(sys.argv[1:])"]
+    shown = f"{subprocess.list2cmdline(words[:1])} -c 'import sys; print(sys.argv[1:])' {line.split(' -m ')[1][:-2]}"
+    told = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert repr(str(out)) in told.stdout and repr(hostile) in told.stdout
+    assert not (tmp_path / "gone").exists()
+
+
+CONFIG = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={first}
+SlurmdPort={second}
+AuthType=auth/none
+CredType=cred/none
+SlurmUser=root
+SlurmdUser=root
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/ctld.pid
+SlurmdPidFile={folder}/d.pid
+SlurmctldLogFile={folder}/ctld.log
+SlurmdLogFile={folder}/d.log
+SchedulerParameters=sched_interval=1,sched_min_interval=100000,batch_sched_delay=0
+MaxArraySize=4
+JobRequeue=1
+ReturnToService=2
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Slurm of one node; skips where its programs are missing, or are not this user's to start."""
+    controller, node = shutil.which("slurmctld"), shutil.which("slurmd")
+    if not (controller and node and shutil.which("sbatch")) or os.geteuid() != 0:
+        pytest.skip("a real Slurm needs slurmctld, slurmd and slurm-client, and root to start them")
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    folder = tmp_path / "slurm"
+    for name in ("state", "spool"):
+        (folder / name).mkdir(parents=True)
+    file = folder / "slurm.conf"
+    file.write_text(CONFIG.format(host=socket.gethostname(), first=ports[0], second=ports[1], folder=folder))
+    monkeypatch.setenv("SLURM_CONF", str(file))
+    daemons = [subprocess.Popen([program, "-D"], stderr=subprocess.DEVNULL) for program in (controller, node)]
+    try:
+        until(lambda: "idle" in told("sinfo", "--noheader"))
+        yield
+    finally:
+        for daemon in daemons:
+            daemon.terminate()
+        for daemon in daemons:
+            daemon.wait(30)
+
+
+def told(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def until(holds: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, told("squeue")
+        time.sleep(0.5)
+
+
+# Every Python of the jobs has the stages that need no model.
+SITE = """
+import importlib
+from datagen.pipeline import plan
+names = "principles,prompts,images,scores,pairs".split(",")
+plan.STAGES = tuple(importlib.import_module(f"fake_stages.{name}").STAGE for name in names)
+"""
+RECIPE = """
+name = "fake"
+license = "cc0-1.0"
+pairing = "contrast"
+[prompts]
+count = 22
+[images]
+shard_size = 4
+[profiles.embedded]
+model = "embedded"
+taxonomy = "none"
+grammar = "none"
+steps = 2
+guidance = 3
+width = 8
+height = 8
+judges = ["clip"]
+"""
+
+
+@pytest.mark.slow  # a cluster, and ten processes that import what they need
+@pytest.mark.timeout(600)
+def test_on_a_real_slurm_the_dataset_is_that_of_one_process_though_a_task_is_killed(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SITE)
+    (tmp_path / "r.toml").write_text(RECIPE)
+    switches = tmp_path / "switches"
+    switches.mkdir()
+    monkeypatch.setenv("FAKE_STAGES_DIR", str(switches))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tmp_path, SUPPORT, ROOT))))
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "datagen"]
+    subprocess.run([*command, "run", "r.toml", "--out", "whole", "--workers", "1"], check=True, capture_output=True)
+    refused = subprocess.run(
+        [*command, "slurm", "r.toml", "--out", "out", "--tasks", "5"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2 and "holds, 4 (MaxArraySize)" in refused.stderr
+    subprocess.run([*command, "slurm", "r.toml", "--out", "out", "--tasks", "2"], check=True)
+    for name in ("die-scores", "once"):
+        (switches / name).touch()
+    subprocess.run(["bash", "out.slurm/submit.sh"], check=True)
+    until(lambda: told("squeue", "--noheader") == "", 400)
+    logs = {path.name: path.read_text() for path in Path("out.slurm/logs").iterdir()}
+    assert sum("datagen: back into the queue" in log for log in logs.values()) == 1, logs
+    assert len(logs) == 8 and not (switches / "die-scores").exists(), logs  # write, 3 arrays of 2, finish
+    whole = {path.name: path.read_bytes() for path in Path("whole/dataset").rglob("*") if path.is_file()}
+    assert whole == {path.name: path.read_bytes() for path in Path("out/dataset").rglob("*") if path.is_file()}
