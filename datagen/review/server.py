@@ -137,7 +137,7 @@ class Server:
             left, right = await asyncio.to_thread(self._session.pictures, pair)
         shown = left if request.match_info["side"] == "left" else right
         if shown.error:
-            raise web.HTTPNotFound
+            return web.Response(status=204)
         return web.Response(body=shown.data, content_type=pictures.TYPE)
 
     async def _end(self, request: web.Request) -> web.StreamResponse:
