@@ -92,9 +92,11 @@ class Server:
             return "this is not the address that datagen review printed"
         if request.headers.get("Origin", next(iter(origins))) not in origins:
             return "another site asks"
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        given, rest = (*request.path.split("/", 2)[1:], "", "")[:2]
+        # Whoever follows a link to the page itself, from a terminal in a browser as well, only opens it.
+        follows = not rest and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not follows:
             return "another site asks"
-        given = request.path.split("/")[1]
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             return "open the address that datagen review printed: it ends with a token"
         return ""

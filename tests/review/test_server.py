@@ -77,6 +77,10 @@ def test_nobody_else_is_answered(tmp_path: Path) -> None:
         for url, headers in refused:
             async with client.get(url, headers=headers) as reply:
                 assert reply.status == 403 and "error" in await reply.json(), (url, headers)
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+        for what, status in (("", 200), ("state", 403)):
+            async with client.get(f"{address}{what}", headers=link) as reply:
+                assert reply.status == status
         right = {"pair": PAIRS[0].pair_id, "answer": "left"}
         assert (await post(client, f"{address}answer", right, Origin="https://127.0.0.1"))[0] == 403
         assert (await post(client, f"{base}/guess/answer", right))[0] == 403
