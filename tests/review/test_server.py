@@ -152,7 +152,7 @@ def test_a_finish_that_fails_is_said_and_can_be_tried_again(tmp_path: Path) -> N
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     async def test(client: aiohttp.ClientSession, address: str, server: Server) -> None:
         port = int(server.address.rpartition(":")[2])
-        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 cannot be had"):
+        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 cannot be had .Address already in use.: give"):
             await Server(begun(tmp_path), "a run", lambda: OUTCOME).serve(port, print)
 
     serve(tmp_path, test)
