@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,13 @@ def recipe(prompts: int, shard_size: int = 16, changes: tuple[str, ...] = ()) ->
     )
 
 
-def write(folder: Path, of: Recipe, obeyed: float = 0.85, seed: int = 0) -> np.ndarray:
-    """Fill a folder; (prompts,) whether the chosen image of each really is the better one."""
+def write(
+    folder: Path, of: Recipe, obeyed: float = 0.85, seed: int = 0, draw: Callable[[str], bytes] | None = None
+) -> np.ndarray:
+    """Fill a folder; (prompts,) whether the chosen image of each really is the better one.
+
+    `draw` gives the encoded picture of an image by its name; without it, all are flat.
+    """
     run, rng = store.Run(folder), np.random.default_rng(seed)
     settings = {
         "digest": recipes.digest(of, "embedded"),
@@ -55,7 +61,7 @@ def write(folder: Path, of: Recipe, obeyed: float = 0.85, seed: int = 0) -> np.n
         _commit(run, of, settings, "prompts", 0, Prompt, prompts, parts=parts)
         for index, first in enumerate(range(0, count, size)):
             some = prompts[first : first + size]
-            images = [_image(prompt, side) for prompt in some for side in ("chosen", "rejected")]
+            images = [_image(prompt, side, draw or _flat) for prompt in some for side in ("chosen", "rejected")]
             _commit(run, of, settings, "images", index, Image, images)
             _commit(run, of, settings, "embeddings", index, Embedding, [])
             margins = _margins(rng, np.where(true[first : first + size], 1.0, -1.0))
@@ -103,14 +109,19 @@ def _prompt(k: int) -> Prompt:
     )
 
 
-def _image(prompt: Prompt, side: str) -> Image:
-    """A flat picture of a colour of its own."""
-    file = io.BytesIO()
-    colour = hashlib.sha256(f"{prompt.prompt_id} {side}".encode()).digest()[:3]
-    Pillow.new("RGB", (8, 8), tuple(colour)).save(file, "PNG", compress_level=0)
-    data = file.getvalue() + prompt.prompt_id.encode() + side.encode()  # past the end of the picture: no two are equal
+def _image(prompt: Prompt, side: str, draw: Callable[[str], bytes]) -> Image:
+    own = draw(f"{prompt.prompt_id} {side}")
+    data = own + prompt.prompt_id.encode() + side.encode()  # past the end of the picture: no two are equal
     name = hashlib.sha256(data).hexdigest()[:16]
     return Image(name, prompt.prompt_id, side, 0, prompt.prompt, "", 1, "embedded", "r", "ddim", 20, 4.0, 8, 8, data)
+
+
+def _flat(name: str) -> bytes:
+    """A picture of a colour of its own."""
+    file = io.BytesIO()
+    colour = hashlib.sha256(name.encode()).digest()[:3]
+    Pillow.new("RGB", (8, 8), tuple(colour)).save(file, "PNG", compress_level=0)
+    return file.getvalue()
 
 
 def _commit(

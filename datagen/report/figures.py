@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from datagen.labels import people
 from datagen.labels.resampling import Share, share
+from datagen.records import content_id
 from datagen.report.entries import Entry
 
 SURE = (0.5, 0.8, 0.9, 0.95, 0.99, 1.0)  # the ends of the bins of a probability
@@ -106,6 +108,23 @@ def sided(labels: pa.Table) -> list[Bin]:
     table = labels.filter(labels["judges_only"].is_valid())
     said = table["judges_only"].to_numpy()
     return bins(np.maximum(said, 1 - said), said > 0.5, np.array(table["prompt_id"].to_pylist(), dtype=object))
+
+
+def by_people(labels: pa.Table, known: Mapping[str, float]) -> list[Bin]:
+    """How often labels are right by the word of people, who were asked of some; no bin without a pair.
+
+    A label of people is not copied into the probability of its own pair, so that it can be held against it.
+    """
+    if not known:
+        return []
+    table = labels.filter(labels["probability"].is_valid())
+    names = ("prompt_id", "chosen_id", "rejected_id")
+    ids = zip(*(table[name].to_pylist() for name in names), strict=True)
+    said = np.array([people.of(known, content_id(p, a, b), content_id(p, b, a)) for p, a, b in ids], dtype=float)
+    told = ~np.isnan(said)
+    promised, prompts = table["probability"].to_numpy()[told], np.array(table["prompt_id"].to_pylist(), dtype=object)
+    right = np.where(promised >= 0.5, said[told] == 1, said[told] == 0)
+    return bins(np.maximum(promised, 1 - promised), right, prompts[told])
 
 
 def bins(promised: NDArray[Any], right: NDArray[Any], prompts: NDArray[Any]) -> list[Bin]:

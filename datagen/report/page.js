@@ -67,7 +67,7 @@
     const truth = row.true === null ? [] : [make("span", { class: `small ${row.true}` }, row.true ? "true" : "not true")];
     return make("li", { class: "pair", tabindex: "0" },
       make("div", { class: "two" }, picture(row, 0), picture(row, 1)),
-      make("div", { class: "text" }, make("p", { class: "prompt" }, row.prompt), sureness(row), votes(row), ...truth, details));
+      make("div", { class: "text" }, make("p", { class: "prompt", dir: "auto" }, row.prompt), sureness(row), votes(row), ...truth, details));
   };
 
   const draw = () => {

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from datagen import store, version
 from datagen.export import Finished
+from datagen.labels import people
 from datagen.labels import told as told_of_labels
 from datagen.report import charts, figures, look
 from datagen.report.entries import Entry
@@ -64,8 +65,9 @@ def render(
 ) -> str:
     """The page; `beside`: its pictures lie beside it."""
     script = (HERE / "page.js").read_text(encoding="utf-8-sig")
-    labels = told.run.table("labels", 0, ["prompt_id", "judges_only"])
-    designed = not told.finished.recipe.ranked
+    labels = told.run.table("labels", 0, ["prompt_id", "chosen_id", "rejected_id", "probability", "judges_only"])
+    designed, given = not told.finished.recipe.ranked, told.finished.recipe.labels.known
+    known = people.read(Path(given))[0] if given else {}
     text: str = look.template(HERE / "page.html").render(
         title=told.finished.recipe.name,
         description=told.finished.recipe.description,
@@ -87,6 +89,10 @@ def render(
         sided=_diagram(figures.sided(labels), "How often judges side with the wording, by how sure they are")
         if designed
         else None,
+        people=_diagram(
+            figures.by_people(labels, known), "How often labels are right by people, by their probability"
+        ),
+        known=len(known),
         truth=_diagram(true, "How often labels are true, by their probability"),
         featured=_featured(shown, cards),
         shown=len(cards),

@@ -55,12 +55,12 @@ def files(finished: Finished, entries: Sequence[Entry]) -> Iterator[Files]:
 
 def made(given: Iterator[Files]) -> Iterator[tuple[Files, bytes | str, bytes | str]]:
     """Each pair with its two thumbnails, encoded, or why there is none; threads make them ahead."""
-    return prefetch(lambda pair: (pair, _small(pair.chosen), _small(pair.rejected)), given, AHEAD)
+    return prefetch(lambda pair: (pair, small(pair.chosen), small(pair.rejected)), given, AHEAD)
 
 
 def inline(chosen: bytes | str, rejected: bytes | str) -> Pictures:
     """As data: addresses."""
-    return _pictures(chosen, rejected, lambda data, side: f"data:image/webp;base64,{base64.b64encode(data).decode()}")
+    return _pictures(chosen, rejected, lambda data, side: address(data))
 
 
 def beside(folder: Path, entry: Entry, chosen: bytes | str, rejected: bytes | str) -> Pictures:
@@ -74,22 +74,28 @@ def beside(folder: Path, entry: Entry, chosen: bytes | str, rejected: bytes | st
     return _pictures(chosen, rejected, written)
 
 
-def _pictures(chosen: bytes | str, rejected: bytes | str, address: Callable[[bytes, str], str]) -> Pictures:
+def _pictures(chosen: bytes | str, rejected: bytes | str, placed: Callable[[bytes, str], str]) -> Pictures:
     one, other = (
-        (address(data, side), "") if isinstance(data, bytes) else ("", data)
+        (placed(data, side), "") if isinstance(data, bytes) else ("", data)
         for side, data in (("chosen", chosen), ("rejected", rejected))
     )
     return Pictures(one[0], other[0], (one[1], other[1]))
 
 
-def _small(data: bytes) -> bytes | str:
+def address(thumbnail: bytes) -> str:
+    """A thumbnail as a data: address."""
+    return f"data:image/webp;base64,{base64.b64encode(thumbnail).decode()}"
+
+
+def small(source: bytes | Path) -> bytes | str:
+    """The thumbnail of an encoded image, or why there is none."""
     try:
-        picture: Image = decode(data, 2 * SIDE)
+        picture: Image = decode(source, 2 * SIDE)
     except Unreadable as error:
         return str(error)
     picture.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
     # What is no larger than a thumbnail is shown as it is: a few pixels would only lose by compression.
-    small = max(picture.size) <= SIDE // 2
-    picture.save(file, "WEBP", **({"lossless": True, "method": 0} if small else {"quality": QUALITY, "method": 3}))
+    few = max(picture.size) <= SIDE // 2
+    picture.save(file, "WEBP", **({"lossless": True, "method": 0} if few else {"quality": QUALITY, "method": 3}))
     return file.getvalue()

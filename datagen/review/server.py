@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -58,7 +59,7 @@ class Server:
                 await site.start()
             except OSError as error:
                 raise InputError(
-                    f"port {port} of {HOST} cannot be had ({error.strerror}): give another --port, or none"
+                    f"port {port} of {HOST} cannot be had ({os.strerror(error.errno or 0)}): give another --port, or none"
                 ) from error
             where = runner.addresses[0]
             self.address = f"http://{where[0]}:{where[1]}"
@@ -92,9 +93,11 @@ class Server:
             return "this is not the address that datagen review printed"
         if request.headers.get("Origin", next(iter(origins))) not in origins:
             return "another site asks"
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        given, rest = (*request.path.split("/", 2)[1:], "", "")[:2]
+        # Whoever follows a link to the page itself, from a terminal in a browser as well, only opens it.
+        follows = not rest and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not follows:
             return "another site asks"
-        given = request.path.split("/")[1]
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             return "open the address that datagen review printed: it ends with a token"
         return ""
@@ -137,7 +140,7 @@ class Server:
             left, right = await asyncio.to_thread(self._session.pictures, pair)
         shown = left if request.match_info["side"] == "left" else right
         if shown.error:
-            raise web.HTTPNotFound
+            return web.Response(status=204)
         return web.Response(body=shown.data, content_type=pictures.TYPE)
 
     async def _end(self, request: web.Request) -> web.StreamResponse:

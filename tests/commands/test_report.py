@@ -118,9 +118,9 @@ def test_a_page_takes_so_many_pictures_as_its_bound_allows_and_says_how_many(
 def test_a_picture_that_cannot_be_read_is_said_and_no_other_is_lost(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = thumbnails._small
+    small = thumbnails.small
     calls = iter(range(10_000))
-    monkeypatch.setattr(thumbnails, "_small", lambda data: small(b"broken" if next(calls) == 0 else data))
+    monkeypatch.setattr(thumbnails, "small", lambda data: small(b"broken" if next(calls) == 0 else data))
     found = rows(write(run, tmp_path / "p.html", False).path.read_text(encoding="utf-8"))
     broken = [row for row in found if any(row["errors"])]
     assert len(broken) == 1 and len([p for p in broken[0]["pictures"] if not p]) == 1

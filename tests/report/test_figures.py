@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from datagen.records import content_id
 from datagen.report import charts, figures
-from datagen.report.page import _clean, _json, _percent
+from datagen.report.look import clean, data
+from datagen.report.page import _percent
 from tests.report.test_selection import entry
 
 
@@ -50,6 +52,22 @@ def test_judges_that_are_sure_of_the_contrary_are_sure() -> None:
     assert (found.low, found.right.count, found.right.value) == (0.95, 2, 0.5)
 
 
+def test_labels_are_held_against_the_word_of_people_whichever_image_they_were_told_is_chosen() -> None:
+    labels = pa.table(
+        {
+            "prompt_id": ["a", "b", "c", "d", "e"],
+            "chosen_id": ["x"] * 5,
+            "rejected_id": ["y"] * 5,
+            "probability": [0.97, 0.96, 0.04, None, 0.98],
+        }
+    )
+    known = {content_id("a", "x", "y"): 1.0, content_id("b", "y", "x"): 1.0, content_id("c", "x", "y"): 0.0, "z": 1.0}
+    (found,) = figures.by_people(labels, known)
+    assert (found.low, found.right.count, found.right.value) == (0.95, 3, pytest.approx(2 / 3))
+    assert found.promised == pytest.approx((0.97 + 0.96 + 0.96) / 3)
+    assert figures.by_people(labels, {}) == figures.by_people(labels, {"stranger": 1.0}) == []
+
+
 def test_drawings_stay_within_their_frame_and_name_what_they_show() -> None:
     drawing = charts.reliability(figures.bins(np.array([0.6] * 9), np.array([False] * 9), np.arange(9)), "a <b>")
     assert 'aria-label="a &lt;b&gt;"' in drawing
@@ -64,6 +82,6 @@ def test_a_share_that_is_not_all_is_never_said_to_be(share: float, text: str) ->
 
 
 def test_texts_of_rows_lose_what_would_turn_or_break_the_page() -> None:
-    assert _clean("a\u202ereversed\u202c\x00b\x1bc\nd\ud800") == "areversed�b�c\nd?"
-    assert len(_clean("x" * 20_000)) == 10_001
-    assert "</script" not in _json([{"prompt": "</script><b>&"}]) and "<" not in _json([{"a": "<!--"}])
+    assert clean("a\u202ereversed\u202c\x00b\x1bc\nd\ud800") == "areversed�b�c\nd?"
+    assert len(clean("x" * 20_000)) == 10_001
+    assert "</script" not in data([{"prompt": "</script><b>&"}]) and "<" not in data([{"a": "<!--"}])

@@ -61,18 +61,21 @@ def served(folder: Path) -> Iterator[tuple[str, Journal]]:
         except asyncio.CancelledError:
             pass
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     assert ready.wait(20)
-    yield address[0], journal
-    loop, task = ended[0]
-    if thread.is_alive():
-        loop.call_soon_threadsafe(task.cancel)
-    thread.join(20)
+    try:
+        yield address[0], journal
+    finally:
+        loop, task = ended[0]
+        if thread.is_alive():
+            loop.call_soon_threadsafe(task.cancel)
+        thread.join(20)
     assert not thread.is_alive()
 
 
 def press(visit: Visit, key: str, done: str) -> None:
+    visit.page.wait_for_selector("#question:not([hidden])")
     visit.page.keyboard.press(key)
     visit.page.wait_for_function("done => document.getElementById('progress').textContent === done", arg=done)
 

@@ -77,6 +77,10 @@ def test_nobody_else_is_answered(tmp_path: Path) -> None:
         for url, headers in refused:
             async with client.get(url, headers=headers) as reply:
                 assert reply.status == 403 and "error" in await reply.json(), (url, headers)
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+        for what, status in (("", 200), ("state", 403)):
+            async with client.get(f"{address}{what}", headers=link) as reply:
+                assert reply.status == status
         right = {"pair": PAIRS[0].pair_id, "answer": "left"}
         assert (await post(client, f"{address}answer", right, Origin="https://127.0.0.1"))[0] == 403
         assert (await post(client, f"{base}/guess/answer", right))[0] == 403
@@ -148,7 +152,7 @@ def test_a_finish_that_fails_is_said_and_can_be_tried_again(tmp_path: Path) -> N
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     async def test(client: aiohttp.ClientSession, address: str, server: Server) -> None:
         port = int(server.address.rpartition(":")[2])
-        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 cannot be had"):
+        with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 cannot be had .Address already in use.: give"):
             await Server(begun(tmp_path), "a run", lambda: OUTCOME).serve(port, print)
 
     serve(tmp_path, test)

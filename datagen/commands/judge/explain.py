@@ -7,9 +7,7 @@ prompt.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,13 +17,10 @@ from datagen.commands.judge.chosen import Opinion, Seen
 from datagen.commands.judge.merge import Summary
 from datagen.commands.judge.report import short
 from datagen.commands.judge.shards import Parts
-from datagen.images.decode import Unreadable, decode
-from datagen.report import look
+from datagen.report import look, thumbnails
 from datagen.tables.items import Item
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-SIDE = 320  # pixels of a thumbnail's longer side
-QUALITY = 80
 LONGEST = 300  # characters of a text
 FLAGGED = "a judge of harm flags it"
 HARMFUL = "its table says that it shows a harm"
@@ -116,11 +111,5 @@ def _pictures(items: Iterable[Item], seen: dict[int, Seen]) -> dict[int, tuple[s
 
 
 def _thumbnail(source: bytes | Path) -> tuple[str, str]:
-    try:
-        picture = decode(source, 2 * SIDE)
-    except Unreadable as error:
-        return "", str(error)
-    picture.thumbnail((SIDE, SIDE))
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", ""
+    made = thumbnails.small(source)
+    return ("", made) if isinstance(made, str) else (thumbnails.address(made), "")

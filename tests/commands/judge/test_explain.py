@@ -61,7 +61,7 @@ def test_each_judge_has_its_best_and_worst_in_its_own_order(tmp_path: Path, monk
         best, worst = section(text, judge).split("<h3>Worst</h3>")
         assert paths(best) == [f"{k:02}.png" for k in range(19, 13, -1)]
         assert paths(worst) == [f"{k:02}.png" for k in range(SHOWN)]
-        assert text.count("data:image/jpeg;base64,") <= 5 * SHOWN
+        assert text.count("data:image/webp;base64,") <= 5 * SHOWN
 
 
 def test_the_most_disputed_are_those_of_which_judges_are_furthest_apart(
@@ -120,7 +120,7 @@ def test_hostile_texts_are_texts_and_nothing_is_fetched(tmp_path: Path, monkeypa
     assert "ü" * 400 not in text
     found = Attributes()
     found.feed(text)
-    assert found.sources and all(source.startswith("data:image/jpeg;base64,") for source in found.sources)
+    assert found.sources and all(source.startswith("data:image/webp;base64,") for source in found.sources)
     known = "html head meta title style body main section div h1 h2 h3 p i b span figure img figcaption footer"
     assert found.tags <= set(known.split())
     assert "default-src 'none'" in text and "http" not in text.replace("http-equiv", "")
