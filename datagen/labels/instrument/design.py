@@ -23,6 +23,8 @@ FEW = 1.2  # log of the factor by which the noise of one pair may be off
 PRIOR_PAIRS = 4.0  # judges of unknown worth are believed as if so many pairs had said nothing
 SHAPE = 0.3  # what the distribution of the scores counts beside what it says of the designs: tails are never quite so
 AGREEING = 0.1  # standard deviation of log(1 − 2e) by the judges' agreement with each other
+FREE = 3.0  # degrees of freedom of that: where designs contradict what judges agree in, they are believed
+POOR = 0.3  # an error of the design that is tried as well
 BELOW = (
     0.065  # what the fit from below leaves out of votes' agreement, as a logarithm: the mean of 120 simulated juries
 )
@@ -169,14 +171,22 @@ def expected_link(count: int, votes: bool) -> tuple[Numbers, Numbers]:
 
 
 def obeyed(learnt: Moments, votes: bool) -> tuple[float, float]:
-    """log(1 − 2e) and its standard deviation, of what the judges agree in with the design and with each other."""
+    """log(1 − 2e) and its standard deviation, of what the judges agree in with the design and with each other.
+
+    If what they agree in is the truth, both go from judge to judge in one proportion. As far as they do not, judges
+    agree in errors, which say nothing of the design.
+    """
     weight = np.linalg.solve(learnt.second, learnt.signal)
-    along, common = float(weight @ learnt.signal), float(weight @ unaided.common(learnt.second))
+    together, size = unaided.common(learnt.second), np.sqrt(np.maximum(np.diag(learnt.second), TINY))
+    along, common = float(weight @ learnt.signal), float(weight @ together)
     if len(weight) < 3 or along <= 0 or common <= 0:
         return float(np.log(0.75)), 1.0
     deviation = AGREEING / 2 if votes else AGREEING  # votes say nearly nothing of it by themselves
     found = float(np.log(np.clip(along / common, 0.05, 0.99))) - (BELOW if votes else 0.0)
-    return found, deviation if len(weight) > 3 else 2 * deviation
+    likely, seen = together / size, learnt.signal / size
+    explained = max(float(likely @ seen), TINY) / float(likely @ likely) * likely
+    apart = float(((seen - explained) ** 2).sum() / (explained**2).sum())  # .03 as a rule, .15 at most where e is found
+    return found, float(np.hypot(deviation if len(weight) > 3 else 2 * deviation, min(apart, 2.0)))
 
 
 def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, clip: float, start: Numbers) -> Fit:
@@ -198,20 +208,23 @@ def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, 
         return len(taught) / max(len(some), 1), lambda at: likelihood(at, *of, shape)
 
     def loss(at: Numbers, size: float, of: Callable[[Numbers], Numbers]) -> float:
-        prior = (((at - centre) / doubt) ** 2).sum() + ((np.log1p(-special.expit(at[0])) - seen) / surely) ** 2
-        return float(prior) / 2 - size * float(of(at).sum())
+        apart = (np.log1p(-special.expit(at[0])) - seen) / surely
+        prior = float((((at - centre) / doubt) ** 2).sum()) / 2 + (FREE + 1) / 2 * float(np.log1p(apart**2 / FREE))
+        return prior - size * float(of(at).sum())
 
     def least(begin: Numbers, of: tuple[float, Callable[[Numbers], Numbers]]) -> Any:
         limits = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]
         return optimize.minimize(loss, begin, args=of, method="L-BFGS-B", bounds=limits, options={"ftol": CLOSE})
 
-    # Weak judges of a good design and sure judges of a bad one are two valleys: begin in both, with some of the pairs.
+    # Weak judges of a good design and sure judges of a bad one are valleys: begin in each, with some of the pairs.
     agreed = np.array([special.logit(1 - np.exp(seen)), *centre[1:]])
-    valleys = [least(begin, among(SOME, shape)) for begin in (start, agreed)]
+    poor = np.array([special.logit(2 * POOR), *centre[1:]])
+    valleys = [least(begin, among(SOME, shape)) for begin in (start, agreed, poor)]
     everything = among(LARGEST, shape)
     at = np.asarray(least(min(valleys, key=lambda one: float(one.fun)).x, everything).x)
     information = everything[0] * links.information(everything[1], at) + np.diag(1 / doubt**2)
-    information[0, 0] += (float(special.expit(at[0])) / surely) ** 2
+    apart = (np.log1p(-special.expit(at[0])) - seen) / surely
+    information[0, 0] += (float(special.expit(at[0])) / surely) ** 2 * (FREE + 1) / (FREE + float(apart**2))
     told = loss(at, *among(LARGEST, 0.0))
     return Fit(clip, score, expected, found_worth, Link.of(at), at, told, information, learnt)
 
