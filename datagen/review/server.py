@@ -59,7 +59,8 @@ class Server:
                 await site.start()
             except OSError as error:
                 raise InputError(
-                    f"port {port} of {HOST} cannot be had ({os.strerror(error.errno or 0)}): give another --port, or none"
+                    f"port {port} of {HOST} cannot be had ({os.strerror(error.errno or 0)}): "
+                    "give another --port, or none"
                 ) from error
             where = runner.addresses[0]
             self.address = f"http://{where[0]}:{where[1]}"

@@ -185,7 +185,8 @@ def obeyed(learnt: Moments, votes: bool) -> tuple[float, float]:
     found = float(np.log(np.clip(along / common, 0.05, 0.99))) - (BELOW if votes else 0.0)
     likely, seen = together / size, learnt.signal / size
     explained = max(float(likely @ seen), TINY) / float(likely @ likely) * likely
-    apart = float(((seen - explained) ** 2).sum() / (explained**2).sum())  # .03 as a rule, .15 at most where e is found
+    # .03 as a rule, .15 at most where e is found.
+    apart = float(((seen - explained) ** 2).sum() / (explained**2).sum())
     return found, float(np.hypot(deviation if len(weight) > 3 else 2 * deviation, min(apart, 2.0)))
 
 
