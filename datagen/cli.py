@@ -46,6 +46,14 @@ class Listing(StrEnum):
     templates = "templates"
 
 
+class Marking(StrEnum):
+    """How `datagen export` marks pictures as made by a machine."""
+
+    none = "none"
+    xmp = "xmp"
+    c2pa = "c2pa"
+
+
 class Arm(StrEnum):
     """The control arms of `datagen export`."""
 
@@ -596,15 +604,37 @@ def export(
     control: Annotated[
         Arm | None, typer.Option(help="A control arm: the same pairs with half of them exchanged, or all.")
     ] = None,
+    mark: Annotated[
+        Marking, typer.Option(help="How pictures say that a machine made them; c2pa needs --key and --certificate.")
+    ] = Marking.xmp,
+    key: Annotated[
+        Path | None, typer.Option(parser=path, metavar="FILE", help="Private key in PEM that signs for --mark c2pa.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(parser=path, metavar="FILE", help="Its certificate and those above it, in PEM.")
+    ] = None,
+    push: Annotated[
+        str, typer.Option(metavar="OWNER/NAME", help="Upload it to this data set of a Hugging Face hub (HF_TOKEN).")
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="Make that data set public; without, it is private.")
+    ] = False,
 ) -> None:
     """Write the pairs of a finished run in another format, or with the labels of a control arm."""
     from datagen import progress
-    from datagen.commands.export import export_run
+    from datagen.commands import export as exports
+    from datagen.export.parts import hub
+    from datagen.export.parts import mark as marks
 
+    wanted = marks.of(mark.value, key, certificate)
+    target = hub.target(push, public)
     with progress.Display() as display:
-        written = export_run(run, format, out, display.say, control.value if control else "")
+        arm = control.value if control else ""
+        written = exports.export_run(run, format, out, display.say, arm, mark=wanted, progress=display.show)
     what = format if control is None else f"CONTROL ARM ({control.value} labels), {format}"
     print(f"{what} export in {out}" if written else f"nothing to do: {out} holds this export")
+    if target is not None:
+        print(f"uploaded to {hub.push(out, target)}")
 
 
 @app.command()
