@@ -330,6 +330,14 @@ def relabel(
         list[str] | None,
         typer.Option("--set", metavar="labels.KEY=VALUE", help="A rule of labels, e.g. labels.min_probability=0.95."),
     ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path,
+            metavar="FILE",
+            help="What people said of its pairs: a table, or the export of Label Studio or Argilla.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes here.")] = 1,
 ) -> None:
     """Label a run anew by other rules: no image is drawn and nobody is asked."""
@@ -338,7 +346,7 @@ def relabel(
 
     with progress.Display() as display:
         summary = relabelling.relabel(
-            store.Run(run), settings or [], workers=workers, say=display.say, progress=display.show
+            store.Run(run), settings or [], people=people, workers=workers, say=display.say, progress=display.show
         )
     print("\n".join(_closing(summary)))
 

@@ -19,7 +19,7 @@ from datagen import export as exports
 from datagen import recipe as recipes
 from datagen import records, store
 from datagen.export.parts import mark, readme
-from datagen.export.parts.pairs import exchanged
+from datagen.labels.answers import exchanged
 from datagen.records import Image, Label, Pair, Picture, Prompt
 
 HOSTILE = (
@@ -392,3 +392,19 @@ def test_progress_is_told_by_pairs(finished: exports.Finished, tmp_path: Path) -
 def test_a_readme_of_somebody_else_is_no_stamp(text: str, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes(text.encode("latin-1"))
     assert readme.stamp(tmp_path) is None
+
+
+def test_mlcroissant_reads_the_metadata_and_a_pair_with_its_pictures(
+    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import mlcroissant
+
+    monkeypatch.setenv("CROISSANT_CACHE", str(tmp_path))
+    read = mlcroissant.Dataset(str(written("croissant") / "croissant.json"))
+    assert not read.metadata.ctx.issues.errors
+    name = "train-00000-of-00001"
+    first = next(iter(read.records(name)))
+    wanted = of("train")[0]
+    assert first[f"{name}/prompt"].decode() == wanted.prompt
+    assert first[f"{name}/chosen"].getpixel((0, 0)) == Pillow.open(io.BytesIO(wanted.chosen.bytes)).getpixel((0, 0))
+    assert float(first[f"{name}/probability"]) == wanted.probability

@@ -24,7 +24,7 @@ CURVES = {256: "es256", 384: "es384", 521: "es512"}
 def signer(key: Path, certificate: Path) -> Callable[[bytes], bytes | None]:
     """A function of a file to the same file, marked in XMP and signed. InputError for a key that cannot sign."""
     try:
-        import c2pa
+        import c2pa  # type: ignore[import-untyped]
     except ImportError as error:
         raise InputError('--mark c2pa needs the package c2pa-python: pip install "datagen[c2pa]"') from error
     private, chain = _read(key), _read(certificate)
@@ -41,7 +41,7 @@ def signer(key: Path, certificate: Path) -> Callable[[bytes], bytes | None]:
         }
     )
     try:
-        signs = c2pa.Signer.from_info(c2pa.C2paSignerInfo(kind.encode(), chain, private, b""))
+        signs = c2pa.Signer.from_info(c2pa.C2paSignerInfo(kind.encode(), chain, private, None))
         without = c2pa.Context.from_dict({"builder": {"thumbnail": {"enabled": False}}})
         made = functools.partial(_signed, c2pa, signs, without, manifest)
         made(_SMALLEST)  # a key that does not fit its certificate shows here, and not at the first picture

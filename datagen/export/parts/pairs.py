@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from datagen.export import Finished
 from datagen.images.kinds import suffix_of
+from datagen.labels.answers import exchanged
 
 SIDES = ("chosen", "rejected")
 TIE, NO_MARK = "ties", "pictures of a kind that cannot carry the mark"
@@ -80,14 +80,6 @@ def _marked(data: bytes, finished: Finished, left: collections.Counter[str]) -> 
     made = finished.mark.apply(data)
     left[NO_MARK] += made is None
     return data if made is None else made
-
-
-def exchanged(pair_id: str) -> bool:
-    """Whether a pair is shown with its rejected image first, so that the place of an image tells nothing.
-
-    It follows from the id alone, so that an answer about the first image can be read without the export.
-    """
-    return hashlib.sha256(f"sides {pair_id}".encode()).digest()[0] % 2 == 1
 
 
 def in_order(row: Row) -> tuple[tuple[str, str], bool]:
