@@ -21,8 +21,13 @@ from datagen.export import Finished
 from datagen.export.card import facts, page
 from datagen.export.card.columns import schema
 from datagen.export.card.facts import SPLITS
-from datagen.export.parts import pairs
+from datagen.export.parts import pairs, readme
 
+ABOUT = readme.About(
+    "`datasets`, the hub's viewer, `training/run.py`, `datagen replay`, `datagen validate`",
+    "Parquet files by split with all columns of a pair, and the card; what a run itself writes",
+    'datasets.load_dataset("FOLDER", split="train")',
+)
 FILE_BYTES = 500_000_000  # what the hub recommends a file
 
 

@@ -16,8 +16,15 @@ import pyarrow.parquet as pq
 
 from datagen import store
 from datagen.export import Finished
+from datagen.export.parts import readme
 from datagen.labels import ranking
 
+ABOUT = readme.About(
+    "whoever wants the order alone; `rewards` is what trainers read",
+    "`lists.parquet`: `prompt_id`, `prompt`, `split`, `image_id`, `rank`, `score`, `compared`; no pictures; "
+    "written by a run of ranked lists itself",
+    'pandas.read_parquet("FOLDER/lists.parquet")',
+)
 FILE = "lists.parquet"
 SCHEMA = pa.schema(
     [
