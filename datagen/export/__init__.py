@@ -69,7 +69,8 @@ def marked(finished: Finished, wanted: Mark) -> Finished:
 
 def is_there(finished: Finished, name: str, folder: Path) -> bool:
     """Whether a folder holds this export, and each of its files is as it was written."""
-    return FORMATS.module(name).stamp(folder) == finished.content and not any(sums.differences(folder))
+    whole = FORMATS.module(name).stamp(folder) == finished.content
+    return whole and sums.format_of(folder) == _kind(finished, name) and not any(sums.differences(folder))
 
 
 def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None] = lambda line: None) -> bool:

@@ -17,6 +17,7 @@ from datagen.images.kinds import kind_of
 QUESTION = "better"
 ANSWERS = ("image_1", "image_2", "tie", "both bad")
 ABOUT = readme.About(
+    __name__,
     "Argilla 2",
     f"`records.jsonl`: fields `prompt`, `image_1`, `image_2`, a suggestion to the question `{QUESTION}` with its "
     "probability, metadata; which image comes first follows from the id of the pair",
@@ -33,7 +34,7 @@ def record(line):
 
 records = [record(line) for line in open("FOLDER/records.jsonl")]""",
 )
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

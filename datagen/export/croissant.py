@@ -18,6 +18,7 @@ from datagen.export.parts import files, readme
 from datagen.recipe import FOUND
 
 ABOUT = readme.About(
+    __name__,
     "`mlcroissant`, dataset search",
     "`data/*.parquet`, the card, and `croissant.json` beside them",
     'mlcroissant.Dataset("FOLDER/croissant.json").records("train-00000-of-00001")',
@@ -61,14 +62,19 @@ CONTEXT = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-stamp = huggingface.stamp
+FILE = "croissant.json"
 
 
 def export(finished: Finished, folder: Path) -> None:
     """Write the dataset, then the metadata that name its files with their digests."""
     huggingface.export(finished, folder)
     made = json.dumps(_metadata(finished, folder), indent=2, ensure_ascii=False)
-    files.put(folder / "croissant.json", made.encode())
+    files.put(folder / FILE, made.encode())
+
+
+def stamp(folder: Path) -> str | None:
+    """As of the dataset, where the metadata are there."""
+    return huggingface.stamp(folder) if (folder / FILE).is_file() else None
 
 
 def _metadata(finished: Finished, folder: Path) -> dict[str, Any]:

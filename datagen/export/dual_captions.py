@@ -12,6 +12,7 @@ from datagen.export.parts.pairs import Pairs
 
 ALIKE = "pairs whose two captions are the same"
 ABOUT = readme.About(
+    __name__,
     "`training/run.py --method dcpo`, DCPO",
     "`prompt`, `chosen`, `rejected` and the text that each was drawn from, `chosen_prompt` and `rejected_prompt`",
     'datasets.load_dataset("FOLDER", split="train")  # --data FOLDER --method dcpo',
@@ -27,7 +28,7 @@ SCHEMA = tables.schema(
         "pair_id": pa.string(),
     }
 )
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

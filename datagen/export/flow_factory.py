@@ -11,12 +11,13 @@ from datagen.export.parts import files, readme
 from datagen.export.parts.pairs import SIDES, Pairs
 
 ABOUT = readme.About(
+    __name__,
     "Flow-Factory (`offline-dpo`)",
     "`train.jsonl` with `schema_version` 2, `input` and a `supervision` of the kind preference; `test.jsonl`, prompts "
     "only; `images/`",
     'rows = [json.loads(line) for line in open("FOLDER/train.jsonl")]',
 )
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -24,6 +24,7 @@ from datagen.export.card.facts import SPLITS
 from datagen.export.parts import pairs, readme
 
 ABOUT = readme.About(
+    __name__,
     "`datasets`, the hub's viewer, `training/run.py`, `datagen replay`, `datagen validate`",
     "Parquet files by split with all columns of a pair, and the card; what a run itself writes",
     'datasets.load_dataset("FOLDER", split="train")',

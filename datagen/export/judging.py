@@ -14,6 +14,7 @@ from datagen.export.parts import readme, tables
 from datagen.export.parts.pairs import Pairs, in_order
 
 ABOUT = readme.About(
+    __name__,
     "TRL's `DPOTrainer` with a vision-language model (it trains a judge, not a generator)",
     "`images` (two), `prompt`, `chosen` and `rejected` as chat messages; which image comes first follows from the id "
     "of the pair",
@@ -31,7 +32,7 @@ SCHEMA = tables.schema(
 )
 QUESTION = "Two images were made for this prompt: {prompt}\n{rule}Which one is better? Answer 1 or 2."
 RULE = "They should keep to this: {}\n"
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -8,11 +8,12 @@ from datagen.export import Finished
 from datagen.export.parts import beside, readme
 
 ABOUT = readme.About(
+    __name__,
     "kohya's sd-scripts with Diffusion-DPO and MaPO (its pull request 1427)",
     "`SPLIT/w/NAME` and `SPLIT/l/NAME`, the preferred and the other image, with `NAME.txt` beside each",
     'pairs = [(path, path.parent.parent / "l" / path.name) for path in Path("FOLDER/train/w").glob("*.[pjw]*")]',
 )
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -14,6 +14,7 @@ from datagen.export.parts import files, readme
 from datagen.export.parts.pairs import SIDES, Pairs, in_order
 
 ABOUT = readme.About(
+    __name__,
     "Label Studio (local files: LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true, "
     "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=FOLDER)",
     "`tasks/*.json` (1,000 tasks each), `config.xml`, `images/`; which image is on the left follows from the id of "
@@ -31,7 +32,7 @@ CONFIG = """\
 """
 TASKS = 1_000  # a file
 LOCAL = "/data/local-files/?d="  # how Label Studio names files of its document root
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -20,6 +20,7 @@ from datagen.export.parts import readme
 from datagen.labels import ranking
 
 ABOUT = readme.About(
+    __name__,
     "whoever wants the order alone; `rewards` is what trainers read",
     "`lists.parquet`: `prompt_id`, `prompt`, `split`, `image_id`, `rank`, `score`, `compared`; no pictures; "
     "written by a run of ranked lists itself",

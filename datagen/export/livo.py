@@ -13,12 +13,13 @@ from datagen.export.parts.pairs import SIDES, Pairs, Row, file_name
 
 NO_VALUE = "pairs without a principle, which LiVO reads as the value"
 ABOUT = readme.About(
+    __name__,
     "LiVO's `value_encoder/train.py`, `training/run.py --method livo`",
     "`SPLIT/TYPE/SCENE/metadata.jsonl` with `file_name`, `label` (1: aligned), `prompt`, `value`, and the images; a "
     "type is a category of principles, a scene a prompt",
     'lines = [json.loads(line) for path in Path("FOLDER/train").rglob("metadata.jsonl") for line in path.open()]',
 )
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

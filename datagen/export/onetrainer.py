@@ -8,12 +8,13 @@ from datagen.export import Finished
 from datagen.export.parts import beside, readme
 
 ABOUT = readme.About(
+    __name__,
     "OneTrainer with preference training (its pull request 1403)",
     "`SPLIT/NAME` (preferred), `SPLIT/NAME-rejectedlabel` and `SPLIT/NAME.txt`",
     'pairs = [(path, path.with_stem(f"{path.stem}-rejectedlabel")) for path in Path("FOLDER/train").glob("*.[pjw]*")\n'
     '         if not path.stem.endswith("-rejectedlabel")]',
 )
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -15,6 +15,7 @@ from datagen.export.parts import readme, tables
 from datagen.export.parts.pairs import Pairs, in_order
 
 ABOUT = readme.About(
+    __name__,
     "diffusers' `train_diffusion_dpo*.py` and `train_diffusion_orpo*.py`, MaPO's scripts, `training/run.py`",
     "`jpg_0`, `jpg_1` (encoded bytes), `caption`, `label_0`, `label_1` (1 or 0), ids, models and `probability`; which "
     "image comes first follows from the id of the pair",
@@ -37,7 +38,7 @@ SCHEMA = tables.schema(
     }
 )
 MODELS = {"chosen": "generator", "rejected": "rejected_generator"}
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -11,12 +11,13 @@ from datagen.export.parts.pairs import SIDES, Pairs
 from datagen.export.parts.tables import SPLITS
 
 ABOUT = readme.About(
+    __name__,
     "HPSv3's and EditReward's reward training, `training/run.py`, `datagen judge --pairs`",
     "`train.json`, `test.json`: `prompt`, `path1` (preferred), `path2`, `confidence` (the probability of the label), "
     "`choice_dist` (that and the rest to 1), `model1`, `model2`; `images/`",
     'rows = json.load(open("FOLDER/train.json"))',
 )
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

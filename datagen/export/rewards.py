@@ -21,6 +21,7 @@ from datagen.labels import ranking
 from datagen.labels.ranking import Ranked
 
 ABOUT = readme.About(
+    __name__,
     "`training/run.py --method rankdpo`, `lpo` and `capo`",
     "`prompt`, `chosen`, `rejected`, `chosen_reward`, `rejected_reward` (the chance to win against another image of "
     "the same prompt, from 0 to 1), `probability`; neighbours in a ranked list where there are lists",
@@ -38,7 +39,7 @@ SCHEMA = tables.schema(
     }
 )
 GONE = "ranked images that the run no longer holds"
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

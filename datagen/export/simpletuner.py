@@ -10,13 +10,14 @@ from datagen.export import Finished
 from datagen.export.parts import beside, files, readme
 
 ABOUT = readme.About(
+    __name__,
     "SimpleTuner (`flow_dpo`)",
     "`SPLIT/chosen/NAME`, `SPLIT/rejected/NAME`, captions beside both, and `multidatabackend.json`, whose paths are "
     "relative to the folder",
     'backends = json.loads(Path("FOLDER/multidatabackend.json").read_text())',
 )
 SMALLEST = 64  # pixels: SimpleTuner groups the files of a set by shape at this step
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

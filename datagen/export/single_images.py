@@ -15,6 +15,7 @@ from datagen.export.parts.pairs import SIDES, Pairs, Row
 
 BOTH = "images that are chosen in one pair of their prompt and rejected in another"
 ABOUT = readme.About(
+    __name__,
     "trainers of KTO's kind (`training/run.py --method kto` reads the pairs themselves)",
     "`prompt`, `image`, `label` (true: desirable), `probability` of its pair that this is so, `image_id`",
     'datasets.load_dataset("FOLDER", split="train")',
@@ -29,7 +30,7 @@ SCHEMA = tables.schema(
         "prompt_id": pa.string(),
     }
 )
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -14,6 +14,7 @@ from datagen.export.parts import files, readme, tables
 from datagen.export.parts.pairs import SIDES, Pairs
 
 ABOUT = readme.About(
+    __name__,
     "verl-omni (`OfflineDPODataset`; its `prepare_offline_dpo.py` adds latents and embeddings)",
     "`prompt` (chat messages), `negative_prompt`, `img_win`, `img_lose` (paths in the folder), `win_score`, "
     "`lose_score` (the probability of the label, and the rest to 1), `extra_info`, `uid`; `images/`",
@@ -32,7 +33,7 @@ SCHEMA = pa.schema(
     ]
 )
 AGAINST = "pairs whose label is less likely right than wrong: the winner's score must not be the lower one"
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -11,12 +11,13 @@ from datagen.export.parts import archives, readme
 from datagen.export.parts.pairs import SIDES, Pairs, file_name
 
 ABOUT = readme.About(
+    __name__,
     "`webdataset`, `datasets` (`webdataset`), `training/run.py`, `datagen judge --pairs`",
     "`KEY.chosen.webp`, `KEY.rejected.webp` (or .png, .jpg), `KEY.prompt.txt`, and all other columns in `KEY.json`",
     'webdataset.WebDataset("FOLDER/train-00000.tar", shardshuffle=False).decode("pil")',
 )
 COLUMNS = [field.name for field in records.schema(records.Pair)]
-stamp = readme.stamp
+stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:

@@ -18,7 +18,9 @@ from PIL import Image as Pillow
 from datagen import export as exports
 from datagen import recipe as recipes
 from datagen import records, store
-from datagen.export.parts import mark, readme
+from datagen.errors import RunError
+from datagen.export import kohya
+from datagen.export.parts import mark
 from datagen.labels.answers import exchanged
 from datagen.records import Image, Label, Pair, Picture, Prompt
 
@@ -388,10 +390,25 @@ def test_progress_is_told_by_pairs(finished: exports.Finished, tmp_path: Path) -
     assert seen[0] == ("export", 0, 13) and seen[-1] == ("export", 13, 13)
 
 
-@pytest.mark.parametrize("text", ["", "# a README\n", "<!-- made from: -->", "\xff"])
+@pytest.mark.parametrize("text", ["", "# a README\n", "<!-- made from: -->", "<!-- x made from: c -->", "\xff"])
 def test_a_readme_of_somebody_else_is_no_stamp(text: str, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes(text.encode("latin-1"))
-    assert readme.stamp(tmp_path) is None
+    assert kohya.stamp(tmp_path) is None
+
+
+@pytest.mark.parametrize("digests", [True, False])
+@pytest.mark.parametrize("there", ["kohya", "webdataset", "huggingface"])
+def test_a_format_is_not_taken_for_another_and_does_not_take_its_place(
+    there: str, digests: bool, finished: exports.Finished, tmp_path: Path
+) -> None:
+    exports.write(finished, there, tmp_path / "out")
+    if not digests:
+        (tmp_path / "out.sha256").unlink()
+    before = sorted(path.name for path in (tmp_path / "out").rglob("*"))
+    for other in ("livo", "rewards", "croissant"):
+        with pytest.raises(RunError, match=f"holds something that is not a {other} export"):
+            exports.write(finished, other, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == before
 
 
 def test_mlcroissant_reads_the_metadata_and_a_pair_with_its_pictures(

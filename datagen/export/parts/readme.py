@@ -17,7 +17,7 @@ from datagen.export import Finished
 from datagen.recipe import FOUND
 
 FILE = "README.md"
-STAMP = re.compile(r"^<!-- made from: ([^ ]+) -->$", re.M)
+STAMP = re.compile(r"^<!-- ([^ ]+) made from: ([^ ]+) -->$", re.M)
 HARM = (
     "Where `kind` is `avoid`, the rejected images show on purpose what a model should not draw: train away from them, "
     "and do not publish them unmarked."
@@ -27,11 +27,20 @@ CONTROL = "CONTROL ARM: labels are wrong on purpose, {} exchanged."
 
 @dataclasses.dataclass(frozen=True)
 class About:
-    """What a format says of itself: who reads it, what it holds, and the lines that load it from FOLDER."""
+    """What a format says of itself: its module, who reads it, what it holds, and how it is loaded from FOLDER."""
 
+    module: str
     read_by: str
     holds: str
     loads: str
+
+    def stamp(self, folder: Path) -> str | None:
+        """The hash of the pairs that an export was made from; None if there is no whole one in this format."""
+        try:
+            found = STAMP.search((folder / FILE).read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError):
+            return None
+        return found[2] if found and found[1] == self.module else None
 
 
 def write(finished: Finished, folder: Path, about: About, kept: Counter[str], left: Mapping[str, int]) -> None:
@@ -59,18 +68,9 @@ def write(finished: Finished, folder: Path, about: About, kept: Counter[str], le
         f"\n```python\n{about.loads}\n```\n",
         HARM,
         "The labels are automatic; the card of the run's own dataset says how far they can be trusted.\n",
-        f"<!-- made from: {finished.content} -->\n",
+        f"<!-- {about.module} made from: {finished.content} -->\n",
     ]
     store.write_file(folder / FILE, lambda file: file.write("\n".join(lines).encode()))
-
-
-def stamp(folder: Path) -> str | None:
-    """The hash of the pairs that an export was made from; None if there is no whole one."""
-    try:
-        found = STAMP.search((folder / FILE).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return None
-    return found[1] if found else None
 
 
 def counted(counts: Mapping[str, int]) -> str:
