@@ -56,7 +56,7 @@ def main() -> int:
         killed = _killed(name, few, small["seconds"])
         whole += killed
         note = f"{many:,} pairs of 8 px pictures, marked in XMP, digests included"
-        rows.append(Row(f"{name}, pairs a second", many / large["seconds"], "1/s", note=note))
+        rows.append(Row(f"{name}, rate", many / large["seconds"], "pairs/s", note=note))
         limits = f"against a run of {few:,} pairs; {large['peak']:.0f} MB at the peak"
         rows.append(Row(f"{name}, memory it grows by", max(grown, 0.0), "MB", f"≤ {FLAT}", note=limits))
         print(rows[-2], rows[-1], "whole after a kill" if killed else "HALF AN EXPORT", sep="\n", flush=True)

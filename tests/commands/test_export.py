@@ -1,0 +1,71 @@
+"""`datagen export`: what a run keeps itself stays as it is, and what leaves it is marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.support import judged_run
+from datagen import export, store
+from datagen.commands.export import export_run
+from datagen.commands.relabel import relabel
+from datagen.errors import InputError, RunError
+from datagen.export.parts import mark
+
+XMP = mark.of("xmp")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    judged_run.write(root, judged_run.recipe(20, changes=("labels.min_probability=0",)))
+    relabel(store.Run(root), [])
+    return root
+
+
+def test_the_runs_own_dataset_is_not_marked_and_an_export_of_it_is(run: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in run.glob("dataset/**/*") if path.is_file()}
+    assert not export_run(run, "huggingface", run / "dataset", mark=XMP)
+    assert before == {path: path.read_bytes() for path in run.glob("dataset/**/*") if path.is_file()}
+    assert export_run(run, "huggingface", tmp_path / "out", mark=XMP)
+    assert not export_run(run, "huggingface", tmp_path / "out", mark=XMP)
+    for path in (tmp_path / "out").glob("data/*.parquet"):
+        own = pq.read_table(run / "dataset" / path.relative_to(tmp_path / "out"))
+        made = pq.read_table(path)
+        assert own.drop_columns(["chosen", "rejected"]) == made.drop_columns(["chosen", "rejected"])
+        for side in ("chosen", "rejected"):
+            for one, other in zip(own[side].to_pylist(), made[side].to_pylist(), strict=True):
+                assert one["path"] == other["path"] and XMP.apply(one["bytes"]) == other["bytes"]
+
+
+def test_the_card_tells_what_a_reader_of_the_data_needs(run: Path) -> None:
+    card = (run / "dataset" / "README.md").read_text()
+    for said in (
+        "annotations_creators:\n- machine-generated",
+        "source_datasets:\n- original",
+        "- licences of the judges' weights: clip ",
+        "- licence of the images: ",
+        "- marked: Pictures carry no mark",
+        "nothing was paid for them",
+        "## How sure the labels are",
+        "## Limits",
+        "This data may hold harmful content",
+    ):
+        assert said in card, said
+
+
+@pytest.mark.parametrize("name", [name for name in export.FORMATS.names() if name != export.DATASET])
+def test_no_other_format_takes_the_place_of_the_runs_own_dataset(name: str, run: Path) -> None:
+    with pytest.raises(RunError, match="holds something that is not a"):
+        export_run(run, name, run / "dataset", mark=XMP)
+
+
+def test_what_is_not_a_finished_run_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    judged_run.write(tmp_path / "run", judged_run.recipe(4))
+    with pytest.raises(RunError, match="is not finished"):
+        export_run(tmp_path / "run", "kohya", tmp_path / "out")
+    with pytest.raises(InputError, match="no export format"):
+        export_run(tmp_path / "run", "kohja", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
