@@ -46,6 +46,14 @@ class Listing(StrEnum):
     templates = "templates"
 
 
+class Marking(StrEnum):
+    """How `datagen export` marks pictures as made by a machine."""
+
+    none = "none"
+    xmp = "xmp"
+    c2pa = "c2pa"
+
+
 class Arm(StrEnum):
     """The control arms of `datagen export`."""
 
@@ -322,6 +330,14 @@ def relabel(
         list[str] | None,
         typer.Option("--set", metavar="labels.KEY=VALUE", help="A rule of labels, e.g. labels.min_probability=0.95."),
     ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path,
+            metavar="FILE",
+            help="What people said of its pairs: a table, or the export of Label Studio or Argilla.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes here.")] = 1,
 ) -> None:
     """Label a run anew by other rules: no image is drawn and nobody is asked."""
@@ -330,7 +346,7 @@ def relabel(
 
     with progress.Display() as display:
         summary = relabelling.relabel(
-            store.Run(run), settings or [], workers=workers, say=display.say, progress=display.show
+            store.Run(run), settings or [], people=people, workers=workers, say=display.say, progress=display.show
         )
     print("\n".join(_closing(summary)))
 
@@ -596,15 +612,37 @@ def export(
     control: Annotated[
         Arm | None, typer.Option(help="A control arm: the same pairs with half of them exchanged, or all.")
     ] = None,
+    mark: Annotated[
+        Marking, typer.Option(help="How pictures say that a machine made them; c2pa needs --key and --certificate.")
+    ] = Marking.xmp,
+    key: Annotated[
+        Path | None, typer.Option(parser=path, metavar="FILE", help="Private key in PEM that signs for --mark c2pa.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(parser=path, metavar="FILE", help="Its certificate and those above it, in PEM.")
+    ] = None,
+    push: Annotated[
+        str, typer.Option(metavar="OWNER/NAME", help="Upload it to this data set of a Hugging Face hub (HF_TOKEN).")
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="Make that data set public; without, it is private.")
+    ] = False,
 ) -> None:
     """Write the pairs of a finished run in another format, or with the labels of a control arm."""
     from datagen import progress
-    from datagen.commands.export import export_run
+    from datagen.commands import export as exports
+    from datagen.export.parts import hub
+    from datagen.export.parts import mark as marks
 
+    wanted = marks.of(mark.value, key, certificate)
+    target = hub.target(push, public)
     with progress.Display() as display:
-        written = export_run(run, format, out, display.say, control.value if control else "")
+        arm = control.value if control else ""
+        written = exports.export_run(run, format, out, display.say, arm, mark=wanted, progress=display.show)
     what = format if control is None else f"CONTROL ARM ({control.value} labels), {format}"
     print(f"{what} export in {out}" if written else f"nothing to do: {out} holds this export")
+    if target is not None:
+        print(f"uploaded to {hub.push(out, target)}")
 
 
 @app.command()

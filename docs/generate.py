@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from datagen.export import FORMATS
 from training.losses import LOSSES
 from training.settings import defaults, evaluation, export, sampling, training
 from training.settings.fields import Option, of_group
@@ -84,12 +85,23 @@ def ways(published: Mapping[str, Mapping[str, object]]) -> str:
     return "; ".join(f"{way}: {pairs(values)}" for way, values in published.items())
 
 
+def exports() -> str:
+    """The formats that a run is exported to: who reads them, what they hold, and how they are loaded."""
+    made = []
+    for name, described in FORMATS.described():
+        about = FORMATS.module(name).ABOUT
+        says = f"{described}\n\n- read by: {about.read_by}\n- holds: {about.holds}\n"
+        made.append(f"### `{name}`\n\n{says}\n```python\n{about.loads}\n```\n")
+    return "\n".join(made)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "options of training/run.py": lambda: options(training.PROGRAM.options),
     "options of training/evaluate.py": lambda: options(evaluation.PROGRAM.options),
     "options of training/sample.py": lambda: options(sampling.PROGRAM.options),
     "options of training/export.py": lambda: options(export.PROGRAM.options),
     "losses": losses,
+    "exports": exports,
 }
 
 

@@ -40,7 +40,7 @@ DATAGEN: dict[str, set[str]] = {
     "judges": GROUND | LEAVES | {"registry", "llm"},
     "labels": GROUND | LEAVES | {"judges"},
     "writers": GROUND | LEAVES | {"llm"},
-    "export": GROUND | LEAVES | {"labels"},
+    "export": GROUND | LEAVES | {"judges", "labels"},
     "report": GROUND | LEAVES | {"labels", "export"},
     "review": GROUND | LEAVES | {"labels", "report"},
     "stages": GROUND | LEAVES | {"llm", "writers", "generators", "judges", "labels"},

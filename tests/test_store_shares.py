@@ -218,3 +218,17 @@ def test_what_nobody_of_ours_wrote_holds_nothing(run: store.Run, text: str) -> N
         pass
     with store.hold(run, SETTINGS):
         assert not (run.root / lock.SHARES).exists()
+
+
+def test_what_is_paid_for_is_done_on_one_machine(run: store.Run) -> None:
+    written(run.root / ".shares/scores-1-of-2", job="share 1/2 of scores")
+    with held(run, "scores 0 2"):
+        pass
+    with (
+        pytest.raises(RunError, match=r"41 on there .* is at work .*: do all shares of this stage there, or in one"),
+        store.hold_share(run, SETTINGS, Share("scores", 0, 2), one_machine=True),
+    ):
+        pass
+    written(run.root / ".shares/scores-1-of-2", machine=lease._machine(), pid=os.getppid())
+    with store.hold_share(run, SETTINGS, Share("scores", 0, 2), one_machine=True):
+        pass

@@ -26,13 +26,17 @@ def write(root: Path, out: Path | None, folder: bool, progress: Progress = lambd
     where = out or root / (FOLDER if folder else NAME)
     if not folder and where.is_dir():
         raise InputError(f"{where} is a folder: give the name of a file to write, or --folder to fill a folder")
+    return report.write(told(root, progress), where, folder=folder, progress=progress)
+
+
+def told(root: Path, progress: Progress = lambda what, done, total: None) -> Told:
+    """What is told of a finished run, with its audit; RunError if it is not finished."""
     run = store.Run(root)
     settings = run.started()
     recipe, profile = recipes.of_run(settings)
     finished = build.finished(run, settings["digest"], recipe, profile)
     found, _ = audits.audit(root, progress)
-    told = Told(finished, list(_stages(run, recipe, settings["digest"])), found)
-    return report.write(told, where, folder=folder, progress=progress)
+    return Told(finished, list(_stages(run, recipe, settings["digest"])), found)
 
 
 def _stages(run: store.Run, recipe: recipes.Recipe, digest: str) -> Iterator[dict[str, Any]]:

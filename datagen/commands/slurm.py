@@ -84,7 +84,11 @@ def _jobs(recipe: recipes.Recipe, asked: Asked) -> list[Job]:
             break
         words = [*_words("run", asked), "--workers", "1", "--stage", stage.name]
         after = "aftercorr" if found[-1].tasks else "afterok"  # a share follows the same share of the stage before
-        found.append(Job(stage.name, words, tasks, stage.gpus(profile), after))
+        # What asks a server keeps its account on one machine; the server draws or judges many at a time for it.
+        own = 1 if stage.one_machine(profile) else tasks
+        if found[-1].tasks and found[-1].tasks != own:
+            after = "afterok"
+        found.append(Job(stage.name, words, own, stage.gpus(profile), after))
     return [*found, Job("finish", _words("run", asked), after="afterok")]
 
 

@@ -40,8 +40,8 @@ class Executor(Protocol):
     ) -> Iterator[tuple[int, Any | Failure]]:
         """Work every index once; the results as they come, a Failure in the place of what failed twice.
 
-        A task may have `libraries`, the names of modules that its work imports and that take long to import, and
-        `gpus`, how many of them a worker of it needs.
+        A task may have `libraries`, the names of modules that its work imports and that take long to import,
+        `gpus`, how many of them a worker of it needs, and `one_machine`, whether all workers must be on this machine.
         """
 
 

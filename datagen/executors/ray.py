@@ -30,7 +30,8 @@ PATIENCE_S = 60.0  # before it is said that nothing has begun
 def run(task: Callable[[int], T], indices: Sequence[int], workers: int = WORKERS) -> Iterator[tuple[int, T | Failure]]:
     """Work shards in `workers` actors, or in as many as there is room for if that is 0; results as they come.
 
-    A task may have `gpus`, the number that each of its workers needs where the cluster has any. Raises InputError
+    A task may have `gpus`, the number that each of its workers needs where the cluster has any, and `one_machine`, if
+    its workers may not leave the driver's. Raises InputError
     without Ray or without the cluster that RAY_ADDRESS names, DatagenError as the task does, and MachineryError where
     no actor can begin. Stopping the iteration ends the actors; so does our own death.
     """
@@ -74,7 +75,13 @@ class _Pool:
         self._gpus = float(getattr(task, "gpus", 0)) if resources.get("GPU") else 0.0
         room = resources.get("GPU", 0) // self._gpus if self._gpus else resources.get("CPU", 1)
         self._size = max(1, min(workers or int(room), shards))
-        self._class = ray.remote(num_cpus=1, num_gpus=self._gpus, max_restarts=0)(_Worker)
+        options: dict[str, Any] = {"num_cpus": 1, "num_gpus": self._gpus, "max_restarts": 0}
+        if getattr(task, "one_machine", False):
+            here = ray.get_runtime_context().get_node_id()
+            options["scheduling_strategy"] = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+                here, soft=False
+            )
+        self._class = ray.remote(**options)(_Worker)
         self._starting = dict[Any, Any]()  # what says that it has begun → actor
         self._idle = list[Any]()
         self._busy = dict[Any, tuple[Any, int]]()  # reply → actor, index
@@ -175,6 +182,7 @@ def _connected(workers: int) -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what needs no GPU of Ray may see what there is
     try:
         import ray
+        import ray.util.scheduling_strategies
     except ImportError as error:
         raise InputError(
             f"--executor ray needs Ray ({one_line(error)}): pip install 'datagen[ray]', or leave --executor out"

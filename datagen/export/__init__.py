@@ -16,13 +16,20 @@ from typing import Any
 from datagen import records, store
 from datagen.errors import InputError, RunError
 from datagen.export import control
-from datagen.recipe import Profile, Recipe
+from datagen.export.parts import mark
+from datagen.export.parts.mark import Mark
+from datagen.progress import Progress
+from datagen.recipe import FOUND, Profile, Recipe
 from datagen.registry import Registry
 from datagen.store import sums
 
 FORMATS = Registry(__name__, "export format", InputError, not_entries=("control",))
 DATASET = "huggingface"  # what a run itself writes
 LISTS = "lists"  # what it writes besides where images are ranked
+
+
+def _unseen(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Finished:
     remarks: dict[str, int]  # what is to be known of images → of how many
     learnt: dict[str, Any]  # of judges and labels; see labels.labelling
     control: str = ""  # the arm whose labels the pairs have, "" for the real ones
+    mark: Mark = dataclasses.field(default_factory=Mark)  # that the pictures get
+    progress: Progress = _unseen
 
 
 def arm(finished: Finished, which: str) -> Finished:
@@ -47,9 +56,21 @@ def arm(finished: Finished, which: str) -> Finished:
     return dataclasses.replace(finished, run=run, content=content, control=which)
 
 
+def marked(finished: Finished, wanted: Mark) -> Finished:
+    """The same run whose pictures get a mark, and a `content` of its own; pictures that were found get none."""
+    if finished.profile.model == FOUND:
+        return dataclasses.replace(finished, mark=mark.FOUND)
+    if wanted.name == mark.NONE:
+        return finished
+    return dataclasses.replace(
+        finished, mark=wanted, content=records.content_id(finished.content, "mark", wanted.name)
+    )
+
+
 def is_there(finished: Finished, name: str, folder: Path) -> bool:
     """Whether a folder holds this export, and each of its files is as it was written."""
-    return FORMATS.module(name).stamp(folder) == finished.content and not any(sums.differences(folder))
+    whole = FORMATS.module(name).stamp(folder) == finished.content
+    return whole and sums.format_of(folder) == _kind(finished, name) and not any(sums.differences(folder))
 
 
 def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None] = lambda line: None) -> bool:

@@ -7,16 +7,25 @@ and those of two prompts cannot be compared. A picture lies in the run's tables/
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datagen import records, store
+from datagen import store
 from datagen.export import Finished
+from datagen.export.parts import readme
 from datagen.labels import ranking
-from datagen.records import Label
 
+ABOUT = readme.About(
+    __name__,
+    "whoever wants the order alone; `rewards` is what trainers read",
+    "`lists.parquet`: `prompt_id`, `prompt`, `split`, `image_id`, `rank`, `score`, `compared`; no pictures; "
+    "written by a run of ranked lists itself",
+    'pandas.read_parquet("FOLDER/lists.parquet")',
+)
 FILE = "lists.parquet"
 SCHEMA = pa.schema(
     [
@@ -33,21 +42,24 @@ SCHEMA = pa.schema(
 
 def export(finished: Finished, folder: Path) -> None:
     """Write the lists, prompt by prompt in the run's order."""
-    lists = ranking.of_labels(records.from_table(Label, finished.run.table("labels", 0)))
-    rows = []
-    for prompt in finished.run.table("prompts", 0, ["prompt_id", "prompt", "split"]).to_pylist():
-        rank, last = 0, None
-        for place, one in enumerate(lists.get(prompt["prompt_id"], []), 1):
-            rank, last = (rank, last) if one.score == last else (place, one.score)
-            rows.append({**prompt, "image_id": one.image_id, "rank": rank, "score": one.score, "compared": one.met})
-    table = pa.Table.from_pylist(rows, SCHEMA)
-    stamped = table.replace_schema_metadata({b"datagen": json.dumps({"pairs": finished.content}).encode()})
+    lists = ranking.of_table(finished.run.table("labels", 0, list(ranking.COLUMNS)))
+    schema = SCHEMA.with_metadata({b"datagen": json.dumps({"pairs": finished.content}).encode()})
 
     def fill(file: object) -> None:
-        with store.parquet_writer(file, stamped.schema) as writer:
-            writer.write_table(stamped)
+        with store.parquet_writer(file, schema) as writer:
+            for table in finished.run.tables("prompts", 0, ["prompt_id", "prompt", "split"]):
+                rows = [row for prompt in table.to_pylist() for row in _ranked(prompt, lists)]
+                writer.write_table(pa.Table.from_pylist(rows, schema))
 
     store.write_file(folder / FILE, fill)
+
+
+def _ranked(prompt: dict[str, Any], lists: Mapping[str, Sequence[ranking.Ranked]]) -> Iterator[dict[str, Any]]:
+    """The images of one prompt, with their places."""
+    rank, last = 0, None
+    for place, one in enumerate(lists.get(prompt["prompt_id"], []), 1):
+        rank, last = (rank, last) if one.score == last else (place, one.score)
+        yield {**prompt, "image_id": one.image_id, "rank": rank, "score": one.score, "compared": one.met}
 
 
 def stamp(folder: Path) -> str | None:

@@ -43,7 +43,9 @@ def look(source: bytes | Path) -> Look:
     picture = decode(source)
     pixels = np.asarray(picture, dtype=np.float32) / 255
     grey = pixels @ LUMA.astype(np.float32)
-    most, least = pixels.max(-1), pixels.min(-1)
+    # Channel by channel: a reduction over an axis of three takes seven times as long.
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    most, least = (of(of(red, green), blue) for of in (np.maximum, np.minimum))
     saturation = np.divide(most - least, most, out=np.zeros_like(most), where=most > 0)
     low = np.asarray(picture.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
     small = picture.resize((SMALL, SMALL), Image.Resampling.BOX)

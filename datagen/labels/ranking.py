@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import optimize
 
@@ -62,19 +64,29 @@ class Ranked:
     met: int
 
 
+COLUMNS = ("prompt_id", "chosen_id", "rejected_id", "probability")  # of labels, that a ranking is made of
+
+
 def of_labels(labels: Iterable[Label]) -> dict[str, list[Ranked]]:
     """The images of each prompt, the best first, by all labels that have a probability; equals as they came."""
-    told = [label for label in labels if label.probability is not None]
+    rows = [label for label in labels if label.probability is not None]
+    return of_table(pa.table({name: [getattr(row, name) for row in rows] for name in COLUMNS}))
+
+
+def of_table(labels: pa.Table) -> dict[str, list[Ranked]]:
+    """The same of a table with `COLUMNS`, without an object a label."""
+    told = labels.filter(pc.is_valid(labels["probability"]))
+    if not len(told):
+        return {}
+    prompts = pc.fill_null(told["prompt_id"].cast(pa.string()), "").to_numpy(zero_copy_only=False)
+    sides = [told[name].to_numpy(zero_copy_only=False) for name in ("chosen_id", "rejected_id")]
     at: dict[tuple[str, str], int] = {}
-    for label in told:
-        for image in (label.chosen_id, label.rejected_id):
-            at.setdefault((label.prompt_id, image), len(at))
-    first, second = (
-        np.array([at[label.prompt_id, image] for label, image in zip(told, side, strict=True)], np.int64)
-        for side in ([label.chosen_id for label in told], [label.rejected_id for label in told])
-    )
-    found, _ = scores(first, second, np.array([label.probability for label in told], np.float64), len(at))
-    met = np.bincount(np.concatenate([first, second]), minlength=len(at))
+    places = np.empty((len(told), 2), np.int64)
+    for row, (prompt, *both) in enumerate(zip(prompts, *sides, strict=True)):
+        places[row] = [at.setdefault((prompt, image), len(at)) for image in both]
+    probability = told["probability"].to_numpy()
+    found, _ = scores(places[:, 0], places[:, 1], probability, len(at))
+    met = np.bincount(places.ravel(), minlength=len(at))
     lists: dict[str, list[Ranked]] = collections.defaultdict(list)
     for (prompt, image), place in at.items():
         lists[prompt].append(Ranked(image, round(float(found[place]), DIGITS), int(met[place])))

@@ -90,7 +90,8 @@ def run_share(
     )
     if not store.check(work.run, settings) or not work.count_shards():
         raise RunError(f"the prompts of {out} are not written yet: datagen write … --out {out} comes before shares")
-    with store.hold_share(work.run, settings, share) as work.lease:
+    one_machine = stage.one_machine(work.context.profile)
+    with store.hold_share(work.run, settings, share, one_machine=one_machine) as work.lease:
         failures = out / f"{share.file}-{FAILURES}"
         failures.unlink(missing_ok=True)
         while True:

@@ -46,6 +46,11 @@ class Task:
         """How many a worker of it needs."""
         return self.job.stage.gpus(self.job.context.profile)
 
+    @property
+    def one_machine(self) -> bool:
+        """Whether all its workers must be on this one."""
+        return self.job.stage.one_machine(self.job.context.profile)
+
 
 def run_shard(job: Job, index: int) -> bool | store.Damaged:
     """Do one shard of one stage, or retry its failed rows; True if that wrote something.

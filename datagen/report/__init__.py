@@ -6,7 +6,9 @@ The run is only read, shard by shard; equal runs give equal pages.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from datagen.report.entries import Entry
 from datagen.report.figures import Bin
 from datagen.report.page import Card, Told
 
-INLINE_BYTES = 20_000_000  # that the thumbnails of a page that is one file may take
+INLINE_BYTES = 20_000_000  # that the texts of a page, and the thumbnails in it, may take
 MOST_INLINE = 3_000  # pairs that such a page may show
 MOST_BESIDE = 20_000  # pairs of a page with its pictures beside it
 READ = 200  # pairs of the sample that are held against the truth
@@ -84,8 +86,8 @@ def _looked_through(told: Told, most: int, progress: Progress) -> tuple[figures.
 
 
 def _cards(told: Told, shown: selection.Shown, folder: Path | None, progress: Progress) -> dict[str, Card]:
-    """The pairs with their pictures, by id in the order of `shown`; of a page that is one file, so many as fit."""
-    wanted = shown.all()
+    """The pairs with their pictures, by id in the order of `shown`, so many as fit into a page."""
+    wanted = _fitting(shown.all(), page.text_bytes)
     read = {entry.pair_id for entry in shown.sample[:READ] if truth.is_known((entry.generator, _other(entry)))}
     found: dict[str, Card] = {}
     for files, chosen, rejected in thumbnails.made(thumbnails.files(told.finished, wanted)):
@@ -99,14 +101,15 @@ def _cards(told: Told, shown: selection.Shown, folder: Path | None, progress: Pr
         true = truth.is_true(files.chosen, files.rejected, *texts) if entry.pair_id in read else None
         found[entry.pair_id] = Card(entry, pictures, true)
         progress("pictures", len(found), len(wanted))
-    cards, taken = dict[str, Card](), 0
-    for entry in wanted:
-        card = found[entry.pair_id]
-        taken += len(card.pictures.chosen) + len(card.pictures.rejected)
-        if folder is None and taken > INLINE_BYTES:
-            break
-        cards[entry.pair_id] = card
-    return cards
+    if folder is None:
+        wanted = _fitting(wanted, lambda entry: page.text_bytes(entry) + found[entry.pair_id].pictures.bytes())
+    return {entry.pair_id: found[entry.pair_id] for entry in wanted}
+
+
+def _fitting(entries: Sequence[Entry], size: Callable[[Entry], int]) -> list[Entry]:
+    """So many of the first ones as a page may hold."""
+    total = itertools.accumulate(map(size, entries))
+    return [entry for entry, taken in zip(entries, total, strict=True) if taken <= INLINE_BYTES]
 
 
 def _other(entry: Entry) -> str:

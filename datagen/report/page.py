@@ -129,15 +129,24 @@ def _shuffled(shown: Shown, cards: Mapping[str, Card]) -> list[Card]:
     return sorted(cards.values(), key=lambda card: (places.get(card.entry.pair_id, len(places)), card.entry.pair_id))
 
 
-def _row(card: Card) -> dict[str, Any]:
-    """A pair as the page's script reads it."""
+def text_bytes(entry: Entry) -> int:
+    """What a pair takes in a page, but for its pictures."""
+    return len(look.data(_told(entry)).encode())
+
+
+def _told(entry: Entry) -> dict[str, Any]:
     row = {
-        field.name: getattr(card.entry, field.name)
+        field.name: getattr(entry, field.name)
         for field in dataclasses.fields(Entry)
         if field.name not in ("margins", "shard", "row", "prompt_id")
     }
+    return {name: look.clean(value) if isinstance(value, str) else _rounded(value) for name, value in row.items()}
+
+
+def _row(card: Card) -> dict[str, Any]:
+    """A pair as the page's script reads it."""
     return {
-        **{name: look.clean(value) if isinstance(value, str) else _rounded(value) for name, value in row.items()},
+        **_told(card.entry),
         "margins": [None if math.isnan(margin) else round(margin, 3) for margin in card.entry.margins],
         "harmful": card.entry.harmful,
         "pictures": [card.pictures.chosen, card.pictures.rejected],

@@ -31,6 +31,10 @@ class Pictures:
     rejected: str
     errors: tuple[str, str]
 
+    def bytes(self) -> int:
+        """What the addresses take in a page."""
+        return len(self.chosen) + len(self.rejected)
+
 
 @dataclasses.dataclass(frozen=True)
 class Files:
@@ -97,5 +101,5 @@ def small(source: bytes | Path) -> bytes | str:
     file = io.BytesIO()
     # What is no larger than a thumbnail is shown as it is: a few pixels would only lose by compression.
     few = max(picture.size) <= SIDE // 2
-    picture.save(file, "WEBP", **({"lossless": True, "method": 0} if few else {"quality": QUALITY, "method": 3}))
+    picture.save(file, "WEBP", **({"lossless": True, "method": 0} if few else {"quality": QUALITY, "method": 2}))
     return file.getvalue()

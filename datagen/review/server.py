@@ -58,10 +58,8 @@ class Server:
                 site = web.TCPSite(runner, HOST, port)
                 await site.start()
             except OSError as error:
-                raise InputError(
-                    f"port {port} of {HOST} cannot be had ({os.strerror(error.errno or 0)}): "
-                    "give another --port, or none"
-                ) from error
+                why = f"port {port} of {HOST} cannot be had ({os.strerror(error.errno or 0)})"
+                raise InputError(f"{why}: give another --port, or none") from error
             where = runner.addresses[0]
             self.address = f"http://{where[0]}:{where[1]}"
             ready(f"{self.address}/{self.token}/")

@@ -75,6 +75,11 @@ def none(profile: Profile) -> int:
     return 0
 
 
+def anywhere(profile: Profile) -> bool:
+    """That a stage's workers may be on several machines, as it pays nobody."""
+    return False
+
+
 def one_a_model(profile: Profile) -> int:
     """The GPUs of a stage whose models run in its workers; the embedded ones are as fast without."""
     return int(profile.model != "embedded")
@@ -95,7 +100,8 @@ class Stage(Generic[Row]):
     be changed after a run. `check` raises what would keep the stage from doing its work, and is asked before anything
     is paid for. `remarks` are what is to be known of a row, as that something asked for did not count; all counted.
     `libraries` are modules that its work imports, which the workers of one machine may share; `gpus` says how many a
-    worker needs for a profile's models.
+    worker needs for a profile's models. Where `one_machine` is true of a profile, its workers keep account of what
+    they pay, in a database that only processes of one machine can share.
     """
 
     name: str
@@ -110,6 +116,7 @@ class Stage(Generic[Row]):
     remarks: Callable[[Row], Sequence[str]] = _nothing
     libraries: tuple[str, ...] = ()
     gpus: Callable[[Profile], int] = none
+    one_machine: Callable[[Profile], bool] = anywhere
 
     @property
     def can_fail(self) -> bool:

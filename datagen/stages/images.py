@@ -29,6 +29,7 @@ CUT = "wording longer than the model reads"
 NEGATIVE_CUT = "negative prompt longer than the model reads"
 RESEEDED = "drawn with another seed, as its own gave a picture that shows nothing"
 NEGATIVE_IDLE = "negative prompt without effect, as guidance is not above 1"
+SERVED = "endpoint:"  # what models begin with that a server draws with
 
 
 def run(context: Context, shard: Shard) -> Written[Image]:
@@ -112,7 +113,12 @@ def _failed(row: Image, error: ContentError) -> Image:
 
 def gpus(profile: Profile) -> int:
     """The GPUs of a worker: none where a server draws."""
-    return 0 if profile.model.startswith("endpoint:") else one_a_model(profile)
+    return 0 if profile.model.startswith(SERVED) else one_a_model(profile)
+
+
+def one_machine(profile: Profile) -> bool:
+    """Whether a server draws some of the images, which is paid for."""
+    return any(model.startswith(SERVED) for model in (profile.model, *profile.other_models))
 
 
 def _sides(context: Context) -> list[tuple[str, int]]:
@@ -171,4 +177,14 @@ def _row(generator: Generator, want: Want, request: Request) -> Image:
     )
 
 
-STAGE = Stage("images", Image, run, version=2, check=check, remarks=remarks, libraries=LIBRARIES, gpus=gpus)
+STAGE = Stage(
+    "images",
+    Image,
+    run,
+    version=2,
+    check=check,
+    remarks=remarks,
+    libraries=LIBRARIES,
+    gpus=gpus,
+    one_machine=one_machine,
+)

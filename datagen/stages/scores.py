@@ -7,6 +7,7 @@ those that read its embeddings. An image that failed, or that cannot be decoded,
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import io
 import itertools
@@ -14,6 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from datagen.errors import ModelError
 from datagen.judges import Judge, panel
 from datagen.judges.protocol import Backbone
 from datagen.judges.vectors import unit
@@ -45,6 +47,15 @@ def run(context: Context, shard: Shard) -> Written[Score]:
         rows += [_settled(image, judge) for image in spared for judge in tier]
         heard += tier
     return Written(rows)
+
+
+def one_machine(profile: Profile) -> bool:
+    """Whether a judge asks a server, which is paid for; judges that cannot be had here are passed over."""
+    for choice in profile.judges:
+        with contextlib.suppress(ModelError):
+            if panel.servers(panel.load([choice])):
+                return True
+    return False
 
 
 def _tiers(profile: Profile) -> list[list[Judge]]:
@@ -210,4 +221,14 @@ def _rivals(images: list[Image]) -> list[tuple[Image, Image]]:
     return met + ([(images[-1], images[0])] if len(images) > 2 else [])
 
 
-STAGE = Stage("scores", Score, run, version=4, check=check, remarks=remarks, libraries=LIBRARIES, gpus=one_a_model)
+STAGE = Stage(
+    "scores",
+    Score,
+    run,
+    version=4,
+    check=check,
+    remarks=remarks,
+    libraries=LIBRARIES,
+    gpus=one_a_model,
+    one_machine=one_machine,
+)

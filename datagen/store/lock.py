@@ -130,10 +130,11 @@ def hold(run: Run, settings: dict[str, Any]) -> Iterator[Lease]:
 
 
 @contextlib.contextmanager
-def hold_share(run: Run, settings: dict[str, Any], share: Share) -> Iterator[Lease]:
+def hold_share(run: Run, settings: dict[str, Any], share: Share, one_machine: bool = False) -> Iterator[Lease]:
     """Hold the shards of one share of a run that was started, beside whoever holds others.
 
-    Raises RunError as `hold` does, and if another process has shards of this share, or all of the run.
+    Raises RunError as `hold` does, and if another process has shards of this share, or all of the run; with
+    `one_machine` also if a process of another machine has any share of the stage.
     """
     if not check(run, settings):
         run.started()
@@ -149,6 +150,8 @@ def hold_share(run: Run, settings: dict[str, Any], share: Share) -> Iterator[Lea
             for path in sorted((run.root / SHARES).glob(f"{share.stage}-*")):
                 if path.name != share.file and _overlaps(share, path.name):
                     _refuse_held(run, path)
+                if one_machine:
+                    _refuse_elsewhere(run, path)
             _clear(run, f"{share.stage}-*", share)
             yield own
     finally:
@@ -185,6 +188,16 @@ def _refuse_held(run: Run, path: Path) -> None:
             raise _refusal(run, str(other))
     finally:
         os.close(descriptor)
+
+
+def _refuse_elsewhere(run: Run, path: Path) -> None:
+    """RunError if a process of another machine holds a share whose work is paid for."""
+    who = lease.read(path)
+    if who is not None and not who.is_of_this_machine and lease.signed_lately(path):
+        raise RunError(
+            f"{who} is at work on {run.root}, and what its calls cost is kept by processes of one machine: do all "
+            "shares of this stage there, or in one process"
+        )
 
 
 def _in_use(run: Run, path: Path) -> RunError:

@@ -6,8 +6,10 @@ They tell whether a folder is still what was written, whoever has cut, changed o
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from datagen.store.files import write_file
 
@@ -21,12 +23,27 @@ def beside(folder: Path) -> Path:
 
 def write(folder: Path, name: str) -> None:
     """Note the digests of the files of an export in the format `name`. RunError if the disk refuses."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{FIRST}{name}"]
-    for path in files:
-        lines += [f"# {path.stat().st_size} bytes", f"{_digest(path)}  {path.relative_to(folder.parent).as_posix()}"]
-    text = "\n".join([*lines, _last(len(files))]) + "\n"
-    write_file(beside(folder), lambda file: file.write(text.encode()))
+
+    def fill(file: Any) -> None:
+        count = 0
+        file.write(f"{FIRST}{name}\n".encode())
+        for path in _files(folder):
+            count += 1
+            own = path.relative_to(folder.parent).as_posix()
+            file.write(f"# {path.stat().st_size} bytes\n{_digest(path)}  {own}\n".encode())
+        file.write(f"{_last(count)}\n".encode())
+
+    write_file(beside(folder), fill)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a folder in order; the names of one folder within are in memory."""
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if path.is_dir():
+            yield from _files(path)
+        elif path.is_file():
+            yield path
 
 
 def _last(count: int) -> str:
@@ -35,32 +52,49 @@ def _last(count: int) -> str:
 
 def format_of(folder: Path) -> str | None:
     """The format of the export that lies, or lay, in a folder; None if the file beside it is none of these."""
-    first = "".join(_lines(folder)[:1])
+    first = next(_lines(folder), "")
     return first.removeprefix(FIRST) if first.startswith(FIRST) else None
 
 
-def _lines(folder: Path) -> list[str]:
+def _lines(folder: Path) -> Iterator[str]:
     try:
-        return beside(folder).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        with beside(folder).open(encoding="utf-8-sig", errors="replace") as file:
+            yield from (line.rstrip("\n") for line in file)
     except OSError:
-        return []
+        return
+
+
+def _stated(folder: Path) -> Iterator[tuple[str, int, str]]:
+    """Name, bytes and digest of each file as stated; ends with ("", -1, "") if that is not all that was written."""
+    lines = _lines(folder)
+    next(lines, None)
+    count, last = 0, ""
+    for last in lines:
+        digest, _, name = next(lines, "").partition("  ")
+        if name:
+            count += 1
+            yield name, _number(last), digest
+    if last != _last(count):
+        yield "", -1, ""
 
 
 def differences(folder: Path, *, contents: bool = True) -> Iterator[str]:
     """One line for each file that is not as it was written, by size and, with `contents`, by digest."""
-    lines = _lines(folder)
-    stated = {
-        name: (_number(size), digest)
-        for size, (digest, _, name) in zip(lines[1:-1:2], (line.partition("  ") for line in lines[2::2]), strict=False)
-    }
-    if format_of(folder) is None or lines[-1] != _last(len(stated)):
-        yield f"{beside(folder)} is missing or damaged, so it is not known what was written"
+    damaged = f"{beside(folder)} is missing or damaged, so it is not known what was written"
+    if format_of(folder) is None:
+        yield damaged
         return
-    for name, (size, digest) in stated.items():
+    tables = set[str]()
+    for name, size, digest in _stated(folder):
+        if not name:
+            yield damaged
+            return
+        if name.endswith(".parquet"):
+            tables.add(name)
         if reason := _difference(folder.parent / name, size, digest if contents else None):
             yield f"{folder.parent / name} {reason}"
     for path in sorted(folder.rglob("*.parquet")):
-        if path.relative_to(folder.parent).as_posix() not in stated:
+        if path.relative_to(folder.parent).as_posix() not in tables:
             yield f"{path} was added since"
 
 

@@ -107,12 +107,25 @@ def test_with_a_folder_the_pictures_lie_beside_the_page_and_only_what_is_ours_is
 def test_a_page_takes_so_many_pictures_as_its_bound_allows_and_says_how_many(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reports, "INLINE_BYTES", 6_000)
+    monkeypatch.setattr(reports, "INLINE_BYTES", 20_000)
     made = write(run, tmp_path / "small.html", False)
     text = made.path.read_text(encoding="utf-8")
     assert 0 < made.shown == len(rows(text)) < made.pairs
     assert f"{made.shown} of {made.pairs} pairs" in text
-    assert sum(len(picture) for row in rows(text) for picture in row["pictures"]) <= 6_000
+    assert sum(len(picture) for row in rows(text) for picture in row["pictures"]) <= 20_000
+
+
+def test_long_texts_take_their_part_of_what_a_page_may_hold(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "INLINE_BYTES", 9_000)
+    for folder in (False, True):
+        made = write(run, tmp_path / f"page {folder}", folder)
+        data = rows(made.path.read_text(encoding="utf-8"))
+        texts = sum(len(json.dumps(row | {"pictures": []}, ensure_ascii=False)) for row in data)
+        assert 0 < made.shown == len(data) < made.pairs and texts <= 9_000 + 200 * len(data)
+        if folder:
+            assert len(list((made.path.parent / "pictures").iterdir())) == 2 * made.shown
 
 
 def test_a_picture_that_cannot_be_read_is_said_and_no_other_is_lost(

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from datagen import recipe as recipes
 from datagen.commands import slurm
 from datagen.errors import InputError
+from datagen.judges import panel
 
 ROOT, SUPPORT = Path(__file__).parents[2], Path(__file__).parents[1] / "support"
 
@@ -32,8 +34,13 @@ def scripts(tmp_path: Path, *settings: str, **asked: Any) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cluster how large its arrays are, and no judge whether it asks a server, but by its name."""
     monkeypatch.setattr(slurm, "_most_tasks", lambda: slurm.MOST_TASKS)
+    server = types.SimpleNamespace(server=None)
+    monkeypatch.setattr(
+        panel, "load", lambda choices: [server for choice in choices if choice.name.startswith("endpoint_")]
+    )
 
 
 def test_a_stage_is_an_array_whose_tasks_follow_those_of_the_stage_before(tmp_path: Path) -> None:
@@ -73,6 +80,11 @@ def test_a_served_or_embedded_model_asks_for_no_gpu(tmp_path: Path) -> None:
     assert "gres" not in "".join(scripts(tmp_path, profile="embedded").values())
     served = scripts(tmp_path / "served", "profiles.sd15.model='endpoint:painter'")
     assert "gres" not in served["2-images.sbatch"] and "gres" in served["4-scores.sbatch"]
+    assert "--array=0-0\n" in served["2-images.sbatch"]  # one machine keeps the account
+    assert "--array=0-0\n" not in served["4-scores.sbatch"]
+    assert '--dependency="aftercorr' in served["submit.sh"] and served["submit.sh"].count("afterok") == 3
+    judged = scripts(tmp_path / "judged", "profiles.sd15.judges=['clip', 'endpoint_rating']")
+    assert "--array=0-0\n" in judged["4-scores.sbatch"] and "--array=0-0\n" not in judged["5-verdicts.sbatch"]
 
 
 def test_more_tasks_than_an_array_holds_are_refused(tmp_path: Path) -> None:

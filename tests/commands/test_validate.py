@@ -16,7 +16,7 @@ from PIL import Image
 from datagen.commands import validate
 from datagen.commands.validate import problems
 from datagen.errors import InputError
-from datagen.export import huggingface
+from datagen.export.card import columns as card_columns
 
 
 def png(shade: int, width: int = 8) -> bytes:
@@ -44,7 +44,7 @@ def bomb(side: int) -> bytes:
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for field in huggingface.schema():
+    for field in card_columns.schema():
         values[field.name] = "x" if pa.types.is_string(field.type) else 1
     sides = {
         side: {"bytes": png(2 * number + k), "path": f"{number}{k}.png"}
@@ -57,7 +57,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=huggingface.schema()), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=card_columns.schema()), path)
     return path
 
 
@@ -160,7 +160,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", huggingface.schema().names)
+@pytest.mark.parametrize("name", card_columns.schema().names)
 def test_a_column_of_any_other_type_is_named_and_the_rest_is_looked_at(dataset: Path, name: str) -> None:
     path = dataset / "data/test-00000-of-00001.parquet"
     whole = pq.read_table(path)
@@ -174,7 +174,7 @@ def test_a_column_of_any_other_type_is_named_and_the_rest_is_looked_at(dataset: 
         ]
 
 
-@pytest.mark.parametrize("name", [n for n in huggingface.schema().names if n not in ("chosen", "rejected", "pool")])
+@pytest.mark.parametrize("name", [n for n in card_columns.schema().names if n not in ("chosen", "rejected", "pool")])
 def test_a_null_is_named_in_any_column(dataset: Path, name: str) -> None:
     path = write(dataset / "data/test-00000-of-00001.parquet", [row(3, **{name: None})])
     (found,) = problems(dataset)

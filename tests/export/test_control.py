@@ -49,7 +49,10 @@ def finished(root: Path, rows: list[Pair]) -> export.Finished:
         run.commit("scores", index, records.to_table(Score, judged), **footer)
         run.commit("pairs", index, records.to_table(Pair, part), **footer)
     known = {"run": run, "recipe": recipe, "profile": recipe.profile("sd15"), "shards": 2, "content": "c"}
-    others = {f.name: {} for f in dataclasses.fields(export.Finished) if f.name not in (*known, "control")}
+    needed = [
+        f.name for f in dataclasses.fields(export.Finished) if f.default is f.default_factory is dataclasses.MISSING
+    ]
+    others = {name: {} for name in needed if name not in known}
     return export.Finished(**{**others, **known})
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from datagen import export as exports
 from datagen import records, store
 from datagen.export import huggingface
+from datagen.export.card import columns
 from datagen.recipe import Recipe, load
 from datagen.records import Pair, Picture, Score
 from datagen.store import files as store_files
@@ -72,7 +73,7 @@ def export(run: store.Run, recipe: Recipe, content: str = "c") -> bool:
 
 def test_columns_are_those_of_a_pair_without_split_and_all_are_explained() -> None:
     expected = [field.name for field in dataclasses.fields(Pair) if field.name != "split"]
-    assert huggingface.schema().names == expected == list(huggingface.COLUMNS)
+    assert columns.schema().names == expected == list(columns.COLUMNS)
 
 
 def test_datasets_shows_pictures_both_ways(tmp_path: Path, recipe: Recipe) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from datagen.commands.validate import card, rows
 from datagen.errors import one_line
-from datagen.export import huggingface
+from datagen.export.card import columns as card_columns
 from datagen.tables import folders, splits
 
 VIEWER_BYTES = 300_000_000  # the hub's viewer refuses to read row groups that are larger
@@ -92,9 +92,9 @@ def _missing_numbers(found: list[Path]) -> Iterator[str]:
 def _of_file(file: pq.ParquetFile) -> Iterator[str]:
     """What is wrong with the schema and the row groups of a file."""
     given = file.schema_arrow
-    if missing := [field.name for field in huggingface.schema() if field.name not in given.names]:
+    if missing := [field.name for field in card_columns.schema() if field.name not in given.names]:
         yield f"columns are missing: {', '.join(missing)}"
-    for field in huggingface.schema():
+    for field in card_columns.schema():
         if field.name in missing:
             continue
         count = given.names.count(field.name)

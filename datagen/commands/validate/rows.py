@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from datagen import safety
-from datagen.export import huggingface
+from datagen.export.card import columns as card_columns
 from datagen.images.decode import Unreadable, decode
 from datagen.recipe import FOUND
 from datagen.tables import cells
@@ -21,13 +21,13 @@ NEGATIVES = ("chosen_negative_prompt", "rejected_negative_prompt")
 CONFIGS = ("scheduler_config", "rejected_scheduler_config")
 NAMED = ("pair_id", "principle", "chosen_prompt", "rejected_prompt", "prompt_id", "generator")  # never empty
 SPOKEN_FOR = {"chosen", "rejected", "probability", "prompt", *CONFIGS}  # whose nulls are told row by row
-FLOATS = [field.name for field in huggingface.schema() if pa.types.is_floating(field.type)]
+FLOATS = [field.name for field in card_columns.schema() if pa.types.is_floating(field.type)]
 
 
 def columns(given: pa.Schema) -> list[str]:
     """The columns of a file that are what they should be; only these are looked at row by row."""
     types = {field.name: field.type for field in given if given.names.count(field.name) == 1}
-    return [field.name for field in huggingface.schema() if types.get(field.name) == field.type]
+    return [field.name for field in card_columns.schema() if types.get(field.name) == field.type]
 
 
 def values(batch: pa.RecordBatch) -> tuple[list[dict[str, Any]], list[str]]:

@@ -1,0 +1,1 @@
+"""The card of the dataset, README.md: YAML for the hub, then text for people."""
