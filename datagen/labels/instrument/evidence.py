@@ -121,7 +121,7 @@ def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random:
     width = np.hypot(width, unsure)
     if seen is None:
         width = np.hypot(width, _unseen(x, rows, fit, worth))
-    weight, expected = moments.rule(fit.moments, ~np.isnan(x).all(0))
+    weight, expected = moments.rule(fit.moments, x)
     slope = design.odds(SMALL * expected, expected, fit.worth, fit.link) / (SMALL * np.maximum(expected, 1e-12))
     pulled = max(fit.moments.pulled, fit.moments.pulled_second)
     held, estimates = _held(rows, obeyed), obeyed.estimates(rows)
@@ -208,7 +208,7 @@ def _by_planted(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence
         spread.add(planted.odds(score * size, expected * size, fit.noise, fit.at) - fit.log_odds)
     slopes = links.slopes(lambda at: planted.odds(fit.score, fit.expected, fit.noise, at), fit.at)
     alone = np.sqrt(np.einsum("ni,ij,nj->n", slopes, np.linalg.inv(fit.information), slopes))
-    weight, expected = moments.rule(fit.moments, ~np.isnan(x).all(0))
+    weight, expected = moments.rule(fit.moments, x)
     slope = planted.odds(SMALL * expected, expected, fit.noise, fit.at) / (SMALL * np.maximum(expected, 1e-12))
     pulled = max(fit.moments.pulled, fit.moments.pulled_second)
     return Evidence(

@@ -108,8 +108,9 @@ def shrunk_signal(signal: Numbers, second: Numbers, number: Numbers, toward: Num
     return best[1] * size, best[2]
 
 
-def rule(moments: Moments, spoke: Flags) -> tuple[Numbers, Numbers]:
-    """The best weights (J,) where these judges (J,) speak, and what their score is expected to be (1,)."""
+def rule(moments: Moments, x: Numbers) -> tuple[Numbers, Numbers]:
+    """The best weights (J,) where all judges speak that ever do in x (N, J), and their score's expectation (1,)."""
+    spoke: Flags = np.asarray((~np.isnan(x)).any(axis=0))
     weight = np.zeros(len(spoke))
     weight[spoke] = np.linalg.solve(moments.second[np.ix_(spoke, spoke)], moments.signal[spoke])
     return weight, np.array([float(weight @ moments.signal)])
