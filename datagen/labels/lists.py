@@ -124,7 +124,7 @@ def _unasked(judges: Sequence[str], planted: Sequence[Two]) -> list[str]:
     names = [name for name, spoke in zip(judges, spoken, strict=True) if not spoke]
     if not names:
         return []
-    return [f"not asked about other prompts, so weighed by what others agree in with it: {', '.join(names)}"]
+    return [f"not asked about other prompts, so without a weight: {', '.join(names)}"]
 
 
 def _strangers(known: Mapping[str, float], pairs: Sequence[Two]) -> list[str]:

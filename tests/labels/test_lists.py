@@ -99,7 +99,8 @@ def test_a_judge_that_was_not_asked_about_other_prompts_is_named() -> None:
         if image.side == verdicts.OTHER:
             image.lean[1] = np.nan
     _, facts = lists.label(recipe(), NAMES, prompts, images)
-    assert "not asked about other prompts, so weighed by what others agree in with it: dull" in facts["notes"]
+    assert "not asked about other prompts, so without a weight: dull" in facts["notes"]
+    assert facts["judges"][1]["weight"] == 0
 
 
 def test_labels_of_people_count_whichever_image_they_name_first(tmp_path: Path) -> None:

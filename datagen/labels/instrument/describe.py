@@ -90,7 +90,8 @@ def notes(
             )
     elif found.mode == "unaided":
         said.append(
-            "Nothing was meant and nothing planted: judges are weighed by what they agree in, and intervals are wide."
+            "Nothing was meant and nothing planted: judges are weighed by what they agree in, never against most of "
+            "them, and intervals are wide."
         )
     else:
         said.append(

@@ -200,7 +200,8 @@ def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, 
     voted = float(found_worth.votes[0].sum()) > 0.5
     centre, doubt = expected_link(len(taught), voted)
     seen, surely = obeyed(learnt, voted)
-    shape = 0.0 if voted else SHAPE  # votes have no density
+    # Votes have no density, and designs that go with them say too little to contradict anything.
+    shape, free = (0.0, 1e9) if voted else (SHAPE, FREE)
 
     def among(most: int, shape: float) -> tuple[float, Callable[[Numbers], Numbers]]:
         """How many pairs each of some stands for, and what those say of a link."""
@@ -210,7 +211,7 @@ def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, 
 
     def loss(at: Numbers, size: float, of: Callable[[Numbers], Numbers]) -> float:
         apart = (np.log1p(-special.expit(at[0])) - seen) / surely
-        prior = float((((at - centre) / doubt) ** 2).sum()) / 2 + (FREE + 1) / 2 * float(np.log1p(apart**2 / FREE))
+        prior = float((((at - centre) / doubt) ** 2).sum()) / 2 + (free + 1) / 2 * float(np.log1p(apart**2 / free))
         return prior - size * float(of(at).sum())
 
     def least(begin: Numbers, of: tuple[float, Callable[[Numbers], Numbers]]) -> Any:
@@ -225,7 +226,7 @@ def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, 
     at = np.asarray(least(min(valleys, key=lambda one: float(one.fun)).x, everything).x)
     information = everything[0] * links.information(everything[1], at) + np.diag(1 / doubt**2)
     apart = (np.log1p(-special.expit(at[0])) - seen) / surely
-    information[0, 0] += (float(special.expit(at[0])) / surely) ** 2 * (FREE + 1) / (FREE + float(apart**2))
+    information[0, 0] += (float(special.expit(at[0])) / surely) ** 2 * (free + 1) / (free + float(apart**2))
     told = loss(at, *among(LARGEST, 0.0))
     return Fit(clip, score, expected, found_worth, Link.of(at), at, told, information, learnt)
 

@@ -20,7 +20,7 @@ MUCH = 20_000  # pairs from which on a third of the draws is enough
 LEAKS = 0.03  # of a judge's usual margin: what is believed possible where there are no controls
 LEAK = 0.05  # the same of all judges together; a tenth of the signal was found on real draws, of a few judges
 WIDER = 1.5  # of what is unsure without a design, in intervals: nothing in a run tests how strong the evidence is
-UNAIDED, FEW = 0.4, 4.0  # log of the factor by which log-odds may be off where nothing tells: of many pairs, of one
+UNAIDED, FEW = 0.6, 4.0  # log of the factor by which log-odds may be off where nothing tells: of many pairs, of one
 PLANTED_ERROR = 0.005  # of planted pairs
 
 
@@ -81,8 +81,10 @@ def weigh(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, seed: int) -
         return Evidence("nothing", zero, _held(rows, obeyed), width, width, zero, estimates, np.zeros(x.shape[1]), 0.0)
     if (rows.of(PAIR) & (rows.design != 0)).any():
         return _by_design(x, rows, seen, unit, random)
-    if rows.of(PLANTED).any() and rows.of(PAIR).any():
-        return _by_planted(x, rows, random)
+    asked = ~np.isnan(x[rows.of(PLANTED)]).all(0)
+    if asked.any() and rows.of(PAIR).any():
+        # What a judge has in common with others is no sign that it reads the text: S⁻¹ would make much of a guess.
+        return _by_planted(np.where(asked, x, np.nan), rows, random)
     return _unaided(x, rows, random)
 
 
@@ -119,8 +121,7 @@ def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random:
     width = np.hypot(width, unsure)
     if seen is None:
         width = np.hypot(width, _unseen(x, rows, fit, worth))
-    weight = np.linalg.solve(fit.moments.second, fit.moments.signal)
-    expected = np.array([float(weight @ fit.moments.signal)])
+    weight, expected = moments.rule(fit.moments, x)
     slope = design.odds(SMALL * expected, expected, fit.worth, fit.link) / (SMALL * np.maximum(expected, 1e-12))
     pulled = max(fit.moments.pulled, fit.moments.pulled_second)
     held, estimates = _held(rows, obeyed), obeyed.estimates(rows)
@@ -207,8 +208,7 @@ def _by_planted(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence
         spread.add(planted.odds(score * size, expected * size, fit.noise, fit.at) - fit.log_odds)
     slopes = links.slopes(lambda at: planted.odds(fit.score, fit.expected, fit.noise, at), fit.at)
     alone = np.sqrt(np.einsum("ni,ij,nj->n", slopes, np.linalg.inv(fit.information), slopes))
-    weight = np.linalg.solve(fit.moments.second, fit.moments.signal)
-    expected = np.array([float(weight @ fit.moments.signal)])
+    weight, expected = moments.rule(fit.moments, x)
     slope = planted.odds(SMALL * expected, expected, fit.noise, fit.at) / (SMALL * np.maximum(expected, 1e-12))
     pulled = max(fit.moments.pulled, fit.moments.pulled_second)
     return Evidence(
@@ -225,7 +225,7 @@ def _by_planted(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence
 
 
 def _unaided(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence:
-    """What the judges have in common; the interval is as wide as that deserves."""
+    """What the judges have in common, and never against their majority; the interval is as wide as that deserves."""
     clear = moments.clipped(x, unaided.CLIP)
     found = patterns(np.isnan(x))
     link = dataclasses.replace(Link.of(EXPECTED), error=0.0)
@@ -238,11 +238,13 @@ def _unaided(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence:
         )
 
     every = [(np.ones(x.shape[1], bool), np.arange(x.shape[1]))]
-    log_odds = odds(taught.astype(float))
+    weighed = odds(taught.astype(float))
     weights = odds(taught.astype(float), SMALL * np.eye(x.shape[1])) / SMALL
     spread = Spread(len(rows))
     for _ in range(_draws(rows)):
-        spread.add(odds(taught * weights_of(rows.prompt, random)) - log_odds)
+        spread.add(odds(taught * weights_of(rows.prompt, random)) - weighed)
+    log_odds = unaided.with_majority(weighed, x)
     doubt = np.hypot(UNAIDED, FEW / np.sqrt(max(int(taught.sum()), 1))) * np.abs(log_odds)
-    width = np.hypot(spread.deviation, WIDER * doubt)
+    # Where it was turned round, the interval reaches to what it was before.
+    width = np.hypot(np.hypot(spread.deviation, WIDER * doubt), np.where(weighed * log_odds < 0, weighed, 0.0))
     return Evidence("unaided", log_odds, _planted(rows), width, doubt, doubt, {}, weights, 0.0)

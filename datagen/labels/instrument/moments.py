@@ -108,6 +108,14 @@ def shrunk_signal(signal: Numbers, second: Numbers, number: Numbers, toward: Num
     return best[1] * size, best[2]
 
 
+def rule(moments: Moments, x: Numbers) -> tuple[Numbers, Numbers]:
+    """The best weights (J,) where all judges speak that ever do in x (N, J), and their score's expectation (1,)."""
+    spoke: Flags = np.asarray((~np.isnan(x)).any(axis=0))
+    weight = np.zeros(len(spoke))
+    weight[spoke] = np.linalg.solve(moments.second[np.ix_(spoke, spoke)], moments.signal[spoke])
+    return weight, np.array([float(weight @ moments.signal)])
+
+
 def scores(x: Numbers, moments: Moments, found: list[tuple[Flags, Codes]]) -> tuple[Numbers, Numbers]:
     """w·x (N,) with the best weights for the judges that spoke, and what that is expected to be along the design."""
     score, expected = np.zeros(len(x)), np.zeros(len(x))

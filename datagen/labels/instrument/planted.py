@@ -24,6 +24,8 @@ UNKNOWN_NOISE = 1.0  # the same without nulls
 STRENGTH_DOUBT = 0.8  # log of the factor by which pairs may be less clear than planted ones
 STEPS = 8  # different sizes of margins up to which judges are taken to vote
 ERROR = 0.005  # of planted pairs
+NOISIER = 0.3  # log of the factor by which pairs may be noisier than nulls: unrelated images are the noisier ones
+UNEQUAL = 0.0  # log spread of clarity that is tried as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +129,11 @@ def fit(x: Numbers, rows: Rows, absent: Flags) -> Fit:
     def loss(at: Numbers) -> float:
         return float((((at - centre) / doubt) ** 2).sum()) / 2 - float(likelihood(at, of).sum())
 
-    limits = [(centre[0] - 3, centre[0] + 2), (-3, 0.7), (-5, 3), (-2, 2)]
-    at = np.asarray(optimize.minimize(loss, centre, method="L-BFGS-B", bounds=limits).x)
+    most = NOISIER if of.noise_doubt < UNKNOWN_NOISE else 2.0
+    limits = [(centre[0] - 3, centre[0] + 2), (-3, 0.7), (-5, 3), (-2, most)]
+    # Equal pairs with much noise and unequal ones with little look alike: begin in both valleys.
+    unequal = centre + np.array([0.0, UNEQUAL - centre[1], 0.0, 0.0])
+    valleys = [optimize.minimize(loss, begin, method="L-BFGS-B", bounds=limits) for begin in (centre, unequal)]
+    at = np.asarray(min(valleys, key=lambda one: float(one.fun)).x)
     information = links.information(lambda there: likelihood(there, of), at) + np.diag(1 / doubt**2)
     return Fit(score, expected, of.noise, at, information, learnt)

@@ -16,6 +16,8 @@ EXCESS = 0.25  # how much agreement above the common one counts
 LEAST, LARGEST = 0.05, 0.95  # of a judge's correlation with the truth
 ENOUGH = 5  # judges from which on they are weighed by what they have in common; fewer have equal weights
 CAUTION = 0.92  # judges agree in errors, too: what they have in common, times this, is sure of itself as it should be
+SILENT = 1.5  # judges: log-odds are as if so many more had said nothing, since few cannot show in what they all err
+CONTRADICTED = 0.1  # log-odds of a majority that the weighed margins contradict
 GUESS = 0.55  # the correlation of one judge alone
 
 
@@ -56,3 +58,16 @@ def scores(x: Numbers, second: Numbers, found: list[tuple[Flags, Codes]]) -> tup
             score[at] = x[np.ix_(at, spoke)] @ weight * (mean / square)
             expected[at] = mean**2 / square
     return score, expected
+
+
+def with_majority(log_odds: Numbers, x: Numbers) -> Numbers:
+    """Log-odds (N,) of margins (N, J) that never contradict most of the judges that decided.
+
+    No weight learnt from agreement alone is sure to be better than one vote a judge: those that agree most may agree
+    in an error. So margins say how sure a majority is, and decide where there is none.
+    """
+    votes = np.sign(np.nansum(np.sign(x), axis=1))
+    judges = int((~np.isnan(x)).any(0).sum())
+    calm = log_odds * (judges / (judges + SILENT))
+    result: Numbers = np.where(votes * log_odds < 0, CONTRADICTED * votes, calm)
+    return result
