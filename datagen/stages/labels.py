@@ -23,4 +23,4 @@ def run(context: Context, shard: Shard) -> Written[Label]:
     return Written(rows, facts=facts)
 
 
-STAGE = Stage("labels", Label, run, whole=True, reads=(Prompt, Verdict), relabels=True)
+STAGE = Stage("labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True)
