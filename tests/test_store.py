@@ -298,6 +298,14 @@ def test_a_shard_that_comes_by_parts_is_the_same_file_and_is_read_by_parts(
     assert run.table("images", 0).equals(rows)
 
 
+def test_small_row_groups_are_read_together(tmp_path: Path) -> None:
+    run, rows = store.Run(tmp_path), pa.table({"place": range(5301)})
+    run.commit("scores", 0, rows, **FOOTER)
+    assert pq.read_metadata(run.shard("scores", 0)).num_row_groups == 54
+    assert [part.num_rows for part in run.tables("scores", 0)] == [5000, 301]
+    assert run.table("scores", 0).equals(rows) and run.table("scores", 0, ["place"]).equals(rows)
+
+
 def test_a_shard_that_comes_by_parts_is_never_in_memory_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from benchmarks.support.juries import measures, rules
 from benchmarks.support.juries.cases import SITUATIONS, Case, Situation
 from benchmarks.support.results import Row, record
 
+BAD = 0.06  # calibration error from which judges are badly calibrated: more than the goal of those without labels
 # situation → figure → goal
 GOALS = {
     "design right in 95 %": {"gap": "≤ 0.3", "ahead": "≥ 8", "ece": "≤ 0.015", "held": "≥ 86"},
@@ -26,11 +27,22 @@ GOALS = {
     "margins alone": {"over majority": "≥ 0", "ece": "≤ 0.06"},
     "300 margins alone": {"over majority": "≥ 0", "ece": "≤ 0.06"},
     "planted and null pairs": {"gap": "≤ 0.7", "ece": "≤ 0.03"},
-    "margins alone, 200 labels": {"ece, share of that without labels": "≤ 0.5"},
+    "margins alone, 200 labels": {
+        "ece, share of that without labels": "≤ 0.5",
+        f"ece, share of that without labels where it is above {BAD}": "≤ 0.5",
+        "made worse by labels": "≤ 0",
+    },
     "leak .3 in half, controls": {"gap": "≤ 1.2", "ece": "≤ 0.02"},
     "leak .6 in all, controls": {"gap": "≤ 1.2", "ece": "≤ 0.02"},
 }
-UNITS = {"gap": "points", "ahead": "points", "held": "%", "over majority": "points", "promise": "points"}
+UNITS = {
+    "gap": "points",
+    "ahead": "points",
+    "held": "%",
+    "over majority": "points",
+    "promise": "points",
+    "made worse by labels": "%",
+}
 
 
 def figures(case: Case) -> dict[str, float]:
@@ -48,7 +60,10 @@ def figures(case: Case) -> dict[str, float]:
         nobody = dataclasses.replace(case, known=np.full(len(case.known), np.nan)).label()
         without = measures.ece(nobody.probability[:count], truth)
         told["ece without labels"] = without
-        told["ece, share of that without labels"] = measures.ece(pairs["probability"], truth) / without
+        share = measures.ece(pairs["probability"], truth) / without
+        told["ece, share of that without labels"] = share
+        told[f"ece, share of that without labels where it is above {BAD}"] = share if without > BAD else np.nan
+        told["made worse by labels"] = 100.0 * (share > 1)
     spans = [judge.leak for judge in found.judges if judge.leak is not None]
     inside = [span.low <= true <= span.high for span, true in zip(spans, case.leak, strict=False)]
     return {

@@ -18,9 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.support.results import Row, percent, record
-from datagen.images.decode import decode
-from datagen.world.captions import parse
-from datagen.world.reader import read
+from datagen.report.truth import is_true
 
 RECIPES = ("pick-style", "pick-safety", "livo-toxicity", "livo-debias")
 
@@ -32,13 +30,13 @@ def pairs(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def is_true(row: dict[str, Any]) -> bool:
-    """Whether each image shows its own side of what the two wordings disagree about."""
-    images = [decode(row[side]["bytes"]) for side in ("chosen", "rejected")]
-    shown = [reading.attributes for reading in read(images)]
-    wanted = [parse(str(row[f"{side}_prompt"])) for side in ("chosen", "rejected")]
-    about = [name for name in wanted[0] if wanted[0][name] != wanted[1].get(name)]
-    return all(seen[name] == stated[name] for seen, stated in zip(shown, wanted, strict=True) for name in about)
+def told(rows: list[dict[str, Any]]) -> list[bool]:
+    """Whether each label is true, of the pairs of which the reader can tell."""
+    sides = ("chosen", "rejected")
+    found = [
+        is_true(*(row[side]["bytes"] for side in sides), *(row[f"{side}_prompt"] for side in sides)) for row in rows
+    ]
+    return [true for true in found if true is not None]
 
 
 def agreeing(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -65,12 +63,21 @@ def main() -> int:
     print("| run | pairs | labels true | agree alone |\n|---|---|---|---|")
     for run in runs:
         rows = pairs(run)
-        true = sum(map(is_true, rows)) / len(rows)
+        known = told(rows)
+        true, of = sum(known) / len(known), f"{len(known)} of {len(rows)} pairs"
         alone = agreeing(rows)
         said = ", ".join(f"{name} {share:.1%}" for name, share in alone.items())
-        print(f"| {run.name} | {len(rows)} | {true:.1%} | {said} |", flush=True)
+        print(f"| {run.name} | {of} | {true:.1%} | {said} |", flush=True)
         worst = min(worst, true)
-        measured.append(Row(f"{run.name}: labels true", percent(true), "%", "≥ 98", note=f"{len(rows)} pairs; {said}"))
+        measured.append(
+            Row(
+                f"{run.name}: labels true",
+                percent(true),
+                "%",
+                "≥ 98",
+                note=f"{of}; {said}",
+            )
+        )
     record("label_truth", measured)
     return 0 if worst >= 0.98 else 1
 

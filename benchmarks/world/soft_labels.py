@@ -1,12 +1,13 @@
 """Training on a label's probability against taking it as certain, and against leaving the doubtful pairs out.
 
-`python -m benchmarks soft_labels [--draws FOLDER] [--out FOLDER] [--seeds 0 1 2]`. The pairs are real draws from
-pick-style's wordings, of which those of 30 % of the prompts were exchanged before drawing; the embedded jury judges
-them from double exposures, each picture with a random other one in it, more or less, and `labels.instrument` makes
-probabilities of what it says, without a label: the winner by p > .5 is wrong in about a quarter of the pairs. One
-method is trained for the same steps on the probabilities (soft), on the winners as if they were certain (hard), on the
-pairs above .9 alone (filtered) and on the winners that the attribute reader sees (true). What a training did is what
-the reader sees on fresh prompts. What is done is kept in the work folder, so it can be stopped and started again.
+`python -m benchmarks soft_labels [--draws FOLDER] [--out FOLDER] [--seeds 0 1 2] [--steps 600] [--arms soft hard]`.
+The pairs are real draws from pick-style's wordings, of which those of 30 % of the prompts were exchanged before
+drawing; the embedded jury judges them from double exposures, each picture with a random other one in it, more or less,
+and `labels.instrument` makes probabilities of what it says, without a label: the winner by p > .5 is wrong in about a
+quarter of the pairs. One method is trained for the same steps on the probabilities (soft), on the winners as if they
+were certain (hard), on the pairs above .9 alone (filtered) and on the winners that the attribute reader sees (true).
+What a training did is what the reader sees on fresh prompts. What is done is kept in the work folder, so it can be
+stopped and started again.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ SHARE = 0.3  # of the prompts, whose wordings are exchanged
 OTHER = (0.2, 1.0)  # how much of what the judges see is another picture: even between these, scene by scene
 SEED = 1515
 SURE = 0.9
-METHOD = (*DPO, "2e-3", "--steps", "600")  # as the world's table trains DPO, for two thirds of its steps
+METHOD = (*DPO, "2e-3")  # as the world's table trains DPO
+STEPS = 600  # two thirds of those of the table
 GUIDANCE, DRAWN = 4.0, 20  # steps of the pictures that are looked at
 Arrays = dict[str, np.ndarray]
 
@@ -71,17 +73,22 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks/soft_labels"), help="the work folder")
     parser.add_argument("--scenes", type=int, default=250, help="four pairs each")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training")
+    names = [arm.name for arm in ARMS]
+    parser.add_argument("--arms", nargs="+", choices=names, default=names, help="soft and hard at least")
     given = parser.parse_args()
+    if not {"soft", "hard"} <= set(given.arms):
+        parser.error("--arms: soft and hard are what is compared, so name both")
     given.out.mkdir(parents=True, exist_ok=True)
     drawn = [scene for scene in scenes(given.draws, given.scenes) if scene.recipe == RECIPE]
     found = labelled(drawn, given.out / "labels.npz")
     rows = _said(found)
     readings = {}
-    for arm in ARMS:
+    for arm in (arm for arm in ARMS if arm.name in given.arms):
         data = given.out / arm.name / "data"
         count = write(drawn, found, arm, data)
         print(f"{arm.name}: {count} pairs", flush=True)
-        readings[arm.name] = [shown(arm, data, given.out / arm.name, seed) for seed in given.seeds]
+        readings[arm.name] = [shown(arm, data, given.out / arm.name, seed, given.steps) for seed in given.seeds]
     rows += effects(readings)
     record("soft_labels", rows)
     return 0 if all(row.reached is not False for row in rows) else 1
@@ -179,12 +186,12 @@ def texts() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def shown(arm: Arm, data: Path, folder: Path, seed: int) -> Mapping[str, np.ndarray]:
+def shown(arm: Arm, data: Path, folder: Path, seed: int, steps: int) -> Mapping[str, np.ndarray]:
     """Train an arm with a seed, and what the reader sees of its pictures, an entry a prompt (NaN: not of this one)."""
-    kept = folder / f"shown-{seed}.npz"
+    kept = folder / f"shown-{seed}-{steps}.npz"
     if not kept.exists():
-        place = folder / f"trained-{seed}"
-        if run.main(["--data", str(data), *METHOD, *arm.flags, "--seed", str(seed), "--out", str(place)]):
+        place, length = folder / f"trained-{seed}-{steps}", ("--steps", str(steps))
+        if run.main(["--data", str(data), *METHOD, *length, *arm.flags, "--seed", str(seed), "--out", str(place)]):
             raise SystemExit(1)
         np.savez(kept, **looked_at(place, seed))  # type: ignore[arg-type]  # the stub takes no array by name
     return dict(np.load(kept))

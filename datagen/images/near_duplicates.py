@@ -38,8 +38,9 @@ def groups(looks: Sequence[Look]) -> Places:
         for start in range(0, len(one), CHUNK):
             some = slice(start, start + CHUNK)
             alike = pictures.alike(one[some], other[some])
-            _join(found, one[some][alike], other[some][alike])
-    return np.array([_first(found, place) for place in range(len(found))], dtype=np.int64)
+            if alike.any():
+                found = _joined(found, one[some][alike], other[some][alike])
+    return found
 
 
 def alike(ones: Sequence[Look], others: Sequence[Look]) -> NDArray[np.bool_]:
@@ -99,15 +100,14 @@ class _Pictures:
         return found
 
 
-def _join(found: Places, ones: Places, others: Places) -> None:
-    """Note that pictures belong together; the smaller number stands for both."""
-    for one, other in zip(ones.tolist(), others.tolist(), strict=True):
-        first, second = sorted((_first(found, one), _first(found, other)))
-        found[second] = first
+def _joined(found: Places, ones: Places, others: Places) -> Places:
+    """`found` once pictures are known to belong together, two by two; the first of all stands for each."""
+    from scipy.sparse import coo_array, csgraph
 
-
-def _first(found: Places, place: int) -> int:
-    while found[place] != place:
-        found[place] = found[found[place]]
-        place = int(found[place])
-    return place
+    count = len(found)
+    graph = coo_array((np.ones(len(ones)), (found[ones], found[others])), shape=(count, count))
+    parts, part = csgraph.connected_components(graph, directed=False)
+    first = np.empty(parts, np.int64)
+    first[part[::-1]] = np.arange(count)[::-1]  # the last that is written stays
+    result: Places = first[part[found]]
+    return result

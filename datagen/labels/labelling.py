@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from datagen.labels import instrument, pairing, people, rules, verdicts
 from datagen.labels.instrument import CONTROL, PAIR
 from datagen.recipe import Recipe
-from datagen.records import Label, Prompt, Verdict, content_id
+from datagen.records import Label, Prompt, Verdict, pair_id
 
 Two = tuple[Verdict, Verdict]
 NOTHING = "no two images could be compared"
@@ -39,10 +39,9 @@ def label(
     judged = [_judged(match) for _, match in found]
     met = [two for two in judged if two is not None]
     learnt = run.learn(met, []) if designed else run.learn(neighbours, met)
-    said = _said(learnt, len(met))
-    rows = [_row(recipe, *of, two, said) for of, two in zip(found, judged, strict=True)]
+    rows = _rows(recipe, found, judged, _said(learnt, len(met)))
     rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
-    return rows, facts(judges, learnt, len(met), [*notes, *run.strangers(met)])
+    return rows, facts(judges, learnt, len(met), [*notes, *strangers(known, met)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +60,10 @@ class _Run:
             return None
         controls = self._controls(taught) if self.design else []
         both = [*pairs, *(two for two, _ in controls)]
-        margins = [verdicts.between(chosen.lean, rejected.lean) for chosen, rejected in pairs]
         role = np.repeat([PAIR, CONTROL], [len(pairs), len(controls)])
-        known = [people.of(self.known, *_pair_ids(two)) if self.known else np.nan for two in pairs]
+        known = [said(self.known, two) for two in pairs]
         learnt = instrument.label(
-            np.array([*margins, *(margin for _, margin in controls)]),
+            np.concatenate([verdicts.margins(pairs), *([[margin for _, margin in controls]] if controls else [])]),
             np.full(len(both), self.design),
             role,
             np.array([*known, *[np.nan] * len(controls)]),
@@ -85,17 +83,23 @@ class _Run:
             found += [(two, part) for part in parts if not all(map(math.isnan, part))]
         return found
 
-    def strangers(self, met: Sequence[Two]) -> list[str]:
-        """How many labels of people are of pairs that this run does not have."""
-        missing = len(self.known.keys() - {name for two in met for name in _pair_ids(two)}) if self.known else 0
-        return [f"{missing} of {len(self.known)} labels of people are of no pair of this run"] if missing else []
+
+def said(known: Mapping[str, float], two: Two) -> float:
+    """What people said of two images, whichever of them they were told is chosen; NaN if nothing."""
+    return people.of(known, *_pair_ids(two)) if known else math.nan
+
+
+def strangers(known: Mapping[str, float], met: Iterable[Two]) -> list[str]:
+    """How many labels of people are of no two images that met."""
+    missing = len(known.keys() - {name for two in met for name in _pair_ids(two)}) if known else 0
+    return [f"{missing} of {len(known)} labels of people are of no pair of this run"] if missing else []
 
 
 def _pair_ids(two: Two) -> tuple[str, str]:
     """What two images are called as a pair, and what they would be called the other way round."""
     one, other = two
     prompt = one.prompt_id
-    return content_id(prompt, one.image_id, other.image_id), content_id(prompt, other.image_id, one.image_id)
+    return pair_id(prompt, one.image_id, other.image_id), pair_id(prompt, other.image_id, one.image_id)
 
 
 def _by_prompt(prompts: Sequence[Prompt], images: Sequence[Verdict]) -> dict[str, list[Verdict]]:
@@ -132,12 +136,24 @@ def _said(learnt: instrument.Labels | None, count: int) -> Iterator[tuple[float,
     return zip(*(column[len(column) - count :].tolist() for column in columns), strict=True)
 
 
-def _row(
+def _rows(
     recipe: Recipe,
-    prompt_id: str,
-    match: pairing.Match,
-    two: Two | None,
+    found: Sequence[tuple[str, pairing.Match]],
+    judged: Sequence[Two | None],
     said: Iterator[tuple[float, float, float, float]],
+) -> list[Label]:
+    """A label for each match, of which `judged` are those that something was said of, in the same order."""
+    labels = [_label(*of, two, said) for of, two in zip(found, judged, strict=True)]
+    told = [(place, two) for place, two in enumerate(judged) if two is not None]
+    reasons = rules.refusals(recipe, [two for _, two in told], [labels[place] for place, _ in told])
+    for (place, _), reason in zip(told, reasons, strict=True):
+        if reason is not None:
+            labels[place] = dataclasses.replace(labels[place], reason=reason)
+    return labels
+
+
+def _label(
+    prompt_id: str, match: pairing.Match, two: Two | None, said: Iterator[tuple[float, float, float, float]]
 ) -> Label:
     if isinstance(match, str):
         return Label(prompt_id, "", "", match)
@@ -145,9 +161,7 @@ def _row(
     ids = ("" if chosen is None else chosen.image_id, "" if rejected is None else rejected.image_id)
     if two is None:
         return Label(prompt_id, *ids, pairing.why_none(chosen, rejected))
-    label = Label(prompt_id, *ids, None, *next(said))
-    reason = rules.refusal(recipe, *two, label)
-    return label if reason is None else dataclasses.replace(label, reason=reason)
+    return Label(prompt_id, *ids, None, *next(said))
 
 
 def facts(judges: Sequence[str], learnt: instrument.Labels | None, pairs: int, notes: list[str]) -> dict[str, Any]:

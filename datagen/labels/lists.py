@@ -19,7 +19,7 @@ import numpy as np
 from datagen.labels import instrument, labelling, pairing, people, ranking, rules, verdicts
 from datagen.labels.instrument.rows import NULL, PAIR, PLANTED
 from datagen.recipe import Recipe
-from datagen.records import Label, Prompt, Verdict, content_id
+from datagen.records import Label, Prompt, Verdict
 
 Two = tuple[Verdict, Verdict]
 ONLY_RANKED = "compared for the ranking only"
@@ -62,7 +62,7 @@ def label(
     rows = _rows(recipe, met, own, told)
     rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
     how = [BY_PLANTED, *_unasked(judges, planted)] if planted else [UNAIDED, *([ONE] if len(judges) == 1 else [])]
-    return rows, labelling.facts(judges, learnt, len(pairs), [*how, *notes, *_strangers(known, pairs)])
+    return rows, labelling.facts(judges, learnt, len(pairs), [*how, *notes, *labelling.strangers(known, pairs)])
 
 
 def _by_prompt(images: Iterable[Verdict]) -> tuple[dict[str, list[Verdict]], dict[str, list[Verdict]]]:
@@ -98,40 +98,22 @@ def _learn(
     """What is learnt of rows by their role; those of the pairs come first. Pairs of one text are of one prompt."""
     rows = [(role, two) for role, twos in given.items() for two in twos]
     return instrument.label(
-        np.array([verdicts.between(one.lean, other.lean) for _, (one, other) in rows]),
+        verdicts.margins([two for _, two in rows]),
         np.array([1 if role == PLANTED else 0 for role, _ in rows]),
         np.array([role for role, _ in rows]),
-        np.array([_known(known, two) if role == PAIR else np.nan for role, two in rows]),
+        np.array([labelling.said(known, two) if role == PAIR else np.nan for role, two in rows]),
         [texts[one.prompt_id] for _, (one, _) in rows],
         names=judges,
     )
 
 
-def _known(known: Mapping[str, float], two: Two) -> float:
-    """What people said of two images, whichever of them the label's pair names first; NaN if nothing."""
-    one, other = two
-    return people.of(known, _pair_id(one, other), _pair_id(other, one))
-
-
-def _pair_id(chosen: Verdict, rejected: Verdict) -> str:
-    return content_id(chosen.prompt_id, chosen.image_id, rejected.image_id)
-
-
 def _unasked(judges: Sequence[str], planted: Sequence[Two]) -> list[str]:
     """Which judges say nothing of planted pairs."""
-    margins = np.array([verdicts.between(one.lean, other.lean) for one, other in planted])
-    spoken = ~np.isnan(margins).all(axis=0)
+    spoken = ~np.isnan(verdicts.margins(planted)).all(axis=0)
     names = [name for name, spoke in zip(judges, spoken, strict=True) if not spoke]
     if not names:
         return []
     return [f"not asked about other prompts, so without a weight: {', '.join(names)}"]
-
-
-def _strangers(known: Mapping[str, float], pairs: Sequence[Two]) -> list[str]:
-    """How many labels of people are of no two images that were compared."""
-    here = {name for one, other in pairs for name in (_pair_id(one, other), _pair_id(other, one))}
-    missing = len(known.keys() - here) if known else 0
-    return [f"{missing} of {len(known)} labels of people are of no pair of this run"] if missing else []
 
 
 def _said(learnt: instrument.Labels) -> Iterable[tuple[float, float, float, float]]:
@@ -159,15 +141,22 @@ def _rows(
     for two, of in told:
         by_prompt[of.prompt_id].append((two, of))
     lists = ranking.of_labels(of for some in by_prompt.values() for _, of in some)
-    rows = []
+    rows: list[Label] = []
+    matched: list[tuple[int, Two]] = []  # those of the rows that may be pairs
     for name in met:
         if name not in by_prompt:
             rows.append(_no_pair(name, own[name]))
             continue
-        matched = _matched(by_prompt[name], {one.image_id: one.score for one in lists[name]})
+        apart = _matched(by_prompt[name], {one.image_id: one.score for one in lists[name]})
         for place, (two, of) in enumerate(by_prompt[name]):
-            reason = (of.reason or rules.refusal(recipe, *two, of)) if place in matched else ONLY_RANKED
-            rows.append(dataclasses.replace(of, reason=reason))
+            if place not in apart:
+                of = dataclasses.replace(of, reason=ONLY_RANKED)
+            elif of.reason is None:
+                matched.append((len(rows), two))
+            rows.append(of)
+    reasons = rules.refusals(recipe, [two for _, two in matched], [rows[row] for row, _ in matched])
+    for (row, _), reason in zip(matched, reasons, strict=True):
+        rows[row] = dataclasses.replace(rows[row], reason=reason)
     return rows
 
 

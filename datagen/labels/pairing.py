@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from datagen.labels import aggregate, verdicts
 from datagen.recipe import Recipe
 from datagen.records import Verdict, content_id
@@ -66,13 +68,14 @@ def why_none(chosen: Verdict | None, rejected: Verdict | None) -> str | None:
     return "no judge" if all(map(math.isnan, both)) else None
 
 
-def disputed(chosen: Verdict, rejected: Verdict) -> str | None:
-    """Whether what the prompt's writer worded and the principle itself say the contrary of each other."""
-    wording = verdicts.total(verdicts.between(chosen.wording, rejected.wording))
-    principle = verdicts.total(verdicts.between(chosen.principle, rejected.principle))
-    if wording is None or principle is None or wording * principle >= 0:
-        return None
-    return "against its principle" if principle < 0 else "against its wordings"
+def disputed(twos: Sequence[tuple[Verdict, Verdict]]) -> list[str | None]:
+    """Whether what the prompt's writer worded and the principle itself say the contrary of each other, of each two."""
+    if not twos:
+        return []
+    principle, wording = (verdicts.totals(verdicts.margins(twos, by)) for by in ("principle", "wording"))
+    found = np.where(principle < 0, "against its principle", "against its wordings")
+    against = principle * wording < 0  # never of NaN
+    return [str(reason) if so else None for reason, so in zip(found, against, strict=True)]
 
 
 def low_match(recipe: Recipe, verdict: Verdict) -> bool:
@@ -86,14 +89,16 @@ def left_open(recipe: Recipe, images: Sequence[Verdict]) -> set[str]:
     Of ranked candidates these are all, or none: which two are a pair may change by what is said of any.
     """
     certain = recipe.labels.settled
+    met = [
+        (match[0], match[1])
+        for match in matches(recipe, images)
+        if not isinstance(match, str) and why_none(*match) not in ("no image", "identical images")
+        if match[0] is not None and match[1] is not None
+    ]
     found: set[str] = set()
-    for match in matches(recipe, images):
-        if isinstance(match, str) or why_none(*match) in ("no image", "identical images"):
-            continue
-        chosen, rejected = match
-        assert chosen and rejected  # else there is no image
+    for (chosen, rejected), dispute in zip(met, disputed(met), strict=True):
         margin = verdicts.total(verdicts.between(chosen.lean, rejected.lean))
-        if margin is None or 1 - certain < aggregate.sigmoid(margin) < certain or disputed(chosen, rejected):
+        if margin is None or 1 - certain < aggregate.sigmoid(margin) < certain or dispute:
             found |= {chosen.image_id, rejected.image_id}
     return {image.image_id for image in images} if found and recipe.pairing == "rank" else found
 

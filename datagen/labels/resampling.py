@@ -89,11 +89,15 @@ def by_block(terms: NDArray[Any], prompts: NDArray[Any]) -> Numbers:
     return np.stack([np.bincount(block, column) for column in columns], 1)
 
 
+def numbered(prompts: NDArray[Any]) -> NDArray[np.int64]:
+    """(N,) a number for each prompt id, in the order of the ids: what is told by prompts is the same, and quicker."""
+    found: NDArray[np.int64] = np.unique(prompts, return_inverse=True)[1]
+    return found
+
+
 def blocks(prompts: NDArray[Any]) -> NDArray[np.int64]:
     """(N,) the number of the block that each pair's prompt belongs to, 0 and up."""
-    _, group = np.unique(prompts, return_inverse=True)
-    found: NDArray[np.int64] = group % BLOCKS
-    return found
+    return numbered(prompts) % BLOCKS
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,53 +4,74 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from datagen.labels import pairing, verdicts
 from datagen.recipe import Recipe
 from datagen.records import Label, Verdict
 
+Two = tuple[Verdict, Verdict]
+Flags = NDArray[np.bool_]
 
-def refusal(recipe: Recipe, chosen: Verdict, rejected: Verdict, label: Label) -> str | None:
-    """Why two images are no pair though they have a label; None if they are one."""
-    wanted = recipe.labels
-    if reason := pairing.disputed(chosen, rejected):
-        return reason
-    if label.probability is None or label.probability < wanted.min_probability:
+
+def refusals(recipe: Recipe, twos: Sequence[Two], labels: Sequence[Label]) -> list[str | None]:
+    """Why each two images are no pair though they have a label, by the first rule they break; None of those that are.
+
+    All of a run are looked at together.
+    """
+    if not twos:
+        return []
+    wanted, count = recipe.labels, range(len(twos))
+    passed = RULES[wanted.rule](twos)
+    by_limit = [_limit(recipe, label) for label in labels]
+    found: list[str | None] = []
+    for place, dispute in zip(count, pairing.disputed(twos), strict=True):
+        chosen, rejected = twos[place]
+        low = pairing.low_match(recipe, chosen) or pairing.low_match(recipe, rejected)
+        found.append(
+            dispute
+            or by_limit[place]
+            or (None if passed[place] else f"rule {wanted.rule}")
+            or chosen.reason
+            or rejected.reason
+            or ("low match" if low else None)
+        )
+    return found
+
+
+def _limit(recipe: Recipe, label: Label) -> str | None:
+    """Whether a label is less certain than the recipe asks for."""
+    if label.probability is None or label.probability < recipe.labels.min_probability:
         return "low probability"
-    if label.low is None or label.low < wanted.min_low:
-        return "uncertain"
-    if not RULES[wanted.rule](chosen, rejected):
-        return f"rule {wanted.rule}"
-    if reason := chosen.reason or rejected.reason:
-        return reason
-    return "low match" if pairing.low_match(recipe, chosen) or pairing.low_match(recipe, rejected) else None
+    return "uncertain" if label.low is None or label.low < recipe.labels.min_low else None
 
 
-def _posterior(chosen: Verdict, rejected: Verdict) -> bool:
+def _posterior(twos: Sequence[Two]) -> Flags:
     """The probability decides alone."""
-    return True
+    return np.ones(len(twos), bool)
 
 
-def _all(chosen: Verdict, rejected: Verdict) -> bool:
+def _all(twos: Sequence[Two]) -> Flags:
     """Every judge that spoke of both prefers chosen."""
-    return all(not value <= 0 for value in verdicts.between(chosen.lean, rejected.lean))
+    result: Flags = ~(verdicts.margins(twos) <= 0).any(axis=1)
+    return result
 
 
-def _principle(chosen: Verdict, rejected: Verdict) -> bool:
+def _principle(twos: Sequence[Two]) -> Flags:
     """The judges prefer chosen by the principle alone, and it shows its prompt no less than rejected."""
-    return _total(chosen.principle, rejected.principle) > 0 and _total(chosen.match, rejected.match) >= 0
+    return (_totals(twos, "principle") > 0) & (_totals(twos, "match") >= 0)
 
 
-def _pareto(chosen: Verdict, rejected: Verdict) -> bool:
+def _pareto(twos: Sequence[Two]) -> Flags:
     """By no axis (principle, wordings, prompt) is rejected preferred, and by one chosen is."""
-    axes = ((chosen.principle, rejected.principle), (chosen.wording, rejected.wording), (chosen.match, rejected.match))
-    totals = [_total(*axis) for axis in axes]
-    return min(totals) >= 0 and max(totals) > 0
+    found = np.stack([_totals(twos, axis) for axis in ("principle", "wording", "match")])
+    return (found.min(axis=0) >= 0) & (found.max(axis=0) > 0)
 
 
-RULES: dict[str, Callable[[Verdict, Verdict], bool]] = {
+RULES: dict[str, Callable[[Sequence[Two]], Flags]] = {
     "posterior": _posterior,
     "all": _all,
     "principle": _principle,
@@ -58,9 +79,9 @@ RULES: dict[str, Callable[[Verdict, Verdict], bool]] = {
 }
 
 
-def _total(chosen: Sequence[float], rejected: Sequence[float]) -> float:
-    """The log-odds of the judges that spoke of both; 0 if none did."""
-    return math.fsum(value for value in verdicts.between(chosen, rejected) if not math.isnan(value))
+def _totals(twos: Sequence[Two], axis: str) -> NDArray[np.float64]:
+    """The log-odds of the judges that spoke of both; 0 where none did."""
+    return np.nan_to_num(verdicts.totals(verdicts.margins(twos, axis)))
 
 
 def capped(recipe: Recipe, rows: Sequence[Label], principles: Mapping[str, str]) -> list[Label]:

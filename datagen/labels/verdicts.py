@@ -7,11 +7,15 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datagen.labels import aggregate, axes
 from datagen.labels.judged import Judged
 from datagen.records import Image, Verdict
 
 ABSTAINS = math.nan
+NEAR = 1e-9  # of what is added up: a sum so small is mostly rounding
 OF_ANOTHER = "a wording of another prompt"
 OTHER = "other"  # side of an image that was drawn for another prompt
 OF_OTHER = "an image of another prompt"
@@ -84,6 +88,25 @@ def _reason(image: Image, lean: Sequence[float], match: Sequence[float], nearnes
 def total(values: Sequence[float]) -> float | None:
     """The log-odds of the judges that spoke, added up; None if none did."""
     return aggregate.added(None if math.isnan(value) else value for value in values)
+
+
+def margins(twos: Sequence[tuple[Verdict, Verdict]], by: str = "lean") -> NDArray[np.float64]:
+    """(N, judges): by how much each judge prefers the first of two images; NaN where it did not speak of both."""
+    chosen, rejected = (np.array([getattr(of, by) for of in side], np.float64) for side in zip(*twos, strict=True))
+    result: NDArray[np.float64] = chosen - rejected
+    return result
+
+
+def totals(margins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,): the log-odds of the judges that spoke, added up; NaN where none did."""
+    spoke = ~np.isnan(margins)
+    found: NDArray[np.float64] = np.where(spoke, margins, 0.0).sum(axis=1)
+    # Judges who contradict each other add up to 0 or to a rounding error of either sign: exactly, then.
+    size = np.abs(np.where(spoke, margins, 0.0)).sum(axis=1)
+    for row in np.flatnonzero((np.abs(found) <= NEAR * size) & (size > 0)):
+        found[row] = math.fsum(margins[row][spoke[row]])
+    found[~spoke.any(axis=1)] = np.nan
+    return found
 
 
 def between(chosen: Sequence[float], rejected: Sequence[float]) -> list[float]:

@@ -155,8 +155,14 @@ def _of_prompts(job: Job, earlier: Stage[Any], table: pa.Table, index: int) -> p
     shared, size = shared_out(job.stages), job.context.recipe.images.shard_size
     own = _whole_table(job.run, shared.name, _changed(job, shared))["prompt_id"].slice(index * size, size)
     places = _places(job.run, earlier.name, _changed(job, earlier))
-    slices = [table.slice(*places[name]) for name in own.to_pylist() if name in places]
-    return pa.concat_tables(slices) if slices else table.slice(0, 0)
+    runs: list[tuple[int, int]] = []  # first rows and how many; what stands together is one, or thousands are joined
+    for first, count in (places[name] for name in own.to_pylist() if name in places):
+        before = runs[-1] if runs else (0, 0)
+        if runs and sum(before) == first:
+            runs[-1] = before[0], before[1] + count
+        else:
+            runs.append((first, count))
+    return pa.concat_tables([table.slice(*some) for some in runs]) if runs else table.slice(0, 0)
 
 
 def _changed(job: Job, stage: Stage[Any]) -> int:

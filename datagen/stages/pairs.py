@@ -7,6 +7,7 @@ so this is done in columns.
 from __future__ import annotations
 
 import collections
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen import records
-from datagen.images.kinds import suffix_of
+from datagen import records, store
+from datagen.images.kinds import HEAD, suffix_of
 from datagen.labels import aggregate
-from datagen.records import Image, Label, Pair, Principle, Prompt, Verdict, Written, content_id
+from datagen.records import Image, Label, Pair, Picture, Principle, Prompt, Verdict, Written
 from datagen.stages import Context, Shard, Stage
 
 OF_PROMPT = ("prompt", "category", "prompt_id", "split", "role")
@@ -45,15 +46,27 @@ def run(context: Context, shard: Shard) -> Written[Pair]:
 
 
 def _tables(context: Context, shard: Shard, labels: pa.Table) -> Iterator[pa.Table]:
-    """A row a label, a few at a time, since they hold pictures."""
-    images, schema = shard.table(Image), records.schema(Pair)
+    """A row a label, a few at a time where their pictures are large."""
+    images, schema, labels = shard.table(Image), records.schema(Pair), labels.combine_chunks()
     places = {side: _places(images, labels, f"{side}_id") for side in ("chosen", "rejected")}
     columns = _columns(context, shard, labels, [images.drop_columns("image").take(of) for of in places.values()])
-    for first in range(0, max(len(labels), 1), records.PICTURED):
-        some = slice(first, first + records.PICTURED)
+    sizes = pc.binary_length(images["image"]).combine_chunks()
+    weights = pc.add(*(sizes.take(of) for of in places.values())).to_pylist()
+    for some in _slices(weights):
         part = {name: column[some] for name, column in columns.items()}
         part |= {side: _pictures(images, of[some]) for side, of in places.items()}
         yield pa.Table.from_arrays([_array(part[field.name], field.type) for field in schema], schema=schema)
+
+
+def _slices(sizes: Sequence[int]) -> Iterator[slice]:
+    """Rows that are made together, at least one slice: of a row group's bytes of pictures, or one row."""
+    first, held = 0, 0
+    for row, size in enumerate(sizes):
+        if row > first and held + size > store.GROUP_BYTES:
+            yield slice(first, row)
+            first, held = row, 0
+        held += size
+    yield slice(first, len(sizes))
 
 
 def _columns(context: Context, shard: Shard, labels: pa.Table, images: Sequence[pa.Table]) -> dict[str, Any]:
@@ -67,7 +80,7 @@ def _columns(context: Context, shard: Shard, labels: pa.Table, images: Sequence[
     named = [[principles[name] for name in (first, *more) if name in principles] for first, more in names]
     alike = pc.and_(pc.equal(one["width"], other["width"]), pc.equal(one["height"], other["height"]))
     return {
-        "pair_id": [content_id(*of) for of in zip(*ids, strict=True)],
+        "pair_id": [records.pair_id(*of) for of in zip(*ids, strict=True)],
         "principle": ["; ".join(principle.statement for principle in of) for of in named],
         "kind": [of[0].kind for of in named],
         "probability": probabilities,
@@ -97,10 +110,15 @@ def _places(rows: pa.Table, labels: pa.Table, side: str) -> pa.Array:
     return pc.index_in(pc.binary_join_element_wise(labels["prompt_id"], labels[side], " "), known).combine_chunks()
 
 
-def _pictures(images: pa.Table, places: pa.Array) -> list[dict[str, Any]]:
+def _pictures(images: pa.Table, places: pa.Array) -> pa.Array:
     """Encoded images as Hugging Face stores them."""
-    found = [(images["image_id"][at].as_py(), images["image"][at].as_py()) for at in places.to_pylist()]
-    return [{"bytes": data, "path": f"{name}{suffix_of(data)}"} for name, data in found]
+    first, last = (pc.min_max(places)[end].as_py() or 0 for end in ("min", "max"))
+    near = images.slice(first, last - first + 1)  # which is all that is copied to take some of it
+    mine = pc.subtract(places, first)
+    data, names = (near[name].take(mine).combine_chunks() for name in ("image", "image_id"))
+    suffixes = [suffix_of(head) for head in pc.binary_slice(data, 0, HEAD).to_pylist()]
+    paths = pc.binary_join_element_wise(names, pa.array(suffixes, pa.string()), "")
+    return pa.StructArray.from_arrays([data, paths], fields=list(records.schema(Picture)))
 
 
 def _scores(verdicts: pa.Table, labels: pa.Table) -> list[str]:
@@ -110,11 +128,14 @@ def _scores(verdicts: pa.Table, labels: pa.Table) -> list[str]:
     return [_both((judges[one], judges[other]), (said[one], said[other])) for one, other in zip(*places, strict=True)]
 
 
+_quoted = functools.cache(json.dumps)  # the names of judges
+
+
 def _both(judges: tuple[Sequence[str], Sequence[str]], said: tuple[Sequence[str], Sequence[str]]) -> str:
     """As `json.dumps` of what the texts hold would write it."""
     of_rejected = dict(zip(judges[1], said[1], strict=True))
     found = [
-        f'{json.dumps(name)}: {{"chosen": {value}, "rejected": {of_rejected[name]}}}'
+        f'{_quoted(name)}: {{"chosen": {value}, "rejected": {of_rejected[name]}}}'
         for name, value in zip(judges[0], said[0], strict=True)
         if name in of_rejected
     ]

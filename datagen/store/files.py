@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -127,9 +128,9 @@ def _ends(sizes: Sequence[int]) -> Iterator[int]:
 
 def _image_bytes(table: pa.Table) -> list[int]:
     """Bytes of each row's binary values, those in structs included: whatever else a row holds is small."""
-    sizes = [0] * table.num_rows
-    for column in table.flatten().columns:
-        if pa.types.is_binary(column.type):
-            lengths = pc.fill_null(pc.binary_length(column), 0).to_pylist()
-            sizes = [size + length for size, length in zip(sizes, lengths, strict=True)]
-    return sizes
+    held = [field.name for field in table.schema if pa.types.is_binary(field.type) or pa.types.is_struct(field.type)]
+    blobs = [column for column in table.select(held).flatten().columns if pa.types.is_binary(column.type)]
+    if not blobs:
+        return [0] * table.num_rows
+    lengths = [pc.fill_null(pc.binary_length(column).cast(pa.int64()), 0) for column in blobs]
+    return list(functools.reduce(pc.add, lengths).to_pylist())

@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 
 from datagen import records
 from datagen.errors import RunError, one_line
-from datagen.store import seal
+from datagen.store import files, seal
 from datagen.store.files import row_groups, write_file
 
 DIGITS = 16  # of the hash of rows
+TOGETHER = 50  # row groups that are read at a time, if they are small
 NOT_OURS = "choose another --out, or put the file back"
 
 
@@ -110,8 +111,8 @@ class Run:
         self.verify(stage, index)
         try:
             with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    yield file.read_row_group(group, columns=columns)
+                for groups in _together(file.metadata):
+                    yield file.read_row_groups(groups, columns=columns)
         except (pa.ArrowException, OSError) as error:  # as it was written, so the libraries differ, or the disk
             raise RunError(f"cannot read {path}: {one_line(error)}") from error
 
@@ -182,6 +183,20 @@ def _groups(tables: pa.Table | Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Row groups without the metadata of where they come from."""
     parts = [tables] if isinstance(tables, pa.Table) else tables
     return row_groups(table.replace_schema_metadata(None) for table in parts)
+
+
+def _together(file: pq.FileMetaData) -> Iterator[list[int]]:
+    """The row groups that are read at a time: a large one, or many small ones, which is far quicker."""
+    some, size = list[int](), 0
+    for group in range(file.num_row_groups):
+        own = file.row_group(group).total_byte_size
+        if some and (size + own > files.GROUP_BYTES or len(some) == TOGETHER):
+            yield some
+            some, size = [], 0
+        some.append(group)
+        size += own
+    if some:
+        yield some
 
 
 def _hash(sha: Any, group: pa.Table) -> None:

@@ -1,9 +1,10 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from datagen.labels import rules
+from datagen.labels import rules, verdicts
 from datagen.recipe import Labels, Profile, Recipe
 from datagen.records import Label, Verdict
 
@@ -26,6 +27,11 @@ def verdict(lean: list[float], **axes: Any) -> Verdict:
 
 def label(probability: float = 0.97, low: float = 0.9, prompt: str = "p", name: str = "a") -> Label:
     return Label(prompt, name, "b", None, probability, low, 0.99, probability)
+
+
+def refusal(of: Recipe, chosen: Verdict, rejected: Verdict, said: Label) -> str | None:
+    (found,) = rules.refusals(of, [(chosen, rejected)], [said])
+    return found
 
 
 @pytest.mark.parametrize(
@@ -57,15 +63,15 @@ def label(probability: float = 0.97, low: float = 0.9, prompt: str = "p", name: 
 def test_a_rule_asks_for_more_than_the_probability(
     rule: str, chosen: Verdict, rejected: Verdict, passes: bool
 ) -> None:
-    assert rules.refusal(recipe(rule=rule), chosen, rejected, label()) == (None if passes else f"rule {rule}")
+    assert refusal(recipe(rule=rule), chosen, rejected, label()) == (None if passes else f"rule {rule}")
 
 
 def test_limits_are_of_the_probability_and_of_the_lower_end_of_its_interval() -> None:
     two = verdict([1.0]), verdict([0.0])
-    assert rules.refusal(recipe(min_probability=0.97), *two, label(0.97)) is None
-    assert rules.refusal(recipe(min_probability=0.98), *two, label(0.97)) == "low probability"
-    assert rules.refusal(recipe(min_low=0.9), *two, label(low=0.9)) is None
-    assert rules.refusal(recipe(min_low=0.95), *two, label(low=0.9)) == "uncertain"
+    assert refusal(recipe(min_probability=0.97), *two, label(0.97)) is None
+    assert refusal(recipe(min_probability=0.98), *two, label(0.97)) == "low probability"
+    assert refusal(recipe(min_low=0.9), *two, label(low=0.9)) is None
+    assert refusal(recipe(min_low=0.95), *two, label(low=0.9)) == "uncertain"
 
 
 PRINCIPLES = {"p": "one", "q": "one", "r": "two"}
@@ -108,3 +114,27 @@ def test_caps_keep_the_most_certain_and_say_what_they_drop(
 def test_of_equally_certain_pairs_the_first_stay() -> None:
     rows = [label(0.95, name=name) for name in "abc"]
     assert kept(rules.capped(recipe(most_each_prompt=2), rows, PRINCIPLES)) == ["a", "b"]
+
+
+def test_many_are_looked_at_together_and_each_has_the_reason_that_goes_before() -> None:
+    good = verdict([1.0], principle=[1.0], wording=[1.0], match=[0.0]), verdict([0.0], principle=[0.0], wording=[0.0])
+    against = verdict([1.0], principle=[-1.0], wording=[1.0]), verdict([0.0], principle=[0.0], wording=[0.0])
+    worded = verdict([1.0], principle=[1.0], wording=[-1.0]), verdict([0.0], principle=[0.0], wording=[0.0])
+    elsewhere = verdict([1.0], reason="shows another prompt"), verdict([0.0])
+    unlike = verdict([1.0], share=0.1), verdict([0.0])
+    twos = [good, against, worded, elsewhere, unlike, good]
+    said = [*[label()] * 5, label(0.2)]
+    assert rules.refusals(recipe(min_match=0.5, min_probability=0.5), twos, said) == [
+        None, "against its principle", "against its wordings", "shows another prompt", "low match", "low probability",
+    ]  # fmt: skip
+    assert rules.refusals(recipe(rule="all"), [], []) == []
+
+
+def test_judges_that_cancel_out_add_up_to_nothing_whatever_the_rounding() -> None:
+    tied = verdict([1.0] * 3, principle=[1.0] * 3, match=[0.1, 0.2, -0.3]), verdict([0.0] * 3, match=[0.0] * 3)
+    told = verdict([1.0] * 3, principle=[0.0] * 3), verdict([0.0] * 3, principle=[-1.0] * 3)
+    total = math.fsum([0.1, 0.2, -0.3])  # which is above 0, as these numbers are stored
+    found = verdicts.totals(verdicts.margins([tied, told], "match"))
+    assert found[0] == total and math.isnan(found[1])
+    exact = verdicts.totals(np.array([[1e16, 1.0, -1e16], [NAN, 0.0, NAN], [NAN, NAN, NAN]]))
+    assert exact[0] == 1.0 and exact[1] == 0.0 and math.isnan(exact[2])

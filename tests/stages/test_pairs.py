@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from datagen import store
 from datagen.records import Image, Pair, Principle, Prompt, Score, Written
-from datagen.stages import Context, Shard
+from datagen.stages import Context, Shard, pairs
 
 Labelled = Callable[[Context, Shard], Written[Pair]]
 # image → judge → (match, aligned, violating)
@@ -395,3 +396,10 @@ def test_what_a_judge_said_stands_in_the_row_whatever_it_is_called(
     assert list(said) == [named, "clip"] and said["clip"]["chosen"]["aligned"] == 0.6
     assert said[named] == {"chosen": given["good"], "rejected": given["bad"]}
     assert pair.scores == json.dumps(said, sort_keys=True)
+
+
+def test_rows_are_made_together_up_to_the_bytes_of_a_row_group_and_one_at_least() -> None:
+    half = store.GROUP_BYTES // 2
+    assert list(pairs._slices([])) == [slice(0, 0)]
+    assert list(pairs._slices([1] * 500)) == [slice(0, 500)]
+    assert list(pairs._slices([half, half, 1, 3 * half, 1])) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 5)]

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datagen import judges, records, store
 from datagen import recipe as recipes
-from datagen import records, store
 from datagen.errors import ModelError
 from datagen.export import Finished
 from datagen.images.ahead import prefetch
@@ -51,13 +51,23 @@ def read(root: Path, progress: Progress) -> tuple[Evidence, Published, list[str]
 
 def _names(choices: Sequence[JudgeChoice]) -> list[str]:
     """What the judges call themselves in the scores; one that cannot be made on this machine, as it was chosen."""
-    found = []
-    for choice in choices:
-        try:
-            found.append(panel.load([choice])[0].name)
-        except ModelError:
-            found.append(choice.name)
-    return found
+    return [_class_name(choice) or _own_name(choice) for choice in choices]
+
+
+def _class_name(choice: JudgeChoice) -> str | None:
+    """The name of a judge whose class tells it, which reads no weights and imports no torch."""
+    try:
+        found = getattr(judges.JUDGES.module(choice.name).Judge, "name", None)
+    except Exception:  # somebody else's file may raise anything; making it says what is wrong
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _own_name(choice: JudgeChoice) -> str:
+    try:
+        return panel.load([choice])[0].name
+    except ModelError:
+        return choice.name
 
 
 def _more(run: store.Run, shard: int) -> pa.Table:

@@ -11,6 +11,7 @@ import numpy as np
 
 from datagen.images import near_duplicates
 from datagen.images.looks import Look
+from datagen.labels import resampling
 from datagen.labels.audit import shortcuts
 from datagen.labels.audit.figures import rounded
 
@@ -52,7 +53,7 @@ class Published:
 
 def shortcuts_of(pairs: Published) -> tuple[list[dict[str, Any]], list[str]]:
     """What predicts the winner by itself, and warnings in words."""
-    prompts = np.array([row.prompt_id for row in pairs.rows], dtype=object)
+    prompts = resampling.numbered(np.array([row.prompt_id for row in pairs.rows], dtype=object))
     facts, wording = _facts(pairs), {WORDING: _lengths(pairs)}
     if pairs.worded:  # two wordings differ by design: that is told, not warned of, and no part of the others
         found = shortcuts.audit(facts, prompts)

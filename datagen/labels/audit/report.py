@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from datagen.labels import resampling
 from datagen.labels.audit import jury, published
 from datagen.labels.audit.evidence import Evidence
 from datagen.labels.audit.published import Published
@@ -18,6 +20,7 @@ def report(evidence: Evidence, pairs: Published | None, *, built: bool, notes: l
     `evidence` is of the images whether or not they became pairs; `pairs` are those that were published, None where
     there are no labels. `built` says that the judges made the labels.
     """
+    evidence = dataclasses.replace(evidence, prompts=resampling.numbered(evidence.prompts))
     judges, warnings = jury.judges(evidence, built)
     agreement, said = jury.agreements(evidence)
     found: dict[str, Any] = {
