@@ -161,7 +161,6 @@ LOADERS = {
     "safe_open", "create_model_and_transforms", "get_tokenizer",
 }  # fmt: skip
 LOADS_ITSELF = {
-    "training.models.value_pipeline": "a copy of it is used without this package, so it looks for itself",
     "training.loop.update": "the state of a gradient scaler, three numbers",
 }
 

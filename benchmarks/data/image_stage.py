@@ -81,7 +81,7 @@ def main() -> int:
     recipe = recipes.load("pick-style", [f"prompts.count={given.prompts}"])
     context, shard = Context(recipe, recipe.profile(PROFILE)), written(recipe)
     wanted = [(prompt, side, k) for prompt in shard.rows(Prompt) for side, k in images._sides(context)]
-    requests = [images._request(context, *want) for want in wanted]
+    requests = [images._request(context, *want, {}) for want in wanted]
     with tempfile.TemporaryDirectory() as folder:
         run = store.Run(Path(folder))
         make = functools.partial(stage, context, shard, run)

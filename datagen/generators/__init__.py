@@ -107,7 +107,7 @@ def rehearse(profile: Profile, llm: LlmOptions | None = None) -> None:
     from drawing one that shows something.
     """
     generator = load(profile)
-    request = Request("a chair", "", 0, profile.steps, profile.guidance, profile.width, profile.height)
+    request = _tried(profile)
     try:
         ((_, _, picture),) = draw(generator, [request], llm)
     except DatagenError:
@@ -118,13 +118,19 @@ def rehearse(profile: Profile, llm: LlmOptions | None = None) -> None:
         raise MachineryError(f"the model {profile.model!r} draws no picture: {picture}")
 
 
+def _tried(profile: Profile) -> Request:
+    """A picture as a profile has it, of something harmless."""
+    steps, guidance, size = profile.steps, profile.guidance, (profile.width, profile.height)
+    return Request("a chair", "", 0, steps, guidance, *size, principle="cracks considered inappropriate")
+
+
 def probe(profile: Profile) -> float:
     """Seconds that an image of a profile's model takes in this process: batches of a few steps, carried on to all.
 
     Raises ModelError as a run would.
     """
     generator = load(profile)
-    request = Request("a chair", "", 0, profile.steps, profile.guidance, profile.width, profile.height)
+    request = _tried(profile)
     count = generator.means(request).batch_size
 
     def spent(steps: int) -> float:

@@ -39,7 +39,8 @@ class Options:
 class Assembled:
     """A pipeline of diffusers, in the machine's memory, and the device that it is for.
 
-    `vae` and `adapters` are what a row says of them; `notes` what is to be known of the weights.
+    `vae` and `adapters` are what a row says of them; `notes` what is to be known of the weights; `guide` gives texts
+    their values, and is None without a value encoder.
     """
 
     pipeline: Any
@@ -47,6 +48,7 @@ class Assembled:
     vae: str
     adapters: str
     notes: tuple[str, ...]
+    guide: Any = None
 
 
 def assemble(source: Source, scheduler: str, options: Options) -> Assembled:
@@ -55,7 +57,7 @@ def assemble(source: Source, scheduler: str, options: Options) -> Assembled:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = as_dtype(options.precision, device)
-    added = [additions.find(given) for given in options.adapters]
+    added = additions.find_all(options.adapters)
     vae, notes = _vae(source, options.vae, dtype)
     prediction = "" if options.prediction == "model" else options.prediction
     hold = device.type == "cpu" and dtype == torch.float32
@@ -63,8 +65,8 @@ def assemble(source: Source, scheduler: str, options: Options) -> Assembled:
         source.folder, dtype=dtype, vae=vae.folder if vae else None, prediction=prediction, hold=hold
     )
     made = loaded.model
-    for addition in added:
-        notes += additions.add(made, addition)
+    more, guide = additions.add_all(made, added)
+    notes += more
     made.scheduler = as_scheduler(scheduler, made.scheduler)
     made.set_progress_bar_config(disable=True)
     if options.vae_tiling:
@@ -72,9 +74,8 @@ def assemble(source: Source, scheduler: str, options: Options) -> Assembled:
         made.vae.enable_tiling()
     notes += tuple(note.replace(str(source.folder), source.name) for note in loaded.notes)
     offload(made, options.offload, device)
-    return Assembled(
-        made, device, f"{vae.name}@{vae.revision}" if vae else "", "; ".join(one.said for one in added), notes
-    )
+    said = f"{vae.name}@{vae.revision}" if vae else "", "; ".join(one.said for one in added)
+    return Assembled(made, device, *said, notes, guide)
 
 
 def take_the_device(pipeline: Any, device: Any, forget: Callable[[], None] = lambda: None) -> None:

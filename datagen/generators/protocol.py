@@ -41,6 +41,7 @@ class Request:
     """One image to make; `width` and `height` in pixels.
 
     `batch_size` is of the batch that it is to be made in, as a row of it says; 0: whatever the generator takes here.
+    `principle` is what a value encoder reads, "" for an image without; read by none that has no such encoder.
     """
 
     text: str
@@ -51,6 +52,7 @@ class Request:
     width: int
     height: int
     batch_size: int = 0
+    principle: str = ""
 
 
 class ContentError(Exception):
@@ -71,7 +73,8 @@ class Means:
     "text", the empty text encoded, "zeros", or "" where a generator knows no such thing. `unread` are the tokens of
     the request's text beyond what the model reads, `negative_unread` those of its negative: all where guidance is off.
     `vae` is NAME@REVISION of one in the place of the model's own, `options` a JSON object of the profile's keys by
-    which the sampling is not as ever, `notes` what else a user should know of the weights.
+    which the sampling is not as ever, and of the `principle` that steered it, `notes` what else a user should know of
+    the weights.
     """
 
     scheduler: str = ""

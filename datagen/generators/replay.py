@@ -59,9 +59,7 @@ def replay(row: Image, profile: Profile, as_is: bool = False) -> Replayed:
     """
     refuse(row)
     generator = _generator(row, profile, as_is)
-    request = Request(
-        row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height, batch_size=row.batch_size
-    )
+    request = dataclasses.replace(_request(row), batch_size=row.batch_size)
     try:
         (picture,) = generators.in_order(generator, [request])
     except DatagenError:
@@ -131,8 +129,7 @@ def _named(name: str, revision: str) -> str:
 
 def _differences(row: Image, generator: Generator) -> Iterator[str]:
     """What a generator draws with otherwise than the row was drawn."""
-    request = Request(row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height)
-    means = generator.means(request)
+    means = generator.means(_request(row))
     for what, before, now in (
         ("scheduler", row.scheduler, means.scheduler),
         ("settings of the scheduler", _settings(row.scheduler_config), _settings(means.scheduler_config)),
@@ -148,6 +145,17 @@ def _differences(row: Image, generator: Generator) -> Iterator[str]:
             before, now = ({name: values.get(name) for name in names} for values in (before, now))
         if before != now:
             yield f"its {what} was {before or 'none'}, and here is {now or 'none'}"
+
+
+def _request(row: Image) -> Request:
+    """What the generator was asked for."""
+    options = _settings(row.options)
+    principle = options.get("principle", "") if isinstance(options, dict) else ""
+    if not isinstance(principle, str):
+        raise InputError(f"the row of {row.image_id} holds a principle in its options that is no text")
+    return Request(
+        row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height, principle=principle
+    )
 
 
 def _settings(text: str) -> Any:

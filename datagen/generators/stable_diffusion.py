@@ -22,6 +22,7 @@ from datagen.generators.engine.attention import KeptTexts
 from datagen.generators.engine.decoding import Decoded, Decoder, picture
 from datagen.generators.engine.sampling import Options, Settings
 from datagen.generators.engine.texts import Reading, Texts
+from datagen.generators.engine.values import Values
 from datagen.generators.protocol import ContentError, Means, NoPicture, Request
 from datagen.models import Missing, Needs
 
@@ -47,6 +48,7 @@ class StableDiffusion:
         notes: tuple[str, ...] = (),
         adapter: str = "",
         options: Options = AS_EVER,
+        guide: Any = None,
     ) -> None:
         import torch
 
@@ -62,6 +64,7 @@ class StableDiffusion:
                 part.to(memory_format=torch.channels_last)
         self._options = options
         self._texts = Texts(pipeline, chunked=options.long_prompts == "windows")
+        self._values = Values(guide) if guide else None
         # What is compiled keeps nothing from one step to the next.
         self._kept = None if options.compile else KeptTexts(pipeline.unet)
         if options.compile:
@@ -77,7 +80,7 @@ class StableDiffusion:
             empty_negative="zeros" if self._zeros else "text",
             adapter=adapter,
             vae=vae,
-            options=options.said,
+            options=options.said(),
             notes="; ".join(notes),
         )
 
@@ -95,6 +98,7 @@ class StableDiffusion:
             batch_size=size,
             unread=self._texts.unread(request.text),
             negative_unread=self._texts.unread(request.negative, at_all=is_guided),
+            options=self._options.said(request.principle if self._values else ""),
             notes="; ".join(notes),
         )
 
@@ -115,7 +119,7 @@ class StableDiffusion:
         self._take_the_device()
         alike: dict[Settings, list[tuple[int, Request]]] = {}  # what a batch must share → requests with their places
         for place, request in enumerate(requests):
-            if reason := safety.refusal(request.text) or safety.length_refusal(request.negative):
+            if reason := _refusal(request):
                 yield place, ContentError(reason)
             else:
                 alike.setdefault(self._settings(request), []).append((place, request))
@@ -127,7 +131,10 @@ class StableDiffusion:
     def _settings(self, request: Request) -> Settings:
         windows = max(self._texts.windows(request.text), self._texts.windows(request.negative))
         rescale, size = self._options.guidance_rescale, request.batch_size
-        return Settings(request.steps, request.guidance, request.width, request.height, windows, rescale, size)
+        steered = bool(self._values and request.principle)
+        return Settings(
+            request.steps, request.guidance, request.width, request.height, windows, rescale, size, steered
+        )
 
     def _refuse(self, settings: Settings) -> None:
         """ModelError for what the model cannot be asked for."""
@@ -187,14 +194,18 @@ class StableDiffusion:
 
         read = functools.partial(self._texts.read, windows=settings.windows, device=self._device)
         texts = read([request.text for request in requests], ahead=ahead)
+        if settings.steered and self._values:
+            texts = self._values.steer(texts, [(request.principle, request.text) for request in requests])
         if not sampling.is_guided(self._pipeline, settings.guidance):
             return texts, []
         negatives = read([request.negative for request in requests])
         if self._zeros:
-            nothing = Reading(torch.zeros_like(texts[0].hidden), torch.zeros_like(texts[0].pooled))
+            nothing = Reading(torch.zeros_like(negatives[0].hidden), torch.zeros_like(negatives[0].pooled))
             negatives = [
                 own if request.negative else nothing for own, request in zip(negatives, requests, strict=True)
             ]
+        if settings.steered and self._values:
+            negatives = self._values.beside(negatives)
         return texts, negatives
 
     def _halve(self, size: int, settings: Settings) -> None:
@@ -212,7 +223,13 @@ class StableDiffusion:
             self._kept.forget()
 
     def _take_the_device(self) -> None:
-        assembly.take_the_device(self._pipeline, self._device, self._texts.forget)
+        assembly.take_the_device(self._pipeline, self._device, self._leave)
+
+    def _leave(self) -> None:
+        """Keep nothing on the device."""
+        self._texts.forget()
+        if self._values:
+            self._values.forget()
 
     @contextlib.contextmanager
     def _explained(self, settings: Settings) -> Iterator[None]:
@@ -241,6 +258,12 @@ class StableDiffusion:
         half = self._means.dtype != "float32"
         cure = "set the profile's precision to fp32" if half else "its weights or its scheduler's settings are broken"
         return f"the model gave NaN or infinite pixels in {self._means.dtype}: {cure}"
+
+
+def _refusal(request: Request) -> str | None:
+    """Why nothing is drawn for a request, or None."""
+    texts = [text for text in (request.text, request.principle) if text]
+    return safety.refusal_of_row(texts) or safety.length_refusal(request.negative)
 
 
 @contextlib.contextmanager
@@ -291,6 +314,11 @@ def load(
     made = assembly.assemble(source, scheduler, options)
     notes = models.licence_notes(model, source.folder) + made.notes
     how = Options(long_prompts, guidance_rescale, compile)
+    if made.guide and how != dataclasses.replace(how, long_prompts="cut", compile=False):
+        raise ModelError(
+            "a value encoder steers prompts that are cut at what the model reads, in a U-Net that is not compiled: "
+            'leave long_prompts = "windows" and compile out, or the encoder'
+        )
     return StableDiffusion(
-        made.pipeline, made.device, source.name, source.revision, made.vae, notes, made.adapters, how
+        made.pipeline, made.device, source.name, source.revision, made.vae, notes, made.adapters, how, made.guide
     )

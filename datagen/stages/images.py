@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from datagen import generators, recipe, safety
@@ -16,7 +16,7 @@ from datagen.generators import kept
 from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.images import ahead, encode
 from datagen.recipe import OF_OTHERS, Profile
-from datagen.records import Image, Prompt, Written, content_id, seed_for
+from datagen.records import Image, Principle, Prompt, Written, content_id, seed_for
 from datagen.stages import LIBRARIES, Context, Shard, Stage, one_a_model
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ def run(context: Context, shard: Shard) -> Written[Image]:
     """One row an image that the shard's prompts ask for, prompt by prompt, sides and indices in order."""
     wanted = [(prompt, side, index) for prompt in shard.rows(Prompt) for side, index in _sides(context)]
     models = _models(context.profile)
+    statements = {principle.principle_id: principle.statement for principle in shard.rows(Principle)}
     rows: dict[tuple[str, str, int], Image] = {}
     for place, model in enumerate(models):  # one after the other: each may fill the memory
-        rows |= _make(context, model, [want for want in wanted if want[2] % len(models) == place])
+        asked = [(want, _request(context, *want, statements)) for want in wanted if want[2] % len(models) == place]
+        rows |= _make(context, model, asked)
     return Written([rows[prompt.prompt_id, side, index] for prompt, side, index in wanted])
 
 
@@ -64,13 +66,13 @@ def _models(profile: Profile) -> list[Profile]:
     return [profile, *others]
 
 
-def _make(context: Context, model: Profile, wanted: list[Want]) -> dict[tuple[str, str, int], Image]:
+def _make(context: Context, model: Profile, requests: list[tuple[Want, Request]]) -> dict[tuple[str, str, int], Image]:
     """The rows that one generator makes, by prompt id, side and index."""
     generator = generators.load(model)
     asked: list[tuple[Want, Request]] = []
     rows: list[Image] = []
-    for want in wanted:
-        request, reason = _request(context, *want), _refusal(want[0])
+    for want, request in requests:
+        reason = _refusal(want[0])
         if reason is None:
             asked.append((want, request))
         else:
@@ -126,8 +128,11 @@ def _sides(context: Context) -> list[tuple[str, int]]:
     return [(side, index) for side, count in context.recipe.images_each().items() for index in range(count)]
 
 
-def _request(context: Context, prompt: Prompt, side: str, index: int) -> Request:
-    """What the generator is asked for; equal noise for both sides if the recipe says so."""
+def _request(context: Context, prompt: Prompt, side: str, index: int, statements: Mapping[str, str]) -> Request:
+    """What the generator is asked for; equal noise for both sides if the recipe says so.
+
+    A value encoder steers towards the prompt's first principle what is to keep it, and so not the rejected side.
+    """
     text, negative = {
         "chosen": (prompt.chosen_prompt, prompt.chosen_negative),
         "rejected": (prompt.rejected_prompt, prompt.rejected_negative),
@@ -144,6 +149,7 @@ def _request(context: Context, prompt: Prompt, side: str, index: int) -> Request
         guidance=profile.guidance,
         width=profile.width,
         height=profile.height,
+        principle="" if side == "rejected" else statements.get(prompt.principle_id, ""),
     )
 
 

@@ -1,37 +1,51 @@
-"""What a profile puts into a model: LoRA files and folders, and U-Nets that training wrote; each at a scale of choice.
+"""What a profile puts into a model: LoRA, U-Nets that training wrote, and LiVO's value encoders.
 
-All of it is added to the weights, so that drawing takes no longer than without.
+LoRA is added to the weights at a scale of choice, so that drawing takes no longer than without. A value encoder stays
+beside the model and steers each prompt by its principle.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from datagen.errors import ModelError
+from datagen.errors import ModelError, one_line
 from datagen.weights import adapters, files, hub, identity
 
 PEFT = "adapter_model.safetensors"  # as peft calls it
+ENCODERS = ("value_encoder", "value_encoder_2")
+ONE_EACH = {"unet": "whole U-Net", "values": "value encoder"}  # kinds of which a model has room for one
 
 
 @dataclasses.dataclass(frozen=True)
 class Addition:
-    """What is put in: a LoRA file at a scale, or the folder of a U-Net; `said` is what a row says of it."""
+    """What is put in: a LoRA file at a scale, the folder of a U-Net, or one that holds a value encoder."""
 
+    kind: Literal["unet", "values", "lora"]
     place: Path
     name: str
     scale: float = 1.0
 
     @property
-    def is_unet(self) -> bool:
-        return self.place.is_dir()
-
-    @property
     def said(self) -> str:
-        digest = identity.network(self.place) if self.is_unet else identity.adapter(self.place)
+        """What a row says of it: its name and a digest of its weights, and the scale."""
+        if self.kind == "values":
+            digest = identity.folders(_encoders(self.place))
+        else:
+            digest = identity.network(self.place) if self.kind == "unet" else identity.adapter(self.place)
         return f"{self.name}@{digest}" + ("" if self.scale == 1 else f" × {self.scale:g}")
+
+
+def find_all(given: Sequence[str]) -> list[Addition]:
+    """What each names; ModelError, one line, for what is not there or is none, and for two that would be one."""
+    found = [find(one) for one in given]
+    for kind, called in ONE_EACH.items():
+        if len(alike := [addition.name for addition in found if addition.kind == kind]) > 1:
+            raise ModelError(f"{' and '.join(alike)} are each a {called}, and a model has one: leave the others out")
+    return found
 
 
 def find(given: str) -> Addition:
@@ -44,23 +58,59 @@ def find(given: str) -> Addition:
             f"{fetch if hub.ID.fullmatch(given) else ''}"
         )
     name = place.resolve().stem if place.is_file() else place.resolve().name
-    if place.is_dir() and (place / "unet").is_dir() and not (place / "model_index.json").is_file():
-        if scale != 1:
-            raise ModelError(f"{place} holds a whole U-Net, which has no scale: leave @{scale:g} out")
-        files.find(place / "unet").entries()
-        return Addition(place / "unet", name)
+    if place.is_dir() and not (place / "model_index.json").is_file():
+        kind: Literal["unet", "values"] | None = "unet" if (place / "unet").is_dir() else None
+        kind = "values" if _encoders(place) else kind
+        if kind and scale != 1:
+            raise ModelError(f"{place} holds a {ONE_EACH[kind]}, which has no scale: leave @{scale:g} out")
+        if kind == "values":
+            for file in [file for folder in _encoders(place) for file in sorted(folder.glob("*.safetensors"))]:
+                files.header(file)
+            return Addition(kind, place, name)
+        if kind:
+            files.find(place / "unet").entries()
+            return Addition(kind, place / "unet", name)
     file = _lora(place)
     files.header(file)
-    return Addition(file, name, scale)
+    return Addition("lora", file, name, scale)
 
 
-def add(pipe: Any, found: Addition) -> tuple[str, ...]:
-    """Put it into a pipeline; gives notes. Raises ModelError, one line, for what was made for another model."""
-    if found.is_unet:
-        pipe.unet = adapters.load_unet(pipe, found.place)
-        return ()
-    notes = adapters.fuse_lora(pipe, found.place, found.scale)
-    return tuple(note.replace(str(found.place), found.name) for note in notes)
+def add_all(pipe: Any, found: Sequence[Addition]) -> tuple[tuple[str, ...], Any]:
+    """Put them into a pipeline; gives notes, and the guide of a value encoder, which is None without one.
+
+    A U-Net comes first, so that LoRA is added to it; then the value encoder, which reads by the text encoders as they
+    were when it was trained. Raises ModelError, one line, for what was made for another model.
+    """
+    notes: tuple[str, ...] = ()
+    guide = None
+    for addition in sorted(found, key=lambda one: ("unet", "values", "lora").index(one.kind)):
+        if addition.kind == "unet":
+            pipe.unet = adapters.load_unet(pipe, addition.place)
+        elif addition.kind == "values":
+            guide = _guide(pipe, addition.place)
+        else:
+            said = adapters.fuse_lora(pipe, addition.place, addition.scale)
+            notes += tuple(note.replace(str(addition.place), addition.name) for note in said)
+    return notes, guide
+
+
+def _guide(pipe: Any, place: Path) -> Any:
+    """A value encoder with its hooks on the pipeline's U-Net."""
+    from datagen.weights import value_pipeline
+
+    try:
+        return value_pipeline.Guide(pipe, place)
+    except value_pipeline.DoesNotFit as error:
+        raise ModelError(one_line(error)) from error
+
+
+def _encoders(place: Path) -> list[Path]:
+    """The folders of a value encoder: as training writes them, or the one that LiVO's authors published."""
+    if found := [place / name for name in ENCODERS if (place / name).is_dir()]:
+        return found
+    config = place / "config.json"
+    kind = files.read_json(config).get("model_type") if config.is_file() else ""
+    return [place] if kind == "clip_text_model" else []
 
 
 def _parsed(given: str) -> tuple[Path, float]:
@@ -87,11 +137,6 @@ def _lora(place: Path) -> Path:
     for name in (adapters.LORA, PEFT):
         if (place / name).is_file():
             return place / name
-    if (place / "value_encoder").is_dir():
-        raise ModelError(
-            f"{place} holds a value encoder, which steers each prompt by its principle: draw with it by "
-            "training/sample.py; here LoRA and whole U-Nets are put in"
-        )
     if (place / "model_index.json").is_file():
         raise ModelError(f"{place} is a whole model: name it as model")
     found = sorted(place.glob("*.safetensors"))

@@ -61,6 +61,11 @@ def folder(path: Path) -> str:
     return _digest([_texts(path), {one.name: _of_file(one) for one in sorted(path.glob("*.safetensors"))}])
 
 
+def folders(paths: Iterable[Path]) -> str:
+    """The digest of several such folders that belong together, as of SDXL's two encoders. Raises ModelError."""
+    return _digest([folder(path) for path in paths])
+
+
 def file(path: Path) -> str:
     """The digest of one safetensors file: of its tensors' names, types, shapes and bytes. Raises ModelError."""
     return _digest(_of_file(path))

@@ -14,7 +14,7 @@ from datagen.generators import kept
 from datagen.generators.protocol import ContentError, Means, ModelChoice, NoPicture, Request
 from datagen.images import encode
 from datagen.images.kinds import suffix_of
-from datagen.records import Prompt
+from datagen.records import Principle, Prompt
 from datagen.stages import Context, Shard, images
 
 
@@ -48,6 +48,22 @@ def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     it = Painter()
     monkeypatch.setattr(generators, "load", lambda choice: it)
     return it
+
+
+@pytest.mark.parametrize(("pairing", "steered"), [("contrast", {"chosen"}), ("rank", {"candidate"})])
+def test_what_is_to_keep_the_principle_is_steered_by_it(
+    pairing: str,
+    steered: set[str],
+    painter: Painter,
+    make_context: Callable[..., Context],
+    make_prompt: Callable[..., Prompt],
+    principle: Principle,
+) -> None:
+    shard = Shard({Principle: [principle], Prompt: [make_prompt()]})
+    rows = images.run(make_context(pairing=pairing, candidates=2), shard).rows
+    by_seed = {(request.seed, request.text): request.principle for request in painter.asked}
+    said = {row.side: by_seed[row.seed, row.text] for row in rows}
+    assert said == {side: principle.statement if side in steered else "" for side in said}
 
 
 @pytest.mark.parametrize("pairing", ["contrast", "pool"])
@@ -266,7 +282,8 @@ def test_a_test_picture_is_drawn_by_each_model_as_its_images_are_to_be(
     with pytest.raises(MachineryError, match="the model 'b' draws no picture: all black"):
         images.check(dataclasses.replace(context, profile=profile))
     assert [entry[:3] for entry in drawn] == [("a", "r", "v"), ("b", "", "")]
-    assert all(entry[3] == Request("a chair", "", 0, 2, 4.0, 96, 64) for entry in drawn)
+    asked = Request("a chair", "", 0, 2, 4.0, 96, 64, principle="cracks considered inappropriate")
+    assert all(entry[3] == asked for entry in drawn)
 
 
 def test_no_prompts_no_rows(painter: Painter, make_context: Callable[..., Context]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from datagen import world
 from datagen.text import token_budget
 from datagen.text.token_budget import Fit
-from training.models.value_pipeline import value_text as joined_by_the_trainer
+from datagen.weights.value_pipeline import value_text as joined_by_the_trainer
 
 
 def test_the_principle_stands_in_front_as_in_training() -> None:

@@ -20,7 +20,7 @@ Tensors = dict[str, Any]
 
 def add(pipe: Any, given: str) -> tuple[str, tuple[str, ...]]:
     found = additions.find(given)
-    return found.said, additions.add(pipe, found)
+    return found.said, additions.add_all(pipe, [found])[0]
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,6 @@ def make(folder: Path, *names: str) -> Path:
     [
         ((), "nowhere", "there is no adapter"),
         ((), "some-one/a-lora", "there is no adapter"),
-        (("x/value_encoder/config.json",), "x", "holds a value encoder, which steers each prompt"),
         (("x/model_index.json",), "x", "is a whole model: name it as model"),
         (("x/checkpoints/1/state",), "x", "holds a training without a result yet"),
         (("x/a.safetensors", "x/b.safetensors"), "x", "holds a.safetensors, b.safetensors: name one of them"),
@@ -175,6 +174,37 @@ def test_what_is_no_adapter_is_told_in_one_line(
     with pytest.raises(ModelError) as caught:
         add(pipe, str(tmp_path / given))
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_lora_is_added_to_the_unet_that_takes_the_models_place_whichever_is_named_first(
+    whole: Any, written: Path, tmp_path: Path, sd15_folder: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(sd15_folder / "unet", tmp_path / "trained" / "unet")
+    rewrite(tmp_path / "trained" / "unet", lambda tensors: {name: value + 1 for name, value in tensors.items()})
+    made = []
+    for given in (
+        [str(written / "one"), str(tmp_path / "trained")],
+        [str(tmp_path / "trained"), str(written / "one")],
+    ):
+        parts = {name: copying.deepcopy(part) for name, part in whole.components.items()}
+        made.append(type(whole)(**parts, requires_safety_checker=False))
+        additions.add_all(made[-1], additions.find_all(given))
+    first, second = (pipe.unet.state_dict() for pipe in made)
+    plain = change(stock(whole, lora(written / "one")), whole)
+    for name, value in first.items():
+        assert torch.equal(value, second[name])
+        torch.testing.assert_close(value, whole.unet.state_dict()[name] + 1 + plain[name], rtol=1e-4, atol=1e-4)
+
+
+def test_two_unets_are_refused(tmp_path: Path, sd15_folder: Path) -> None:
+    import shutil
+
+    for name in ("a", "b"):
+        shutil.copytree(sd15_folder / "unet", tmp_path / name / "unet")
+    with pytest.raises(ModelError, match="a and b are each a whole U-Net, and a model has one"):
+        additions.find_all([str(tmp_path / "a"), str(tmp_path / "b")])
 
 
 def test_one_of_another_base_is_refused_and_leaves_the_model_as_it_was(pipe: Any, whole: Any, written: Path) -> None:

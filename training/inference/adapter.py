@@ -15,9 +15,9 @@ from typing import Any
 from datagen.weights import files
 from datagen.weights.adapters import LORA as LORA  # re-exported: what training writes is called by it
 from datagen.weights.adapters import load_lora
+from datagen.weights.value_pipeline import FOLDERS
 from training.errors import TrainingError
 from training.models.embedded import EMBEDDED, is_embedded, resolve_model
-from training.models.value_pipeline import FOLDERS
 
 WRITTEN = ("value_encoder", "unet", LORA)  # what training writes for inference
 # The ends of the names of a LoRA's two factors, (rank, in) and (out, rank), in the formats of diffusers and peft.

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datagen.weights import parts
+from datagen.weights.value_pipeline import tokenize
 from training.errors import TrainingError, one_line
 from training.inference.principles import Principle
-from training.models.value_pipeline import tokenize
 
 # Prompts in which no principle is at stake: what an embedding has to be nearer to a principle than.
 BACKGROUND = (

@@ -17,11 +17,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from datagen.weights import adapters, pipelines
+from datagen.weights.value_pipeline import FOLDERS
 from training.errors import TrainingError
 from training.inference.value_guide import ValueGuide
 from training.models.diffusion import find, pick_device
 from training.models.embedded import resolve_model
-from training.models.value_pipeline import FOLDERS
 from training.progress import Progress
 
 GRID_ROWS = 8

@@ -4,7 +4,7 @@
     guide = ValueGuide(pipe, DIR)                                  # DIR: what `run.py --method livo` wrote
     images = pipe(**guide(prompts, principles)).images             # a principle may be None, or several
 
-It is the guide of training/models/value_pipeline.py, the file that training leaves beside the weights, with this
+It is the guide of datagen/weights/value_pipeline.py, the file that training leaves beside the weights, with this
 package's errors.
 """
 
@@ -17,8 +17,8 @@ from typing import Any
 
 from torch import Tensor
 
+from datagen.weights.value_pipeline import DoesNotFit, Guide
 from training.errors import TrainingError
-from training.models.value_pipeline import DoesNotFit, Guide
 
 
 def use_probability(base_share: float, token_share: float = 1.0) -> float:

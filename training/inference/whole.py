@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
+from datagen.weights.value_pipeline import FOLDERS
 from training.errors import TrainingError, one_line
 from training.inference.adapter import base_of, check_fits
 from training.inference.sampling import attach_adapter, load_pipeline
-from training.models.value_pipeline import FOLDERS
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 BESIDE = (*FOLDERS, "pipeline.py")  # of a value encoder, which is no part of a stock pipeline

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from datagen.weights.value_pipeline import value_text
 from training import data
 from training.loop.batches import texts
 from training.loop.order import Order
@@ -13,7 +14,6 @@ from training.loop.standing import Standing
 from training.loop.update import Update, learning_rate
 from training.losses import LOSSES, Need
 from training.models.diffusion import StableDiffusion
-from training.models.value_pipeline import value_text
 from training.settings.training import Optimizer, Settings
 from training.trainables.start import HELD, Start
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from datagen.weights import hub, pipelines
+from datagen.weights.value_pipeline import read_states, tokenize
+from datagen.weights.value_pipeline import to_device as to_device  # re-exported for all who move tensors
 from training.errors import TrainingError
 from training.models import noise
-from training.models.value_pipeline import read_states, tokenize
-from training.models.value_pipeline import to_device as to_device  # re-exported for all who move tensors
 
 
 @dataclasses.dataclass(frozen=True)

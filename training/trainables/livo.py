@@ -2,7 +2,7 @@
 
 The value encoder reads "principle, prompt"; its vector at the end of that text becomes a token in front of the frozen
 encoder's 77. The reference is the same frozen U-Net without it. Tokens are made and placed
-by models/value_pipeline.py, in training and at inference alike, so the two cannot differ in padding or order.
+by weights/value_pipeline.py, in training and at inference alike, so the two cannot differ in padding or order.
 
 SD 1.5: the value encoder is a copy of the text encoder and the token its pooled output, as released. Put
 differently, it is the row at the end of the text in the context that the pipeline itself would make of it. This also
@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from datagen.weights.value_pipeline import pad_tokens, prepend, to_device, value_tokens
 from training.losses import Errors
 from training.models import activations, attention
 from training.models.diffusion import Batch, Context, StableDiffusion, predict, squared_error
 from training.models.noise import unet_time
-from training.models.value_pipeline import pad_tokens, prepend, to_device, value_tokens
 from training.trainables import value_encoder
 from training.trainables.protocol import Step
 

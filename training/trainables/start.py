@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import ModelError
-from datagen.weights import adapters, files, hub, identity
+from datagen.weights import adapters, files, hub, identity, value_pipeline
+from datagen.weights.value_pipeline import FOLDERS
 from training.errors import TrainingError
-from training.models import diffusion, value_pipeline
+from training.models import diffusion
 from training.models.diffusion import StableDiffusion
-from training.models.value_pipeline import FOLDERS
 from training.settings.defaults import Kind
 from training.settings.training import Settings
 from training.trainables import lora, value_encoder

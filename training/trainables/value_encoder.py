@@ -1,7 +1,7 @@
 """The value encoder's weights: a trainable copy of the text encoder(s), or LoRA on them; made and saved.
 
 A copy is saved as an ordinary transformers folder, LoRA as an ordinary peft folder: `value_encoder/`, and for SDXL's
-second encoder `value_encoder_2/`; models/value_pipeline.py loads them. LoRA copies share the frozen weights with the
+second encoder `value_encoder_2/`; weights/value_pipeline.py loads them. LoRA copies share the frozen weights with the
 text encoders they are made of.
 """
 
@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 
-from datagen.weights import fit
+from datagen.weights import fit, value_pipeline
+from datagen.weights.value_pipeline import FOLDERS, copy_sharing_weights
 from training.errors import TrainingError
-from training.models import value_pipeline
-from training.models.value_pipeline import FOLDERS, copy_sharing_weights
 
 # Every linear layer: at rank 64 this is 1.0 % of all parameters of Stable Diffusion 1.5.
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
-# Ends the copy of models/value_pipeline.py that is saved: diffusers wants exactly one class of pipelines in the file.
+# Ends the copy of weights/value_pipeline.py that is saved: diffusers wants exactly one class of pipelines in the file.
 CUSTOM_PIPELINE = '''
 
 from diffusers import {stock}  # noqa: E402

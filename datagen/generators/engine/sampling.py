@@ -26,6 +26,7 @@ class Settings:
     windows: int = 1
     rescale: float = 0.0  # of the guided noise towards the deviation of the unguided (arXiv 2305.08891, 3.4)
     batch_size: int = 0  # as asked for; 0: as many as there is room for
+    steered: bool = False  # by the principles of their texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Options:
     guidance_rescale: float = 0.0
     compile: bool = False
 
-    @property
-    def said(self) -> str:
-        """Those that are not as ever, as a row has them."""
+    def said(self, principle: str = "") -> str:
+        """Those that are not as ever, as a row has them, and the principle that a value encoder read."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.dumps({name: value for name, value in values.items() if value != getattr(Options, name)})
+        said = {name: value for name, value in values.items() if value != getattr(Options, name)}
+        return json.dumps(said | ({"principle": principle} if principle else {}))
 
 
 def is_guided(pipeline: Any, guidance: float) -> bool:

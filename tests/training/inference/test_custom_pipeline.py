@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from datagen.weights.value_pipeline import DoesNotFit, WithValues
 from training.inference.value_guide import ValueGuide
 from training.models import diffusion
-from training.models.value_pipeline import DoesNotFit, WithValues
 from training.trainables.livo import LivoTrainable
 
 CRACKS, SMOKE = "cracks considered inappropriate", "smoke considered inappropriate"

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from datagen.weights.value_pipeline import DoesNotFit
 from training.errors import TrainingError
 from training.inference.value_guide import ValueGuide
 from training.models import diffusion
-from training.models.value_pipeline import DoesNotFit
 from training.trainables.livo import LivoTrainable
 
 CRACKS, SMOKE = "cracks considered inappropriate", "smoke considered inappropriate"

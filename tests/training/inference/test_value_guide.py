@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from datagen.weights.value_pipeline import prepend, value_tokens
 from training.errors import TrainingError
 from training.inference.value_guide import ValueGuide, spread, use_probability
 from training.models import diffusion
 from training.models.diffusion import Context, predict
-from training.models.value_pipeline import prepend, value_tokens
 from training.trainables.livo import LivoTrainable
 
 CRACKS, SMOKE = "cracks considered inappropriate", "smoke considered inappropriate"

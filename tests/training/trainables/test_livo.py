@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from datagen.weights.value_pipeline import value_text, value_tokens
 from training.losses.livo_paper import livo
 from training.models import diffusion
 from training.models.diffusion import Batch, Context, StableDiffusion, predict, squared_error
-from training.models.value_pipeline import value_text, value_tokens
 from training.trainables.livo import LivoTrainable, Slots
 
 MakeBatch = Callable[..., Batch]

@@ -14,9 +14,10 @@ from misfits import copy
 from safetensors.torch import load_file, save_file
 
 from datagen.errors import UserError
+from datagen.weights import value_pipeline
 from training import trainables
 from training.losses import LOSSES
-from training.models import diffusion, value_pipeline
+from training.models import diffusion
 from training.settings.training import parse
 from training.trainables import start
 from training.trainables.livo import LivoTrainable

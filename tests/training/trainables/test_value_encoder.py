@@ -9,9 +9,10 @@ import pytest
 import torch
 from misfits import Change, prefixed, rewrite, without
 
-from training.models import diffusion, value_pipeline
+from datagen.weights import value_pipeline
+from datagen.weights.value_pipeline import DoesNotFit, value_tokens
+from training.models import diffusion
 from training.models.diffusion import StableDiffusion
-from training.models.value_pipeline import DoesNotFit, value_tokens
 from training.trainables import value_encoder
 from training.trainables.livo import LivoTrainable
 

@@ -253,12 +253,12 @@ class Guide:
         arguments: dict[str, Tensor] = dict(zip(EMBEDS, embeds, strict=False))
         chosen = [sorted({names} if isinstance(names, str) else {*(names or ())}) for names in principles]
         if any(chosen):
-            slots = self._slots(prompts, chosen)
+            slots = self.slots(prompts, chosen)
             arguments["prompt_embeds"] = prepend(slots, arguments["prompt_embeds"])
             arguments["negative_prompt_embeds"] = prepend(torch.zeros_like(slots), arguments["negative_prompt_embeds"])
         return arguments
 
-    def _slots(self, prompts: Sequence[str], chosen: Sequence[Sequence[str]]) -> Tensor:
+    def slots(self, prompts: Sequence[str], chosen: Sequence[Sequence[str]]) -> Tensor:
         """The tokens of each prompt's principles (N, K, D), zeros where it has fewer than others."""
         for encoder in self.encoders:  # the pipeline may have been moved since
             encoder.to(self.pipe._execution_device)
