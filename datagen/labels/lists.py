@@ -109,7 +109,7 @@ def _learn(
 
 def _unasked(judges: Sequence[str], planted: Sequence[Two]) -> list[str]:
     """Which judges say nothing of planted pairs."""
-    spoken = ~np.isnan(verdicts.margins(planted)).all(axis=0)
+    spoken = np.asarray(~np.isnan(verdicts.margins(planted)).all(axis=0))
     names = [name for name, spoke in zip(judges, spoken, strict=True) if not spoke]
     if not names:
         return []

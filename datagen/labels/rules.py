@@ -56,8 +56,7 @@ def _posterior(twos: Sequence[Two]) -> Flags:
 
 def _all(twos: Sequence[Two]) -> Flags:
     """Every judge that spoke of both prefers chosen."""
-    result: Flags = ~(verdicts.margins(twos) <= 0).any(axis=1)
-    return result
+    return ~np.asarray((verdicts.margins(twos) <= 0).any(axis=1))
 
 
 def _principle(twos: Sequence[Two]) -> Flags:
@@ -68,7 +67,7 @@ def _principle(twos: Sequence[Two]) -> Flags:
 def _pareto(twos: Sequence[Two]) -> Flags:
     """By no axis (principle, wordings, prompt) is rejected preferred, and by one chosen is."""
     found = np.stack([_totals(twos, axis) for axis in ("principle", "wording", "match")])
-    return (found.min(axis=0) >= 0) & (found.max(axis=0) > 0)
+    return np.asarray((found.min(axis=0) >= 0) & (found.max(axis=0) > 0))
 
 
 RULES: dict[str, Callable[[Sequence[Two]], Flags]] = {
