@@ -22,15 +22,19 @@ ABOUT = readme.About(
     f"`records.jsonl`: fields `prompt`, `image_1`, `image_2`, a suggestion to the question `{QUESTION}` with its "
     "probability, metadata; which image comes first follows from the id of the pair",
     f"""import argilla
+
 settings = argilla.Settings(
     fields=[argilla.TextField("prompt"), argilla.ImageField("image_1"), argilla.ImageField("image_2")],
-    questions=[argilla.LabelQuestion("{QUESTION}", labels={list(ANSWERS)})],
+    questions=[argilla.LabelQuestion("{QUESTION}", labels={json.dumps(ANSWERS)})],
     metadata=[argilla.TermsMetadataProperty("split"), argilla.FloatMetadataProperty("probability")],
 )
+
+
 def record(line):
     row = json.loads(line)
     row["suggestions"] = [argilla.Suggestion(**one) for one in row["suggestions"]]
     return argilla.Record(**row)
+
 
 records = [record(line) for line in open("FOLDER/records.jsonl")]""",
 )

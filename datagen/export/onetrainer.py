@@ -11,8 +11,11 @@ ABOUT = readme.About(
     __name__,
     "OneTrainer with preference training (its pull request 1403)",
     "`SPLIT/NAME` (preferred), `SPLIT/NAME-rejectedlabel` and `SPLIT/NAME.txt`",
-    'pairs = [(path, path.with_stem(f"{path.stem}-rejectedlabel")) for path in Path("FOLDER/train").glob("*.[pjw]*")\n'
-    '         if not path.stem.endswith("-rejectedlabel")]',
+    """pairs = [
+    (path, path.with_stem(f"{path.stem}-rejectedlabel"))
+    for path in Path("FOLDER/train").glob("*.[pjw]*")
+    if not path.stem.endswith("-rejectedlabel")
+]""",
 )
 stamp = ABOUT.stamp
 
