@@ -6,6 +6,7 @@ Answers come back by `datagen relabel RUN --people FILE`, which reads what Argil
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
