@@ -29,12 +29,13 @@ from datagen.generators.protocol import Request
 SEEDS, STEPS, GUIDANCE, SIDE = 2, 10, 7.5, 128
 BATCHES = (4, 8, 16)  # of the stock pipeline's calls, of which the fastest is its best
 NEGATIVE = "plain, blurred"
+BEST = "at its best batch"
 # What is compared: as the rows call it, and what the engine is loaded with.
 NAMES = {
     "prompt": ", a prompt at a time",
-    "batch": " at its best batch",
-    "bf16": " at its best batch, with bfloat16 weights",
-    "compile": " at its best batch, with blocks compiled",
+    "batch": f" {BEST}",
+    "bf16": f" {BEST}, with bfloat16 weights",
+    "compile": f" {BEST}, with blocks compiled",
 }
 FASTER: dict[str, dict[str, Any]] = {
     "prompt": {},
@@ -149,6 +150,7 @@ def row(what: str, timed: Rounds, images: int, goal: str) -> Row:
 def compare(what: str, stock: Any, load: Callable[..., Any], given: argparse.Namespace) -> list[Row]:
     """The rows of one comparison: images held against each other first, then time by turns, and where it goes."""
     asked = requests(given.prompts)
+    name = NAMES[what].replace(BEST, f"in batches of {given.batch}") if given.batch else NAMES[what]
     ours = load(**FASTER[what])
     engine = functools.partial(by_engine, ours, asked)
     if what == "prompt":
@@ -157,10 +159,10 @@ def compare(what: str, stock: Any, load: Callable[..., Any], given: argparse.Nam
         peer = functools.partial(by_stock, stock, asked, given.batch or best_batch(stock, asked))
         goal = "≥ 1.08" if what == "batch" else "≥ 1.3"
     far = apart(peer(), engine())
-    print(f"{NAMES[what]}: images apart by at most {far} of 255", flush=True)
-    found = row(f"over the stock pipeline{NAMES[what]}", abba(peer, engine, given.rounds, warm=0), len(asked), goal)
+    print(f"{name}: images apart by at most {far} of 255", flush=True)
+    found = row(f"over the stock pipeline{name}", abba(peer, engine, given.rounds, warm=0), len(asked), goal)
     rows = [
-        Row(f"greatest difference of the images{NAMES[what]}", far, "of 255", "" if what == "bf16" else "≤ 1"),
+        Row(f"greatest difference of the images{name}", far, "levels", "" if what == "bf16" else "≤ 1"),
         found,
     ]
     if what == "batch":
