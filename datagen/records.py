@@ -254,6 +254,8 @@ class Pair:
     low: float = 0.0  # 90 % interval of `probability`
     high: float = 1.0
     judges_only: float = 0.5  # the probability by the judges alone, without what the images were drawn from
+    options: str = "{}"  # of the chosen image, see Image
+    rejected_options: str = "{}"
 
 
 Row = TypeVar("Row")

@@ -33,8 +33,9 @@ COLUMNS = {
     "{}_prompt": "text", "{}_negative_prompt": "negative", "seed_{}": "seed", "[]generator": "generator",
     "[]generator_revision": "generator_revision", "[]scheduler": "scheduler",
     "[]scheduler_config": "scheduler_config", "[]adapter": "adapter", "[]vae": "vae",
-    "[]empty_negative": "empty_negative", "prompt_id": "prompt_id", "steps": "steps", "guidance": "guidance",
-    "width": "width", "height": "height", "dtype": "dtype", "batch_size": "batch_size", "software": "software",
+    "[]empty_negative": "empty_negative", "[]options": "options", "prompt_id": "prompt_id",
+    "steps": "steps", "guidance": "guidance", "width": "width", "height": "height", "dtype": "dtype",
+    "batch_size": "batch_size", "software": "software",
 }  # fmt: skip
 
 
@@ -174,6 +175,8 @@ def _of_side(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {"side": place.side, "index": 0}
     for pattern, field in COLUMNS.items():
         column = pattern.replace("{}", place.side).replace("[]", own)
+        if field == "options" and column not in row:
+            continue  # of datasets that were made before rows had it
         if column not in row:
             raise InputError(f"{place.file} has no column {column!r}: its images cannot be drawn again")
         values[field] = row[column]

@@ -28,6 +28,7 @@ SIDES = (
     ("empty_negative", "rejected_empty_negative"),
     ("vae", "rejected_vae"),
     ("chosen_unread", "rejected_unread"),
+    ("options", "rejected_options"),
 )
 RANDOM, SWAPPED = "random", "swapped"  # half of the pairs exchanged, so that labels say nothing; all of them
 SCORES = "scores"  # JSON, by side within

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from datagen import generators, safety
 from datagen.errors import DatagenError, InputError, ModelError, one_line
 from datagen.generators import assembly, kept
+from datagen.generators.engine.sampling import Options
 from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.images import encode
 from datagen.images.decode import Unreadable, decode
@@ -101,7 +103,8 @@ def _generator(row: Image, profile: Profile, as_is: bool) -> Generator:
             return generator
     precision = PRECISIONS.get(row.dtype, "auto")
     vae = (profile.vae or row.vae.partition("@")[0]) if row.vae else assembly.OWN
-    own = profile.model_copy(update={"scheduler": _scheduler(row), "precision": precision, "vae": vae})
+    how = {"scheduler": _scheduler(row), "precision": precision, "vae": vae, **_sampling(row)}
+    own = profile.model_copy(update=how)
     try:
         generator = generators.load(own)
     except DatagenError:
@@ -156,6 +159,21 @@ def _request(row: Image) -> Request:
     return Request(
         row.text, row.negative, row.seed, row.steps, row.guidance, row.width, row.height, principle=principle
     )
+
+
+def _sampling(row: Image) -> dict[str, Any]:
+    """What of a profile the row's options say, by its names there; InputError for values that no profile has."""
+    options = _settings(row.options)
+    if not isinstance(options, dict):
+        raise InputError(f"the row of {row.image_id} holds options that are not a JSON object")
+    found = {field.name: options[field.name] for field in dataclasses.fields(Options) if field.name in options}
+    for name, value in found.items():
+        try:
+            TypeAdapter(Profile.model_fields[name].rebuild_annotation()).validate_python(value, strict=True)
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+            raise InputError(f"the row of {row.image_id} says {name} = {value!r} in its options: {why}") from error
+    return found
 
 
 def _settings(text: str) -> Any:

@@ -28,12 +28,14 @@ OF_CHOSEN = {
     "chosen_prompt": "text", "seed_chosen": "seed", "generator": "generator",
     "generator_revision": "generator_revision", "scheduler": "scheduler", "chosen_negative_prompt": "negative",
     "scheduler_config": "scheduler_config", "adapter": "adapter", "empty_negative": "empty_negative", "vae": "vae",
+    "options": "options",
 }  # fmt: skip
 OF_REJECTED = {
     "rejected_prompt": "text", "seed_rejected": "seed", "rejected_generator": "generator",
     "rejected_generator_revision": "generator_revision", "rejected_scheduler": "scheduler",
     "rejected_negative_prompt": "negative", "rejected_scheduler_config": "scheduler_config",
     "rejected_adapter": "adapter", "rejected_empty_negative": "empty_negative", "rejected_vae": "vae",
+    "rejected_options": "options",
 }  # fmt: skip
 UNKNOWN = {"low": 0.0, "high": 1.0, "judges_only": 0.5}  # where a label does not say
 
@@ -142,4 +144,4 @@ def _both(judges: tuple[Sequence[str], Sequence[str]], said: tuple[Sequence[str]
     return f"{{{', '.join(found)}}}"
 
 
-STAGE = Stage("pairs", Pair, run, version=5, reads=(Prompt, Principle, Image, Verdict, Label), relabels=True)
+STAGE = Stage("pairs", Pair, run, version=6, reads=(Prompt, Principle, Image, Verdict, Label), relabels=True)

@@ -194,6 +194,10 @@ def test_another_seed_is_another_picture_and_exit_code_1(pair: dict[str, Any], t
         ),
         ({"generator": "no/such-model"}, "no/such-model"),
         ({"generator": "nothing here"}, "there is no folder nothing here"),
+        ({"options": "[]"}, "holds options that are not a JSON object"),
+        ({"options": '{"long_prompts": "all"}'}, "says long_prompts = 'all' in its options: "),
+        ({"options": '{"guidance_rescale": "0.5"}'}, "says guidance_rescale = '0.5' in its options: "),
+        ({"options": '{"sharpened": 3}'}, "its sampling was .'sharpened': 3., and here is"),
         ({"dtype": "float8"}, "its precision was float8, and here is float32"),
         ({"vae": "my-vae@abc"}, "my-vae"),
         ({"adapter": "lora@abc"}, "with the adapter lora@abc: replay it from its run"),
@@ -214,6 +218,11 @@ def test_rows_that_cannot_be_drawn_again_are_one_line(
     assert refused.value.exit_code == 2 and "\n" not in str(refused.value)
 
 
+def test_a_dataset_of_before_there_were_options_is_drawn_again(pair: dict[str, Any], tmp_path: Path) -> None:
+    folder = written({name: value for name, value in pair.items() if "options" not in name}, tmp_path / "d")
+    assert [found.identical for _, found in replay_all(folder, pair["pair_id"], Where())] == [True, True]
+
+
 @pytest.mark.parametrize("column", ["scheduler_config", "seed_chosen", "batch_size"])
 def test_a_dataset_without_what_drawing_takes_is_told(pair: dict[str, Any], tmp_path: Path, column: str) -> None:
     folder = written({name: value for name, value in pair.items() if name != column}, tmp_path / "d")
@@ -222,17 +231,26 @@ def test_a_dataset_without_what_drawing_takes_is_told(pair: dict[str, Any], tmp_
 
 
 @pytest.mark.parametrize(
-    ("family", "scheduler", "precision", "negative"),
-    [("sd15", "dpm++", "fp32", "blur"), ("sd15", "model", "bf16", ""), ("sdxl", "euler", "fp32", ""),
-     ("sdxl", "ddim", "bf16", "a dog")],
-)  # fmt: skip
-def test_a_row_alone_says_scheduler_precision_and_batch(
-    family: str, scheduler: str, precision: str, negative: str, request: pytest.FixtureRequest
+    ("family", "scheduler", "precision", "negative", "options"),
+    [
+        ("sd15", "dpm++", "fp32", "blur", {}),
+        ("sd15", "model", "bf16", "", {"guidance_rescale": 0.7}),
+        ("sdxl", "euler", "fp32", "", {"long_prompts": "windows"}),
+        ("sdxl", "ddim", "bf16", "a dog", {}),
+    ],
+)
+def test_a_row_alone_says_scheduler_precision_batch_and_options(
+    family: str,
+    scheduler: str,
+    precision: str,
+    negative: str,
+    options: dict[str, Any],
+    request: pytest.FixtureRequest,
 ) -> None:
     folder: Path = request.getfixturevalue(f"{family}_folder")
-    drawn_by = Profile.model_construct(model=str(folder), scheduler=scheduler, precision=precision)
+    drawn_by = Profile.model_construct(model=str(folder), scheduler=scheduler, precision=precision, **options)
     generator = generators.load(drawn_by)
-    asked = Request("a chef in a park", negative, 11, 3, 5.0, 64, 96, batch_size=3)
+    asked = Request("a chef in a park, " * 20, negative, 11, 3, 5.0, 64, 96, batch_size=3)
     (picture,) = generators.in_order(generator, [asked])
     assert isinstance(picture, Pillow.Image)
     means = dataclasses.asdict(generator.means(asked))
@@ -240,7 +258,7 @@ def test_a_row_alone_says_scheduler_precision_and_batch(
         "i", "p", "chosen", 0, asked.text, negative, 11, generator.name, generator.revision, **means, steps=3,
         guidance=5.0, width=64, height=96, image=encode.encode(picture, "webp"),
     )  # fmt: skip
-    assert row.batch_size == 3
+    assert row.batch_size == 3 and json.loads(row.options) == options
     # Whoever has only the row knows neither what the recipe calls its scheduler nor how precise it was.
     found = replay.replay(row, Profile.model_construct(model=str(folder)))
     assert found.identical

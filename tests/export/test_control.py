@@ -36,7 +36,7 @@ def pair(number: int, **changes: Any) -> Pair:
         f"pair {number}", f"prompt {number}", "calm", "style", "prefer", picture(2 * number), picture(2 * number + 1),
         f"new {number}", f"old {number}", 0.97, 1.0, json.dumps(scores), 1, 2, "sdxl", "abc", 20, 4.0, "ddim",
         "pick-style", "openrail++", f"id {number}", "test" if number % 3 == 0 else "train", rejected_generator="sd15",
-        chosen_unread=3,
+        chosen_unread=3, options='{"long_prompts": "windows"}',
     )  # fmt: skip
     return dataclasses.replace(made, **changes)
 

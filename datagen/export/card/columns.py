@@ -57,6 +57,8 @@ COLUMNS = {
     "low": "lower end of the 90 % interval of `probability`",
     "high": "its upper end",
     "judges_only": "the same probability by the judges alone, without what the images were drawn from",
+    "options": "JSON: what of the chosen image's sampling a stock pipeline does not do by itself, `{}` for nothing",
+    "rejected_options": "the same of the rejected image",
 }
 
 

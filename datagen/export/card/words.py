@@ -71,12 +71,13 @@ def draw(row, side, model, vae=None):
 ```
 
 With the libraries and on the device that `software` names, stock pipelines come within 2 of 255 of the pixels that are
-kept; `datagen replay FOLDER ID` draws the very same ones. Files are lossless but for JPEG, where `software` says that
-they are such. They depend on the shape of a batch, not on what else is in it, so the same image `batch_size` times is
-enough. Rows without `scheduler` are of a generator that is not of diffusers. On a CPU, images of up to 128×128 were
-drawn with one thread, larger ones with all. An empty negative prompt is none: the pipeline then puts in its place what
-`empty_negative` names, the empty text encoded (`text`) or `zeros`. It reads no negative prompt at guidance 1 and less,
-and no more of any text than fits its tokenizer: `chosen_unread` and `rejected_unread` count the tokens left out.'''
+kept where `options` is `{}`: it names what else was done, such as long prompts read in windows. `datagen replay FOLDER
+ID` draws the very same ones. Files are lossless but for JPEG, where `software` says that they are such. They depend on
+the shape of a batch, not on what else is in it, so the same image `batch_size` times is enough. Rows without
+`scheduler` are of a generator that is not of diffusers. On a CPU, images of up to 128×128 were drawn with one thread,
+larger ones with all. An empty negative prompt is none: the pipeline then puts in its place what `empty_negative`
+names, the empty text encoded (`text`) or `zeros`. It reads no negative prompt at guidance 1 and less, and no more of
+any text than fits its tokenizer: `chosen_unread` and `rejected_unread` count the tokens left out.'''
 POOLS = """\
 Rows of one `pool` are of one scene, which is one prompt: {aligned} images of its aligned wording against {violating}
 of its violating one, without those that no judge could read or that do not show their own wording. Row k sets the k-th
