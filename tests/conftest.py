@@ -39,12 +39,14 @@ def hub_as_it_was() -> Iterator[None]:
     """That a test found no hub is forgotten after it, so that the next may serve one of its own."""
     before = os.environ.get("HF_HUB_OFFLINE")
     yield
-    if os.environ.get("HF_HUB_OFFLINE") == before:
-        return
-    os.environ.pop("HF_HUB_OFFLINE", None)
+    found = os.environ.pop("HF_HUB_OFFLINE", None)
     if before is not None:
         os.environ["HF_HUB_OFFLINE"] = before
-    if constants := sys.modules.get("huggingface_hub.constants"):
+    # Also where the test put the variable back itself: it may have been the first to import what reads it once.
+    constants = sys.modules.get("huggingface_hub.constants")
+    if found == before and (constants is None or constants.HF_HUB_OFFLINE == (before == "1")):
+        return
+    if constants is not None:
         constants.HF_HUB_OFFLINE = before == "1"
     if hub := sys.modules.get("datagen.weights.hub"):
         hub.unreachable.cache_clear()

@@ -15,7 +15,7 @@ from typing import Any
 from datagen.errors import InputError
 from datagen.labels.people import BAD, BY, CHOSEN, LABEL, PAIR, REJECTED, TIE, WORDS
 from datagen.tables import json_lines, rows
-from datagen.tables.text import read as read_text
+from datagen.tables import text as texts
 
 Answer = tuple[str, str, None]  # pair, label, and how many pairs it stands for, which nobody says
 FIRST, SECOND = {"left", "image_1", "image_a"}, {"right", "image_2", "image_b"}
@@ -76,7 +76,7 @@ def _of_entry(path: Path, place: str, entry: Any) -> Iterator[tuple[str, str, st
 
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     """The objects of a JSON array or of JSON Lines."""
-    text = read_text(path)
+    text = texts.read(path)
     if not text.lstrip().startswith("["):
         yield from json_lines.values(path)
         return

@@ -110,7 +110,7 @@ def hold(run: Run, settings: dict[str, Any]) -> Iterator[Lease]:
     new = not run.root.exists()
     with writing(run.root):
         run.root.mkdir(parents=True, exist_ok=True)
-    with _named(run, run.root / LOCK) as own:
+    with _named(run, run.root / LOCK, new=new) as own:
         for path in sorted((run.root / SHARES).glob("*")):
             _refuse_held(run, path)
         with writing(run.root):
@@ -159,14 +159,18 @@ def hold_share(run: Run, settings: dict[str, Any], share: Share, one_machine: bo
 
 
 @contextlib.contextmanager
-def _named(run: Run, path: Path, job: str = "") -> Iterator[Lease]:
-    """Hold a file of the run; RunError names who does already."""
+def _named(run: Run, path: Path, job: str = "", new: bool = False) -> Iterator[Lease]:
+    """Hold a file of the run, which goes again if it is `new` and no file can be written; RunError names who does."""
     with contextlib.ExitStack() as stack:
         try:
             with writing(run.root):
                 own = stack.enter_context(lease.held(path, job))
         except Taken:
             raise _in_use(run, path) from None
+        except RunError:
+            if new:
+                shutil.rmtree(run.root, ignore_errors=True)
+            raise
         yield own
 
 

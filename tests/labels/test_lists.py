@@ -71,7 +71,10 @@ def test_images_of_other_prompts_tell_whom_to_believe(
     prompts, images, of_alone = world(250, 3, others=0)
     alone, told = lists.label(recipe(), NAMES, prompts, images)
     assert len(rows) == len(alone) == 750
-    assert right(rows, quality) > right(alone, of_alone) + 0.05 > 0.7
+    leans = {image.image_id: np.array(image.lean) for image in images}
+    most = [np.sum(np.sign(leans[row.chosen_id] - leans[row.rejected_id])) for row in alone]
+    assert min(most) > 0  # three judges that all decide: no label is against two of them, though these two are bad
+    assert right(rows, quality) > right(alone, of_alone) + 0.05 > 0.65
     assert lists.BY_PLANTED in facts["notes"] and lists.UNAIDED in told["notes"]
     weight = [judge["weight"] * size for judge, size in zip(facts["judges"], (1, 8, 0.5), strict=True)]
     assert weight[0] > 2 * max(weight[1:])
