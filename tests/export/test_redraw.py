@@ -111,6 +111,7 @@ def test_folders_of_both_families_are_drawn_again_with_their_negatives(
     assert_redrawn(rows[:2], card, {family: folder})
 
 
+@pytest.mark.slow  # a run
 def test_a_row_in_another_precision_with_a_vae_of_its_own_is_drawn_again(sd15_folder: Path, tmp_path: Path) -> None:
     vae = tmp_path / "my-vae"
     shutil.copytree(sd15_folder / "vae", vae)

@@ -59,6 +59,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return package
 
 
+@pytest.mark.slow  # a copy of the package and a run with it
 def test_a_file_in_the_folder_is_a_generator_and_serves_a_run(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     shutil.copytree(ROOT / "datagen", clone / "datagen", ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))

@@ -261,7 +261,7 @@ def test_another_version_of_a_stage_derives_its_rows_anew_and_no_more_than_that(
     assert build.run(recipe, "embedded", out).made == 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_failing_shard_is_tried_twice_then_listed(
     switches: Path, recipe: Recipe, tmp_path: Path, workers: int
 ) -> None:
@@ -277,6 +277,7 @@ def test_a_failing_shard_is_tried_twice_then_listed(
     assert not (out / "failures.txt").exists()
 
 
+@pytest.mark.slow  # processes that are killed
 def test_a_killed_worker_costs_one_try(switches: Path, recipe: Recipe, tmp_path: Path) -> None:
     (switches / "die-images").touch()
     (switches / "once").touch()
@@ -365,7 +366,8 @@ def flip(path: Path, place: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "place", "workers"), [*itertools.product(NAMES, (0.0, 0.3, 0.95), [1]), ("images", 0.3, 2)]
+    ("stage", "place", "workers"),
+    [*itertools.product(NAMES, (0.0, 0.3, 0.95), [1]), pytest.param("images", 0.3, 2, marks=pytest.mark.slow)],
 )
 def test_a_flipped_bit_is_named_and_the_dataset_comes_out_equal(
     switches: Path, recipe: Recipe, tmp_path: Path, stage: str, place: float, workers: int

@@ -434,6 +434,7 @@ class Judge:
 '''
 
 
+@pytest.mark.slow  # processes that are killed
 def test_after_kill_9_it_goes_on_and_judges_at_most_one_shard_again(tmp_path: Path) -> None:
     (tmp_path / "mortal").mkdir()
     (tmp_path / "mortal" / "__init__.py").touch()
