@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_stages import RECIPE
 
 from datagen import recipe as recipes
 from datagen.commands import slurm
@@ -185,24 +186,6 @@ from datagen.pipeline import plan
 names = "principles,prompts,images,scores,pairs".split(",")
 plan.STAGES = tuple(importlib.import_module(f"fake_stages.{name}").STAGE for name in names)
 """
-RECIPE = """
-name = "fake"
-license = "cc0-1.0"
-pairing = "contrast"
-[prompts]
-count = 22
-[images]
-shard_size = 4
-[profiles.embedded]
-model = "embedded"
-taxonomy = "none"
-grammar = "none"
-steps = 2
-guidance = 3
-width = 8
-height = 8
-judges = ["clip"]
-"""
 
 
 @pytest.mark.slow  # a cluster, and ten processes that import what they need
@@ -211,7 +194,7 @@ def test_on_a_real_slurm_the_dataset_is_that_of_one_process_though_a_task_is_kil
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(SITE)
-    (tmp_path / "r.toml").write_text(RECIPE)
+    (tmp_path / "r.toml").write_text(RECIPE.replace('["fake"]', '["clip"]'))
     switches = tmp_path / "switches"
     switches.mkdir()
     monkeypatch.setenv("FAKE_STAGES_DIR", str(switches))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_stages import RECIPE
 from shard_work import always_fail, die_of_seven, environment_of, fail_first, square
 
 from datagen import executors
@@ -74,7 +75,7 @@ class TestOnACluster:
 
     def test_a_driver_that_is_killed_can_be_started_again(self, tmp_path: Path) -> None:
         recipe = tmp_path / "r.toml"
-        recipe.write_text(RECIPE)
+        recipe.write_text(RECIPE.replace("count = 22", "count = 10"))
         switches = tmp_path / "switches"
         switches.mkdir()
         (switches / "slow-images").touch()
@@ -110,24 +111,6 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-RECIPE = """
-name = "fake"
-license = "cc0-1.0"
-pairing = "contrast"
-[prompts]
-count = 10
-[images]
-shard_size = 4
-[profiles.embedded]
-model = "embedded"
-taxonomy = "none"
-grammar = "none"
-steps = 2
-guidance = 3
-width = 8
-height = 8
-judges = ["fake"]
-"""
 DRIVER = """
 import importlib, sys
 from pathlib import Path

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_stages import RECIPE
 
 from datagen import store
 from datagen.commands.validate import tables
@@ -28,24 +29,6 @@ from datagen.store import seal
 
 SUPPORT = Path(__file__).parents[1] / "support"
 NAMES = ("principles", "prompts", "images", "scores", "pairs")
-RECIPE = """
-name = "fake"
-license = "cc0-1.0"
-pairing = "contrast"
-[prompts]
-count = 22
-[images]
-shard_size = 4
-[profiles.embedded]
-model = "embedded"
-taxonomy = "none"
-grammar = "none"
-steps = 2
-guidance = 3
-width = 8
-height = 8
-judges = ["fake"]
-"""
 # What a killed process runs: the same pipeline over the same stages.
 CHILD = """
 import importlib, sys

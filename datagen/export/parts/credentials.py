@@ -24,7 +24,7 @@ CURVES = {256: "es256", 384: "es384", 521: "es512"}
 def signer(key: Path, certificate: Path) -> Callable[[bytes], bytes | None]:
     """A function of a file to the same file, marked in XMP and signed. InputError for a key that cannot sign."""
     try:
-        import c2pa  # type: ignore[import-untyped]
+        import c2pa  # type: ignore[import-untyped]  # it comes without types
     except ImportError as error:
         raise InputError('--mark c2pa needs the package c2pa-python: pip install "datagen[c2pa]"') from error
     private, chain = _read(key), _read(certificate)

@@ -210,7 +210,7 @@ class Compares:
     facts = judges.Facts(code_license="Apache-2.0")
 
     def compare(self, first: Any, second: Any, prompts: Any) -> judges.Scores:
-        raise NotImplementedError
+        raise NotImplementedError("only looked at, never asked")
 
 
 class Faulty(Brightness):

@@ -7,6 +7,26 @@ import signal
 import time
 from pathlib import Path
 
+# A recipe of 22 prompts in shards of four for these stages.
+RECIPE = """
+name = "fake"
+license = "cc0-1.0"
+pairing = "contrast"
+[prompts]
+count = 22
+[images]
+shard_size = 4
+[profiles.embedded]
+model = "embedded"
+taxonomy = "none"
+grammar = "none"
+steps = 2
+guidance = 3
+width = 8
+height = 8
+judges = ["fake"]
+"""
+
 
 def switch(name: str) -> bool:
     """Whether a test has put a file of that name in place."""
