@@ -116,6 +116,7 @@ def test_keys_answer_undo_takes_back_and_the_end_tells_what_changed(browser: Bro
 def test_nothing_keeps_anybody_from_answering(browser: Browser, tmp_path: Path, width: int, scheme: str) -> None:
     def look(visit: Visit) -> None:
         visit.page.goto(address)
+        visit.page.wait_for_selector("#question:not([hidden])")  # before it the bar stands at 0 too
         for done in range(4):
             visit.page.wait_for_function("done => document.getElementById('bar').value === done", arg=done)
             assert hindrances(visit) == [], done
