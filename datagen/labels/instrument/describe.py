@@ -124,7 +124,7 @@ def notes(
     for j in np.flatnonzero(first):
         said.append(f"{names[int(j)]} likes the first place by {first[j]:+.3g}: taken out.")
     for j in np.flatnonzero(silent):
-        said.append(f"{names[int(j)]} says nothing or always the same: it has no weight.")
+        said.append(f"{names[int(j)]} says next to nothing or always the same: it has no weight.")
     if (rows.role == CONTROL).any() or (rows.role == NULL).any():
         said.append("Controls and nulls have the probability 0.5: neither of their images is better.")
     return said

@@ -15,6 +15,7 @@ from datagen.labels.instrument.rows import CONTROL, NULL, PAIR, PLANTED, Flags, 
 
 LAPSE = 0.5  # pairs: nothing is more certain than what so many pairs could have shown to be wrong
 SAME = 10  # equal answers from which on a judge is taken to give no other
+HEARD = 10  # answers, or of few pairs a tenth of them, below which nothing can be learnt of a judge
 
 
 def label(
@@ -90,7 +91,7 @@ def label(
 
 
 def _silent(given: Rows, unit: Numbers) -> Flags:
-    """The judges (J,) of which nothing can be learnt: no answer but ties, or the same one whichever side was meant.
+    """The judges (J,) of which nothing can be learnt: hardly an answer, none but ties, or always the same one.
 
     Where always the same side was meant, a judge that always prefers it may just be right.
     """
@@ -100,5 +101,7 @@ def _silent(given: Rows, unit: Numbers) -> Flags:
         len(spoken) >= SAME and np.ptp(spoken) == 0 and not one_sided
         for spoken in (column[~np.isnan(column)] for column in given.margins[mine].T)
     ]
-    result: Flags = np.array(same) | (unit <= 0)
+    # One that was asked where the others did not settle a label may have spoken in a few pairs of thousands.
+    seldom = (~np.isnan(given.margins[mine])).sum(0) < min(HEARD, mine.sum() / 10)
+    result: Flags = np.array(same) | seldom | (unit <= 0)
     return result

@@ -45,7 +45,9 @@ def second(x: Numbers, weights: Numbers) -> tuple[Numbers, Numbers]:
     there = (~np.isnan(x)).astype(float)
     filled = np.nan_to_num(x)
     number = (there * weights[:, None]).T @ there
-    return ((filled * weights[:, None]).T @ filled) / np.maximum(number, 1e-9), number
+    total = (filled * weights[:, None]).T @ filled
+    # Of a judge that said nothing here its usual margin is known, and that is 1.
+    return np.where(number > 0, total / np.maximum(number, 1e-9), np.eye(x.shape[1])), number
 
 
 def along(x: Numbers, design: Numbers, weights: Numbers) -> tuple[Numbers, Numbers]:

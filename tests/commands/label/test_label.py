@@ -337,7 +337,7 @@ def test_judges_that_tell_nothing_are_named_and_no_pair_comes_of_nothing(
 ) -> None:
     source = folder(tmp_path / "in")
     made = label_scores([judge(source, "s.parquet", Red(), Never())], tmp_path / "out")
-    assert "never says nothing or always the same: it has no weight." in said(made)
+    assert "never says next to nothing or always the same: it has no weight." in said(made)
     assert made.summary.rows("pairs") == PROMPTS
     made = label_scores([judge(source, "n.parquet", Never())], tmp_path / "none")
     assert sum(made.summary.splits.values()) == 0

@@ -49,3 +49,18 @@ def test_where_nothing_is_meant_no_label_contradicts_most_of_the_judges(seed: in
         votes = np.nansum(np.sign(margins), axis=1)
         assert (np.sign(found.probability - 0.5) * votes >= 0).all()
     assert (found.low <= found.probability).all() and (found.probability <= found.high).all()
+
+
+@pytest.mark.parametrize("spoke", [1, 9, 12])
+def test_a_judge_that_was_hardly_asked_does_not_make_the_design_certain(spoke: int) -> None:
+    random = np.random.default_rng(5)
+    truth = random.choice(np.array([1.0, -1.0]), 500)
+    margins = 1.5 * truth[:, None] + random.standard_normal((500, 4))
+    margins[spoke:, 3] = np.nan  # the dearest, asked only where the others left a label open
+    design = truth * np.where(random.random(500) < 0.8, 1.0, -1.0)
+    # All that it was asked of is of one prompt, so that it is never heard where that prompt is left out.
+    prompt = np.maximum(np.arange(500) // 2, spoke)
+    found = instrument.label(margins, design, np.zeros(500), np.full(500, np.nan), prompt, names=["a", "b", "c", "dear"])
+    assert ((found.probability > 0.5) == (truth > 0)).mean() > 0.97
+    assert 0.7 < found.obedience[""].value < 0.88
+    assert (found.judges[3].weight == 0) == any("dear says next to nothing" in note for note in found.notes)
