@@ -79,6 +79,11 @@ def notes(
     said = []
     if found.mode == "design":
         said.append(f"Judges are weighed by what was meant in {designed} of {count} pairs.")
+    elif found.mode == "people":
+        told = int((pairs & ~np.isnan(rows.known)).sum())
+        said.append(
+            f"Nothing was meant: judges are weighed by the labels that people gave to {told} of {count} pairs."
+        )
     elif found.mode == "planted":
         nulls = int(rows.of(NULL).sum())
         said.append(

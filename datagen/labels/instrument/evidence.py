@@ -13,13 +13,18 @@ from datagen.labels.instrument.found import Estimate
 from datagen.labels.instrument.leak import Leak
 from datagen.labels.instrument.link import EXPECTED, SURE, Link
 from datagen.labels.instrument.obedience import Obedience, obedience
-from datagen.labels.instrument.rows import PAIR, PLANTED, Numbers, Rows, patterns, weights_of
+from datagen.labels.instrument.rows import PAIR, PLANTED, Flags, Numbers, Rows, patterns, weights_of
 
 DRAWS = 40
 MUCH = 20_000  # pairs from which on a third of the draws is enough
 LEAKS = 0.03  # of a judge's usual margin: what is believed possible where there are no controls
-LEAK = 0.05  # the same of all judges together; a tenth of the signal was found on real draws, of a few judges
-WIDER = 1.5  # of what is unsure without a design, in intervals: nothing in a run tests how strong the evidence is
+LEAK = 0.025  # the same of all judges together; a tenth of the signal was found on real draws, of a few judges
+TAUGHT = 100  # labels of people from which on they say what judges are worth where nothing was meant
+WIDER = 1.5  # of what is unsure where nothing is meant, in intervals: nothing in a run tests how strong evidence is
+# By so much are the intervals of simulated juries (seeds 2000 to 2007) wider than what is unsure of link and weights:
+USUAL, OF_FEW = 0.8, 3.5  # where a design is, of many pairs, and how much more by the root of their number
+OF_LEAK, OF_VOTES = 1.6, 0.8  # where a leak is taken out, and of votes
+OF_PEOPLE, OF_PLANTED = 2.0, 5.0  # by labels of people, and by planted pairs
 UNAIDED, FEW = 0.6, 4.0  # log of the factor by which log-odds may be off where nothing tells: of many pairs, of one
 PLANTED_ERROR = 0.005  # of planted pairs
 
@@ -32,8 +37,8 @@ class Evidence:
     link that is not sure: by so much a probability is nearer to even odds. That weights are not sure either is in the
     link, since it was fitted to scores by weights from elsewhere.
 
-    `mode` is design, planted, unaided or nothing; `weights` (J,) are log-odds per unit of a small margin when all
-    judges speak, and `pulled` is the share by which they were drawn to equal ones. `gains` are what the judges are
+    `mode` is design, people, planted, unaided or nothing; `weights` (J,) are log-odds per unit of a small margin when
+    all judges speak, and `pulled` is the share by which they were drawn to equal ones. `gains` are what the judges are
     worth in each stratum, 1 being usual. `error` is the share in which the design was not obeyed.
     """
 
@@ -81,6 +86,9 @@ def weigh(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, seed: int) -
         return Evidence("nothing", zero, _held(rows, obeyed), width, width, zero, estimates, np.zeros(x.shape[1]), 0.0)
     if (rows.of(PAIR) & (rows.design != 0)).any():
         return _by_design(x, rows, seen, unit, random)
+    told = rows.of(PAIR) & ~np.isnan(rows.known)
+    if told.sum() >= TAUGHT and not rows.of(PLANTED).any():
+        return _by_people(x, rows, told, seen, unit, random)
     asked = ~np.isnan(x[rows.of(PLANTED)]).all(0)
     if asked.any() and rows.of(PAIR).any():
         # What a judge has in common with others is no sign that it reads the text: S⁻¹ would make much of a guess.
@@ -121,11 +129,30 @@ def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random:
     width = np.hypot(width, unsure)
     if seen is None:
         width = np.hypot(width, _unseen(x, rows, fit, worth))
+    width = width * _stretched(rows, fit, seen)
     weight, expected = moments.rule(fit.moments, x)
     slope = design.odds(SMALL * expected, expected, fit.worth, fit.link) / (SMALL * np.maximum(expected, 1e-12))
     pulled = max(fit.moments.pulled, fit.moments.pulled_second)
     held, estimates = _held(rows, obeyed), obeyed.estimates(rows)
     return Evidence("design", log_odds, held, width, doubt, alone, estimates, weight * slope, pulled, gain, error)
+
+
+def _stretched(rows: Rows, fit: design.Fit, seen: Leak | None) -> float:
+    """What widths are times to hold what they say."""
+    pairs = int((rows.of(PAIR) & (rows.design != 0)).sum())
+    usual = OF_LEAK if seen is not None and seen.taken.any() else USUAL + OF_FEW / np.sqrt(pairs)
+    return float(usual * (1 + OF_VOTES * fit.worth.votes[0].sum()))
+
+
+def _by_people(
+    x: Numbers, rows: Rows, told: Flags, seen: Leak | None, unit: Numbers, random: np.random.Generator
+) -> Evidence:
+    """What labels of people make of the judges: designs that are right. They say nothing of their own rows."""
+    meant = np.where(told, 2 * np.nan_to_num(rows.known) - 1, 0.0)
+    found = _by_design(x, dataclasses.replace(rows, design=meant), seen, unit, random)
+    return dataclasses.replace(
+        found, mode="people", width=OF_PEOPLE * found.width, by_design=np.zeros(len(rows)), obedience={}, error=0.0
+    )
 
 
 def _unseen(x: Numbers, rows: Rows, fit: design.Fit, gain: Numbers) -> Numbers:
@@ -215,7 +242,7 @@ def _by_planted(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence
         "planted",
         fit.log_odds,
         _planted(rows),
-        WIDER * np.hypot(spread.deviation, alone),
+        OF_PLANTED * np.hypot(spread.deviation, alone),
         alone,
         alone,
         {},

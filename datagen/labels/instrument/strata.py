@@ -42,11 +42,15 @@ def _gain(log_odds: Numbers, design: Numbers, known: Numbers, common: float) -> 
     size = len(design) / len(design[some])
     meant, said, told = design[some], log_odds[some], known[some]
     errors = special.expit(common + ERRORS)
+    # Of a pair with a label of people it is the label that says whether what was meant was obeyed.
+    there = ~np.isnan(told)
+    obeyed = int(((2 * told - 1) == meant)[there].sum())
+    by_people = obeyed * np.log1p(-errors) + (int(there.sum()) - obeyed) * np.log(errors)
     prior = -0.5 * (ERRORS / OBEDIENCE) ** 2
     joint = np.empty((len(GRID), len(errors)))
     for i, gain in enumerate(GRID):
-        agreed = special.expit(gain * said * meant)
-        likely = np.log(errors[:, None] + (1 - 2 * errors[:, None]) * agreed).sum(1)
+        agreed = special.expit(gain * (said * meant)[~there])
+        likely = np.log(errors[:, None] + (1 - 2 * errors[:, None]) * agreed).sum(1) + by_people
         joint[i] = size * (likely + _told(gain * said, told)) + prior + PRIOR[i]
     weights = np.exp(special.logsumexp(joint, axis=1) - special.logsumexp(joint))
     mean = float(weights @ GRID)

@@ -60,7 +60,9 @@ def test_a_judge_that_was_hardly_asked_does_not_make_the_design_certain(spoke: i
     design = truth * np.where(random.random(500) < 0.8, 1.0, -1.0)
     # All that it was asked of is of one prompt, so that it is never heard where that prompt is left out.
     prompt = np.maximum(np.arange(500) // 2, spoke)
-    found = instrument.label(margins, design, np.zeros(500), np.full(500, np.nan), prompt, names=["a", "b", "c", "dear"])
+    found = instrument.label(
+        margins, design, np.zeros(500), np.full(500, np.nan), prompt, names=["a", "b", "c", "dear"]
+    )
     assert ((found.probability > 0.5) == (truth > 0)).mean() > 0.97
     assert 0.7 < found.obedience[""].value < 0.88
     assert (found.judges[3].weight == 0) == any("dear says next to nothing" in note for note in found.notes)

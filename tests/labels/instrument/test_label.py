@@ -187,6 +187,23 @@ def test_known_labels_calibrate_and_are_told() -> None:
     assert any("300 known labels: calibration error" in note for note in after.notes)
 
 
+def test_where_nothing_was_meant_labels_of_people_say_what_judges_are_worth() -> None:
+    of = jury(1500, 0.85, seed=13) | {"design": np.zeros(1500)}
+    # Two judges that only agree in an error look good to whoever asks what judges agree in.
+    habit = np.random.default_rng(14).standard_normal(1500)
+    of["margins"] = np.column_stack([of["margins"], habit, 0.9 * habit + 0.1 * of["truth"]])
+    known = np.full(1500, NAN)
+    known[:120] = of["truth"][:120] > 0
+    without, taught = label(of), label(of, known=known)
+    untold = of["truth"][120:]
+    best = accuracy(of["bayes"][120:], untold)
+    assert best - accuracy(taught.probability[120:] - 0.5, untold) < 0.03
+    assert best - accuracy(without.probability[120:] - 0.5, untold) > 0.05
+    assert not taught.obedience and any("120 of 1500 pairs" in note for note in taught.notes)
+    known[0] = 1 - known[0]  # its own label is no evidence of a row
+    assert abs(label(of, known=known).probability[0] - taught.probability[0]) < 0.05
+
+
 def test_a_liking_for_the_first_place_is_taken_out() -> None:
     of = jury(1000, 0.9, seed=10)
     liking = {**of, "margins": of["margins"] + np.array([2.0, 0, 0, 0])}
