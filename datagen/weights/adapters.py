@@ -136,7 +136,7 @@ def _other_width(pipe: Any, shapes: dict[str, tuple[int, ...]]) -> str:
     """How wide the texts are that a LoRA's base reads, where this model's are not: that tells families apart."""
     own = pipe.unet.config.cross_attention_dim
     theirs = {shape[1] for name, shape in shapes.items() if name.endswith(".attn2.to_k.A") and len(shape) == 2}
-    if len(theirs) != 1 or own in theirs:
+    if len(theirs) != 1 or not isinstance(own, int) or own in theirs:
         return ""
     families = {768: " (Stable Diffusion 1.5)", 1024: " (Stable Diffusion 2)", 2048: " (SDXL)"}
     (width,) = theirs
