@@ -100,12 +100,14 @@ def main() -> None:
     print(f"{kills} kills in {rounds} runs: dataset byte-identical each time")
     print(f"finished shards written again: {redone}; half-written files left by kills and cleared: {torn}")
     print(f"work done twice: at most {kills * given.workers} shards, those in flight ({given.workers} a kill)")
+    how = "".join(f", {value}" for value in given.set) + (f", {given.workers} workers" if given.workers > 1 else "")
     rows = [
-        Row("kills at random moments", kills, "kills"),
-        Row("dataset files that differ from an undisturbed run's", 0, "files", "= 0", note=f"{len(expected)} files"),
-        Row("finished shards written again", redone, "shards", "= 0"),
-        Row("half-written files left by kills, and cleared", torn, "files"),
-    ]
+        Row(f"kills at random moments{how}", kills, "kills"),
+        Row(f"dataset files that differ from an undisturbed run's{how}", 0, "files", "= 0",
+            note=f"{len(expected)} files"),
+        Row(f"finished shards written again{how}", redone, "shards", "= 0"),
+        Row(f"half-written files left by kills, and cleared{how}", torn, "files"),
+    ]  # fmt: skip
     record("kill_and_rerun", rows)
     if redone:
         sys.exit("finished work was done again")

@@ -20,6 +20,7 @@ from datagen.generators import assembly
 from datagen.generators.engine import sampling
 from datagen.generators.engine.attention import KeptTexts
 from datagen.generators.engine.decoding import Decoded, Decoder, picture
+from datagen.generators.engine.halves import SharedStart
 from datagen.generators.engine.sampling import Options, Settings
 from datagen.generators.engine.texts import Reading, Texts
 from datagen.generators.engine.values import Values
@@ -67,6 +68,7 @@ class StableDiffusion:
         self._values = Values(guide) if guide else None
         # What is compiled keeps nothing from one step to the next.
         self._kept = None if options.compile else KeptTexts(pipeline.unet)
+        self._shared = None if options.compile else SharedStart(pipeline.unet)
         if options.compile:
             pipeline.unet.compile_repeated_blocks()
         self._decoder = Decoder(pipeline, device)
@@ -178,7 +180,8 @@ class StableDiffusion:
             with torch.inference_mode(), _threads(settings.width * settings.height), self._explained(settings):
                 start = start.to(self._device, self._pipeline.unet.dtype)
                 texts, negatives = self._readings(padded, settings, ahead)
-                latents = sampling.denoise(self._pipeline, start, generators, texts, negatives, settings)
+                with self._shared.on(bool(negatives)) if self._shared else contextlib.nullcontext():
+                    latents = sampling.denoise(self._pipeline, start, generators, texts, negatives, settings)
                 self._forget()
                 return self._decoder.start(latents, len(requests))
         except torch.OutOfMemoryError:

@@ -36,7 +36,9 @@ def load_lora(pipe: Any, path: Path) -> tuple[str, ...]:
     tensors, alphas, metadata = _halves(pipe, path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wanted = _wanted(pipe, shapes, metadata)
-    fit.check(f"the LoRA in {path}", fit.compare(wanted, shapes), remedy="give one that was trained on this model")
+    what = f"the LoRA in {path} ({_described(shapes)})"
+    remedy = f"give one that was trained on this model{_other_width(pipe, shapes)}"
+    fit.check(what, fit.compare(wanted, shapes), remedy=remedy)
     layers = {layer for part, layer, _ in _layers(pipe) if part == "unet"}
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
@@ -117,6 +119,28 @@ def load_unet(pipe: Any, folder: Path) -> Any:
         fit.check(f"the U-Net in {folder}", differences, remedy="give one that was trained on this model")
     loaded = parts.load(diffusers.UNet2DConditionModel, folder, dtype=pipe.unet.dtype)
     return loaded.model.to(pipe.unet.device)
+
+
+def _described(shapes: dict[str, tuple[int, ...]]) -> str:
+    """What a LoRA is by its tensors: its rank, and the layers that it adapts."""
+    halves = {name.removesuffix(".A"): shape[0] for name, shape in shapes.items() if name.endswith(".A")}
+    if not halves:
+        return "without a pair of halves"
+    low, high = min(halves.values()), max(halves.values())
+    layers = "1 layer" if len(halves) == 1 else f"{len(halves)} layers"
+    kinds = files.named(sorted({_kind(layer) for layer in halves}))
+    return f"rank {low if low == high else f'{low} to {high}'}, {layers}: {kinds}"
+
+
+def _other_width(pipe: Any, shapes: dict[str, tuple[int, ...]]) -> str:
+    """How wide the texts are that a LoRA's base reads, where this model's are not: that tells families apart."""
+    own = pipe.unet.config.cross_attention_dim
+    theirs = {shape[1] for name, shape in shapes.items() if name.endswith(".attn2.to_k.A") and len(shape) == 2}
+    if len(theirs) != 1 or not isinstance(own, int) or own in theirs:
+        return ""
+    families = {768: " (Stable Diffusion 1.5)", 1024: " (Stable Diffusion 2)", 2048: " (SDXL)"}
+    (width,) = theirs
+    return f": its texts are {width} wide{families.get(width, '')}, this model's {own}{families.get(own, '')}"
 
 
 def _place(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import importlib
 import itertools
 import os
@@ -400,6 +401,36 @@ def test_a_finished_run_on_a_read_only_disk_has_nothing_to_do(switches: Path, re
             build.run(recipe, "embedded", disk / "new")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_at_any_moment_shows_nothing_by_half_and_a_rerun_completes(
+    switches: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, synced, flush = 1000, 0, os.fsync
+
+    def full(descriptor: int) -> None:
+        """A disk with room for so many files; of the next one only a part is there."""
+        nonlocal synced
+        synced += 1
+        if synced > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    build.run(recipe, "embedded", tmp_path / "whole")
+    expected, out = dataset_bytes(tmp_path / "whole"), tmp_path / "out"
+    for full_after in sorted(random.Random(0).sample(range(4, synced), 4)):  # the folder's own files come first
+        room, synced = full_after, 0
+        with pytest.raises((RunError, MachineryError), match="disk full") as caught:
+            build.run(recipe, "embedded", out)
+        assert "\n" not in str(caught.value)
+        assert not [path for path in out.rglob("*") if path.name.endswith(".tmp")]
+        for path in out.glob("tables/*/*.parquet"):
+            seal.verify(path, seal.facts(path)["data"])
+        room = 1000
+        build.run(recipe, "embedded", out)
+        assert dataset_bytes(out) == expected
+        shutil.rmtree(out)
 
 
 def test_shards_of_others_are_made_again(switches: Path, recipe_file: Path, tmp_path: Path) -> None:

@@ -187,8 +187,13 @@ def test_what_a_file_says_of_itself_may_be_nonsense(said: str, loras: Path, pipe
 
 def test_a_lora_of_another_family_is_refused(loras: Path, pipe: Any, sd15_folder: Path) -> None:
     for target, other in ((pipe, "sd15"), (pipelines.load(sd15_folder).model, "sdxl")):
-        with pytest.raises(ModelError, match="do not fit: .* give one that was trained on this model"):
+        with pytest.raises(ModelError, match="do not fit: .* give one that was trained on this model") as caught:
             adapters.load_lora(target, loras / other)
+        assert "(rank 4, " in str(caught.value) and "attn1.to_q" in str(caught.value)
+        words = (
+            "its texts are 32 wide, this model's 80" if other == "sd15" else "its texts are 80 wide, this model's 32"
+        )
+        assert str(caught.value).endswith(words)
 
 
 def test_a_lora_of_fewer_layers_whose_file_names_none_is_put_in_and_said(

@@ -86,8 +86,8 @@ class Drawer:
         return {**body, **self._endpoint.parameters}
 
     def probe(self, body: dict[str, Any]) -> Drawing:
-        """There are no probes."""
-        raise NotImplementedError
+        """There are no probes, as `body` sends none."""
+        raise NotImplementedError("pictures are asked for without probes")
 
     @property
     def lessons(self) -> int:
@@ -132,8 +132,8 @@ class Drawer:
         return (Drawn(error=gone, usage=drawn.usage) if gone else drawn), None
 
     def corrected(self, request: Drawing, reply: Drawn, completion: Completion) -> Drawn:
-        """Nothing is asked again."""
-        raise NotImplementedError
+        """Nothing is asked again, as `finish` has no correction."""
+        raise NotImplementedError("a picture has no correction round")
 
     def _most(self, request: Drawing, price: Price | None) -> float:
         parameters = self._endpoint.parameters

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shared_file
 import torch
 
 from datagen import generators
@@ -27,7 +28,7 @@ from training.models import diffusion
 from training.trainables.livo import LivoTrainable
 
 CRACKS, SMOKE = "cracks considered inappropriate", "smoke considered inappropriate"
-FAMILIES = [("sd15_folder", 0), ("sd15_folder", 2), ("sdxl_folder", 0)]
+FAMILIES = [("sd15_folder", 0), ("sd15_folder", 2), ("sd2_folder", 0), ("sdxl_folder", 0)]
 
 
 def value_encoder(model: Path, folder: Path, rank: int) -> Path:
@@ -46,6 +47,16 @@ class Made:
     model: Path
     folder: Path
     load: Any  # our generator of the model, by what else a profile sets
+
+
+@pytest.fixture(scope="module")
+def sd2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Stable Diffusion 2 in small, which predicts v by a text encoder of another activation."""
+    pipe = shared_file.pipeline("sd2")
+    pipe.scheduler = pipe.scheduler.from_config(pipe.scheduler.config, prediction_type="v_prediction")
+    folder = tmp_path_factory.mktemp("sd2")
+    pipe.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=lambda given: f"{given[0]}-{given[1]}")
