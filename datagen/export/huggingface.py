@@ -71,7 +71,9 @@ def _write_split(finished: Finished, split: str, folder: Path, unmarked: collect
     def fill(file: Any) -> None:
         with store.parquet_writer(file, target) as writer:
             writer.write_table(groups.take())
-            while groups.next is not None and file.tell() + groups.next.nbytes <= FILE_BYTES:
+            for _ in range(store.FILE_GROUPS - 1):
+                if groups.next is None or file.tell() + groups.next.nbytes > FILE_BYTES:
+                    break
                 writer.write_table(groups.take())
 
     written: list[Path] = []

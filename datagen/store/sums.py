@@ -5,13 +5,14 @@ They tell whether a folder is still what was written, whoever has cut, changed o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datagen.store.files import write_file
+from datagen.store.files import names, write_file
 
 FIRST = "# sha256 and bytes of the files of a datagen export, format "
 
@@ -37,13 +38,23 @@ def write(folder: Path, name: str) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files of a folder in order; the names of one folder within are in memory."""
-    for name in sorted(os.listdir(folder)):
+    """The files of a folder in order."""
+    for name in names(folder):
         path = folder / name
         if path.is_dir():
             yield from _files(path)
         elif path.is_file():
             yield path
+
+
+def _tables(folder: Path) -> Iterator[Path]:
+    """The Parquet files of a folder, in no order; the folder may hold millions of others."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _tables(Path(entry))
+            elif entry.name.endswith(".parquet"):
+                yield Path(entry)
 
 
 def _last(count: int) -> str:
@@ -93,7 +104,7 @@ def differences(folder: Path, *, contents: bool = True) -> Iterator[str]:
             tables.add(name)
         if reason := _difference(folder.parent / name, size, digest if contents else None):
             yield f"{folder.parent / name} {reason}"
-    for path in sorted(folder.rglob("*.parquet")):
+    for path in sorted(_tables(folder)):
         if path.relative_to(folder.parent).as_posix() not in tables:
             yield f"{path} was added since"
 

@@ -58,7 +58,7 @@ def gather(run: store.Run, shards: int) -> Facts:
         judged = run.table("scores", index, ["judge", "judge_version"]).group_by(["judge", "judge_version"])
         facts.judges.update(f"{row['judge']} {row['judge_version']}" for row in judged.aggregate([]).to_pylist())
     if run.shard("prompts", 0).is_file():
-        for row in run.table("prompts", 0, ["author", "cost"]).to_pylist():
-            facts.authors[row["author"]] += 1
-            facts.cost += row["cost"]
+        for table in run.tables("prompts", 0, ["author", "cost"]):
+            facts.authors.update(table["author"].to_pylist())
+            facts.cost += sum(table["cost"].to_pylist())
     return facts
