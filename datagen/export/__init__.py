@@ -92,7 +92,7 @@ def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None
         building.mkdir(parents=True)
         module.export(finished, building)
         _swap(building, folder)
-        sums.write(folder, _kind(finished, name))
+        sums.write(folder, _kind(finished, name), finished.progress)
     return True
 
 

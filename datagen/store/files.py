@@ -86,7 +86,7 @@ def remove(folder: Path) -> None:
             os.rmdir(folder)
 
 
-def names(folder: Path) -> Iterator[str]:
+def names(folder: Path | str) -> Iterator[str]:
     """What is in a folder, by name in order; of very many, sorted parts lie in temporary files meanwhile."""
     with contextlib.ExitStack() as open_, os.scandir(folder) as entries:
         parts: list[Iterator[str]] = []
