@@ -41,6 +41,20 @@ def target(name: str, public: bool) -> Target | None:
     return Target(name, public, token)
 
 
+def check(to: Target) -> None:
+    """Ask the hub who the token is of and whether it may write, before anything is made. InputError, one line."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=to.token)
+    try:
+        said = api.whoami()
+    except Exception as error:  # the hub's client has no common base for what it raises
+        raise InputError(f"{to.name} cannot be uploaded: {_why(error, to)}") from None
+    role = said.get("auth", {}).get("accessToken", {}).get("role")
+    if role == "read":
+        raise InputError(f"the token in {TOKEN} may only read: give one that may write to {to.name}")
+
+
 def push(folder: Path, to: Target) -> str:
     """Upload what a folder holds; the address of the data set. InputError, one line, if the hub refuses."""
     from huggingface_hub import HfApi
