@@ -36,7 +36,7 @@ from datagen.store import sums
 SHARD = 1_000
 SCORES = '{"clip": {"chosen": {"match": 0.5}, "rejected": {"match": 0.4}}}'
 FLAT = 64  # MB that memory may grow by while pairs grow tenfold
-KILLS = 5  # of a format
+KILLS = 3  # of a format
 RANKED = ("lists", "rewards")
 MET = list(itertools.combinations(range(4), 2))  # of the images of a prompt
 ROOT = Path("out") / "benchmarks" / "export-formats"
@@ -76,7 +76,7 @@ def _rows(name: str, few: int, many: int) -> list[Row]:
     what = f"{many:,} {'comparisons' if name in RANKED else 'pairs'}"
     note = f"{what}, pictures of 8 px marked in XMP, digests included"
     limits = f"against {few:,}; {large['peak']:.0f} MB at the peak"
-    killed = min(few, 10_000)
+    killed = min(few, 2_000)
     whole = _killed(name, killed)
     return [
         Row(f"{name}, rate", many / large["seconds"], "pairs/s", note=note),

@@ -23,7 +23,7 @@ from datagen.errors import RunError
 
 TEMPORARY = ".tmp"
 ROW_GROUP = 100  # rows with images; what Hugging Face uses for image datasets, so that a viewer reads little
-FILE_GROUPS = 1_000  # row groups of a file: what its footer says of each is in memory until the file is closed
+FILE_GROUPS = 250  # row groups of a file: some 0.1 MB of each is in memory until the file is closed
 NAMES = 50_000  # of one folder that are sorted in memory
 GROUP_BYTES = 16_000_000  # of images in a row group: who wants one row reads all of them, in some 4 ms
 
