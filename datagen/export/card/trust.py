@@ -108,8 +108,9 @@ def _shortcuts(finished: Finished) -> Iterator[str]:
     names = ", ".join(one["name"] for one in told)
     best = max(told, key=lambda one: float(one["auc"]))
     yield (
-        f"{of}: of {names}, most does {best['name']} (AUC {best['auc']:.2f} [{best['low']:.2f}, {best['high']:.2f}]). "
-        f"0.50 is chance, above {shortcuts.LIMIT:g} is warned of: "
+        f"{of}: of {names}, {best['name']} tells most, "
+        f"AUC {best['auc']:.2f} [{best['low']:.2f}, {best['high']:.2f}]. 0.50 is chance, above "
+        f"{shortcuts.LIMIT:g} is warned of: "
         + ("; ".join(warnings) + ". A model may learn that in the place of the principle" if warnings else "none is")
     )
 
