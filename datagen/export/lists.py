@@ -58,8 +58,18 @@ def export(finished: Finished, folder: Path) -> None:
 
 def ranked(finished: Finished) -> OnDisk:
     """The lists of a run by prompt, for `of`."""
-    found = ranking.of_tables(finished.run.tables("labels", 0, list(ranking.COLUMNS)))
+    found = ranking.of_tables(_labels(finished))
     return OnDisk((prompt, [dataclasses.astuple(one) for one in some]) for prompt, some in found)
+
+
+def _labels(finished: Finished) -> Iterator[pa.Table]:
+    footer = finished.run.footer("labels", 0)
+    done, total = 0, footer.rows if footer else 0
+    for table in finished.run.tables("labels", 0, list(ranking.COLUMNS)):
+        finished.progress("ranking", done, total)
+        done += len(table)
+        yield table
+    finished.progress("ranking", done, total)
 
 
 def of(lists: OnDisk, prompt_id: str) -> list[Ranked]:

@@ -67,7 +67,7 @@ class Ranked:
     met: int
 
 
-AT_ONCE = 200_000  # labels that are ranked together; of more, the first so many say how often there are ties
+AT_ONCE = 50_000  # labels that are ranked together; of more, the first so many say how often there are ties
 COLUMNS = ("prompt_id", "chosen_id", "rejected_id", "probability")  # of labels, that a ranking is made of
 
 
