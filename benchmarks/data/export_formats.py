@@ -98,11 +98,13 @@ def _write(name: str, pairs: int) -> None:
     """A run of so many pairs, or of so many comparisons of ranked images."""
     finished = _finished(name, pairs)
     make = _ranked if name in RANKED else _paired
-    for stage, record_type in (("prompts", Prompt), ("labels", Label)):  # of a run as a whole
+    whole: list[tuple[str, type]] = [("prompts", Prompt), ("labels", Label)]
+    shared: list[tuple[str, type]] = [("pairs", Pair), ("images", Image), ("scores", records.Score)]
+    for stage, record_type in whole:
         if finished.run.footer(stage, 0) is None:
             _commit(finished.run, stage, 0, (make(stage, record_type, n, pairs) for n in range(finished.shards)))
     for shard in range(finished.shards):
-        for stage, record_type in (("pairs", Pair), ("images", Image), ("scores", records.Score)):
+        for stage, record_type in shared:
             if finished.run.footer(stage, shard) is None:
                 _commit(finished.run, stage, shard, [make(stage, record_type, shard, pairs)])
 

@@ -34,7 +34,7 @@ FILE_BYTES = 500_000_000  # what the hub recommends a file
 
 def export(finished: Finished, folder: Path) -> None:
     """Write the dataset into an empty folder. Raises RunError if the disk refuses."""
-    found = facts.gather(finished.run, finished.shards)
+    found = facts.gather(finished.run, finished.shards, finished.progress)
     for split in found.written():
         _write_split(finished, split, folder / "data", found.unmarked)
         found.sizes[split] = sum(path.stat().st_size for path in folder.glob(f"data/{split}-*"))

@@ -23,7 +23,7 @@ class OnDisk:
         except sqlite3.OperationalError as error:
             raise RunError(f"no room for a temporary file ({error}): free some space, or set SQLITE_TMPDIR") from error
 
-    def get(self, name: str) -> Any | None:
+    def get(self, name: str) -> Any:
         """The value of a name, None if there is none."""
         row = self._base.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])
