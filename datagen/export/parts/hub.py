@@ -38,6 +38,8 @@ def target(name: str, public: bool) -> Target | None:
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise InputError(f"--push needs a token that may write, in the environment variable {TOKEN}; none is set")
+    if not re.fullmatch(r"[!-~]+", token):
+        raise InputError(f"the token in {TOKEN} holds spaces or letters that no token has: copy it anew")
     return Target(name, public, token)
 
 

@@ -194,6 +194,14 @@ def test_a_name_that_is_none_is_refused_before_anything_is_sent(name: str, monke
         hub.target(name, False)
 
 
+@pytest.mark.parametrize("token", ["hf_é", "hf_a\nb", "hf a", "\u202ehf_a"])
+def test_a_token_that_is_none_is_one_line_that_does_not_show_it(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(hub.TOKEN, token)
+    with pytest.raises(InputError, match="holds spaces or letters that no token has") as found:
+        hub.target("me/pairs", False)
+    assert token not in str(found.value)
+
+
 @pytest.mark.parametrize("token", [None, "", "  "])
 def test_a_missing_token_is_one_line(token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(hub.TOKEN, raising=False)
