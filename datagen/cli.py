@@ -636,6 +636,8 @@ def export(
 
     wanted = marks.of(mark.value, key, certificate)
     target = hub.target(push, public)
+    if target:
+        hub.check(target)
     with progress.Display() as display:
         arm = control.value if control else ""
         written = exports.export_run(run, format, out, display.say, arm, mark=wanted, progress=display.show)

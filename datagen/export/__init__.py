@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,11 +88,11 @@ def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None
             say(f"{change}: the export is written again")
     building = folder.with_name(f".{folder.name}{store.TEMPORARY}")
     with store.writing(folder.parent):
-        shutil.rmtree(building, ignore_errors=True)
+        store.remove(building)
         building.mkdir(parents=True)
         module.export(finished, building)
         _swap(building, folder)
-        sums.write(folder, _kind(finished, name))
+        sums.write(folder, _kind(finished, name), finished.progress)
     return True
 
 
@@ -121,9 +120,10 @@ def _swap(building: Path, folder: Path) -> None:
     """Put a finished folder in its place; a kill in between leaves none, and the next call builds it."""
     store.sync_folder(building)
     old = folder.with_name(f".old-{folder.name}{store.TEMPORARY}")
-    shutil.rmtree(old, ignore_errors=True)
+    store.remove(old)
     with contextlib.suppress(FileNotFoundError):
         folder.rename(old)
     building.rename(folder)
     store.sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the new one is in its place
+        store.remove(old)

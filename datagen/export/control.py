@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -30,6 +32,8 @@ SIDES = (
     ("chosen_unread", "rejected_unread"),
     ("options", "rejected_options"),
 )
+UNIT = ["pair_id", "pool", "split"]  # what says whether a pair is exchanged
+ALL = 2**64  # above every place
 RANDOM, SWAPPED = "random", "swapped"  # half of the pairs exchanged, so that labels say nothing; all of them
 SCORES = "scores"  # JSON, by side within
 OTHER = {one: other for two in SIDES for one, other in (two, two[::-1])}
@@ -37,19 +41,28 @@ OTHER = {one: other for two in SIDES for one, other in (two, two[::-1])}
 
 @dataclasses.dataclass(frozen=True)
 class Exchanged(store.Run):
-    """A run in which some pairs have their sides exchanged, whoever reads it and whichever columns."""
+    """A run in which some pairs have their sides exchanged, whoever reads it and whichever columns.
 
-    pairs: frozenset[str] = frozenset()
+    Those of which `_place` is below the limit of their split; of a split without one, all.
+    """
+
+    seed: int = 0
+    limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def tables(self, stage: str, index: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """As of the run itself; all that reads a shard reads it from here."""
         if stage != "pairs":
             yield from super().tables(stage, index, columns)
             return
-        wanted = columns and list(dict.fromkeys([*columns, *(OTHER.get(name, name) for name in columns), "pair_id"]))
+        wanted = columns and list(dict.fromkeys([*columns, *(OTHER.get(name, name) for name in columns), *UNIT]))
         for table in super().tables(stage, index, wanted):
-            exchanged = _exchange(table, self.pairs)
+            exchanged = _exchange(table, pa.array(self._turned(table), pa.bool_()))
             yield exchanged.select(columns) if columns else exchanged
+
+    def _turned(self, table: pa.Table) -> list[bool]:
+        rows = table.select(UNIT).to_pylist()
+        limits = [self.limits.get(row["split"], ALL) for row in rows]
+        return [_place(self.seed, row) < limit for row, limit in zip(rows, limits, strict=True)]
 
 
 def exchanged(run: store.Run, shards: int, seed: int, arm: str) -> Exchanged:
@@ -57,21 +70,30 @@ def exchanged(run: store.Run, shards: int, seed: int, arm: str) -> Exchanged:
 
     Which ones `random` exchanges follows from the seed and their ids: half of each split, to the nearest one below.
     """
-    units: dict[str, dict[str, list[str]]] = {}
+    if arm == SWAPPED:
+        return Exchanged(run.root)
+    places: dict[str, array[int]] = {}  # 8 bytes a pair
     for shard in range(shards):
-        for row in run.table("pairs", shard, ["pair_id", "pool", "split"]).to_pylist():
-            units.setdefault(row["split"], {}).setdefault(row["pool"] or row["pair_id"], []).append(row["pair_id"])
-    chosen: list[str] = []
-    for own in units.values():
-        order = sorted(own, key=lambda unit: records.content_id("control", seed, unit))
-        kept = order if arm == SWAPPED else order[: len(order) // 2]
-        chosen += [pair_id for unit in kept for pair_id in own[unit]]
-    return Exchanged(run.root, frozenset(chosen))
+        for row in run.table("pairs", shard, UNIT).to_pylist():
+            places.setdefault(row["split"], array("Q")).append(_place(seed, row))
+    return Exchanged(run.root, seed, {split: _middle(own) for split, own in places.items()})
 
 
-def _exchange(table: pa.Table, pairs: frozenset[str]) -> pa.Table:
+def _place(seed: int, row: Mapping[str, Any]) -> int:
+    """Where a pair, or its pool, stands among all, at random."""
+    return int(records.content_id("control", seed, row["pool"] or row["pair_id"]), 16)
+
+
+def _middle(places: array[int]) -> int:
+    """The place that half of the different ones are below."""
+    import numpy as np
+
+    order = np.unique(np.frombuffer(places, np.uint64))
+    return int(order[len(order) // 2])
+
+
+def _exchange(table: pa.Table, turned: pa.Array) -> pa.Table:
     """The table with the sides of some pairs exchanged."""
-    turned = pa.array([pair_id in pairs for pair_id in table["pair_id"].to_pylist()], pa.bool_())
     made = table
     for name, other in OTHER.items():
         if name in table.column_names:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.export import Finished, huggingface
+from datagen.export.card import words
 from datagen.export.card.columns import COLUMNS, schema
 from datagen.export.parts import files, readme
 from datagen.recipe import FOUND
@@ -97,7 +98,7 @@ def _metadata(finished: Finished, folder: Path) -> dict[str, Any]:
         "rai:dataBiases": "Judges share errors, above all those that see with one network; counts by category are "
         "those of the recipe.",
         "rai:personalSensitiveInformation": "None known: prompts are written by a grammar or a language model.",
-        "rai:dataSocialImpact": readme.HARM,
+        "rai:dataSocialImpact": " ".join(words.HARM.split()),
         "distribution": [_file(path, folder) for path in tables],
         "recordSet": [_records(path) for path in tables],
     }

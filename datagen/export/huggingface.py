@@ -34,7 +34,7 @@ FILE_BYTES = 500_000_000  # what the hub recommends a file
 
 def export(finished: Finished, folder: Path) -> None:
     """Write the dataset into an empty folder. Raises RunError if the disk refuses."""
-    found = facts.gather(finished.run, finished.shards)
+    found = facts.gather(finished.run, finished.shards, finished.progress)
     for split in found.written():
         _write_split(finished, split, folder / "data", found.unmarked)
         found.sizes[split] = sum(path.stat().st_size for path in folder.glob(f"data/{split}-*"))
@@ -71,7 +71,9 @@ def _write_split(finished: Finished, split: str, folder: Path, unmarked: collect
     def fill(file: Any) -> None:
         with store.parquet_writer(file, target) as writer:
             writer.write_table(groups.take())
-            while groups.next is not None and file.tell() + groups.next.nbytes <= FILE_BYTES:
+            for _ in range(store.FILE_GROUPS - 1):
+                if groups.next is None or file.tell() + groups.next.nbytes > FILE_BYTES:
+                    break
                 writer.write_table(groups.take())
 
     written: list[Path] = []

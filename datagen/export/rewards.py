@@ -6,18 +6,19 @@ in a pair with the next one of its list, so that a list of K images is K-1 rows;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from datagen.export import Finished
+from datagen.export import Finished, lists
 from datagen.export.parts import mark, readme, tables
+from datagen.export.parts.on_disk import OnDisk
 from datagen.export.parts.pairs import EVEN, NO_MARK, Pairs
 from datagen.images.kinds import suffix_of
-from datagen.labels import ranking
 from datagen.labels.ranking import Ranked
 
 ABOUT = readme.About(
@@ -62,36 +63,40 @@ def _of_pairs(pairs: Pairs) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _of_lists(finished: Finished, pairs: Pairs) -> Iterator[tuple[str, dict[str, Any]]]:
     """The neighbours of each list; of one prompt the pictures are in memory."""
-    lists = ranking.of_table(finished.run.table("labels", 0, list(ranking.COLUMNS)))
-    prompts = finished.run.table("prompts", 0, ["prompt_id", "prompt", "split"]).to_pylist()
-    of = {row["prompt_id"]: row for row in prompts}
-    total, done = len(lists), 0
-    for prompt_id, pictures in _pictures(finished, lists):
-        ranked, done = lists[prompt_id], done + 1
-        finished.progress("export", done, total)
-        pairs.left[GONE] += sum(one.image_id not in pictures for one in ranked)
-        here = [one for one in ranked if one.image_id in pictures]
-        rewards = won(here)
-        marked = {name: _marked(finished, pairs, name, data) for name, data in pictures.items()}
-        for place in range(len(here) - 1):
-            better, worse = here[place : place + 2]
-            if abs(better.score - worse.score) < EVEN:
-                pairs.left["neighbours of equal score, which the others of their list still rank"] += 1
-                continue
-            row = of[prompt_id]
-            pairs.kept[row["split"]] += 1
-            yield (
-                row["split"],
-                {
-                    "prompt": row["prompt"],
-                    "chosen": marked[better.image_id],
-                    "rejected": marked[worse.image_id],
-                    "chosen_reward": rewards[place],
-                    "rejected_reward": rewards[place + 1],
-                    "probability": chance(better.score - worse.score),
-                    "prompt_id": prompt_id,
-                },
-            )
+    tables = finished.run.tables("prompts", 0, ["prompt_id", "prompt", "split"])
+    prompts = ((row["prompt_id"], row) for table in tables for row in table.to_pylist())
+    with lists.ranked(finished) as ranked, OnDisk(prompts) as texts:
+        total, done = len(ranked), 0
+        for prompt_id, pictures in _pictures(finished):
+            if some := lists.of(ranked, prompt_id):
+                done += 1
+                finished.progress("export", done, total)
+                for row in _neighbours(finished, pairs, some, pictures):
+                    of = texts.get(prompt_id)
+                    pairs.kept[of["split"]] += 1
+                    yield of["split"], {"prompt": of["prompt"], "prompt_id": prompt_id, **row}
+
+
+def _neighbours(
+    finished: Finished, pairs: Pairs, ranked: Sequence[Ranked], pictures: Mapping[str, bytes]
+) -> Iterator[dict[str, Any]]:
+    """What a row says of each two images that follow one another in a list."""
+    pairs.left[GONE] += sum(one.image_id not in pictures for one in ranked)
+    here = [one for one in ranked if one.image_id in pictures]
+    rewards = won(here)
+    marked = {one.image_id: _marked(finished, pairs, one.image_id, pictures[one.image_id]) for one in here}
+    for place in range(len(here) - 1):
+        better, worse = here[place : place + 2]
+        if abs(better.score - worse.score) < EVEN:
+            pairs.left["neighbours of equal score, which the others of their list still rank"] += 1
+            continue
+        yield {
+            "chosen": marked[better.image_id],
+            "rejected": marked[worse.image_id],
+            "chosen_reward": rewards[place],
+            "rejected_reward": rewards[place + 1],
+            "probability": chance(better.score - worse.score),
+        }
 
 
 def won(ranked: Sequence[Ranked]) -> list[float]:
@@ -113,17 +118,13 @@ def _marked(finished: Finished, pairs: Pairs, name: str, data: bytes) -> dict[st
     return {"bytes": made or data, "path": f"{name}{suffix_of(data)}"}
 
 
-def _pictures(finished: Finished, lists: dict[str, list[Ranked]]) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """The pictures of each ranked prompt by their ids; the images of a prompt follow one another in a run."""
-    current, held = "", dict[str, bytes]()
+def _pictures(finished: Finished) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The pictures of each prompt by their ids; the images of a prompt follow one another in a run."""
+    for prompt_id, rows in itertools.groupby(_images(finished), key=lambda row: row["prompt_id"]):
+        yield str(prompt_id), {row["image_id"]: row["image"] for row in rows if row["image"] is not None}
+
+
+def _images(finished: Finished) -> Iterator[dict[str, Any]]:
     for shard in range(finished.shards):
         for table in finished.run.tables("images", shard, ["prompt_id", "image_id", "image"]):
-            for row in table.to_pylist():
-                if row["prompt_id"] != current:
-                    if held:
-                        yield current, held
-                    current, held = row["prompt_id"], {}
-                if row["image"] is not None and current in lists:
-                    held[row["image_id"]] = row["image"]
-    if held:
-        yield current, held
+            yield from table.to_pylist()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from datagen.report.page import Card, Told
 
 INLINE_BYTES = 20_000_000  # that the texts of a page, and the thumbnails in it, may take
 MOST_INLINE = 3_000  # pairs that such a page may show
+FEW = 128  # pairs of such a page whose pictures are made at once, to see how much room they take
 MOST_BESIDE = 20_000  # pairs of a page with its pictures beside it
 READ = 200  # pairs of the sample that are held against the truth
 PAGE = "index.html"
@@ -90,6 +91,31 @@ def _cards(told: Told, shown: selection.Shown, folder: Path | None, progress: Pr
     wanted = _fitting(shown.all(), page.text_bytes)
     read = {entry.pair_id for entry in shown.sample[:READ] if truth.is_known((entry.generator, _other(entry)))}
     found: dict[str, Card] = {}
+    while len(found) < len(wanted) and (more := len(wanted) if folder else _room(found)):
+        few = wanted[len(found) : len(found) + more]
+        total = len(found) + len(few)
+        for card in _made(told, few, folder, read):
+            found[card.entry.pair_id] = card
+            progress("pictures", len(found), total)
+    if folder is None:
+        wanted = _fitting(wanted[: len(found)], lambda entry: _bytes(found[entry.pair_id]))
+    return {entry.pair_id: found[entry.pair_id] for entry in wanted}
+
+
+def _room(found: dict[str, Card]) -> int:
+    """How many more pairs to make pictures of, so that few are made in vain; 0 if the page is full."""
+    if not found:
+        return FEW
+    taken = sum(map(_bytes, found.values()))
+    return 0 if taken > INLINE_BYTES else max(FEW, len(found) * (INLINE_BYTES - taken) // taken)
+
+
+def _bytes(card: Card) -> int:
+    return page.text_bytes(card.entry) + card.pictures.bytes()
+
+
+def _made(told: Told, wanted: Sequence[Entry], folder: Path | None, read: set[str]) -> Iterator[Card]:
+    """Some pairs with their pictures, in the order of the run's shards."""
     for files, chosen, rejected in thumbnails.made(thumbnails.files(told.finished, wanted)):
         entry = files.entry
         pictures = (
@@ -99,11 +125,7 @@ def _cards(told: Told, shown: selection.Shown, folder: Path | None, progress: Pr
         )
         texts = entry.chosen_prompt, entry.rejected_prompt
         true = truth.is_true(files.chosen, files.rejected, *texts) if entry.pair_id in read else None
-        found[entry.pair_id] = Card(entry, pictures, true)
-        progress("pictures", len(found), len(wanted))
-    if folder is None:
-        wanted = _fitting(wanted, lambda entry: page.text_bytes(entry) + found[entry.pair_id].pictures.bytes())
-    return {entry.pair_id: found[entry.pair_id] for entry in wanted}
+        yield Card(entry, pictures, true)
 
 
 def _fitting(entries: Sequence[Entry], size: Callable[[Entry], int]) -> list[Entry]:

@@ -7,10 +7,13 @@ written is in `files.py`, what is published in `sums.py`.
 """
 
 from datagen.store.files import (
+    FILE_GROUPS,
     GROUP_BYTES,
     ROW_GROUP,
     TEMPORARY,
+    names,
     parquet_writer,
+    remove,
     row_groups,
     sync_folder,
     write_file,
@@ -22,6 +25,7 @@ from datagen.store.lock import Share, check, hold, hold_share, holder, write_set
 from datagen.store.run import Damaged, Footer, Run, content_hash
 
 __all__ = [
+    "FILE_GROUPS",
     "GROUP_BYTES",
     "ROW_GROUP",
     "TEMPORARY",
@@ -36,7 +40,9 @@ __all__ = [
     "hold",
     "hold_share",
     "holder",
+    "names",
     "parquet_writer",
+    "remove",
     "row_groups",
     "sync_folder",
     "write_file",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import heapq
+import itertools
+import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from datagen.errors import RunError
 
 TEMPORARY = ".tmp"
 ROW_GROUP = 100  # rows with images; what Hugging Face uses for image datasets, so that a viewer reads little
+FILE_GROUPS = 250  # row groups of a file: some 0.1 MB of each is in memory until the file is closed
+NAMES = 50_000  # of one folder that are sorted in memory
 GROUP_BYTES = 16_000_000  # of images in a row group: who wants one row reads all of them, in some 4 ms
 
 
@@ -60,6 +66,42 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder with all in it, if it is there. Millions of files may be: none are listed before they go."""
+    if folder.is_symlink():
+        folder.unlink()
+    found = folder.is_dir()
+    while found:
+        found = False
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                found = True
+                if entry.is_dir(follow_symlinks=False):
+                    remove(Path(entry))
+                else:
+                    os.unlink(entry)
+        if not found:  # a folder that is read while it changes may not show all at once
+            os.rmdir(folder)
+
+
+def names(folder: Path | str) -> Iterator[str]:
+    """What is in a folder, by name in order; of very many, sorted parts lie in temporary files meanwhile."""
+    with contextlib.ExitStack() as open_, os.scandir(folder) as entries:
+        parts: list[Iterator[str]] = []
+        unsorted = (entry.name for entry in entries)
+        while part := sorted(itertools.islice(unsorted, NAMES)):
+            parts.append(iter(part) if len(part) < NAMES else _aside(part, open_))
+        yield from heapq.merge(*parts)
+
+
+def _aside(part: Sequence[str], open_: contextlib.ExitStack) -> Iterator[str]:
+    """The same names from a temporary file, which ends with the stack."""
+    file = open_.enter_context(tempfile.TemporaryFile("w+", encoding="ascii"))
+    file.writelines(f"{json.dumps(name)}\n" for name in part)  # a name may hold anything
+    file.seek(0)
+    return map(json.loads, file)
 
 
 def parquet_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:

@@ -5,14 +5,17 @@ They tell whether a folder is still what was written, whoever has cut, changed o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from datagen.store.files import write_file
+from datagen.store.files import names, write_file
 
+SHOWN_EVERY = 500  # files
 FIRST = "# sha256 and bytes of the files of a datagen export, format "
 
 
@@ -21,29 +24,45 @@ def beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.sha256")
 
 
-def write(folder: Path, name: str) -> None:
+def write(folder: Path, name: str, progress: Callable[[str, int, int], None] = lambda what, done, total: None) -> None:
     """Note the digests of the files of an export in the format `name`. RunError if the disk refuses."""
+    total = sum(1 for _ in _every(folder))
 
     def fill(file: Any) -> None:
-        count = 0
+        count, parent = 0, f"{folder.parent}{os.sep}"
         file.write(f"{FIRST}{name}\n".encode())
-        for path in _files(folder):
+        for path in _files(str(folder)):
+            if count % SHOWN_EVERY == 0:
+                progress("digests", count, total)
             count += 1
-            own = path.relative_to(folder.parent).as_posix()
-            file.write(f"# {path.stat().st_size} bytes\n{_digest(path)}  {own}\n".encode())
+            size, digest = _size_and_digest(path)
+            own = path.removeprefix(parent).replace(os.sep, "/")
+            file.write(f"# {size} bytes\n{digest}  {own}\n".encode())
+        progress("digests", count, total)
         file.write(f"{_last(count)}\n".encode())
 
     write_file(beside(folder), fill)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The files of a folder in order; the names of one folder within are in memory."""
-    for name in sorted(os.listdir(folder)):
-        path = folder / name
-        if path.is_dir():
+def _files(folder: str) -> Iterator[str]:
+    """The files of a folder in order."""
+    for name in names(folder):
+        path = f"{folder}{os.sep}{name}"
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
             yield from _files(path)
-        elif path.is_file():
+        elif stat.S_ISREG(kind):
             yield path
+
+
+def _every(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder but folders, in no order; it may be millions of files."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _every(entry.path)
+            else:
+                yield entry
 
 
 def _last(count: int) -> str:
@@ -93,7 +112,7 @@ def differences(folder: Path, *, contents: bool = True) -> Iterator[str]:
             tables.add(name)
         if reason := _difference(folder.parent / name, size, digest if contents else None):
             yield f"{folder.parent / name} {reason}"
-    for path in sorted(folder.rglob("*.parquet")):
+    for path in sorted(Path(entry) for entry in _every(folder) if entry.name.endswith(".parquet")):
         if path.relative_to(folder.parent).as_posix() not in tables:
             yield f"{path} was added since"
 
@@ -120,5 +139,9 @@ def _number(line: str) -> int:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _size_and_digest(str(path))[1]
+
+
+def _size_and_digest(path: str) -> tuple[int, str]:
+    with open(path, "rb", buffering=0) as file:
+        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,9 +9,11 @@ import pytest
 
 from benchmarks.support import judged_run
 from datagen import export, store
+from datagen.commands.audit import audit
 from datagen.commands.export import export_run
 from datagen.commands.relabel import relabel
 from datagen.errors import InputError, RunError
+from datagen.export.card import trust
 from datagen.export.parts import mark
 
 XMP = mark.of("xmp")
@@ -54,6 +56,38 @@ def test_the_card_tells_what_a_reader_of_the_data_needs(run: Path) -> None:
         "This data may hold harmful content",
     ):
         assert said in card, said
+
+
+def test_the_card_tells_how_far_judges_agree_as_the_audit_does_and_what_else_could_tell_the_winner(run: Path) -> None:
+    found, _ = audit(run)
+    _, _, text = (run / "dataset" / "README.md").read_text().partition("## Agreement and shortcuts")
+    agreement, shortcut = text.split("\n## ")[0].strip().splitlines()
+    for name, key in (("Fleiss's kappa", "fleiss"), ("Krippendorff's alpha", "alpha_nominal")):
+        told = found["agreement"][key]
+        assert f"{name} {told['value']:.2f} [{told['low']:.2f}, {told['high']:.2f}]" in agreement
+    assert "5 judges on 20 pairs of images" in agreement and "they agree" in agreement
+    assert "the winners of " in shortcut and ("AUC" in shortcut or "too few prompts" in shortcut)
+
+
+@pytest.mark.parametrize(("count", "most", "wanted"), [(0, 3, []), (2, 3, [0, 1]), (10, 3, [0, 3, 6])])
+def test_of_many_shards_some_are_looked_at_evenly_apart(count: int, most: int, wanted: list[int]) -> None:
+    assert trust.spread(count, most) == wanted
+
+
+def test_a_run_of_pairs_alone_gives_ranked_lists_of_two(run: Path, tmp_path: Path) -> None:
+    from training import data
+
+    export_run(run, "lists", tmp_path / "lists")
+    labels = store.Run(run).table("labels", 0).to_pylist()
+    rows = pq.read_table(tmp_path / "lists" / "lists.parquet").to_pylist()
+    assert len(rows) == 2 * sum(label["probability"] is not None for label in labels) > 0
+    first = {row["prompt_id"]: row["image_id"] for row in reversed(rows) if row["rank"] == 1}
+    for label in labels:
+        better = "chosen_id" if label["probability"] > 0.5 else "rejected_id"
+        assert first[label["prompt_id"]] == label[better]
+    export_run(run, "rewards", tmp_path / "rewards")
+    lists = data.as_lists(data.load(str(tmp_path / "rewards" / "data")))
+    assert lists.rows and {len(some) for some in lists.rows} == {2}
 
 
 @pytest.mark.parametrize("name", [name for name in export.FORMATS.names() if name != export.DATASET])

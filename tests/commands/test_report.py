@@ -115,6 +115,23 @@ def test_a_page_takes_so_many_pictures_as_its_bound_allows_and_says_how_many(
     assert sum(len(picture) for row in rows(text) for picture in row["pictures"]) <= 20_000
 
 
+@pytest.mark.parametrize("few", [1, 2, 5, 1_000])
+def test_no_more_pictures_are_made_than_about_so_many_as_are_shown_and_the_page_is_the_same(
+    few: int, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[object]()
+    small = thumbnails.small
+    monkeypatch.setattr(thumbnails, "small", lambda source: made.append(source) or small(source))
+    monkeypatch.setattr(reports, "INLINE_BYTES", 20_000)
+    monkeypatch.setattr(reports, "FEW", few)
+    page = write(run, tmp_path / "page.html", False)
+    few_made = len(made)
+    monkeypatch.setattr(reports, "FEW", 10_000)
+    all_ = write(run, tmp_path / "all.html", False)
+    assert page.path.read_text(encoding="utf-8") == all_.path.read_text(encoding="utf-8")
+    assert 2 * page.shown <= few_made <= 2 * max(page.shown + few + page.shown // 2 + 1, few)
+
+
 def test_long_texts_take_their_part_of_what_a_page_may_hold(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,15 @@ import dataclasses
 import io
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from datagen import export, records, store
@@ -101,9 +104,30 @@ def test_random_exchanges_half_of_each_split_the_same_on_every_call(tmp_path: Pa
 def test_pairs_of_one_pool_stay_together(tmp_path: Path) -> None:
     rows = [pair(number, pool=f"scene {number % 4}", split="train") for number in range(20)]
     found = export.arm(finished(tmp_path / "run", rows), "random").run
-    assert isinstance(found, control.Exchanged) and len(found.pairs) == 10
-    pools = {row.pool for row in rows if row.pair_id in found.pairs}
-    assert len(pools) == 2 and not [row for row in rows if row.pool in pools and row.pair_id not in found.pairs]
+    assert isinstance(found, control.Exchanged)
+    read = [row for shard in range(2) for row in found.table("pairs", shard, ["pair_id", "chosen_prompt"]).to_pylist()]
+    turned = {row["pair_id"] for row in read if row["chosen_prompt"].startswith("old")}
+    pools = {row.pool for row in rows if row.pair_id in turned}
+    assert len(read) == 20 and len(turned) == 10 and len(pools) == 2
+    assert not [row for row in rows if row.pool in pools and row.pair_id not in turned]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from(["train", "test"]), min_size=1, max_size=40), st.integers(0, 2**31))
+def test_at_random_the_half_of_each_split_that_comes_first_by_its_hash_is_exchanged(
+    splits: list[str], seed: int
+) -> None:
+    rows = [pair(number, split=split) for number, split in enumerate(splits)]
+    order = sorted(rows, key=lambda row: records.content_id("control", seed, row.pair_id))
+    wanted = [row.pair_id for name in ("train", "test") for row in _first_half([r for r in order if r.split == name])]
+    with tempfile.TemporaryDirectory() as folder:
+        found = control.exchanged(finished(Path(folder), rows).run, 2, seed, "random")
+        read = [row for k in range(2) for row in found.table("pairs", k, ["pair_id", "rejected_prompt"]).to_pylist()]
+    assert {row["pair_id"] for row in read if row["rejected_prompt"].startswith("new")} == set(wanted)
+
+
+def _first_half(rows: list[Pair]) -> list[Pair]:
+    return rows[: len(rows) // 2]
 
 
 def test_whichever_columns_a_format_asks_for_they_are_exchanged(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -89,3 +93,18 @@ def test_what_we_do_not_mark_is_none(data: bytes) -> None:
 @given(st.sampled_from(OPTIONS), st.integers(0, 300))
 def test_a_file_that_is_cut_anywhere_is_no_traceback(how: tuple[str, dict[str, Any]], at: int) -> None:
     assert isinstance(marks.with_xmp(encoded((40, 40), *how)[:at]), bytes | None)
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool (libimage-exiftool-perl) is not installed")
+def test_exiftool_reads_the_mark_of_every_kind(tmp_path: Path) -> None:
+    kinds = [("RGB", "PNG", {}), ("RGBA", "PNG", {}), ("L", "PNG", {}), ("RGB", "JPEG", {}), ("L", "JPEG", {})]
+    kinds += [(mode, "WEBP", how) for mode in ("RGB", "RGBA") for how in ({"lossless": True}, {"quality": 70})]
+    for place, (mode, kind, how) in enumerate(kinds):
+        made = marks.with_xmp(encoded((9, 7), kind, how, mode))
+        assert made is not None
+        (tmp_path / f"{place}.{kind.lower()}").write_bytes(made)
+    line = ["exiftool", "-json", "-n", "-warning", "-XMP-iptcExt:DigitalSourceType", "-FileType", str(tmp_path)]
+    read = json.loads(subprocess.run(line, capture_output=True, check=True, text=True).stdout)
+    assert len(read) == len(kinds) and not any("Warning" in one for one in read)
+    assert {one["DigitalSourceType"] for one in read} == {marks.SOURCE}
+    assert {one["FileType"].split()[-1] for one in read} >= {"PNG", "JPEG"}

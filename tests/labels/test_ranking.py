@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +70,26 @@ def test_lists_are_of_all_labels_with_a_probability_prompt_by_prompt() -> None:
     assert [one.image_id for one in lists["r"]] == ["y", "x"] and "q" not in lists
     assert lists["r"][0].score == pytest.approx(-lists["r"][1].score)
     assert ranking.of_labels([]) == {}
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 20, 10_000])
+def test_lists_of_many_labels_are_made_prompt_by_prompt_in_the_same_order(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chances = np.random.default_rng(0).uniform(0.5, 1, (9, 10)).tolist()
+    labels = [
+        Label(f"p{k}", *two, None, chance)
+        for k, some in enumerate(chances)
+        for two, chance in zip(itertools.combinations("abcde", 2), some, strict=True)
+    ]
+    whole = ranking.of_labels(labels)
+    monkeypatch.setattr(ranking, "AT_ONCE", at_once)
+    columns = {name: [getattr(label, name) for label in labels] for name in ranking.COLUMNS}
+    parts = pa.table(columns).to_batches(max_chunksize=13)
+    found = list(ranking.of_tables(pa.Table.from_batches([part]) for part in parts))
+    assert [prompt for prompt, _ in found] == list(whole)
+    for prompt, some in found:
+        assert {one.image_id: one.met for one in some} == dict.fromkeys("abcde", 4)
+        if at_once >= 20:  # enough to learn from them how often there are ties
+            assert [one.image_id for one in some] == [one.image_id for one in whole[prompt]]
+    assert at_once < len(labels) or dict(found) == whole

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from datagen import store
+from datagen.progress import Progress
 
 SPLITS = ("train", "test")
 BANDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of probabilities, by their lower ends
@@ -38,13 +39,14 @@ class Facts:
         return [split for split in SPLITS if self.splits[split] or split == "train"]
 
 
-def gather(run: store.Run, shards: int) -> Facts:
+def gather(run: store.Run, shards: int, progress: Progress) -> Facts:
     """The facts of all pairs of a run."""
     facts = Facts()
     columns = ["split", "principle", "category", "kind", "role", "generator", "generator_revision", "probability"]
     others = ["rejected_generator", "rejected_generator_revision"]
     negatives = ["empty_negative", "rejected_empty_negative"]
     for index in range(shards):
+        progress("card", index, shards)
         for row in run.table("pairs", index, [*columns, *others, *negatives]).to_pylist():
             facts.empty_negatives |= {row[name] for name in negatives if row[name]}
             facts.splits[row["split"]] += 1
@@ -57,8 +59,9 @@ def gather(run: store.Run, shards: int) -> Facts:
                 facts.generators |= {" at ".join(filter(None, named))} - {""}
         judged = run.table("scores", index, ["judge", "judge_version"]).group_by(["judge", "judge_version"])
         facts.judges.update(f"{row['judge']} {row['judge_version']}" for row in judged.aggregate([]).to_pylist())
+    progress("card", shards, shards)
     if run.shard("prompts", 0).is_file():
-        for row in run.table("prompts", 0, ["author", "cost"]).to_pylist():
-            facts.authors[row["author"]] += 1
-            facts.cost += row["cost"]
+        for table in run.tables("prompts", 0, ["author", "cost"]):
+            facts.authors.update(table["author"].to_pylist())
+            facts.cost += sum(table["cost"].to_pylist())
     return facts

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from datagen import judges
 from datagen.export import Finished
-from datagen.export.card import columns, words
+from datagen.export.card import columns, trust, words
 from datagen.export.card.facts import BANDS, Facts
 from datagen.export.parts.readme import cell
 from datagen.labels import told
@@ -155,6 +155,7 @@ def _text(finished: Finished, facts: Facts) -> str:
                 else []
             ),
             *_learnt(finished.learnt, words.LABELS_OF_LISTS if recipe.pairing == "list" else words.LABELS),
+            *_trusted(finished),
             *_how_sure(facts),
             "\n## Principles\n",
             "| principle | category | kind | pairs |\n|---|---|---|---|",
@@ -170,6 +171,12 @@ def _text(finished: Finished, facts: Facts) -> str:
             "",
         ]
     )
+
+
+def _trusted(finished: Finished) -> list[str]:
+    """How far judges agree, and what else could tell a label."""
+    found = trust.lines(finished)
+    return ["\n## Agreement and shortcuts\n", *(f"- {cell(line)}." for line in found)] if found else []
 
 
 def _learnt(facts: dict[str, Any], how: str) -> list[str]:

@@ -11,16 +11,17 @@ import datasets
 
 pairs = datasets.load_dataset("parquet", data_dir="PATH OF THIS FOLDER")
 ```"""
-SAFETY = """\
+HARM = """\
 This data may hold harmful content: where `kind` is `avoid`, the rejected images show on purpose what a model should
 not draw. Train away from them, and do not publish them unmarked. Sexual content involving minors is refused at every
-step. The labels are automatic: `probability` says how sure the judges are."""
+step."""
+SAFETY = f"{HARM} The labels are automatic: `probability` says how sure the judges are."
 
 LIMITS = """\
 Labels were learnt from models, which share errors: where several judges see with the same network, they may be wrong
 together. Prompts are in English and follow the recipe's principles, so that counts by category say what was asked for
 and not what people ask. Who did not draw these pictures themselves cannot tell from them how a model draws in general.
-`datagen audit` says of a run how far judges agree, and what else than the images predicts its labels."""
+`datagen audit` says of a run more than stands here: of each judge, leaks between splits, and near-duplicates."""
 
 LABELS = """\
 `probability` was learnt from this run alone, without a label of people: what an image was drawn from is a noisy label

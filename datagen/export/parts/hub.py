@@ -38,7 +38,23 @@ def target(name: str, public: bool) -> Target | None:
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise InputError(f"--push needs a token that may write, in the environment variable {TOKEN}; none is set")
+    if not re.fullmatch(r"[!-~]+", token):
+        raise InputError(f"the token in {TOKEN} holds spaces or letters that no token has: copy it anew")
     return Target(name, public, token)
+
+
+def check(to: Target) -> None:
+    """Ask the hub who the token is of and whether it may write, before anything is made. InputError, one line."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=to.token)
+    try:
+        said = api.whoami()
+    except Exception as error:  # the hub's client has no common base for what it raises
+        raise InputError(f"{to.name} cannot be uploaded: {_why(error, to)}") from None
+    role = said.get("auth", {}).get("accessToken", {}).get("role")
+    if role == "read":
+        raise InputError(f"the token in {TOKEN} may only read: give one that may write to {to.name}")
 
 
 def push(folder: Path, to: Target) -> str:

@@ -14,14 +14,11 @@ from pathlib import Path
 
 from datagen import store
 from datagen.export import Finished
+from datagen.export.card import words
 from datagen.recipe import FOUND
 
 FILE = "README.md"
 STAMP = re.compile(r"^<!-- ([^ ]+) made from: ([^ ]+) -->$", re.M)
-HARM = (
-    "Where `kind` is `avoid`, the rejected images show on purpose what a model should not draw: train away from them, "
-    "and do not publish them unmarked."
-)
 CONTROL = "CONTROL ARM: labels are wrong on purpose, {} exchanged."
 
 
@@ -66,7 +63,7 @@ def write(finished: Finished, folder: Path, about: About, kept: Counter[str], le
         *([f"{cell(recipe.description)}\n"] if recipe.description else []),
         *(f"- {what}: {how}" for what, how in facts.items()),
         f"\n```python\n{about.loads}\n```\n",
-        HARM,
+        words.HARM,
         "The labels are automatic; the card of the run's own dataset says how far they can be trusted.\n",
         f"<!-- {about.module} made from: {finished.content} -->\n",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ class Tables:
         self._held = defaultdict[str, int](int)
         self._files = defaultdict[str, list[Path]](list)
         self._open: dict[str, tuple[BinaryIO, pq.ParquetWriter]] = {}
+        self._groups = collections.Counter[str]()  # in the open file of a split
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,8 @@ class Tables:
     def _flush(self, split: str) -> None:
         rows = self._rows.pop(split, [])
         self._held[split] = 0
-        if split in self._open and self._open[split][0].tell() > FILE_BYTES:
+        full = self._groups[split] == store.FILE_GROUPS
+        if split in self._open and (full or self._open[split][0].tell() > FILE_BYTES):
             self._close(split)
         if split not in self._open:
             path = self._folder / f"{split}-{len(self._files[split]):05d}.parquet"
@@ -70,10 +73,12 @@ class Tables:
             file = path.open("wb")
             self._open[split] = file, store.parquet_writer(file, self._schema)
         if rows:
+            self._groups[split] += 1
             self._open[split][1].write_table(pa.Table.from_pylist(rows, self._schema))
 
     def _close(self, split: str) -> None:
         file, writer = self._open.pop(split)
+        self._groups[split] = 0
         with file:
             writer.close()
 

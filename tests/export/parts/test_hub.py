@@ -25,6 +25,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     asked: list[tuple[str, Any]] = []
     private = True
     refuses = 0
+    role = "write"
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -38,7 +39,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self) -> None:
-        if "/tree/" in self.path:
+        if self.refuses or self.headers["Authorization"] != f"Bearer {TOKEN}":
+            self._answer({"error": "no"}, self.refuses or 401)
+        elif self.path.endswith("/whoami-v2"):
+            self._answer({"name": "me", "auth": {"accessToken": {"role": self.role}}} if self.role else {"name": "me"})
+        elif "/tree/" in self.path:
             self._answer([{"type": "file", "path": name, "size": 1, "oid": "a" * 40} for name in self.files])
         else:
             siblings = [{"rfilename": name} for name in self.files]
@@ -135,6 +140,43 @@ def test_what_the_hub_refuses_is_one_line_without_the_token(
     assert TOKEN not in str(found.value) and "\n" not in str(found.value)
 
 
+@pytest.mark.parametrize("role", ["write", "fineGrained", ""])
+def test_a_token_that_may_write_is_asked_about_and_nothing_is_made(stub: type[Hub], role: str) -> None:
+    stub.role = role
+    to = hub.target("me/pairs", False)
+    assert to is not None
+    hub.check(to)
+    assert not stub.asked
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"HF_TOKEN": "hf_wrong"}, "refuses the token"),
+        ({"HF_TOKEN": ""}, "none is set"),
+        ({"role": "read"}, "only read"),
+    ],
+)
+def test_a_token_that_does_not_do_is_told_before_anything_is_written(
+    given: dict[str, str], said: str, stub: type[Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from datagen import cli
+    from datagen.commands import export
+
+    stub.role = given.get("role", "write")
+    monkeypatch.setenv(hub.TOKEN, given.get("HF_TOKEN", TOKEN))
+    monkeypatch.setattr(export, "export_run", lambda *given, **named: pytest.fail("it is written"))
+    line = ["datagen", "export", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--push", "me/pairs"]
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert said in told and len(told.splitlines()) == 1 and "hf_" not in told
+    assert not stub.asked and not list(tmp_path.iterdir())
+
+
 def test_a_hub_that_is_not_there_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(hub.TOKEN, TOKEN)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -150,6 +192,14 @@ def test_a_name_that_is_none_is_refused_before_anything_is_sent(name: str, monke
     monkeypatch.setenv(hub.TOKEN, TOKEN)
     with pytest.raises(InputError, match="--push takes OWNER/NAME"):
         hub.target(name, False)
+
+
+@pytest.mark.parametrize("token", ["hf_é", "hf_a\nb", "hf a", "\u202ehf_a"])
+def test_a_token_that_is_none_is_one_line_that_does_not_show_it(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(hub.TOKEN, token)
+    with pytest.raises(InputError, match="holds spaces or letters that no token has") as found:
+        hub.target("me/pairs", False)
+    assert token not in str(found.value)
 
 
 @pytest.mark.parametrize("token", [None, "", "  "])
