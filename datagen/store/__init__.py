@@ -16,7 +16,7 @@ from datagen.store.files import (
     write_file,
     writing,
 )
-from datagen.store.index import footers
+from datagen.store.index import Footers, footers
 from datagen.store.lease import Lease
 from datagen.store.lock import Share, check, hold, hold_share, holder, write_settings
 from datagen.store.run import Damaged, Footer, Run, content_hash
@@ -27,6 +27,7 @@ __all__ = [
     "TEMPORARY",
     "Damaged",
     "Footer",
+    "Footers",
     "Lease",
     "Run",
     "Share",
