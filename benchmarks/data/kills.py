@@ -59,24 +59,22 @@ def local(run: Attempts, seen: Seen, rng: random.Random, total: int) -> Iterator
     """One process that gives shards to two others; a step is a kill, and it ends when the run is finished."""
     while True:
         child = run.start("--workers", str(WORKERS))
-        target = _target(run, rng, total)
-        if attempts.moment(run, child, target, rng):
-            what, there = rng.choice(("worker", "driver", "all at once")), attempts.workers(child)
-            if what == "worker" and there:
-                rng.choice(there).kill()
-                seen.note("local worker", run, ended=False)
-                _finish(child, run, seen)
-                yield
-                return
-            if what == "all at once":
-                os.killpg(child.pid, signal.SIGKILL)
-            child.kill()
-            child.wait()
-            seen.note(f"local {what}" if what != "worker" else "local driver", run, ended=True)
-            yield
-        else:
+        if not _moment(run, child, rng, total):
             _finish(child, run, seen)
             return
+        what, there = rng.choice(("worker", "driver", "all at once")), attempts.workers(child)
+        if what == "worker" and there:
+            rng.choice(there).kill()
+            seen.note("local worker", run, ended=False)
+            _finish(child, run, seen)
+            yield
+            return
+        if what == "all at once":
+            os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
+        child.wait()
+        seen.note("local all at once" if what == "all at once" else "local driver", run, ended=True)
+        yield
 
 
 def shares(run: Attempts, seen: Seen, rng: random.Random, total: int) -> Iterator[None]:
@@ -103,8 +101,7 @@ def ray(run: Attempts, seen: Seen, rng: random.Random, total: int, cluster: Clus
     """A driver whose actors are on the second node; actors, driver or node are killed."""
     while True:
         child = run.start("--executor", "ray", "--workers", str(WORKERS))
-        target = max(2, _target(run, rng, total))  # once there is something for actors
-        if not attempts.moment(run, child, target, rng):
+        if not _moment(run, child, rng, total):
             _finish(child, run, seen)
             return
         what = rng.choice(("actor", "driver", "node"))
@@ -126,10 +123,18 @@ def ray(run: Attempts, seen: Seen, rng: random.Random, total: int, cluster: Clus
         return
 
 
-def _target(run: Attempts, rng: random.Random, total: int) -> int:
-    """How many shards are to be finished before a kill: some more than there are, or none."""
+def _moment(run: Attempts, child: subprocess.Popen[bytes], rng: random.Random, total: int) -> bool:
+    """Wait until some more shards are finished; False if the process ended before.
+
+    Where all are, and the dataset is still to be written, a run gets a last kill, at any time of that.
+    """
     done = len(run.shards())
-    return done + rng.randint(0, max(0, total - done) // 2)
+    if done < total:
+        return attempts.moment(run, child, done + rng.randint(1, (total - done + 1) // 2), rng)
+    if run.finishing:
+        return False
+    run.finishing.append(True)
+    return not attempts.until(lambda: child.poll() is not None, rng.uniform(1, 8))
 
 
 def _finish(child: subprocess.Popen[bytes], run: Attempts, seen: Seen) -> None:

@@ -35,16 +35,20 @@ class Attempts:
     out: Path
     mark: str  # of its processes
     environment: dict[str, str]
+    finishing: list[bool] = dataclasses.field(default_factory=list)  # calls that had only the dataset to write
 
     def start(self, *more: str, verb: str = "run") -> subprocess.Popen[bytes]:
         """A process of it, in a group of its own."""
         given = [str(self.recipe), "--profile", "null", "--out", str(self.out), *more]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **self.environment, MARK: self.mark}
         with (self.out.parent / "log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "datagen", verb, *given],
-                cwd=ROOT, env=environment, start_new_session=True, stdout=log, stderr=log,
+                cwd=ROOT, env=self.everything(), start_new_session=True, stdout=log, stderr=log,
             )  # fmt: skip
+
+    def everything(self) -> dict[str, str]:
+        """The environment of its processes."""
+        return {**os.environ, "OMP_NUM_THREADS": "1", **self.environment, MARK: self.mark}
 
     def processes(self) -> list[psutil.Process]:
         """All that are there of it, itself and Ray's actors included."""
