@@ -29,15 +29,14 @@ def blocks() -> int:
 
 def each_s(run: Executor, task: Burn, shards: int) -> float:
     """Seconds a shard, of those that began once all workers had; RuntimeError if any is not done once."""
-    done = dict(run(task, range(shards), WORKERS))
-    failed = [result for result in done.values() if isinstance(result, Failure)]
-    if failed or len(done) != shards:
-        raise RuntimeError(f"{len(done)} of {shards} shards, {len(failed)} failed")
+    done = [result for _, result in run(task, range(shards), WORKERS) if not isinstance(result, Failure)]
+    if len(done) != shards:
+        raise RuntimeError(f"{len(done)} of {shards} shards were done")
     first: dict[int, float] = {}
-    for worker, began, _ in done.values():
+    for worker, began, _ in done:
         first[worker] = min(began, first.get(worker, began))
     since = max(first.values())
-    counted = [ended for _, began, ended in done.values() if began >= since]
+    counted: list[float] = [ended for _, began, ended in done if began >= since]
     return (max(counted) - since) / len(counted)
 
 
