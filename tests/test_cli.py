@@ -242,7 +242,7 @@ def test_limit_and_profile_reach_the_pipeline(
 
     def note(recipe: object, profile: str, out: Path, *, workers: int, **_: object) -> plan.Summary:
         seen.append((recipe.prompts.count, profile, workers))  # type: ignore[attr-defined]
-        plans = {name: plan.Plan(name, []) for name in ("prompts", "images", "pairs")}
+        plans = {name: plan.Plan(name, store.Footers()) for name in ("prompts", "images", "pairs")}
         return plan.Summary(plans, 0, {}, out / "dataset")
 
     monkeypatch.setattr(build, "run", note)
@@ -266,8 +266,8 @@ def test_money_reaches_the_pipeline(
 
     def note(*_: object, max_cost: float | None, batch: bool, **options: object) -> plan.Summary:
         seen.extend((max_cost, batch))
-        prompts = plan.Plan("prompts", [store.Footer(1, 0, 1.0, "d", "1", {"near-duplicate": 2}, "c")])
-        plans = {"prompts": prompts} | {name: plan.Plan(name, []) for name in ("images", "pairs")}
+        prompts = plan.Plan("prompts", store.Footers([store.Footer(1, 0, 1.0, "d", "1", {"near-duplicate": 2}, "c")]))
+        plans = {"prompts": prompts} | {name: plan.Plan(name, store.Footers()) for name in ("images", "pairs")}
         return plan.Summary(plans, 1, {"train": 1}, tmp_path)
 
     monkeypatch.setattr(build, "run", note)

@@ -45,7 +45,7 @@ def test_what_is_kept_is_read_once_and_is_what_each_shard_says(
     run: store.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [opened(run, monkeypatch), opened(run, monkeypatch)] == [9, 0]
-    assert store.footers(run, "images", 9) == [run.footer("images", number) for number in range(9)]
+    assert list(store.footers(run, "images", 9)) == [run.footer("images", number) for number in range(9)]
     assert rows(run) == [*range(9), None]
 
 
@@ -80,7 +80,7 @@ def test_a_file_that_keeps_them_and_is_not_as_it_was_written_counts_for_nothing(
         file.mkdir()
     else:
         with file.open("w+b") as old:
-            seal.write(old, [pa.table({name: ["{}"] for name in index.COLUMNS})], dict)
+            seal.write(old, [pa.table({name: ["{}"] for name in index.SCHEMA.names})], dict)
     assert rows(run) == [*range(9), None]
     assert opened(run, monkeypatch) == (9 if harm == "folder" else 0)
 
@@ -90,4 +90,26 @@ def test_a_few_shards_are_read_as_they_are_and_no_folder_has_none(run: store.Run
         run.shard("images", number).unlink()
     assert rows(run, 5) == [0, 1, 2, 3, None]
     assert not run.shard("images", 0).with_name(index.FILE).exists()
-    assert store.footers(run, "scores", 2) == [None, None]
+    assert list(store.footers(run, "scores", 2)) == [None, None]
+
+
+def test_columns_say_what_the_footers_say(run: store.Run) -> None:
+    worker = "7 on here"
+    run.commit(
+        "images", 4, pa.table({"x": [1, 2]}), **FOOTER | {"errors": 2, "reasons": {"black": 2}, "worker": worker}
+    )
+    run.commit(
+        "images", 5, pa.table({"x": [1]}), **FOOTER | {"drops": {"a": 2}, "remarks": {"b": 1}, "made_from": "m"}
+    )
+    run.shard("images", 6).write_bytes(b"x")
+    run.shard("images", 7).unlink()
+    store.footers(run, "images", 9)
+    found = store.footers(run, "images", 9)  # as they are kept
+    each = [one for one in found if isinstance(one, store.Footer)]
+    assert (found.missing(), [one.path.stem for one in found.damaged()]) == ([6, 7], ["images-00006"])
+    assert [found.total(name) for name in ("rows", "errors", "seconds")] == [0 + 1 + 2 + 3 + 2 + 1 + 8, 2, 7 * 1.5]
+    assert found.counts("drops") == {"{[\"'": 6, "a": 2}
+    assert (found.counts("reasons"), found.counts("remarks")) == ({"black": 2}, {"b": 1})
+    assert [found.column(name)[5] for name in ("made_from", "digest", "content")] == ["m", "d", each[5].content]
+    found[4], found[5] = None, each[4]
+    assert (list(found)[3:6], found.column("errors")[4]) == ([each[3], None, each[4]], None)

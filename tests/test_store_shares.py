@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -163,6 +164,32 @@ def test_a_holder_on_another_machine_counts_as_long_as_it_gives_signs_of_life(ru
         pass
     with store.hold(run, SETTINGS):
         pass
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("name", [".lock", ".shares/images-0-of-4"])
+def test_who_waits_for_another_machine_says_for_whom_and_until_when(run: store.Run, name: str) -> None:
+    said: list[str] = []
+    for block in (
+        store.hold_share(run, SETTINGS, share("images 0 2"), say=said.append),
+        store.hold(run, SETTINGS, said.append),
+    ):
+        written(run.root / name)
+        os.utime(run.root / name, (0, time.time() - 300))
+        with block:
+            pass
+        first, last = said
+        assert first.startswith(
+            "waiting for process 41 on there since 2026-01-02 03:04:05 (share 0/4 of images), whose"
+        )
+        assert re.search(
+            r"is 30\d s old by .*: if it gives none until \d\d:\d\d:\d\d, which is 0 s, it is taken", first
+        )
+        assert last.startswith("taken over from process 41 on there since 2026-01-02 03:04:05")
+        said.clear()
+    with store.hold(run, SETTINGS, said.append):
+        pass
+    assert said == []  # of nobody there is nothing to say
 
 
 def test_nobody_waits_for_a_sign_of_one_that_is_long_dead(run: store.Run) -> None:

@@ -50,7 +50,7 @@ def write(folder: Path, prompts: int) -> store.Run:
             if shared:  # as many rows as it speaks of
                 made = [store.Footer(**(vars(made[0]) | {"rows": prompts}))]
                 _state(run, stage.name, prompts)
-            plans.append(plan.Plan(stage, list(made), sources))
+            plans.append(plan.Plan(stage, store.Footers(made), sources))
     return run
 
 

@@ -131,9 +131,10 @@ def _commit(
     """As the pipeline does."""
     known = next(known for known in plan.STAGES if known.name == stage)
     before = _before(run, of, settings["digest"], known)
+    made_from = plan.sources_of(before, known, [index], of)[0]
     run.commit(
         stage, index, records.to_table(record, rows), errors=0, seconds=0.0, digest=settings["digest"],
-        version=version(), drops={}, stage_version=known.version, made_from=plan.source_of(before, known, index, of),
+        version=version(), drops={}, stage_version=known.version, made_from=made_from,
         parts=parts or [],
     )  # fmt: skip
 

@@ -31,16 +31,26 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def reset_peak() -> None:
+    """Forget the kernel's high-water mark of this process, which then is what it holds now. OSError if it has none."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_since_reset() -> float:
+    """That mark, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
 def _by_mark(work: Callable[[], object], times: int) -> int:
     """Bytes, or 0 where there is no such mark."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        reset_peak()
     except OSError:
         return 0
     for _ in range(times):
         work()
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    return int(peak_since_reset() * 2**20)
 
 
 def _by_watching(work: Callable[[], object], times: int) -> int:

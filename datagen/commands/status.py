@@ -40,7 +40,7 @@ def show(root: Path, console: Console, full: bool = False) -> None:
     names = ("stage", "shards", "rows", "errors", "seconds", *paid)
     table = Table(*(Column(name, no_wrap=name != "tokens") for name in names))
     for done in plans:
-        shards = f"{len(done.shards) - len(done.missing)}/{len(done.shards) or '?'}"
+        shards = f"{len(done.done)}/{len(done.shards) or '?'}"
         table.add_row(
             done.stage.name,
             shards,
@@ -72,7 +72,7 @@ def show(root: Path, console: Console, full: bool = False) -> None:
             console.print(f"{done.stage.name}, shards by worker: {some}{more}", highlight=False, soft_wrap=True)
 
     scores = next(done for done in plans if done.stage.name == "scores")
-    for line in _groups(run, [index for index, footer in enumerate(scores.shards) if footer is not None], full):
+    for line in _groups(run, scores.done, full):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for damaged in (shard for done in plans for shard in done.damaged):
         console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, markup=False, soft_wrap=True)

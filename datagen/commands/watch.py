@@ -45,7 +45,7 @@ class Watched:
         now = time.monotonic()
         for found in self.plans:
             if found.shards and found.stage.name not in self._first:
-                self._first[found.stage.name] = now, _done(found)
+                self._first[found.stage.name] = now, len(found.done)
 
     @property
     def is_over(self) -> bool:
@@ -57,7 +57,7 @@ class Watched:
     def pace(self, found: Plan) -> str:
         """Rate and time left of a stage's shards, since it was first looked at."""
         then, before = self._first.get(found.stage.name, (time.monotonic(), 0))
-        return progress.pace(_done(found) - before, len(found.missing), time.monotonic() - then)
+        return progress.pace(len(found.done) - before, len(found.missing), time.monotonic() - then)
 
     def lines(self) -> Iterator[str]:
         """What stands under the table."""
@@ -106,7 +106,7 @@ def _page(watched: Watched) -> RenderableType:
     cost = sum(one.cost for one in spent.values())
     table = Table("stage", "shards", "rows", "errors", "pace")
     for found in watched.plans:
-        shards = f"{_done(found)}/{len(found.shards) or '?'}"
+        shards = f"{len(found.done)}/{len(found.shards) or '?'}"
         rows, errors = str(found.total("rows")), str(found.total("errors"))
         table.add_row(found.stage.name, shards, rows, errors, watched.pace(found))
     head = f"{watched.recipe.name} on {watched.profile}: {watched.holder or 'nobody works on it'}"
@@ -117,12 +117,8 @@ def _page(watched: Watched) -> RenderableType:
 def _plain(watched: Watched) -> Iterator[str]:
     """The stages that are at work, a line each, and what failed."""
     for found in watched.plans:
-        if found.shards and found.missing and (_done(found) or found is watched.plans[0]):
-            yield f"{found.stage.name}: {_done(found)}/{len(found.shards)} {watched.pace(found)}".rstrip()
+        if found.shards and found.missing and (found.done or found is watched.plans[0]):
+            yield f"{found.stage.name}: {len(found.done)}/{len(found.shards)} {watched.pace(found)}".rstrip()
     if watched.is_over:
         yield f"finished: {watched.run.dataset}"
     yield from watched.lines()
-
-
-def _done(found: Plan) -> int:
-    return len(found.shards) - len(found.missing)

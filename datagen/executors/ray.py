@@ -24,6 +24,7 @@ WORKERS = 0  # by default: as many as the cluster has room for
 DEATHS = 5  # of its actors that a shard survives: a node that is taken away is not the shard's fault
 ADDRESS = "RAY_ADDRESS"
 OBJECTS = 80_000_000  # bytes of object store on this machine, near the least that Ray takes: only indices pass it
+ANSWER_S = 10.0  # in which a cluster's address takes a connection
 PATIENCE_S = 60.0  # before it is said that nothing has begun
 
 
@@ -179,6 +180,7 @@ def _connected(workers: int) -> Any:
     """Ray, once it is connected to a cluster."""
     # Before the import, which reads them.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # its warnings would stand between our lines
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what needs no GPU of Ray may see what there is
     try:
         import ray
@@ -189,19 +191,41 @@ def _connected(workers: int) -> Any:
         ) from error
     if ray.is_initialized():
         return ray
-    address = os.environ.get(ADDRESS, "").strip()
+    address = _address()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        if address and address != "local":
+        if address is not None:
             ray.init(address, **quiet)
         else:
             cores = max(workers, os.cpu_count() or 1)
             ray.init("local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECTS, **quiet)
     except Exception as error:  # Ray raises what it likes
-        if address and address != "local":
-            raise InputError(
-                f"no Ray cluster can be joined at {address} ({_reason(error)}): mend {ADDRESS} (and RAY_AUTH_TOKEN, "
-                "where the cluster asks for one), or unset it to have one started here"
-            ) from error
+        if address is not None:
+            raise _no_cluster(address, _reason(error)) from error
         raise MachineryError(f"Ray cannot be started on this machine ({_reason(error)})") from error
     return ray
+
+
+def _address() -> str | None:
+    """The cluster to join, None for one of our own. InputError where nothing answers: Ray tries for minutes."""
+    address = os.environ.get(ADDRESS, "").strip()
+    if address in ("", "local"):
+        return None
+    if address == "auto":  # the one that was started on this machine
+        return address
+    scheme, _, place = address.rpartition("://")
+    host, _, port = place.rpartition(":")
+    if scheme not in ("", "ray") or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise _no_cluster(address, "what is accepted is HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except (OSError, UnicodeError) as error:
+        raise _no_cluster(address, f"nothing answers there: {one_line(error)}") from error
+    return address
+
+
+def _no_cluster(address: str, why: str) -> InputError:
+    return InputError(
+        f"no Ray cluster can be joined at {address} ({why}): mend {ADDRESS} (and RAY_AUTH_TOKEN, where the cluster "
+        "asks for one), or unset it to have one started here"
+    )

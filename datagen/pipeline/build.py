@@ -57,7 +57,7 @@ def run(
     )
     if store.check(work.run, settings) and (summary := work.finished()):
         return summary
-    with store.hold(work.run, settings) as work.lease:
+    with store.hold(work.run, settings, say) as work.lease:
         (out / FAILURES).unlink(missing_ok=True)
         while True:
             try:
@@ -91,7 +91,7 @@ def run_share(
     if not store.check(work.run, settings) or not work.count_shards():
         raise RunError(f"the prompts of {out} are not written yet: datagen write … --out {out} comes before shares")
     one_machine = stage.one_machine(work.context.profile)
-    with store.hold_share(work.run, settings, share, one_machine=one_machine) as work.lease:
+    with store.hold_share(work.run, settings, share, one_machine, say) as work.lease:
         failures = out / f"{share.file}-{FAILURES}"
         failures.unlink(missing_ok=True)
         while True:
@@ -135,7 +135,7 @@ def relabel(
     recipe, name = recipes.of_run(settings)
     context = Context(recipe, recipe.profile(name))
     work = Work(run, context, settings["digest"], functools.partial(local.run, workers=workers), False, say, progress)
-    with store.hold(run, settings) as work.lease:
+    with store.hold(run, settings, say) as work.lease:
         work.refuse_unjudged()
         store.write_settings(run, settings)
         while True:

@@ -33,7 +33,8 @@ class Given:
     def begin(cls, run: store.Run, recipe: Recipe, digest: str) -> Given:
         """Nothing yet, of a run with as many prompts as its recipe says."""
         shards = -(-recipe.prompts.count // recipe.images.shard_size)
-        return cls(run, recipe, digest, [Plan(stage, [None] * (1 if stage.whole else shards)) for stage in BEFORE])
+        plans = [Plan(stage, store.Footers([None] * (1 if stage.whole else shards))) for stage in BEFORE]
+        return cls(run, recipe, digest, plans)
 
     def commit(self, record: type, index: int, rows: Sequence[Any], drops: Mapping[str, int] | None = None) -> None:
         """Write one shard of a table; those of the stages before it are there."""
@@ -50,7 +51,7 @@ class Given:
             drops=dict(drops or {}),
             remarks=dict(collections.Counter(remark for row in rows for remark in stage.remarks(row))),
             stage_version=stage.version,
-            made_from=plan.source_of(self.plans[:place], stage, index, self.recipe),
+            made_from=plan.sources_of(self.plans[:place], stage, [index], self.recipe)[0],
             parts=self._parts(rows) if record is Prompt else [],
         )
 

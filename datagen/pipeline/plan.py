@@ -7,11 +7,10 @@ made again, and nothing else is.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +35,30 @@ LABELLING = ("verdicts", "labels", "pairs")  # the stages that ask nobody and dr
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The progress of one stage: the footers of its shards in order, None where a shard is still to do."""
+    """The progress of one stage: the footers of its shards in order, none where a shard is still to do."""
 
     stage: Stage[Any]
-    shards: list[store.Footer | None]
+    shards: store.Footers
     sources: list[str | None] = dataclasses.field(default_factory=list)  # hash of what each shard is derived from
-    damaged: list[store.Damaged] = dataclasses.field(default_factory=list)  # shards that are not as they were written
+
+    @property
+    def damaged(self) -> list[store.Damaged]:
+        """The shards that are not as they were written."""
+        return self.shards.damaged()
 
     @property
     def missing(self) -> list[int]:
-        """The shards still to do."""
-        return [index for index, footer in enumerate(self.shards) if footer is None]
+        """The shards still to do, damaged ones included."""
+        return self.shards.missing()
+
+    @property
+    def done(self) -> list[int]:
+        """The shards that are done."""
+        return [index for index, rows in enumerate(self.shards.column("rows")) if rows is not None]
 
     @property
     def possible(self) -> list[int]:
-        """Those of them whose inputs are there: those of a shard that failed in an earlier stage are not."""
+        """The missing shards whose inputs are there: those of a shard that failed in an earlier stage are not."""
         return [index for index in self.missing if self.sources[index] is not None]
 
     @property
@@ -58,47 +66,46 @@ class Plan:
         """The shards that hold rows of failed content which can be tried again."""
         if self.stage.whole and self.stage.retry is None:
             return []
-        return [index for index, footer in enumerate(self.shards) if footer is not None and footer.errors]
+        return [index for index, errors in enumerate(self.shards.column("errors")) if errors]
 
-    def total(self, field: str) -> int:
+    def total(self, field: str) -> Any:
         """The sum of a numeric footer field over the shards that are done."""
-        return sum(getattr(footer, field) for footer in self.shards if footer is not None)
+        return self.shards.total(field)
 
     def content(self, digest: str) -> str:
         """A hash of the stage's rows and of the recipe they come from."""
-        return records.content_id(digest, *(footer.content if footer else None for footer in self.shards))
+        return records.content_id(digest, *self.shards.column("content"))
 
     def facts(self) -> dict[str, Any]:
         """What was learnt of the rows of a whole stage; {} before it is done."""
-        return dict(self.shards[0].facts) if self.stage.whole and self.shards[0] is not None else {}
+        footer = self.shards[0] if self.stage.whole else None
+        return dict(footer.facts) if isinstance(footer, store.Footer) else {}
 
     def drops(self) -> dict[str, int]:
         """Reason → candidates that did not become rows, the most frequent first."""
-        return _summed(footer.drops for footer in self.shards if footer is not None)
+        return _ordered(self.shards.counts("drops"))
 
     def reasons(self) -> dict[str, int]:
         """Why content failed → rows, the most frequent first."""
-        return _summed(footer.reasons for footer in self.shards if footer is not None)
+        return _ordered(self.shards.counts("reasons"))
+
+    def remarks(self) -> dict[str, int]:
+        """What is to be known of rows → of how many, the most frequent first."""
+        return _ordered(self.shards.counts("remarks"))
 
     def workers(self) -> dict[str, tuple[int, float]]:
         """Who made shards that are there → how many, and in how many seconds."""
         found: dict[str, tuple[int, float]] = {}
-        for footer in self.shards:
-            if footer is not None and footer.worker:
-                count, seconds = found.get(footer.worker, (0, 0.0))
-                found[footer.worker] = count + 1, seconds + footer.seconds
+        for worker, took in zip(self.shards.column("worker"), self.shards.column("seconds"), strict=True):
+            if worker:
+                count, seconds = found.get(worker, (0, 0.0))
+                found[worker] = count + 1, seconds + took
         return dict(sorted(found.items()))
 
-    def remarks(self) -> dict[str, int]:
-        """What is to be known of rows → of how many, the most frequent first."""
-        return _summed(footer.remarks for footer in self.shards if footer is not None)
 
-
-def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total: collections.Counter[str] = collections.Counter()
-    for count in counts:
-        total.update(count)
-    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent first."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +119,7 @@ class Summary:
 
     def rows(self, stage: str) -> int:
         """The rows of one stage's table."""
-        return self.plans[stage].total("rows")
+        return int(self.plans[stage].total("rows"))
 
     def losses(self) -> list[str]:
         """Lines about what did not become a row: candidates that were dropped, and rows whose content failed."""
@@ -212,31 +219,30 @@ def of_run(run: store.Run, recipe: Recipe, digest: str) -> list[Plan]:
 def of_stage(run: store.Run, stage: Stage[Any], before: Sequence[Plan], recipe: Recipe, digest: str) -> Plan:
     """The progress of one stage, `before` being that of the stages before it."""
     count = 1 if stage.whole else count_shards(before, recipe.images.shard_size)
-    sources = [source_of(before, stage, index, recipe) for index in range(count)]
-    plan = Plan(stage, [], sources)
-    for index, (source, footer) in enumerate(zip(sources, store.footers(run, stage.name, count), strict=True)):
-        if isinstance(footer, store.Footer) and footer.digest != digest:
-            footer = store.Damaged(run.shard(stage.name, index), "it is of another recipe")
-        if isinstance(footer, store.Damaged):
-            plan.damaged.append(footer)
-            footer = None
-        done = footer is not None and (footer.stage_version, footer.made_from) == (stage.version, source)
-        plan.shards.append(footer if done else None)
-    return plan
+    sources = sources_of(before, stage, range(count), recipe)
+    shards = store.footers(run, stage.name, count)
+    says = [shards.column(name) for name in ("digest", "stage_version", "made_from")]
+    for index, (theirs, *made) in enumerate(zip(*says, strict=True)):
+        if theirs is not None and theirs != digest:
+            shards[index] = store.Damaged(run.shard(stage.name, index), "it is of another recipe")
+        elif theirs is not None and made != [stage.version, sources[index]]:
+            shards[index] = None
+    return Plan(stage, shards, sources)
 
 
-def source_of(before: Sequence[Plan], stage: Stage[Any], index: int, recipe: Recipe) -> str | None:
-    """The hash of what a shard is derived from; None while some of it is still to do."""
-    contents: list[Any] = [recipes.label_rules(recipe)] if stage.relabels else []
-    for plan in before:
-        if not stage.sees(plan.stage):
-            continue
-        if plan.stage.whole and plan.stage == shared_out(STAGES) and not stage.whole:
-            footers, parts = plan.shards, [footer.parts[index] for footer in plan.shards if footer is not None]
+def sources_of(before: Sequence[Plan], stage: Stage[Any], indices: Sequence[int], recipe: Recipe) -> list[str | None]:
+    """The hash of what each of some shards is derived from; None while some of it is still to do."""
+    rules: list[Any] = [recipes.label_rules(recipe)] if stage.relabels else []
+    shared, columns = shared_out(STAGES), list[Sequence[str | None]]()
+    for plan in (plan for plan in before if stage.sees(plan.stage)):
+        contents = plan.shards.column("content")
+        if stage.whole:
+            columns += [[content] for content in contents]
+        elif plan.stage == shared:
+            footer = plan.shards[0]
+            parts = footer.parts if isinstance(footer, store.Footer) else None
+            columns.append([parts[index] if parts else None for index in indices])
         else:
-            footers = plan.shards if stage.whole or plan.stage.whole else plan.shards[index : index + 1]
-            parts = [footer.content for footer in footers if footer is not None]
-        if len(parts) < len(footers):
-            return None
-        contents += parts
-    return records.content_id(*contents)
+            columns.append([contents[0 if plan.stage.whole else index] for index in indices])
+    rows = zip(*columns, strict=True) if columns else [()] * len(indices)
+    return [None if None in row else records.content_id(*rules, *row) for row in rows]

@@ -84,15 +84,13 @@ class Work:
             raise MachineryError(_list_failures(file, failures))
         done = self._plan(stage, before)
         mine = [index for index in range(len(done.shards)) if share.has(index)]
-        if waiting := [index for index in mine if done.shards[index] is None]:
+        if waiting := [index for index in done.missing if share.has(index)]:
             some = ", ".join(self.run.shard(stage.name, index).stem for index in waiting[:3])
             raise MachineryError(
                 f"{len(waiting)} of {len(mine)} shards wait for an earlier stage ({some}): make that first, and rerun"
             )
-        footers = [footer for index in mine if (footer := done.shards[index]) is not None]
-        return Shared(
-            share, len(mine), self.made, sum(one.rows for one in footers), sum(one.errors for one in footers)
-        )
+        rows, errors = (sum(done.shards.column(name)[index] for index in mine) for name in ("rows", "errors"))
+        return Shared(share, len(mine), self.made, rows, errors)
 
     def refuse_unjudged(self) -> None:
         """RunError if a stage before the labels is not done."""
@@ -188,7 +186,8 @@ class Work:
             llm = dataclasses.replace(job.context.llm, say=self.say, progress=self.progress)
             job, execute = dataclasses.replace(job, context=dataclasses.replace(job.context, llm=llm)), local.run
         if job.retried:
-            self.say(f"{stage.name}: retrying {sum(_errors(found, index) for index in job.retried)} failed rows")
+            failed = sum(found.shards.column("errors")[index] for index in job.retried)
+            self.say(f"{stage.name}: retrying {failed} failed rows")
         total, done = len(mine), len(set(mine).difference(found.missing))
         failures, spoiled = dict[str, Failure](), list[store.Damaged]()
         self.progress(stage.name, done, total)
@@ -219,7 +218,7 @@ class Work:
     def _refuse_nothing(self, prompts: Plan) -> None:
         """Stop if there is nothing to share out: no prompts, or only failed ones."""
         name, footer = prompts.stage.name, prompts.shards[0]
-        if footer is None or footer.rows == 0:
+        if not isinstance(footer, store.Footer) or footer.rows == 0:
             raise RecipeError(
                 "the recipe's principles and grammar yield no prompt: widen them and choose another --out"
             )
@@ -240,12 +239,6 @@ def _refuse_failed(found: Plan) -> None:
     if rows and not found.missing and found.total("errors") == rows:
         why = "; ".join(f"{count} × {remark}" for remark, count in list(found.remarks().items())[:3])
         raise MachineryError(f"none of {rows} {found.stage.name} could be made ({why}): mend that and rerun")
-
-
-def _errors(found: Plan, index: int) -> int:
-    """The failed rows of a shard."""
-    footer = found.shards[index]
-    return footer.errors if footer else 0
 
 
 def _list_failures(path: Path, failures: dict[str, Failure]) -> str:

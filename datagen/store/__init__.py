@@ -19,7 +19,7 @@ from datagen.store.files import (
     write_file,
     writing,
 )
-from datagen.store.index import footers
+from datagen.store.index import Footers, footers
 from datagen.store.lease import Lease
 from datagen.store.lock import Share, check, hold, hold_share, holder, write_settings
 from datagen.store.run import Damaged, Footer, Run, content_hash
@@ -31,6 +31,7 @@ __all__ = [
     "TEMPORARY",
     "Damaged",
     "Footer",
+    "Footers",
     "Lease",
     "Run",
     "Share",

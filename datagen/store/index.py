@@ -1,4 +1,4 @@
-"""The footers of all shards of a stage at once: those of a large stage are kept together in one file beside them.
+"""The footers of all shards of a stage at once, in columns: those of a large stage are kept in one file beside them.
 
 What is kept counts only for a file of the same inode, size and time, and only if the file that keeps it is as it was
 written: it saves opening ten thousand files, and says nothing that they do not say.
@@ -6,11 +6,12 @@ written: it saves opening ten thousand files, and says nothing that they do not 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +25,102 @@ from datagen.store.run import Damaged, Footer, Run
 
 FILE = ".footers.parquet"
 FEW = 256  # shards, or shards that are new, for which it is not worth a file
-COLUMNS = ("name", "inode", "size", "time", "footer")
-Stat = tuple[int, int, int]  # inode, size, time of change in ns
+# What is asked of every shard of a run has a column of its own; the other fields are one JSON text, as hardly two of a
+# stage's shards differ in them.
+FIELDS = {
+    "rows": pa.int64(),
+    "errors": pa.int64(),
+    "seconds": pa.float64(),
+    "stage_version": pa.int64(),
+    "digest": pa.string(),
+    "content": pa.string(),
+    "made_from": pa.string(),
+    "worker": pa.string(),
+}
+REST = "rest"
+SCHEMA = pa.schema({"name": pa.string(), "mark": pa.string(), **FIELDS, REST: pa.string()})
 
 
-def footers(run: Run, stage: str, count: int) -> list[Footer | Damaged | None]:
-    """The footers of a stage's first `count` shards: None for one that is not done, Damaged for one that is damaged.
+class Footers:
+    """The footers of a stage's shards in order: None for one that is not done, Damaged for one that is damaged.
 
-    RunError if the disk does not let them be read.
+    They lie in columns, and a Footer is made when it is asked for: a run of a million rows has 50,000 of them.
     """
+
+    def __init__(self, footers: Iterable[Footer | Damaged | None] = ()) -> None:
+        given = list(footers)
+        self._fields: dict[str, list[Any]] = {name: [None] * len(given) for name in FIELDS}
+        self._rest: list[str | Damaged | None] = [None] * len(given)
+        for index, footer in enumerate(given):
+            self[index] = footer
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, list[Any]]) -> Footers:
+        """Of a list for each of FIELDS and for REST, None where a shard is not done."""
+        made = cls()
+        made._fields, made._rest = {name: columns[name] for name in FIELDS}, columns[REST]
+        return made
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def __iter__(self) -> Iterator[Footer | Damaged | None]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Footer | Damaged | None:
+        rest = self._rest[index]
+        if not isinstance(rest, str):
+            return rest
+        return Footer(**{name: column[index] for name, column in self._fields.items()}, **json.loads(rest))
+
+    def __setitem__(self, index: int, footer: Footer | Damaged | None) -> None:
+        values = dataclasses.asdict(footer) if isinstance(footer, Footer) else {}
+        for name, column in self._fields.items():
+            column[index] = values.pop(name, None)
+        self._rest[index] = json.dumps(values) if isinstance(footer, Footer) else footer
+
+    def column(self, field: str) -> list[Any]:
+        """One of FIELDS of every shard, None of one that is not done."""
+        return self._fields[field]
+
+    def missing(self) -> list[int]:
+        """The shards that are not done, damaged ones included."""
+        return [index for index, rows in enumerate(self._fields["rows"]) if rows is None]
+
+    def damaged(self) -> list[Damaged]:
+        """Those that are not as they were written."""
+        return [rest for rest in self._rest if isinstance(rest, Damaged)]
+
+    def total(self, field: str) -> Any:
+        """The sum of a number over the shards that are done."""
+        return sum(value for value in self._fields[field] if value is not None)
+
+    def counts(self, field: str) -> dict[str, int]:
+        """The counts of `drops`, `remarks` or `reasons`, added up."""
+        total: collections.Counter[str] = collections.Counter()
+        for rest, times in collections.Counter(rest for rest in self._rest if isinstance(rest, str)).items():
+            for key, count in json.loads(rest)[field].items():
+                total[key] += times * count
+        return dict(total)
+
+
+def footers(run: Run, stage: str, count: int) -> Footers:
+    """The footers of a stage's first `count` shards. RunError if the disk does not let them be read."""
     folder = run.shard(stage, 0).parent
     there = _there(folder)
-    kept = _kept(folder) if len(there) > FEW else {}
-    found: list[Footer | Damaged | None] = []
-    for index in range(count):
-        name = f"{stage}-{index:05d}.parquet"
-        stat = there.get(name)
-        footer = kept.get((name, stat)) if stat else None
-        found.append(footer if footer or stat is None else _read(run, stage, index))
-    if len(there) - len(kept) > FEW:
-        _keep(folder, {index: one for index, one in enumerate(found) if isinstance(one, Footer)}, there, stage)
+    names = [f"{stage}-{index:05d}.parquet" for index in range(count)]
+    kept = _kept(folder) if len(there) > FEW else {name: [] for name in SCHEMA.names}
+    places = {shard: place for place, shard in enumerate(zip(kept["name"], kept["mark"], strict=True))}
+    marks = [there.get(name) for name in names]
+    mine = [places.get(shard) if shard[1] else None for shard in zip(names, marks, strict=True)]
+    found = Footers.of_columns(
+        {name: [None if place is None else kept[name][place] for place in mine] for name in (*FIELDS, REST)}
+    )
+    for index, (mark, place) in enumerate(zip(marks, mine, strict=True)):
+        if mark and place is None:
+            found[index] = _read(run, stage, index)
+    if len(there) - len(places) > FEW:
+        _keep(folder, names, marks, found)
     return found
 
 
@@ -54,44 +131,41 @@ def _read(run: Run, stage: str, index: int) -> Footer | Damaged | None:
         return damaged
 
 
-def _there(folder: Path) -> dict[str, Stat]:
-    """The files of a folder. Listing it also makes a client of a shared disk ask for those that others wrote."""
+def _there(folder: Path) -> dict[str, str]:
+    """The files of a folder → what changes when a file does: its inode, size and time.
+
+    Listing it also makes a client of a shared disk ask for those that others wrote.
+    """
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: _stat(entry.stat()) for entry in entries if entry.name.endswith(".parquet")}
+            return {entry.name: _mark(entry.stat()) for entry in entries if entry.name.endswith(".parquet")}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise RunError(f"cannot read {folder} ({error.strerror}): look at this disk and who may read it") from error
 
 
-def _stat(found: os.stat_result) -> Stat:
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def _mark(found: os.stat_result) -> str:
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
-def _kept(folder: Path) -> dict[tuple[str, Stat], Footer]:
-    """What is kept of a folder; {} if that is not as it was written, or of another version."""
+def _kept(folder: Path) -> dict[str, list[Any]]:
+    """What is kept of a folder, in columns; empty ones if that is not as it was written, or of another version."""
     path = folder / FILE
     try:
         seal.verify(path, seal.facts(path)["data"])
-        with pq.ParquetFile(path) as file:  # other ways to read it import pandas
+        with pq.ParquetFile(path) as file:  # other ways to read it, and to make lists of it, import pandas
             table = file.read()
-        name, inode, size, time, footer = (table[column].to_pylist() for column in COLUMNS)
-        values = json.loads(f"[{','.join(footer)}]")
-        names = zip(name, zip(inode, size, time, strict=True), strict=True)
-        return {key: Footer(**value) for key, value in zip(names, values, strict=True)}
-    except (OSError, pa.ArrowException, seal.Broken, ValueError, TypeError, KeyError):
-        return {}
+        return {name: table[name].to_pylist() for name in SCHEMA.names}
+    except (OSError, pa.ArrowException, seal.Broken, KeyError):
+        return {name: [] for name in SCHEMA.names}
 
 
-def _keep(folder: Path, found: Mapping[int, Footer], there: Mapping[str, Stat], stage: str) -> None:
+def _keep(folder: Path, names: Sequence[str], marks: Sequence[str | None], found: Footers) -> None:
     """Keep footers, unless the disk refuses: they can be read anew."""
-    rows: list[dict[str, Any]] = []
-    for index, footer in found.items():
-        name = f"{stage}-{index:05d}.parquet"
-        inode, size, time = there[name]
-        text = json.dumps(dataclasses.asdict(footer))
-        rows.append(dict(zip(COLUMNS, (name, inode, size, time, text), strict=True)))
-    table = pa.Table.from_pylist(rows)
+    done = [index for index, footer in enumerate(found._rest) if isinstance(footer, str)]
+    columns = {"name": names, "mark": marks, **found._fields, REST: found._rest}
+    arrays = [pa.array([columns[field.name][index] for index in done], field.type) for field in SCHEMA]
+    table = pa.Table.from_arrays(arrays, schema=SCHEMA)
     with contextlib.suppress(RunError, OSError):
         write_file(folder / FILE, lambda file: seal.write(file, [table], dict))

@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from datagen.errors import RunError
@@ -24,6 +24,7 @@ from datagen.errors import RunError
 BEAT_S = 5.0  # between two signs of life
 DEAD_S = 60.0  # without one: dead
 LONG_AGO_S = 3600.0  # older than this by any clock: nobody waits for another sign
+Say = Callable[[str], None]
 TRIES = 5  # at a lock, a twentieth of a second apart: who only looks whether it is free holds it for a moment
 
 
@@ -93,17 +94,22 @@ class Lease:
                 os.ftruncate(self._descriptor, 0)
 
 
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
 @contextlib.contextmanager
-def held(path: Path, job: str = "") -> Iterator[Lease]:
+def held(path: Path, job: str = "", say: Say = quiet) -> Iterator[Lease]:
     """Hold a file, made if it is not there; whoever dies while holding it leaves it free.
 
-    Raises `Taken` if another process holds it. What can only be told by signs of life takes a minute at most.
+    Raises `Taken` if another process holds it. What can only be told by signs of life takes a minute at most, and is
+    told `say`.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         if not lock(descriptor, fcntl.LOCK_EX):
             raise Taken(read(path))
-        if other := unseen(path):
+        if other := unseen(path, say):
             raise Taken(other)
         text = json.dumps(dataclasses.asdict(_me(job))).encode()
         os.ftruncate(descriptor, 0)
@@ -140,14 +146,17 @@ def lock(descriptor: int, kind: int) -> bool:
     return False
 
 
-def unseen(path: Path) -> Holder | None:
-    """Who holds a file whose lock we have got: a process of this machine where there are no locks, or of another."""
+def unseen(path: Path, say: Say = quiet) -> Holder | None:
+    """Who holds a file whose lock we have got: a process of this machine where there are no locks, or of another.
+
+    Whether one of another lives may take a minute to see; `say` is told for whom and until when is waited.
+    """
     who = read(path)
     if who is None:
         return None
     if who.is_of_this_machine:
         return who if not _locks(path) and who.pid != os.getpid() and who.runs else None
-    return who if _gives_signs(path) else None
+    return who if _gives_signs(path, who, say) else None
 
 
 def read(path: Path) -> Holder | None:
@@ -168,19 +177,26 @@ def signed_lately(path: Path) -> bool:
         return False
 
 
-def _gives_signs(path: Path) -> bool:
+def _gives_signs(path: Path, who: Holder, say: Say) -> bool:
     """Whether a holder gives a sign of life; it is waited for. One that lets go while we look does not hold it."""
     try:
         first = _changed(path)
-        if time.time() - first / 1e9 > LONG_AGO_S:
+        age = time.time() - first / 1e9
+        if age > LONG_AGO_S:
             return False
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + DEAD_S))
+        say(
+            f"waiting for {who}, whose last sign of life is {max(0.0, age):.0f} s old by this machine's clock: "
+            f"if it gives none until {until}, which is {DEAD_S:.0f} s, it is taken over from"
+        )
         deadline = time.monotonic() + DEAD_S
         while time.monotonic() < deadline:
             time.sleep(min(1.0, BEAT_S / 5))
             if _changed(path) != first:
                 return read(path) is not None
     except OSError:
-        pass
+        return False
+    say(f"taken over from {who}, which gave no sign of life for {DEAD_S:.0f} s")
     return False
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from datagen.errors import RunError
 from datagen.store import lease
 from datagen.store.files import TEMPORARY, write_file, writing
-from datagen.store.lease import Lease, Taken
+from datagen.store.lease import Lease, Say, Taken, quiet
 from datagen.store.run import Run
 
 LOCK = ".lock"
@@ -100,19 +100,19 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def hold(run: Run, settings: dict[str, Any]) -> Iterator[Lease]:
+def hold(run: Run, settings: dict[str, Any], say: Say = quiet) -> Iterator[Lease]:
     """Hold the run directory for one process: check whose it is, make it, lock it, clear leftovers.
 
-    Raises RunError as `check` does, if another process holds it or a share of it (naming who), and if it cannot be
-    written.
+    `say` is told for whom is waited, if one of another machine may hold it. Raises RunError as `check` does, if
+    another process holds it or a share of it (naming who), and if it cannot be written.
     """
     check(run, settings)
     new = not run.root.exists()
     with writing(run.root):
         run.root.mkdir(parents=True, exist_ok=True)
-    with _named(run, run.root / LOCK, new=new) as own:
+    with _named(run, run.root / LOCK, say, new=new) as own:
         for path in sorted((run.root / SHARES).glob("*")):
-            _refuse_held(run, path)
+            _refuse_held(run, path, say)
         with writing(run.root):
             try:
                 _claim(run, settings)
@@ -130,7 +130,9 @@ def hold(run: Run, settings: dict[str, Any]) -> Iterator[Lease]:
 
 
 @contextlib.contextmanager
-def hold_share(run: Run, settings: dict[str, Any], share: Share, one_machine: bool = False) -> Iterator[Lease]:
+def hold_share(
+    run: Run, settings: dict[str, Any], share: Share, one_machine: bool = False, say: Say = quiet
+) -> Iterator[Lease]:
     """Hold the shards of one share of a run that was started, beside whoever holds others.
 
     Raises RunError as `hold` does, and if another process has shards of this share, or all of the run; with
@@ -144,12 +146,12 @@ def hold_share(run: Run, settings: dict[str, Any], share: Share, one_machine: bo
     try:
         if not lease.lock(descriptor, fcntl.LOCK_SH):
             raise _in_use(run, run.root / LOCK)
-        if other := lease.unseen(run.root / LOCK):
+        if other := lease.unseen(run.root / LOCK, say):
             raise _refusal(run, str(other))
-        with _named(run, run.root / SHARES / share.file, str(share)) as own:
+        with _named(run, run.root / SHARES / share.file, say, str(share)) as own:
             for path in sorted((run.root / SHARES).glob(f"{share.stage}-*")):
                 if path.name != share.file and _overlaps(share, path.name):
-                    _refuse_held(run, path)
+                    _refuse_held(run, path, say)
                 if one_machine:
                     _refuse_elsewhere(run, path)
             _clear(run, f"{share.stage}-*", share)
@@ -159,12 +161,12 @@ def hold_share(run: Run, settings: dict[str, Any], share: Share, one_machine: bo
 
 
 @contextlib.contextmanager
-def _named(run: Run, path: Path, job: str = "", new: bool = False) -> Iterator[Lease]:
+def _named(run: Run, path: Path, say: Say, job: str = "", new: bool = False) -> Iterator[Lease]:
     """Hold a file of the run, which goes again if it is `new` and no file can be written; RunError names who does."""
     with contextlib.ExitStack() as stack:
         try:
             with writing(run.root):
-                own = stack.enter_context(lease.held(path, job))
+                own = stack.enter_context(lease.held(path, job, say))
         except Taken:
             raise _in_use(run, path) from None
         except RunError:
@@ -179,7 +181,7 @@ def _overlaps(share: Share, name: str) -> bool:
     return found is not None and share.overlaps(Share(found[1], int(found[2]), max(1, int(found[3]))))
 
 
-def _refuse_held(run: Run, path: Path) -> None:
+def _refuse_held(run: Run, path: Path, say: Say) -> None:
     """RunError if a process holds a file of the run."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -188,7 +190,7 @@ def _refuse_held(run: Run, path: Path) -> None:
     try:
         if not lease.lock(descriptor, fcntl.LOCK_EX):
             raise _in_use(run, path)
-        if other := lease.unseen(path):
+        if other := lease.unseen(path, say):
             raise _refusal(run, str(other))
     finally:
         os.close(descriptor)

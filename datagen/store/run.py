@@ -68,7 +68,7 @@ class Run:
 
     def shard(self, stage: str, index: int) -> Path:
         """The file of one shard."""
-        return self.root / "tables" / stage / f"{stage}-{index:05d}.parquet"
+        return self.root / f"tables/{stage}/{stage}-{index:05d}.parquet"
 
     def footer(self, stage: str, index: int) -> Footer | None:
         """The footer of a shard, None if it is not done; Damaged if it is not as it was written, or another's."""

@@ -86,7 +86,7 @@ def _json(footer: bytes) -> dict[str, Any]:
         if byte < 0x80:
             break
     try:
-        values: dict[str, Any] = json.loads(footer[place : place + length])
+        values: dict[str, Any] = json.loads(footer[place : place + length].decode())
     except ValueError as error:
         raise Broken("its footer cannot be read") from error
     return values

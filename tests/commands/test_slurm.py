@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 import pytest
 from fake_stages import RECIPE
 
+from benchmarks.support import slurm_cluster
 from datagen import recipe as recipes
 from datagen.commands import slurm
 from datagen.errors import InputError
@@ -112,71 +110,15 @@ def test_whatever_stands_in_a_command_reaches_the_command_and_no_shell(tmp_path:
     assert not (tmp_path / "gone").exists()
 
 
-CONFIG = """
-ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={first}
-SlurmdPort={second}
-AuthType=auth/none
-CredType=cred/none
-SlurmUser=root
-SlurmdUser=root
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/ctld.pid
-SlurmdPidFile={folder}/d.pid
-SlurmctldLogFile={folder}/ctld.log
-SlurmdLogFile={folder}/d.log
-SchedulerParameters=sched_interval=1,sched_min_interval=100000,batch_sched_delay=0
-MaxArraySize=4
-JobRequeue=1
-ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
-PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-"""
-
-
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A Slurm of one node; skips where its programs are missing, or are not this user's to start."""
-    controller, node = shutil.which("slurmctld"), shutil.which("slurmd")
-    if not (controller and node and shutil.which("sbatch")) or os.geteuid() != 0:
-        pytest.skip("a real Slurm needs slurmctld, slurmd and slurm-client, and root to start them")
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    folder = tmp_path / "slurm"
-    for name in ("state", "spool"):
-        (folder / name).mkdir(parents=True)
-    file = folder / "slurm.conf"
-    file.write_text(CONFIG.format(host=socket.gethostname(), first=ports[0], second=ports[1], folder=folder))
-    monkeypatch.setenv("SLURM_CONF", str(file))
-    daemons = [subprocess.Popen([program, "-D"], stderr=subprocess.DEVNULL) for program in (controller, node)]
-    try:
-        until(lambda: "idle" in told("sinfo", "--noheader"))
+    if why := slurm_cluster.why_not():
+        pytest.skip(why)
+    with slurm_cluster.started(tmp_path / "slurm") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
         yield
-    finally:
-        for daemon in daemons:
-            daemon.terminate()
-        for daemon in daemons:
-            daemon.wait(30)
-
-
-def told(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
-def until(holds: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, told("squeue")
-        time.sleep(0.5)
 
 
 # Every Python of the jobs has the stages that need no model.
@@ -210,7 +152,7 @@ def test_on_a_real_slurm_the_dataset_is_that_of_one_process_though_a_task_is_kil
     for name in ("die-scores", "once"):
         (switches / name).touch()
     subprocess.run(["bash", "out.slurm/submit.sh"], check=True)
-    until(lambda: told("squeue", "--noheader") == "", 400)
+    slurm_cluster.until(lambda: slurm_cluster.told({}, "squeue", "--noheader") == "", 400)
     logs = {path.name: path.read_text() for path in Path("out.slurm/logs").iterdir()}
     assert sum("datagen: back into the queue" in log for log in logs.values()) == 1, logs
     assert len(logs) == 8 and not (switches / "die-scores").exists(), logs  # write, 3 arrays of 2, finish

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,6 +34,44 @@ def test_without_ray_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
         list(ray.run(square, [1, 2]))
     assert list(ray.run(square, [])) == []
     assert executors.default_workers(recipes.load("pick-style", []).profile("embedded"), "ray") == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:{port}", "nothing answers there: .*[Rr]efused"),
+        ("ray://127.0.0.1:{port}", "nothing answers there: .*[Rr]efused"),
+        ("[::1]:{port}", "nothing answers there: "),
+        ("no-such-host.invalid:6379", "nothing answers there: "),
+        (f"{'x' * 70}.invalid:6379", "nothing answers there: "),
+        ("http://127.0.0.1:8265", "what is accepted is HOST:PORT, ray://HOST:PORT or auto"),
+        ("127.0.0.1", "what is accepted is "),
+        ("127.0.0.1:99999", "what is accepted is "),
+        ("nonsense", "what is accepted is "),
+        (":6379", "what is accepted is "),
+    ],
+)
+def test_an_address_where_no_cluster_is_is_refused_before_ray_tries_for_minutes(
+    address: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = address.format(port=free.getsockname()[1])
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(
+        InputError, match=rf"no Ray cluster can be joined at {re.escape(address)} \({why}.*: mend RAY_"
+    ):
+        ray._address()
+
+
+@pytest.mark.parametrize(("address", "meant"), [("", None), (" local ", None), ("auto", "auto"), (None, None)])
+def test_without_an_address_a_cluster_is_started_here(
+    address: str | None, meant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    assert ray._address() == meant
 
 
 @pytest.fixture(scope="module")

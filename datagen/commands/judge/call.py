@@ -97,7 +97,7 @@ def judge_path(
     parts = Parts(run, work, given.ids, digest, networks, known)
     llm = LlmOptions(out.with_name(f"{out.name}{ACCOUNT}"), asked.max_cost, say=say)
     with (
-        store.hold(run, {"digest": digest, "version": version(), "recipe": settings}),
+        store.hold(run, {"digest": digest, "version": version(), "recipe": settings}, say),
         _tidy(run, written),
         panel.connected(judges, llm),
     ):

@@ -87,7 +87,7 @@ def label_scores(
     begun = store.check(run, settings)
     lost = Counter[str]()
     if not (begun and is_whole(run, recipe, settings["digest"])):
-        with _cleared(run, begun), store.hold(run, settings):
+        with _cleared(run, begun), store.hold(run, settings, say):
             lost = Filling(run, recipe, settings["digest"], given, found, progress).fill(
                 asked.images, known=asked.known_column is not None
             )

@@ -26,7 +26,7 @@ def problems(run: store.Run) -> Iterator[str]:
             yield f"{run.root / 'tables' / stage.stage.name} has no shards, as there are no prompts yet: {AGAIN}"
         for index, footer in enumerate(stage.shards):
             path = run.shard(stage.stage.name, index)
-            if footer is not None:
+            if isinstance(footer, store.Footer):
                 yield from _of_shard(run, stage.stage.name, index, footer, stage.stage.record)
             elif path not in named:
                 yield f"{path} {'was made from rows that have changed' if path.exists() else 'is missing'}: {AGAIN}"

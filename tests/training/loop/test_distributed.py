@@ -15,8 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from training.data import load
 from training.errors import TrainingError
 from training.loop.distributed import Team
+from training.loop.order import Order
 from training.run import main
 from training.settings.training import parse
 from training.train import check_team
@@ -126,6 +128,58 @@ def test_shares_cover_the_batch() -> None:
     shares = [Team(torch.device("cpu"), index, 3).local_slice(8) for index in range(3)]
     assert [place for share in shares for place in share] == list(range(8))
     assert all(len(share) in (2, 3) for share in shares)
+
+
+READ = """
+import json, sys
+from pathlib import Path
+from training import data
+from training.loop.distributed import init_processes
+from training.loop.order import Order
+with init_processes("cpu") as team:
+    pairs = data.load(sys.argv[1])
+    order = Order([len(prompt) % 2 for prompt in pairs.prompts] if sys.argv[3] == "two" else [0] * len(pairs), 3, 7)
+    places = team.local_slice(3)
+    read = [[pairs.prompts[row] for row in order.rows(step)[places.start : places.stop]] for step in range(8)]
+    told = {"process": team.process_index, "of": team.num_processes, "read": read}
+    Path(sys.argv[2], f"{team.process_index}.json").write_text(json.dumps(told))
+    team.barrier()
+"""
+
+
+@pytest.mark.slow  # two launchers, each with a process that imports torch
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("buckets", ["one", "two"])
+def test_two_machines_read_the_shards_without_overlap_or_omission(dataset: Path, tmp_path: Path, buckets: str) -> None:
+    (tmp_path / "read.py").write_text(READ)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "training/configs/machines.yaml"]
+    launch += ["--num_processes", "2", "--main_process_ip", "127.0.0.1", "--main_process_port", port]
+    script = [str(tmp_path / "read.py"), str(dataset), str(tmp_path), buckets]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    machines = [
+        subprocess.Popen([*launch, "--machine_rank", str(rank), *script], cwd=ROOT, env=environment)
+        for rank in range(2)
+    ]
+    assert [machine.wait(200) for machine in machines] == [0, 0]
+    told = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert [(one["process"], one["of"]) for one in told] == [(0, 2), (1, 2)]
+    pairs = load(str(dataset))
+    order = Order([len(prompt) % 2 for prompt in pairs.prompts] if buckets == "two" else [0] * len(pairs), 3, 7)
+    batches = [[*one, *other] for one, other in zip(told[0]["read"], told[1]["read"], strict=True)]
+    assert batches == [[pairs.prompts[row] for row in order.rows(step)] for step in range(8)]
+    if buckets == "one":  # 12 pairs, four batches a pass
+        assert sorted(sum(batches[:4], [])) == sorted(sum(batches[4:], [])) == sorted(pairs.prompts)
+
+
+def test_the_settings_for_several_machines_are_accelerates_own() -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    held = load_config_from_file(str(ROOT / "training" / "configs" / "machines.yaml"))
+    assert (held.num_machines, held.num_processes, held.machine_rank) == (2, 16, 0)
+    assert held.main_process_ip and held.rdzv_backend == "static"
 
 
 def test_the_settings_for_fsdp_are_accelerates_own() -> None:

@@ -1,0 +1,96 @@
+"""What a run takes in every stage as it grows, with models that cost nothing: processor time a row, and memory.
+
+`python -m benchmarks million_rows [--prompts N …]`. Texts of a file are worded, drawn by a generator that makes greys,
+judged by one that looks at a pixel, labelled and written as a dataset; one process does all of it, in shards of 100
+prompts. Each size is a process of its own, and the peak of its memory is taken stage by stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.support import null_models
+from benchmarks.support.memory import peak_since_reset, reset_peak
+from benchmarks.support.results import Row, record
+from datagen import recipe as recipes
+from datagen.pipeline import build
+
+PROMPTS = (10_000, 100_000)
+
+
+class Stages:
+    """The progress of a run, as what each stage took."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[str, float]] = {}
+        self._name, self._wall, self._cpu = "", 0.0, 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Note when one ends and the next begins."""
+        if what != self._name:
+            self.end()
+            reset_peak()
+            self._name, self._wall, self._cpu = what, time.perf_counter(), time.process_time()
+
+    def end(self) -> None:
+        """The stage that is at work is over."""
+        if self._name:
+            wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+            self.found[self._name] = {"s": wall, "cpu": cpu, "MiB": peak_since_reset()}
+
+
+def one(count: int, folder: Path) -> None:
+    """A run of so many prompts; prints what each stage took as JSON."""
+    recipe, stages = null_models.recipe(folder, count), Stages()
+    summary = build.run(recipes.load(str(recipe), []), "null", folder / "run", progress=stages)
+    stages.end()
+    begun = time.process_time()
+    again = build.run(recipes.load(str(recipe), []), "null", folder / "run")
+    if again.made:
+        raise RuntimeError(f"{again.made} shards of a finished run were made again")
+    stages.found["a second call"] = {"s": 0.0, "cpu": time.process_time() - begun, "MiB": 0.0}
+    print(json.dumps({"stages": stages.found, "pairs": summary.rows("pairs")}))
+
+
+def measured(count: int) -> dict[str, dict[str, float]]:
+    """Stage → what it took, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "benchmarks.data.million_rows", "--one", str(count), folder]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    stages: dict[str, dict[str, float]] = found["stages"]
+    print(f"{count:,} prompts, {found['pairs']:,} pairs")
+    for name, took in stages.items():
+        print(f"  {name:20} {1e6 * took['cpu'] / count:9.1f} µs a prompt {took['MiB']:8.0f} MiB", flush=True)
+    return stages
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--prompts", type=int, nargs="+", default=list(PROMPTS), help="sizes of the runs, rising")
+    parser.add_argument("--one", nargs=2, metavar=("PROMPTS", "FOLDER"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        one(int(given.one[0]), Path(given.one[1]))
+        return
+    found = {count: measured(count) for count in given.prompts}
+    small, large = given.prompts[0], given.prompts[-1]
+    rows = []
+    for name, took in found[large].items():
+        cpu = {count: found[count][name]["cpu"] for count in given.prompts}
+        curve = ", ".join(f"{1e6 * cpu[count] / count:.0f} at {count:,}" for count in given.prompts)
+        rows.append(Row(f"{name}: processor time a prompt", 1e6 * cpu[large] / large, "µs", "", curve))
+        if took["MiB"]:
+            ratio, least = took["MiB"] / found[small][name]["MiB"], found[small][name]["MiB"]
+            note = f"{least:.0f} MiB at {small:,}, {took['MiB']:.0f} at {large:,}"
+            rows.append(Row(f"{name}: peak of memory, {large // small} × the prompts", ratio, "×", "≤ 1.2", note))
+    record("million_rows", rows)
+
+
+if __name__ == "__main__":
+    main()
