@@ -435,7 +435,8 @@ def judge(
         bool,
         typer.Option(
             "--planted",
-            help="Ask all judges of texts about another image's prompt, too; those that read embeddings always are.",
+            help="Ask all judges of texts about another image's prompt, too; those that read embeddings always are. "
+            "Where one reads no text, show all of them degraded copies.",
         ),
     ] = False,
     max_cost: MaxCost = None,
