@@ -13,9 +13,10 @@ import numpy as np
 from datagen.labels import instrument, pairing, people, rules, verdicts
 from datagen.labels.instrument import CONTROL, PAIR
 from datagen.recipe import Recipe
-from datagen.records import Label, Prompt, Verdict, pair_id
+from datagen.records import NEGATIVE, Label, Prompt, Verdict, pair_id
 
 Two = tuple[Verdict, Verdict]
+IN_NO_DATASET = "negative control"
 NOTHING = "no two images could be compared"
 
 
@@ -28,11 +29,16 @@ def label(
     have none; the two that meet are chosen by what was learnt of all. Raises InputError if the recipe names labels of
     people that cannot be read.
     """
+    negative = {prompt.prompt_id for prompt in prompts if prompt.role == NEGATIVE}
     own = _by_prompt(prompts, images)
     known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
     designed = not recipe.ranked
-    strata = {prompt.prompt_id: f"{prompt.principle_id} {prompt.role}" for prompt in prompts}
-    run = _Run(judges, 1 if designed else 0, strata, known)
+    roles = {prompt.prompt_id: "neutral" if prompt.role == NEGATIVE else prompt.role for prompt in prompts}
+    strata = {prompt.prompt_id: f"{prompt.principle_id} {roles[prompt.prompt_id]}" for prompt in prompts}
+    # In no dataset, so nothing but how judges lean is looked at.
+    drawn = {name: pairing.in_order(own.pop(name)) for name in list(own) if name in negative}
+    controls = [two for match in drawn.values() if (two := _judged(match)) is not None]
+    run = _Run(judges, 1 if designed else 0, strata, known, controls)
     neighbours = [] if designed else [two for some in own.values() for two in pairing.neighbours(some)]
     value = pairing.by_sum if designed else _weighted(run.learn(neighbours, []))
     found = [(name, match) for name, some in own.items() for match in pairing.matches(recipe, some, value)]
@@ -41,17 +47,21 @@ def label(
     learnt = run.learn(met, []) if designed else run.learn(neighbours, met)
     rows = _rows(recipe, found, judged, _said(learnt, len(met)))
     rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
-    return rows, facts(judges, learnt, len(met), [*notes, *strangers(known, met)])
+    rows += [Label(name, *_ids(match), IN_NO_DATASET) for name, match in drawn.items()]
+    notes = [*_counted(drawn, controls), *notes, *strangers(known, met)]
+    return rows, facts(judges, learnt, len(met), notes)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """What is known of all pairs of a run: `design` (1, or 0 for none), each prompt's stratum, labels of people."""
+    """What is known of all pairs of a run: `design` (1, or 0 for none), each prompt's stratum, labels of people, and
+    the negative controls that were drawn."""
 
     judges: Sequence[str]
     design: int
     strata: Mapping[str, str]
     known: Mapping[str, float]
+    drawn: Sequence[Two]
 
     def learn(self, taught: Sequence[Two], others: Sequence[Two]) -> instrument.Labels | None:
         """The labels of `taught`, which are learnt from, then those of `others`, which are not; None without any."""
@@ -75,8 +85,10 @@ class _Run:
         return learnt.first(len(pairs))
 
     def _controls(self, pairs: Sequence[Two]) -> list[tuple[Two, list[float]]]:
-        """The same pairs asked what their wordings should not touch, once for each question that a judge answered."""
-        judges, found = len(self.judges), []
+        """The negative controls: those that were drawn, and the same pairs asked what their wordings should not touch,
+        once for each question that a judge answered."""
+        judges = len(self.judges)
+        found = [(two, verdicts.between(two[0].lean, two[1].lean)) for two in self.drawn]
         for two in pairs:
             margins = verdicts.between(two[0].controls, two[1].controls)
             parts = [margins[first : first + judges] for first in range(0, len(margins), judges)]
@@ -157,11 +169,24 @@ def _label(
 ) -> Label:
     if isinstance(match, str):
         return Label(prompt_id, "", "", match)
-    chosen, rejected = match
-    ids = ("" if chosen is None else chosen.image_id, "" if rejected is None else rejected.image_id)
     if two is None:
-        return Label(prompt_id, *ids, pairing.why_none(chosen, rejected))
-    return Label(prompt_id, *ids, None, *next(said))
+        return Label(prompt_id, *_ids(match), pairing.why_none(*match))
+    return Label(prompt_id, *_ids(match), None, *next(said))
+
+
+def _ids(match: Sequence[Verdict | None]) -> tuple[str, str]:
+    """Of two images, "" for one that is not there."""
+    chosen, rejected = match
+    return "" if chosen is None else chosen.image_id, "" if rejected is None else rejected.image_id
+
+
+def _counted(drawn: Mapping[str, pairing.Match], controls: Sequence[Two]) -> list[str]:
+    """How many negative controls there are, and of how many no judge could say anything."""
+    if not drawn:
+        return []
+    lost = len(drawn) - len(controls)
+    unheard = f"; of {lost} of them there is nothing to learn: an image is missing, or no judge spoke of both"
+    return [f"{len(drawn)} negative controls were drawn and are in no dataset" + unheard * bool(lost)]
 
 
 def facts(judges: Sequence[str], learnt: instrument.Labels | None, pairs: int, notes: list[str]) -> dict[str, Any]:

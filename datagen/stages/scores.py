@@ -22,7 +22,7 @@ from datagen.judges.vectors import unit
 from datagen.labels import axes, judged, pairing, verdicts, wordings
 from datagen.labels.axes import Asked
 from datagen.recipe import Profile
-from datagen.records import Embedding, Image, Principle, Prompt, Score, Written
+from datagen.records import NEGATIVE, Embedding, Image, Principle, Prompt, Score, Written
 from datagen.stages import LIBRARIES, Context, Shard, Stage, one_a_model
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def _left_open(context: Context, shard: Shard, rows: list[Score], heard: list[Ju
         for of in judged.by_prompt(*tables, judged.readings(heard))
         for image_id in pairing.left_open(context.recipe, verdicts.of(of))
     }
-    return [image for image in images if (image.prompt_id, image.image_id) in open_]
+    controls = {prompt.prompt_id for prompt in shard.rows(Prompt) if prompt.role == NEGATIVE}  # all judges see them
+    return [image for image in images if image.prompt_id in controls or (image.prompt_id, image.image_id) in open_]
 
 
 def _settled(image: Image, judge: Judge) -> Score:
@@ -162,7 +163,13 @@ def _directions(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float64]
 def _wordings(judges: Sequence[Judge], shard: Shard) -> Iterator[Score]:
     """What the judges that read texts by a backbone say of the wordings that images were drawn from."""
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
-    drawn = [image for image in shard.rows(Image) if image.side in wordings.SIDES and image.image is not None]
+    # The wordings of negative controls are not their prompts' own, as they should not be.
+    own = {prompt.prompt_id for prompt in shard.rows(Prompt) if prompt.role != NEGATIVE}
+    drawn = [
+        image
+        for image in shard.rows(Image)
+        if image.side in wordings.SIDES and image.image is not None and image.prompt_id in own
+    ]
     for judge in judges if drawn else ():
         if not judge.facts.reads_text:
             continue

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from datagen import store
+from datagen.records import NEGATIVE
 
 SPLITS = ("train", "test")
 BANDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of probabilities, by their lower ends
@@ -31,6 +32,7 @@ class Facts:
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     unmarked: collections.Counter[str] = _counter()
     authors: collections.Counter[str] = _counter()  # of prompts
+    negative_controls: int = 0  # of which the judges have learnt, and no pair is made
     cost: float = 0.0  # US dollars of the calls that wrote the prompts
 
     def written(self) -> list[str]:
@@ -58,7 +60,8 @@ def gather(run: store.Run, shards: int) -> Facts:
         judged = run.table("scores", index, ["judge", "judge_version"]).group_by(["judge", "judge_version"])
         facts.judges.update(f"{row['judge']} {row['judge_version']}" for row in judged.aggregate([]).to_pylist())
     if run.shard("prompts", 0).is_file():
-        for row in run.table("prompts", 0, ["author", "cost"]).to_pylist():
-            facts.authors[row["author"]] += 1
+        for row in run.table("prompts", 0, ["author", "cost", "role"]).to_pylist():
+            facts.authors[row["author"]] += row["role"] != NEGATIVE
+            facts.negative_controls += row["role"] == NEGATIVE
             facts.cost += row["cost"]
     return facts
