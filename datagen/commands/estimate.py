@@ -102,7 +102,7 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
     controls = negative.planned(recipe)
     images = recipe.prompts.count * sum(each.values()) + 2 * controls
     pairs = recipe.prompts.count * _pairs_each(recipe, each)
-    judged = _judges(profile, images, pairs + controls, batch)
+    judged = _judges(profile, images + _copies(recipe, images), pairs + controls, batch)
     drawn = _drawn(recipe, profile, controls)
     stages |= judged | drawn
     most += sum(part.cost or 0.0 for part in (*judged.values(), *drawn.values()))
@@ -204,6 +204,11 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
         console.print(f"hint: {hint}", highlight=False, markup=False, soft_wrap=True)
 
 
+def _copies(recipe: Recipe, images: int) -> int:
+    """How many degraded copies judges are shown."""
+    return round(recipe.labels.copies * images) if recipe.ranked else 0
+
+
 def _controls(recipe: Recipe) -> list[str]:
     """What the negative controls take, drawn ones and questions."""
     found, count, share = [], negative.planned(recipe), recipe.labels.controls
@@ -217,6 +222,11 @@ def _controls(recipe: Recipe) -> list[str]:
     if questions := len(recipe.labels.questions):
         texts = f"{questions} question{'s' * (questions > 1)}, {2 * questions} more texts an image"
         found.append(f"{texts}; no picture is drawn for them and no server asked")
+    if copies := _copies(recipe, recipe.prompts.count * sum(recipe.images_each().values())):
+        found.append(f"{copies:,} degraded copies are shown to all judges, and drawn by nobody")
+    elif recipe.labels.copies:
+        why = f"with pairing = {recipe.pairing!r} wordings say which image should be better"
+        found.append(f"no copy is degraded: {why}")
     return found
 
 

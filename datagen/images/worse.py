@@ -33,6 +33,11 @@ def copy(source: bytes | Path | Image.Image, name: str) -> Image.Image:
     return KINDS[kind_of(name)](picture, name)
 
 
+def drawn(name: str, share: float) -> bool:
+    """Whether a picture is of the share of those that get a copy; one of a share is of any greater one."""
+    return int(hashlib.sha256(f"copied {name}".encode()).hexdigest()[:8], 16) / 16**8 < share
+
+
 def _random(name: str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.sha256(f"worse {name}".encode()).digest()))
 

@@ -25,6 +25,7 @@ QUESTION = "question"  # the probability that the answer is yes: does the image 
 SETTLED = "settled"  # not asked: earlier tiers of judges had decided all pairs of the prompt
 BEATS = "beats"  # the probability to beat an opponent, which is shown second
 WORDING = "wording"  # of the text that an image was drawn from: how much nearer it is to its own prompt than to others
+COPY_MARK = "~"  # between the id of an image and the damage of its degraded copy; in no id of an image
 OTHER_PROMPTS = 3  # as many are asked about
 Questions = Sequence[tuple[str, str]]  # two texts each, "{prompt}" being the context prompt
 

@@ -32,10 +32,6 @@ BY_PLANTED = (
     "no design, planted pairs in its place: images of other prompts tell which judge to believe; how sure to be of "
     "images that are nearer to each other is partly a guess, which some 100 labels of people (labels.known) make good"
 )
-BY_COPIES = (
-    "{} planted pairs are of an image and a degraded copy of it, which tell who sees how good a picture is by far "
-    "coarser differences than those between the images"
-)
 UNAIDED = (
     "no design, and nothing planted: no judge was asked about other prompts, so that what judges agree in is all "
     "there is and intervals are wide; datagen judge with a judge that reads embeddings, or with --planted, tells more"
@@ -61,18 +57,19 @@ def label(
         rows = [_no_pair(name, own[name]) for name in texts]
         return rows, {"pairs": 0, "judges": [], "obedience": {}, "notes": [labelling.NOTHING, *notes]}
     mismatched = _some([two for name in texts for two in _planted(own[name], others[name])])
-    degraded = _some([two for name in texts for two in _degraded(own[name], copies[name])])
+    degraded = _some([two for name in texts for two in pairing.degraded(own[name], copies[name])])
     planted = [*mismatched, *degraded]
     nulls = _some([two for name in texts for two in zip(others[name][::2], others[name][1::2], strict=False)])
     learnt = _learn(judges, {PAIR: pairs, PLANTED: planted, NULL: nulls}, texts, known)
     told = [_told(two, *said) for two, said in zip(pairs, _said(learnt), strict=False)]
     rows = _rows(recipe, met, own, told)
     rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
-    how = [BY_PLANTED] * bool(mismatched) + [BY_COPIES.format(len(degraded))] * bool(degraded)
+    how = [BY_PLANTED] * bool(mismatched) + labelling.by_copies(degraded)
     if planted:
         how += _unasked(judges, planted, "shown a copy or " * bool(degraded))
     else:
-        how += [UNAIDED, *([ONE] if len(judges) == 1 else [])]
+        spoke = int((~np.isnan(verdicts.margins(pairs))).any(axis=0).sum())
+        how += [UNAIDED, *([ONE] if spoke == 1 else [])]
     return rows, labelling.facts(judges, learnt, len(pairs), [*how, *notes, *labelling.strangers(known, pairs)])
 
 
@@ -98,12 +95,6 @@ def _planted(own: Sequence[Verdict], others: Sequence[Verdict]) -> list[Two]:
     """An image of the prompt with each one of others, its own in turn."""
     usable = [image for image in own if image.reason is None]
     return [(usable[at % len(usable)], other) for at, other in enumerate(others)] if usable else []
-
-
-def _degraded(own: Sequence[Verdict], copies: Sequence[Verdict]) -> list[Two]:
-    """Each image of the prompt that has a degraded copy, with that."""
-    usable = {image.image_id: image for image in own if image.reason is None}
-    return [(usable[name], copy) for copy in copies if (name := verdicts.original(copy)) in usable]
 
 
 def _some(twos: list[Two]) -> list[Two]:

@@ -43,6 +43,12 @@ def neighbours(images: Sequence[Verdict]) -> list[tuple[Verdict, Verdict]]:
     return met + ([(made[-1], made[0])] if len(made) > 2 else [])
 
 
+def degraded(images: Sequence[Verdict], copies: Sequence[Verdict]) -> list[tuple[Verdict, Verdict]]:
+    """Each image that has a degraded copy, with that."""
+    usable = {image.image_id: image for image in images if image.reason is None}
+    return [(usable[name], copy) for copy in copies if (name := verdicts.original(copy)) in usable]
+
+
 def meetings(count: int) -> list[tuple[int, int]]:
     """`list`: which of so many candidates meet, by place; the judges have no part in it, and all hang together.
 

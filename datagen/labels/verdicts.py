@@ -21,7 +21,6 @@ OTHER = "other"  # side of an image that was drawn for another prompt
 OF_OTHER = "an image of another prompt"
 COPY = "copy"  # side of a degraded copy of an image
 OF_COPY = "a degraded copy"
-MARK = "-"  # between the id of an image and the damage of its copy; in no id
 
 
 def of(judged: Judged, own: str | None = None, questions: int = 0) -> list[Verdict]:
@@ -67,7 +66,7 @@ def of_others(judged: Judged) -> list[Verdict]:
     nothing = [ABSTAINS] * len(judged.readings)
     found = []
     for place, (name, scored) in enumerate(judged.others.items()):
-        side, reason = (COPY, OF_COPY) if MARK in name else (OTHER, OF_OTHER)
+        side, reason = (COPY, OF_COPY) if axes.COPY_MARK in name else (OTHER, OF_OTHER)
         lean = _spoken(judged.read(scored, aggregate.lean))
         who = (name, judged.prompt.prompt_id, side, place, reason)
         found.append(Verdict(*who, lean, nothing, nothing, nothing, ABSTAINS))
@@ -76,12 +75,12 @@ def of_others(judged: Judged) -> list[Verdict]:
 
 def copy_id(image_id: str, damage: str) -> str:
     """What a degraded copy of an image is called."""
-    return f"{image_id}{MARK}{damage}"
+    return f"{image_id}{axes.COPY_MARK}{damage}"
 
 
 def original(copy: Verdict) -> str:
     """The id of the image that a copy is of."""
-    return copy.image_id.split(MARK)[0]
+    return copy.image_id.rsplit(axes.COPY_MARK, 1)[0]
 
 
 def _nearness(judged: Judged, image: Image) -> float | None:

@@ -282,3 +282,7 @@ def test_negative_controls_are_counted_with_their_images_or_it_is_said_why_there
     assert "controls: none is drawn: labels.controls = 0.1 tells nothing of fewer than 100 prompts" in few
     ranked = recipes.load("pick-style", ['pairing="rank"', "images.candidates=4"])
     assert "controls: none is drawn: with pairing = 'rank'" in shown(ranked, "embedded")
+    copied = recipes.load("open-preferences", ["labels.copies=0.5"])
+    count = copied.prompts.count * copied.images.candidates // 2
+    assert f"controls: {count:,} degraded copies are shown to all judges" in shown(copied, "embedded")
+    assert "controls: no copy is degraded" in shown(recipes.load("pick-style", ["labels.copies=1"]), "embedded")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from datagen.errors import InputError
-from datagen.labels import labelling
+from datagen.labels import labelling, verdicts
 from datagen.recipe import Images, Labels, Profile, Recipe
 from datagen.records import NEGATIVE, Label, Prompt, Verdict, content_id
 
@@ -184,3 +184,23 @@ def test_of_negative_controls_without_images_nothing_is_learnt_and_they_are_coun
     assert note.startswith("10 negative controls were drawn") and "of 3 of them there is nothing to learn" in note
     rows, facts = labelling.label(recipe(), ["a", "b", "c"], written, drawn)  # and no pair at all
     assert {row.reason for row in rows} == {"negative control"} and facts["pairs"] == 0
+
+
+def test_degraded_copies_tell_which_judge_of_candidates_to_believe() -> None:
+    images, quality = candidates(60, 4)
+    rng = np.random.default_rng(5)
+    images = [dataclasses.replace(image, lean=[image.lean[0], rng.normal(0, 5)]) for image in images]
+    copies = [
+        dataclasses.replace(
+            image, image_id=verdicts.copy_id(image.image_id, "blur"), side=verdicts.COPY, reason=verdicts.OF_COPY,
+            lean=[image.lean[0] - 3.0, rng.normal(0, 5)],
+        )
+        for image in images
+    ]  # fmt: skip
+    rows, facts = labelling.label(recipe("rank", 4), ["sees", "loud"], prompts(60), [*images, *copies])
+    assert any(note.startswith("240 planted pairs are of an image and a degraded copy") for note in facts["notes"])
+    assert len(rows) == 60 and {row.reason for row in rows} == {None}
+    at = {image.image_id: divmod(k, 4) for k, image in enumerate(images)}
+    right = [quality[at[of.chosen_id]] > quality[at[of.rejected_id]] for of in rows]
+    assert np.mean(right) > 0.95
+    assert facts["judges"][0]["weight"] > 5 * abs(facts["judges"][1]["weight"])

@@ -7,7 +7,6 @@ have a copy, the same ones in every call.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from datagen.images import worse
@@ -29,7 +28,7 @@ def to_copy(
     return {
         place: (name, dataclasses.replace(question, texts=question.texts[:1], dear=(0,), free=(), embeddings={}))
         for place, (question, name) in enumerate(zip(asked, digests, strict=True))
-        if name is not None and question.error is None and question.source is not None and _drawn(name) < share
+        if name is not None and question.error is None and question.source is not None and worse.drawn(name, share)
     }
 
 
@@ -48,8 +47,3 @@ def shown(
         return {}
     answers = panel.ask(panel.able(judges, "score"), list(made.values()))
     return {place: (worse.kind_of(questions[place][0]), answer) for place, answer in zip(made, answers, strict=True)}
-
-
-def _drawn(name: str) -> float:
-    """A number between 0 and 1 of its own for each image."""
-    return int(hashlib.sha256(f"copied {name}".encode()).hexdigest()[:8], 16) / 16**8

@@ -195,7 +195,8 @@ def _told(
     copied: Mapping[int, tuple[str, panel.Answer]],
 ) -> Told:
     units = range(0, len(items), work.size)
-    values, errors, others, worse = [], [], [], []
+    values, errors, others = [], [], []
+    worse: list[tuple[str, float | None]] = []
     for at in units:
         own = said[at : at + work.size]
         for value, error, other in _said(work, own, met[at // 2] if met else {}):

@@ -100,8 +100,9 @@ def join(files: Sequence[Scores]) -> Joined:
                 images.append(image)
             else:
                 known = images[place[image.key]]
-                both = {"other": known.other or image.other, "worse": known.worse or image.worse}
-                images[place[image.key]] = dataclasses.replace(known, **both)
+                images[place[image.key]] = dataclasses.replace(
+                    known, other=known.other or image.other, worse=known.worse or image.worse
+                )
         at.append(np.array([place[image.key] for image in own], np.int64))
     columns = [column for file, own in zip(files, at, strict=True) for column in _columns(file, own, images)]
     duels = [found for file, own in zip(files, at, strict=True) for found in _duels(file, own)]

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from stand_ins import Pale, Red, png, seat
+from stand_ins import Pale, Red, picks, png, seat
 
 from datagen import store
 from datagen.commands.judge import Options, copies, judge_path
@@ -115,7 +115,7 @@ def test_labels_learn_from_copies_which_judge_sees_how_good_a_picture_is(
     assert len(right) == PROMPTS * EACH * (EACH - 1) // 2, "a copy is no candidate"
     assert np.mean(right) > 0.9
     names = {row["chosen"]["path"] for file in run.dataset.glob("data/*") for row in pq.read_table(file).to_pylist()}
-    assert names and not any("-" in name for name in names)
+    assert names and not any("~" in name for name in names)
 
 
 def test_files_of_scores_without_copies_are_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,3 +125,13 @@ def test_files_of_scores_without_copies_are_still_read(tmp_path: Path, monkeypat
     pq.write_table(table.drop_columns(["worse", "worse_value"]), file)
     made = label_scores([file], tmp_path / "out")
     assert "nothing planted" in "\n".join(made.notes)
+
+
+def test_both_images_of_a_pair_that_exists_have_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = picks(tmp_path / "in.parquet", [(10 * k, 200 - 9 * k) for k in range(12)])
+    judge_path(source, seat(monkeypatch, Sharp(), Red()), tmp_path / "s.parquet", Options(pairs=True, planted=True))
+    rows = pq.read_table(tmp_path / "s.parquet").to_pylist()
+    assert len(rows) == 48 and all(row["worse"] == worse.kind_of(row["digest"]) for row in rows)
+    made = label_scores([tmp_path / "s.parquet"], tmp_path / "out")
+    assert "24 planted pairs are of an image and a degraded copy of it" in "\n".join(made.notes)
+    assert made.summary.rows("images") == 24
