@@ -132,7 +132,7 @@ def run(
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Do this share of its shards alone.")] = None,
 ) -> None:
     """Build a dataset from a recipe; the same command again resumes it."""
-    from datagen import executors, progress, records
+    from datagen import executors, progress
     from datagen.commands import hints
     from datagen.pipeline import build
 
@@ -173,6 +173,13 @@ def run(
             progress=display.show,
         )
     print("\n".join(_closing(summary)))
+    _refuse_empty(summary)
+
+
+def _refuse_empty(summary: Summary) -> None:
+    """MachineryError for a dataset without a pair."""
+    from datagen import records
+
     if summary.rows("prompts") and not sum(summary.splits.values()):
         reasons = records.in_words(summary.plans["pairs"].drops())
         raise MachineryError(f"no pair passed, so there is nothing to train on (dropped: {reasons or 'none'})")
@@ -348,7 +355,8 @@ def relabel(
         summary = relabelling.relabel(
             store.Run(run), settings or [], people=people, workers=workers, say=display.say, progress=display.show
         )
-    print("\n".join(_closing(summary)))
+    print("\n".join([*_closing(summary), *relabelling.learnt(summary)]))
+    _refuse_empty(summary)
 
 
 @app.command()
@@ -435,7 +443,8 @@ def judge(
         bool,
         typer.Option(
             "--planted",
-            help="Ask all judges of texts about another image's prompt, too; those that read embeddings always are.",
+            help="Ask all judges of texts about another image's prompt, too; those that read embeddings always are. "
+            "Where one reads no text, show all of them degraded copies.",
         ),
     ] = False,
     max_cost: MaxCost = None,
@@ -523,7 +532,7 @@ def label(
     ] = None,
 ) -> None:
     """Make a labelled run, with dataset, of images that exist and are judged."""
-    from datagen import progress, records
+    from datagen import progress
     from datagen.commands import label as labelling
 
     options = labelling.Options(by, pairs, known, known_column, images, tuple(settings or ()))
@@ -532,9 +541,7 @@ def label(
             [path(file) for file in scores], out, options, say=display.say, progress=display.show
         )
     print("\n".join([*_closing(made.summary), *made.notes]))
-    if not sum(made.summary.splits.values()):
-        reasons = records.in_words(made.summary.plans["pairs"].drops())
-        raise MachineryError(f"no pair passed, so there is nothing to train on (dropped: {reasons or 'none'})")
+    _refuse_empty(made.summary)
 
 
 @app.command()

@@ -156,6 +156,11 @@ class Labels(_Section):
     # Negative controls that cost no image: questions that the wordings should not touch, two texts around the context
     # prompt each. How far a judge's answers lean towards what was meant all the same, it sees of the wording itself.
     questions: Annotated[tuple[Annotated[tuple[Worded, Worded], Field(strict=False)], ...], Field(strict=False)] = ()
+    # Negative controls that are drawn: so many pairs for each prompt, of two wordings of which neither keeps the
+    # principle better. All judges see them, and no dataset holds them.
+    controls: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    # Of ranked candidates, the share of which all judges are shown a degraded copy, which is known to be worse.
+    copies: Share = 0.0
 
     @model_validator(mode="after")
     def _questions_differ(self) -> Labels:
@@ -165,7 +170,8 @@ class Labels(_Section):
 
 
 RELABELLED = "relabelled"  # in recipe.json: what of [labels] was changed after the run
-ASKED = ("settled", "questions")  # what decides what judges are asked; the others only what is made of it
+# What decides what judges are asked; the others only what is made of it.
+ASKED = ("settled", "questions", "controls", "copies")
 RELABELS = tuple(name for name in Labels.model_fields if name not in ASKED)
 RULES = (
     "min_low",
@@ -175,6 +181,8 @@ RULES = (
     "known",
     "balanced",
     "questions",
+    "controls",
+    "copies",
 )  # not in every recipe's digest
 
 
@@ -411,7 +419,7 @@ def relabelled(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
 
 def label_rules(recipe: Recipe) -> dict[str, Any]:
     """All that labels depend on besides the verdicts, JSON-able: [labels], and the content of the file it names."""
-    rules = recipe.labels.model_dump(mode="json", exclude={"questions"})
+    rules = recipe.labels.model_dump(mode="json", exclude={"questions", "controls", "copies"})
     known = Path(recipe.labels.known)
     return {**rules, "known": _digest(known) if recipe.labels.known and known.is_file() else recipe.labels.known}
 

@@ -19,6 +19,9 @@ import pyarrow.compute as pc
 
 PICTURED = 16  # rows with pictures that are made a table at a time
 Vector = NewType("Vector", list[float])  # kept in float32
+# Role of a prompt of which neither wording is better by its principle: drawn and judged to see what judges see of a
+# wording besides the truth, and in no dataset.
+NEGATIVE = "negative-control"
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -81,7 +84,7 @@ class Prompt:
     split: str  # train | test
     author: str  # "grammar:…", "file:…" or the id of the LLM
     # neutral | asked (the context asks for the violation) | control (near it, breaks nothing) | conflict (its
-    # principles cannot all hold; the first takes precedence)
+    # principles cannot all hold; the first takes precedence) | negative-control (see NEGATIVE)
     role: str = "neutral"
     other_principle_ids: list[str] = dataclasses.field(default_factory=list)  # besides `principle_id`
     scene: str = ""  # what the LLM was told to write about

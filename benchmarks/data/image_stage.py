@@ -80,7 +80,7 @@ def main() -> int:
     given = parser.parse_args()
     recipe = recipes.load("pick-style", [f"prompts.count={given.prompts}"])
     context, shard = Context(recipe, recipe.profile(PROFILE)), written(recipe)
-    wanted = [(prompt, side, k) for prompt in shard.rows(Prompt) for side, k in images._sides(context)]
+    wanted = [(prompt, side, k) for prompt in shard.rows(Prompt) for side, k in images._sides(context, prompt)]
     requests = [images._request(context, *want, {}) for want in wanted]
     with tempfile.TemporaryDirectory() as folder:
         run = store.Run(Path(folder))

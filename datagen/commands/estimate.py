@@ -10,6 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import json
+import math
 from typing import TYPE_CHECKING
 
 from datagen import generators, judges
@@ -23,6 +24,7 @@ from datagen.llm.messages import Request
 from datagen.llm.typed.schemas import schema_of
 from datagen.models import TABLE, Needs
 from datagen.recipe import Profile, Recipe
+from datagen.writers import negative
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,10 +99,11 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
     fallback, by_fallback = _fallback(list(stages.values()))
 
     each = recipe.images_each()
-    images = recipe.prompts.count * sum(each.values())
+    controls = negative.planned(recipe)
+    images = recipe.prompts.count * sum(each.values()) + 2 * controls
     pairs = recipe.prompts.count * _pairs_each(recipe, each)
-    judged = _judges(profile, images, pairs, batch)
-    drawn = _drawn(recipe, profile)
+    judged = _judges(profile, images + _copies(recipe, images), pairs + controls, batch)
+    drawn = _drawn(recipe, profile, controls)
     stages |= judged | drawn
     most += sum(part.cost or 0.0 for part in (*judged.values(), *drawn.values()))
     seconds = _seconds(profile, device)
@@ -126,14 +129,14 @@ def estimate(recipe: Recipe, profile_name: str, *, batch: bool = False, device: 
     )
 
 
-def _drawn(recipe: Recipe, profile: Profile) -> dict[str, Usage]:
+def _drawn(recipe: Recipe, profile: Profile, controls: int) -> dict[str, Usage]:
     """What the models take that a server draws with, by name: a call a picture, each at its dearest."""
     models = [model for model, _ in doctor.models_of(profile)]
     found: dict[str, Usage] = {}
     for place, model in enumerate(models):
         each = sum(len(range(place, count, len(models))) for count in recipe.images_each().values())
         if bill := generators.bill(model, profile.width, profile.height):
-            calls = recipe.prompts.count * each
+            calls = recipe.prompts.count * each + 2 * controls * (place == 0)  # other models draw no wordings
             cost = None if bill.dollars is None else calls * bill.dollars
             found[f"{IMAGES} {model}"] = Usage(calls, calls * JUDGE_TEXT, 0, cost)
     return found
@@ -195,13 +198,36 @@ def show(recipe: Recipe, profile_name: str, console: Console, *, batch: bool = F
     if probe:
         said = _probed(recipe.profile(profile_name), took.images)
         console.print(said, highlight=False, markup=False, soft_wrap=True)
-    if questions := len(recipe.labels.questions):
-        asked = (
-            f"controls: {questions} question{'s' * (questions > 1)}, {2 * questions} more texts an image; no picture"
-        )
-        console.print(f"{asked} is drawn for them and no server asked", highlight=False, markup=False, soft_wrap=True)
+    for line in _controls(recipe):
+        console.print(f"controls: {line}", highlight=False, markup=False, soft_wrap=True)
     for hint in hints.hints(recipe.profile(profile_name)):
         console.print(f"hint: {hint}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _copies(recipe: Recipe, images: int) -> int:
+    """How many degraded copies judges are shown."""
+    return round(recipe.labels.copies * images) if recipe.ranked else 0
+
+
+def _controls(recipe: Recipe) -> list[str]:
+    """What the negative controls take, drawn ones and questions."""
+    found, count, share = [], negative.planned(recipe), recipe.labels.controls
+    if count:
+        found.append(f"{count} pairs ({2 * count} of the images), drawn and judged but in no dataset")
+    elif share and recipe.ranked:
+        found.append(f"none is drawn: with pairing = {recipe.pairing!r} all images of a prompt are of one wording")
+    elif share:
+        least = math.ceil(negative.LEAST / share)
+        found.append(f"none is drawn: labels.controls = {share:g} tells nothing of fewer than {least} prompts")
+    if questions := len(recipe.labels.questions):
+        texts = f"{questions} question{'s' * (questions > 1)}, {2 * questions} more texts an image"
+        found.append(f"{texts}; no picture is drawn for them and no server asked")
+    if copies := _copies(recipe, recipe.prompts.count * sum(recipe.images_each().values())):
+        found.append(f"{copies:,} degraded copies are shown to all judges, and drawn by nobody")
+    elif recipe.labels.copies:
+        why = f"with pairing = {recipe.pairing!r} wordings say which image should be better"
+        found.append(f"no copy is degraded: {why}")
+    return found
 
 
 def _probed(profile: Profile, images: int) -> str:

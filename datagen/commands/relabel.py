@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datagen import recipe as recipes
 from datagen import store
-from datagen.labels import answers
+from datagen.labels import answers, told
 from datagen.labels import people as labels
 from datagen.pipeline import build
 from datagen.pipeline.plan import Summary
@@ -33,6 +33,11 @@ def relabel(
     if people is not None:
         changes["known"] = str(_join(run, people, recipe.labels.known, say).absolute())
     return build.relabel(run, changes, workers=workers, say=say, progress=progress)
+
+
+def learnt(summary: Summary) -> list[str]:
+    """What was learnt of the judges, and what people said that does not count, a line each."""
+    return [f"labels: {line}" for line in told.lines(summary.plans["labels"].facts())]
 
 
 def _join(run: store.Run, path: Path, before: str, say: Callable[[str], None]) -> Path:

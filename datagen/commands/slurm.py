@@ -18,6 +18,7 @@ from datagen import recipe as recipes
 from datagen import store
 from datagen.errors import InputError
 from datagen.pipeline import plan
+from datagen.writers import negative
 
 TASKS = 100  # of an array, where nothing else is asked for: each takes some ten seconds to start
 MOST_TASKS = 1001  # Slurm's own MaxArraySize, where scontrol does not say
@@ -75,7 +76,7 @@ def _put(path: Path, text: str) -> None:
 
 
 def _jobs(recipe: recipes.Recipe, asked: Asked) -> list[Job]:
-    shards = -(-recipe.prompts.count // recipe.images.shard_size)
+    shards = -(-(recipe.prompts.count + negative.planned(recipe)) // recipe.images.shard_size)
     tasks = _tasks(shards, asked.tasks)
     profile = recipe.profile(asked.profile)
     found = [Job("write", _words("write", asked))]

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from datagen.records import Principle, Prompt
+from datagen.records import NEGATIVE, Principle, Prompt
 
 # An image against a text of its prompt: the context prompt, and its wordings.
 MATCH, ALIGNED, VIOLATING = "match", "aligned", "violating"
@@ -25,6 +25,7 @@ QUESTION = "question"  # the probability that the answer is yes: does the image 
 SETTLED = "settled"  # not asked: earlier tiers of judges had decided all pairs of the prompt
 BEATS = "beats"  # the probability to beat an opponent, which is shown second
 WORDING = "wording"  # of the text that an image was drawn from: how much nearer it is to its own prompt than to others
+COPY_MARK = "~"  # between the id of an image and the damage of its degraded copy; in no id of an image
 OTHER_PROMPTS = 3  # as many are asked about
 Questions = Sequence[tuple[str, str]]  # two texts each, "{prompt}" being the context prompt
 
@@ -82,7 +83,9 @@ def _asked(prompt: Prompt, prompts: Sequence[Prompt], principles: dict[str, Prin
     applies = own and own[0].kind != "balance" and not (prompt.role == "control" and own[0].kind == "prefer")
     question = f'Does this image keep to the principle "{statement}"?' if applies else None
     others = _others(prompt, prompts)
-    texts = (prompt.prompt, prompt.chosen_prompt, prompt.rejected_prompt, keeps, breaks, statement)
+    # What a negative control was drawn from is not what it is asked about: that is its principle alone.
+    wordings = (keeps, breaks) if prompt.role == NEGATIVE else (prompt.chosen_prompt, prompt.rejected_prompt)
+    texts = (prompt.prompt, *wordings, keeps, breaks, statement)
     controls = [text.replace("{prompt}", prompt.prompt.rstrip(" .")) for two in questions for text in two]
     return Asked(
         (*texts, *others, *controls), question, f"{prompt.prompt} ({statement})" if applies else prompt.prompt

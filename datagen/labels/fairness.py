@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datagen import store
-from datagen.labels.axes import IMAGE, MATCH
+from datagen.labels.axes import COPY_MARK, IMAGE, MATCH
 from datagen.labels.reliability import Share, share
 
 if TYPE_CHECKING:
@@ -70,11 +70,18 @@ def of_output(path: Path) -> list[Groups]:
 def of_run(run: store.Run, shards: Iterable[int]) -> list[Groups]:
     """Each judge of groups in finished shards of a run's scores, by prompt; no other is read if the first has none."""
     columns = [*COLUMNS, "prompt_id", "axis"]
-    tables = (run.table("scores", shard, columns) for shard in shards)
+    tables = (_without_copies(run.table("scores", shard, [*columns, "image_id"])) for shard in shards)
     first = next(tables, None)
     if first is None or not list(_by_judge(first, "prompt_id")):
         return []
     return measure((table for some in ((first,), tables) for table in some), "prompt_id")
+
+
+def _without_copies(table: pa.Table) -> pa.Table:
+    """The rows of images alone, without those of degraded copies of them."""
+    import pyarrow.compute as pc
+
+    return table.filter(pc.invert(pc.match_substring(table["image_id"], COPY_MARK)))
 
 
 def measure(tables: Iterable[pa.Table], key: str) -> list[Groups]:

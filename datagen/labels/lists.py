@@ -1,9 +1,9 @@
 """All verdicts of candidates → ranked lists, and labels of the pairs that come of them.
 
 Nothing was meant of candidates, so the judges are weighed by pairs of which the better image is known beforehand:
-an image of a prompt against one of another prompt, both judged by the first prompt (planted), and two images of
-another prompt by a prompt that neither shows (null). Where no judge was asked such a thing, they are weighed by what
-they agree in.
+an image of a prompt against one of another prompt, both judged by the first prompt, or against a degraded copy of
+itself (planted), and two images of another prompt by a prompt that neither shows (null). Where no judge was asked such
+a thing, they are weighed by what they agree in.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from datagen.recipe import Recipe
 from datagen.records import Label, Prompt, Verdict
 
 Two = tuple[Verdict, Verdict]
+ByPrompt = dict[str, list[Verdict]]
 ONLY_RANKED = "compared for the ranking only"
 ALONE = "no other image of its prompt"
 TIE = "tie"
@@ -48,30 +49,39 @@ def label(
     read.
     """
     known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
-    own, others = _by_prompt(images)
+    own, others, copies = _by_prompt(images)
     texts = {prompt.prompt_id: prompt.prompt for prompt in prompts}
     met = {name: _meetings(own[name]) for name in texts}
     pairs = [two for some in met.values() for two in some]
     if not pairs:
         rows = [_no_pair(name, own[name]) for name in texts]
         return rows, {"pairs": 0, "judges": [], "obedience": {}, "notes": [labelling.NOTHING, *notes]}
-    planted = _some([two for name in texts for two in _planted(own[name], others[name])])
+    mismatched = _some([two for name in texts for two in _planted(own[name], others[name])])
+    degraded = _some([two for name in texts for two in pairing.degraded(own[name], copies[name])])
+    planted = [*mismatched, *degraded]
     nulls = _some([two for name in texts for two in zip(others[name][::2], others[name][1::2], strict=False)])
     learnt = _learn(judges, {PAIR: pairs, PLANTED: planted, NULL: nulls}, texts, known)
     told = [_told(two, *said) for two, said in zip(pairs, _said(learnt), strict=False)]
     rows = _rows(recipe, met, own, told)
     rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
-    how = [BY_PLANTED, *_unasked(judges, planted)] if planted else [UNAIDED, *([ONE] if len(judges) == 1 else [])]
+    how = [BY_PLANTED] * bool(mismatched) + labelling.by_copies(degraded)
+    if planted:
+        how += _unasked(judges, planted, "shown a copy or " * bool(degraded))
+    else:
+        spoke = int((~np.isnan(verdicts.margins(pairs))).any(axis=0).sum())
+        how += [UNAIDED, *([ONE] if spoke == 1 else [])]
     return rows, labelling.facts(judges, learnt, len(pairs), [*how, *notes, *labelling.strangers(known, pairs)])
 
 
-def _by_prompt(images: Iterable[Verdict]) -> tuple[dict[str, list[Verdict]], dict[str, list[Verdict]]]:
-    """The candidates of each prompt, and the images of others that were judged by it."""
-    own: dict[str, list[Verdict]] = collections.defaultdict(list)
-    others: dict[str, list[Verdict]] = collections.defaultdict(list)
+def _by_prompt(images: Iterable[Verdict]) -> tuple[ByPrompt, ByPrompt, ByPrompt]:
+    """The candidates of each prompt, the images of others that were judged by it, and copies of candidates."""
+    own: ByPrompt = collections.defaultdict(list)
+    others: ByPrompt = collections.defaultdict(list)
+    copies: ByPrompt = collections.defaultdict(list)
+    kinds = {verdicts.OTHER: others, verdicts.COPY: copies}
     for image in images:
-        (others if image.side == verdicts.OTHER else own)[image.prompt_id].append(image)
-    return own, others
+        kinds.get(image.side, own)[image.prompt_id].append(image)
+    return own, others, copies
 
 
 def _meetings(images: Sequence[Verdict]) -> list[Two]:
@@ -107,13 +117,13 @@ def _learn(
     )
 
 
-def _unasked(judges: Sequence[str], planted: Sequence[Two]) -> list[str]:
+def _unasked(judges: Sequence[str], planted: Sequence[Two], or_else: str) -> list[str]:
     """Which judges say nothing of planted pairs."""
     spoken = np.asarray(~np.isnan(verdicts.margins(planted)).all(axis=0))
     names = [name for name, spoke in zip(judges, spoken, strict=True) if not spoke]
     if not names:
         return []
-    return [f"not asked about other prompts, so without a weight: {', '.join(names)}"]
+    return [f"not {or_else}asked about other prompts, so without a weight: {', '.join(names)}"]
 
 
 def _said(learnt: instrument.Labels) -> Iterable[tuple[float, float, float, float]]:

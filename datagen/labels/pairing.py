@@ -43,6 +43,12 @@ def neighbours(images: Sequence[Verdict]) -> list[tuple[Verdict, Verdict]]:
     return met + ([(made[-1], made[0])] if len(made) > 2 else [])
 
 
+def degraded(images: Sequence[Verdict], copies: Sequence[Verdict]) -> list[tuple[Verdict, Verdict]]:
+    """Each image that has a degraded copy, with that."""
+    usable = {image.image_id: image for image in images if image.reason is None}
+    return [(usable[name], copy) for copy in copies if (name := verdicts.original(copy)) in usable]
+
+
 def meetings(count: int) -> list[tuple[int, int]]:
     """`list`: which of so many candidates meet, by place; the judges have no part in it, and all hang together.
 
@@ -101,6 +107,12 @@ def left_open(recipe: Recipe, images: Sequence[Verdict]) -> set[str]:
         if margin is None or 1 - certain < aggregate.sigmoid(margin) < certain or dispute:
             found |= {chosen.image_id, rejected.image_id}
     return {image.image_id for image in images} if found and recipe.pairing == "rank" else found
+
+
+def in_order(images: Sequence[Verdict]) -> tuple[Verdict | None, Verdict | None]:
+    """The two images of a negative control, as they were meant."""
+    sides = {image.side: image for image in images}
+    return sides.get("chosen"), sides.get("rejected")
 
 
 def _by_index(images: Sequence[Verdict]) -> list[Match]:

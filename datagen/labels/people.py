@@ -31,19 +31,43 @@ UNUSED = ((TIE, "are ties"), (BAD, "find both images bad"))
 def read(path: Path) -> tuple[dict[str, float], list[str]]:
     """Pair id → 1 (chosen is better) or 0 (rejected is), and what was left out, in words.
 
-    Labels are chosen or 1, rejected or 0, tie or 0.5, both bad. The latter two calibrate nothing, and of a pair of
-    which people say the contrary of each other nothing is used. Raises InputError for another label, and for a file
-    that is no such table.
+    Labels are chosen or 1, rejected or 0, tie or 0.5, both bad. The latter two calibrate nothing. Where people say the
+    contrary of each other, the side of more weight counts; if neither has more, nothing of that pair is used. Raises
+    InputError for another label, and for a file that is no such table.
     """
-    said: dict[str, set[str]] = collections.defaultdict(set)
-    for name, label, _ in _said(path):
-        said[name].add(label)
-    sides = {name: labels & MEANS.keys() for name, labels in said.items()}
-    counted = [(sum(len(found) > 1 for found in sides.values()), "contradict each other")]
+    answers: dict[str, list[tuple[str, float | None]]] = collections.defaultdict(list)
+    unweighed = 0
+    for name, label, row in _said(path):
+        given = row.values.get(WEIGHT)
+        answers[name].append((label, weight := _number(given)))
+        unweighed += weight is None and given is not None and str(given).strip() != ""
+    said = {name: _added(of) for name, of in answers.items()}
+    sides = {name: {MEANS[label]: by[label] for label in by if label in MEANS} for name, by in said.items()}
+    known = {name: max(of, key=lambda side: of[side]) for name, of in sides.items() if of and not _even(of)}
+    even = sum(map(_even, sides.values()))
+    settled = sum(len(of) > 1 for of in sides.values()) - even
+    counted = [(even, f"of {even} pairs contradict each other: not used")]
+    counted.append((settled, f"of {settled} pairs contradict each other: the side of more weight counts"))
     for word, what in UNUSED:
-        counted.append((sum(word in said[name] and not found for name, found in sides.items()), what))
-    known = {name: MEANS[next(iter(found))] for name, found in sides.items() if len(found) == 1}
-    return known, [f"labels of people of {count} pairs {what}: not used" for count, what in counted if count]
+        count = sum(word in said[name] and not of for name, of in sides.items())
+        counted.append((count, f"of {count} pairs {what}: not used"))
+    counted.append((unweighed, f"with {unweighed} weights that are no numbers above 0: taken for none"))
+    return known, [f"labels of people {text}" for count, text in counted if count]
+
+
+def _added(answers: Sequence[tuple[str, float | None]]) -> dict[str, float]:
+    """Label → the weight of the answers that give it; one without counts as those of its pair that have one."""
+    given = [weight for _, weight in answers if weight is not None]
+    usual = math.fsum(given) / len(given) if given else 1.0
+    found: dict[str, float] = collections.defaultdict(float)
+    for label, weight in answers:
+        found[label] += usual if weight is None else weight
+    return found
+
+
+def _even(sides: Mapping[float, float]) -> bool:
+    """Whether as much was said for one side as for the other."""
+    return len(sides) > 1 and math.isclose(sides[0.0], sides[1.0])
 
 
 def of(known: Mapping[str, float], pair: str, turned: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
 def _judge(judge: Mapping[str, Any]) -> str:
     leak = judge["leak"]
     told = f", sees the wording by {_interval(leak)} of its noise" if leak is not None else ""
-    return f"{judge['name']} {judge['reliability']:.2f}{told}"
+    right = "not known" if math.isnan(judge["reliability"]) else f"{judge['reliability']:.2f}"
+    return f"{judge['name']} {right}{told}"
 
 
 def _share(stratum: str, share: Mapping[str, float]) -> str:

@@ -19,6 +19,8 @@ NEAR = 1e-9  # of what is added up: a sum so small is mostly rounding
 OF_ANOTHER = "a wording of another prompt"
 OTHER = "other"  # side of an image that was drawn for another prompt
 OF_OTHER = "an image of another prompt"
+COPY = "copy"  # side of a degraded copy of an image
+OF_COPY = "a degraded copy"
 
 
 def of(judged: Judged, own: str | None = None, questions: int = 0) -> list[Verdict]:
@@ -56,16 +58,29 @@ def _of(judged: Judged, image: Image, own: str | None, questions: int) -> Verdic
 
 
 def of_others(judged: Judged) -> list[Verdict]:
-    """A verdict for each image of another prompt that was judged by this one: it shows that worse than any of its own.
+    """A verdict for each image of another prompt that was judged by this one, and for each degraded copy of its own.
 
-    It is no candidate, and nothing but the judges' leans is told of it.
+    Both are worse than its own images: those show it, and are as they were drawn.
+    They are no candidates, and nothing but the judges' leans is told of them.
     """
     nothing = [ABSTAINS] * len(judged.readings)
-    return [
-        Verdict(name, judged.prompt.prompt_id, OTHER, place, OF_OTHER, lean, nothing, nothing, nothing, ABSTAINS)
-        for place, (name, scored) in enumerate(judged.others.items())
-        for lean in [_spoken(judged.read(scored, aggregate.lean))]
-    ]
+    found = []
+    for place, (name, scored) in enumerate(judged.others.items()):
+        side, reason = (COPY, OF_COPY) if axes.COPY_MARK in name else (OTHER, OF_OTHER)
+        lean = _spoken(judged.read(scored, aggregate.lean))
+        who = (name, judged.prompt.prompt_id, side, place, reason)
+        found.append(Verdict(*who, lean, nothing, nothing, nothing, ABSTAINS))
+    return found
+
+
+def copy_id(image_id: str, damage: str) -> str:
+    """What a degraded copy of an image is called."""
+    return f"{image_id}{axes.COPY_MARK}{damage}"
+
+
+def original(copy: Verdict) -> str:
+    """The id of the image that a copy is of."""
+    return copy.image_id.rsplit(axes.COPY_MARK, 1)[0]
 
 
 def _nearness(judged: Judged, image: Image) -> float | None:

@@ -16,7 +16,7 @@ from datagen.generators import kept
 from datagen.generators.protocol import ContentError, Generator, Request
 from datagen.images import ahead, encode
 from datagen.recipe import OF_OTHERS, Profile
-from datagen.records import Image, Principle, Prompt, Written, content_id, seed_for
+from datagen.records import NEGATIVE, Image, Principle, Prompt, Written, content_id, seed_for
 from datagen.stages import LIBRARIES, Context, Shard, Stage, one_a_model
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ SERVED = "endpoint:"  # what models begin with that a server draws with
 
 def run(context: Context, shard: Shard) -> Written[Image]:
     """One row an image that the shard's prompts ask for, prompt by prompt, sides and indices in order."""
-    wanted = [(prompt, side, index) for prompt in shard.rows(Prompt) for side, index in _sides(context)]
+    wanted = [(prompt, side, index) for prompt in shard.rows(Prompt) for side, index in _sides(context, prompt)]
     models = _models(context.profile)
     statements = {principle.principle_id: principle.statement for principle in shard.rows(Principle)}
     rows: dict[tuple[str, str, int], Image] = {}
@@ -128,8 +128,10 @@ def one_machine(profile: Profile) -> bool:
     return any(model.startswith(SERVED) for model in (profile.model, *profile.other_models))
 
 
-def _sides(context: Context) -> list[tuple[str, int]]:
-    """(side, index) of the images of one prompt."""
+def _sides(context: Context, prompt: Prompt) -> list[tuple[str, int]]:
+    """(side, index) of the images of one prompt; of a negative control one a side."""
+    if prompt.role == NEGATIVE:
+        return [("chosen", 0), ("rejected", 0)]
     return [(side, index) for side, count in context.recipe.images_each().items() for index in range(count)]
 
 

@@ -6,24 +6,34 @@ whoever wrote it.
 
 from __future__ import annotations
 
+import dataclasses
+
 from datagen import safety
 from datagen.errors import RecipeError
 from datagen.llm.fallback import BY_FALLBACK
-from datagen.records import Principle, Prompt, Written
+from datagen.records import NEGATIVE, Principle, Prompt, Written
 from datagen.stages import Context, Shard, Stage
-from datagen.writers import open_writer
+from datagen.writers import negative, open_writer
 
 
 def run(context: Context, shard: Shard) -> Written[Prompt]:
-    """All prompts of the run, from its principles. RecipeError where the recipe's files word what is refused."""
+    """All prompts of the run, from its principles, the negative controls last.
+
+    RecipeError where the recipe's files word what is refused.
+    """
     with open_writer(context.recipe, context.profile, context.llm) as writer:
-        return _allowed(context, shard, writer.prompts(shard.rows(Principle)))
+        written = writer.prompts(shard.rows(Principle))
+    controls = negative.write(context.recipe, shard.rows(Principle), written.rows)
+    both = Written([*written.rows, *controls.rows], written.drops | controls.drops, written.facts)
+    return _allowed(context, shard, both)
 
 
 def retry(context: Context, shard: Shard, rows: list[Prompt]) -> Written[Prompt]:
     """The same rows, with those that failed tried again."""
+    own, controls = ([row for row in rows if (row.role == NEGATIVE) is so] for so in (False, True))
     with open_writer(context.recipe, context.profile, context.llm) as writer:
-        return _allowed(context, shard, writer.retry(shard.rows(Principle), rows))
+        written = writer.retry(shard.rows(Principle), own)
+    return _allowed(context, shard, dataclasses.replace(written, rows=[*written.rows, *controls]))
 
 
 def _allowed(context: Context, shard: Shard, written: Written[Prompt]) -> Written[Prompt]:
@@ -40,7 +50,9 @@ def _allowed(context: Context, shard: Shard, written: Written[Prompt]) -> Writte
 
 
 def remarks(row: Prompt) -> list[str]:
-    """That another model than the one asked first wrote it."""
+    """That another model than the one asked first wrote it, or that it is in no dataset."""
+    if row.role == NEGATIVE:
+        return ["negative control, to be drawn and judged but in no dataset"]
     return [f"written by {row.author}"] if row.error is None and row.author.endswith(BY_FALLBACK) else []
 
 

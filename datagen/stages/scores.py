@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import io
 import itertools
@@ -16,13 +17,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from datagen.errors import ModelError
+from datagen.images import worse
+from datagen.images.decode import Unreadable
 from datagen.judges import Judge, panel
 from datagen.judges.protocol import Backbone
 from datagen.judges.vectors import unit
 from datagen.labels import axes, judged, pairing, verdicts, wordings
 from datagen.labels.axes import Asked
-from datagen.recipe import Profile
-from datagen.records import Embedding, Image, Principle, Prompt, Score, Written
+from datagen.recipe import Profile, Recipe
+from datagen.records import NEGATIVE, Embedding, Image, Principle, Prompt, Score, Written
 from datagen.stages import LIBRARIES, Context, Shard, Stage, one_a_model
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ def run(context: Context, shard: Shard) -> Written[Score]:
     for tier in _tiers(context.profile):
         left = _left_open(context, shard, rows, heard)
         rows += _tier(tier, Shard({**shard.tables, Image: left}), asked)
+        rows += _of_copies(context.recipe, tier, shard, asked)
         seen = {(image.prompt_id, image.image_id) for image in left}
         spared = [image for image in shard.rows(Image) if (image.prompt_id, image.image_id) not in seen]
         rows += [_settled(image, judge) for image in spared for judge in tier]
@@ -78,7 +82,15 @@ def _left_open(context: Context, shard: Shard, rows: list[Score], heard: list[Ju
         for of in judged.by_prompt(*tables, judged.readings(heard))
         for image_id in pairing.left_open(context.recipe, verdicts.of(of))
     }
-    return [image for image in images if (image.prompt_id, image.image_id) in open_]
+    # Of what judges are learnt from, all of them speak: negative controls, and images with a degraded copy.
+    controls = {prompt.prompt_id for prompt in shard.rows(Prompt) if prompt.role == NEGATIVE}
+    return [
+        image
+        for image in images
+        if image.prompt_id in controls
+        or worse.drawn(image.image_id, _copied(context.recipe))
+        or (image.prompt_id, image.image_id) in open_
+    ]
 
 
 def _settled(image: Image, judge: Judge) -> Score:
@@ -99,6 +111,29 @@ def _tier(judges: list[Judge], shard: Shard, asked: dict[str, Asked]) -> list[Sc
         for judge in judges:
             rows += _scores(image, judge, answer, asked[image.prompt_id])
     return [*rows, *_wordings(judges, shard), *_duels(judges, shard, asked)]
+
+
+def _copied(recipe: Recipe) -> float:
+    """The share of the images of which judges are shown a degraded copy."""
+    return recipe.labels.copies if recipe.ranked else 0.0
+
+
+def _of_copies(recipe: Recipe, judges: list[Judge], shard: Shard, asked: dict[str, Asked]) -> list[Score]:
+    """What some judges say of degraded copies of candidates: the same as of an image, under a name of its own."""
+    rows: list[Score] = []
+    drawn = (image for image in shard.rows(Image) if worse.drawn(image.image_id, _copied(recipe)))
+    for some in panel.chunks(drawn):
+        copies = []
+        for image in some:
+            with contextlib.suppress(Unreadable):  # which the image's own rows say
+                question = _question(image, asked[image.prompt_id], ())
+                copy = worse.copy(image.image or b"", image.image_id)
+                copies.append((image, dataclasses.replace(question, source=copy)))
+        for (image, _), answer in zip(copies, panel.ask(judges, [question for _, question in copies]), strict=True):
+            name = verdicts.copy_id(image.image_id, worse.kind_of(image.image_id))
+            for judge in panel.able(judges, "score"):
+                rows += _scores(dataclasses.replace(image, image_id=name), judge, answer, asked[image.prompt_id])
+    return rows
 
 
 def remarks(row: Score) -> list[str]:
@@ -162,7 +197,13 @@ def _directions(backbone: Backbone, texts: Sequence[str]) -> NDArray[np.float64]
 def _wordings(judges: Sequence[Judge], shard: Shard) -> Iterator[Score]:
     """What the judges that read texts by a backbone say of the wordings that images were drawn from."""
     principles = {principle.principle_id: principle for principle in shard.rows(Principle)}
-    drawn = [image for image in shard.rows(Image) if image.side in wordings.SIDES and image.image is not None]
+    # The wordings of negative controls are not their prompts' own, as they should not be.
+    own = {prompt.prompt_id for prompt in shard.rows(Prompt) if prompt.role != NEGATIVE}
+    drawn = [
+        image
+        for image in shard.rows(Image)
+        if image.side in wordings.SIDES and image.image is not None and image.prompt_id in own
+    ]
     for judge in judges if drawn else ():
         if not judge.facts.reads_text:
             continue

@@ -12,7 +12,7 @@ def run(context: Context, shard: Shard) -> Written[Verdict]:
     rows = (shard.rows(Prompt), shard.rows(Principle), shard.rows(Image), shard.rows(Score))
     found = judged.by_prompt(*rows, judged.readings_of(context.profile.judges))
     own = axes.MATCH if context.recipe.ranked else None  # candidates have the context prompt alone
-    others, questions = context.recipe.pairing == "list", len(context.recipe.labels.questions)
+    others, questions = context.recipe.ranked, len(context.recipe.labels.questions)
     each = [(*verdicts.of(of, own, questions), *(verdicts.of_others(of) if others else ())) for of in found]
     return Written([verdict for some in each for verdict in some])
 

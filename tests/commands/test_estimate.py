@@ -24,8 +24,11 @@ from datagen.writers.rehearsal import plan_calls
 LLM = 'profiles.sd15.writer="llm"'
 
 
+NONE = "labels.controls=0"
+
+
 def load(*settings: str) -> Recipe:
-    return recipes.load("pick-style", [LLM, "prompts.count=40", *settings])
+    return recipes.load("pick-style", [LLM, "prompts.count=40", NONE, *settings])
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +266,23 @@ def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> 
 
 def test_questions_are_counted_and_cost_no_picture_and_no_call() -> None:
     asked = 'labels.questions=[["{prompt} at dawn", "{prompt} at dusk"], ["{prompt}, left", "{prompt}, right"]]'
-    plain, more = (shown(recipes.load("pick-style", given), "embedded") for given in ([], [asked]))
+    plain, more = (shown(recipes.load("pick-style", given), "embedded") for given in ([NONE], [NONE, asked]))
     line = "controls: 2 questions, 4 more texts an image; no picture is drawn for them and no server asked"
     assert line in more and "controls" not in plain
     assert plain.splitlines() == [said for said in more.splitlines() if said != line]
+
+
+def test_negative_controls_are_counted_with_their_images_or_it_is_said_why_there_are_none() -> None:
+    none, some = (estimates.estimate(recipes.load("pick-style", given), "embedded") for given in ([NONE], []))
+    assert some.images == none.images + 72 and some.disk_bytes > none.disk_bytes
+    assert "controls: 36 pairs (72 of the images), drawn and judged but in no dataset" in shown(
+        recipes.load("pick-style", []), "embedded"
+    )
+    few = shown(recipes.load("pick-style", ["prompts.count=99"]), "embedded")
+    assert "controls: none is drawn: labels.controls = 0.1 tells nothing of fewer than 100 prompts" in few
+    ranked = recipes.load("pick-style", ['pairing="rank"', "images.candidates=4"])
+    assert "controls: none is drawn: with pairing = 'rank'" in shown(ranked, "embedded")
+    copied = recipes.load("open-preferences", ["labels.copies=0.5"])
+    count = copied.prompts.count * copied.images.candidates // 2
+    assert f"controls: {count:,} degraded copies are shown to all judges" in shown(copied, "embedded")
+    assert "controls: no copy is degraded" in shown(recipes.load("pick-style", ["labels.copies=1"]), "embedded")

@@ -155,3 +155,19 @@ def test_the_command_says_what_it_did(run: store.Run) -> None:
     assert f"{PROMPTS} prompts, {2 * PROMPTS} images," in done.stdout and "low probability" in done.stdout
     wrong = subprocess.run([*command[:-1], "images.candidates=3"], capture_output=True, text=True)
     assert wrong.returncode == 2 and wrong.stderr.startswith("error: --set 'images.candidates=3'")
+
+
+def test_the_command_says_what_was_learnt_and_what_people_said_that_does_not_count(
+    run: store.Run, tmp_path: Path
+) -> None:
+    relabel(run, [])
+    (own,) = (row["pair_id"] for row in run.table("pairs", 0, ["pair_id"]).to_pylist()[:1])
+    known = tmp_path / "known.csv"
+    known.write_text(f"pair_id,label\nelse,chosen\n{own},chosen\n{own},rejected\n")
+    command = [sys.executable, "-m", "datagen", "relabel", str(run.root), "--set"]
+    said = subprocess.run([*command, f"labels.known={known}"], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert "labels: learnt from" in said.stdout and "1 of 1 labels of people are of no pair of this run" in said.stdout
+    assert "labels of people of 1 pairs contradict each other: not used" in said.stdout
+    none = subprocess.run([*command, "labels.min_probability=1"], capture_output=True, text=True)
+    assert none.returncode == 1 and "no pair passed" in none.stderr

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from datagen.labels import axes
-from datagen.records import Principle, Prompt
+from datagen.records import NEGATIVE, Principle, Prompt
 
 NAN = float("nan")
 AVOID = Principle(
@@ -83,3 +83,8 @@ def test_questions_that_the_wordings_should_not_touch_are_asked_around_the_conte
     assert said[axes.MATCH] == 0.5 and said[axes.OTHERS] == pytest.approx(0.3)
     assert [said[axes.control(k, side)] for k, side in ((0, 0), (0, 1), (1, 0))] == [1.0, 0.9, 0.8]
     assert axes.by_axis([0.5] * 9).keys() == set(axes.TEXTS)
+
+
+def test_a_negative_control_is_asked_about_by_its_principle_alone_whatever_it_was_drawn_from() -> None:
+    texts = asked(prompt("a chef.", role=NEGATIVE)).texts
+    assert texts[:5] == ("a chef.", *("a chef, clean", "a chef, covered in splatter") * 2)

@@ -117,12 +117,16 @@ class Scores:
         return self._tables[index].select(columns)
 
 
-def with_axis(table: pa.Table, axis: str) -> pa.Table:
-    return table.rename_columns({"prompt": "prompt_id"}).append_column("axis", pa.array([axis] * table.num_rows))
+def with_axis(table: pa.Table, axis: str, image: str = "a") -> pa.Table:
+    table = table.rename_columns({"prompt": "prompt_id"})
+    for name, value in {"axis": axis, "image_id": image}.items():
+        table = table.append_column(name, pa.array([value] * len(table)))
+    return table
 
 
 def test_of_a_run_the_context_prompt_counts_and_no_other_axis() -> None:
-    first = pa.concat_tables([with_axis(rows(seen("a", 3, 1)), MATCH), with_axis(rows(seen("a", 0, 4)), KEEPS)])
+    others = with_axis(rows(seen("a", 0, 4)), KEEPS), with_axis(rows(seen("a", 0, 4)), MATCH, "a~blur")
+    first = pa.concat_tables([with_axis(rows(seen("a", 3, 1)), MATCH), *others])
     run: Any = Scores(first, with_axis(rows(seen("b", 2, 2), judge="mine"), IMAGE))
     found = fairness.of_run(run, [0, 1])
     assert [(one.judge, one.d1.value) for one in found] == [("attributes", 0.5), ("mine", 0.0)]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from datagen.errors import InputError
-from datagen.labels import labelling
+from datagen.labels import labelling, verdicts
 from datagen.recipe import Images, Labels, Profile, Recipe
-from datagen.records import Label, Prompt, Verdict, content_id
+from datagen.records import NEGATIVE, Label, Prompt, Verdict, content_id
 
 NAN = math.nan
 
@@ -148,3 +148,59 @@ def test_what_judges_see_of_the_wording_shows_in_questions_that_it_should_not_to
     assert abs(obeyed["value"] - (truth > 0).mean()) < 0.04
     unasked = labelling.label(recipe(), ["a", "b", "c"], prompts(1500), images)[1]
     assert any("no controls" in note for note in unasked["notes"])
+
+
+def negative(count: int, leak: float, seed: int = 0) -> tuple[list[Prompt], list[Verdict]]:
+    """Negative controls, and judges of which the first leans towards what was meant."""
+    rng = np.random.default_rng(seed)
+    images: list[Verdict] = []
+    for k, row in enumerate(rng.standard_normal((count, 3)) + [leak, 0, 0]):
+        images += [verdict(f"n{k}", "chosen", list(row)), verdict(f"n{k}", "rejected", [0.0] * 3)]
+    rows = [dataclasses.replace(row, prompt_id=f"n{k}", role=NEGATIVE) for k, row in enumerate(prompts(count))]
+    return rows, images
+
+
+def test_negative_controls_teach_what_a_judge_sees_of_wordings_and_are_no_pairs() -> None:
+    images, _ = contrasts(600)
+    for leak, sees in ((2.0, True), (0.0, False)):
+        written, drawn = negative(100, leak)
+        rows, facts = labelling.label(recipe(), ["a", "b", "c"], [*prompts(600), *written], [*images, *drawn])
+        assert facts["pairs"] == 600 and list(facts["obedience"]) == ["pixel neutral"]
+        assert [row.reason for row in rows[600:]] == ["negative control"] * 100
+        assert all(row.probability is None and row.chosen_id.startswith("n") for row in rows[600:])
+        told = facts["judges"][0]["leak"]
+        assert told["value"] == pytest.approx(leak, abs=0.5) and (told["low"] > 0) is sees
+        assert "100 negative controls were drawn and are in no dataset" in facts["notes"]
+
+
+def test_of_negative_controls_without_images_nothing_is_learnt_and_they_are_counted() -> None:
+    images, _ = contrasts(60)
+    written, drawn = negative(10, 0.0)
+    drawn[0] = dataclasses.replace(drawn[0], reason="no image")
+    drawn[3] = dataclasses.replace(drawn[3], lean=[NAN] * 3)
+    rows, facts = labelling.label(recipe(), ["a", "b", "c"], [*prompts(60), *written], [*images, *drawn[:-1]])
+    assert len(rows) == 70 and rows[-1].rejected_id == ""
+    (note,) = [note for note in facts["notes"] if "negative controls" in note]
+    assert note.startswith("10 negative controls were drawn") and "of 3 of them there is nothing to learn" in note
+    rows, facts = labelling.label(recipe(), ["a", "b", "c"], written, drawn)  # and no pair at all
+    assert {row.reason for row in rows} == {"negative control"} and facts["pairs"] == 0
+
+
+def test_degraded_copies_tell_which_judge_of_candidates_to_believe() -> None:
+    images, quality = candidates(60, 4)
+    rng = np.random.default_rng(5)
+    images = [dataclasses.replace(image, lean=[image.lean[0], rng.normal(0, 5)]) for image in images]
+    copies = [
+        dataclasses.replace(
+            image, image_id=verdicts.copy_id(image.image_id, "blur"), side=verdicts.COPY, reason=verdicts.OF_COPY,
+            lean=[image.lean[0] - 3.0, rng.normal(0, 5)],
+        )
+        for image in images
+    ]  # fmt: skip
+    rows, facts = labelling.label(recipe("rank", 4), ["sees", "loud"], prompts(60), [*images, *copies])
+    assert any(note.startswith("240 planted pairs are of an image and a degraded copy") for note in facts["notes"])
+    assert len(rows) == 60 and {row.reason for row in rows} == {None}
+    at = {image.image_id: divmod(k, 4) for k, image in enumerate(images)}
+    right = [quality[at[of.chosen_id]] > quality[at[of.rejected_id]] for of in rows]
+    assert np.mean(right) > 0.95
+    assert facts["judges"][0]["weight"] > 5 * abs(facts["judges"][1]["weight"])

@@ -152,3 +152,14 @@ def test_hundreds_of_candidates_of_one_prompt_are_ranked_by_some_of_their_meetin
     assert facts["pairs"] == len(rows) == 4_500
     assert sum(row.reason is None for row in rows) == 7
     assert lists.ONE in facts["notes"]
+
+
+def test_where_one_judge_alone_speaks_it_is_said_whoever_else_was_asked() -> None:
+    rng = np.random.default_rng(0)
+    images = [verdict("p", f"i{k}", [float(rng.normal()), np.nan]) for k in range(6)]
+    _, facts = lists.label(recipe(), ["speaks", "silent"], [prompt("p")], images)
+    assert lists.ONE in facts["notes"]
+    _, both = lists.label(
+        recipe(), ["a", "b"], [prompt("p")], [*images, verdict("p", "x", [1.0, 2.0]), verdict("p", "y", [2.0, 1.0])]
+    )
+    assert lists.ONE not in both["notes"]

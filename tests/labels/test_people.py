@@ -32,6 +32,27 @@ def test_ties_and_contradictions_are_left_out_and_counted(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("rows", "known", "notes"),
+    [
+        ("a,chosen,\na,chosen,\na,rejected,", {"a": 1.0}, ["more weight"]),
+        ("a,chosen,1\na,rejected,2.5", {"a": 0.0}, ["more weight"]),
+        ("a,chosen,0.1\na,chosen,0.2\na,rejected,0.3", {}, ["contradict each other: not used"]),
+        ("a,chosen,1\na,tie,5", {"a": 1.0}, []),
+        ("a,chosen,high\na,rejected,-2\nb,chosen,nan", {"b": 1.0}, ["not used", "with 3 weights"]),
+        ("a,chosen,0\nb,rejected,inf", {"a": 1.0, "b": 0.0}, ["with 2 weights"]),
+        ("a,rejected, 2 \na,chosen, ", {}, ["not used"]),
+        ("a,rejected, 2 \na,chosen, \na,chosen,3", {"a": 1.0}, ["more weight"]),
+    ],
+)
+def test_of_people_who_contradict_each_other_the_side_of_more_weight_counts(
+    tmp_path: Path, rows: str, known: dict[str, float], notes: list[str]
+) -> None:
+    found, said = people.read(table(tmp_path, f"pair_id,label,weight\n{rows}\n"))
+    assert found == known and len(said) == len(notes)
+    assert all(part in line for part, line in zip(notes, said, strict=True))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("pair_id,label\na,better\n", "line 2: a is labelled 'better': give a pair_id and chosen, rejected or tie"),

@@ -24,3 +24,8 @@ def test_of_a_run_without_labels_nothing_is_told() -> None:
     assert told.lines({}) == []
     empty = {"pairs": 0, "judges": [], "obedience": {}, "notes": ["no two images could be compared"]}
     assert told.lines(empty) == ["learnt from 0 pairs", "no two images could be compared"]
+
+
+def test_of_a_judge_of_which_nothing_is_learnt_no_number_is_told() -> None:
+    facts = {**FACTS, "judges": [{"name": "same", "reliability": float("nan"), "leak": None}]}
+    assert told.lines(facts)[1] == "judges, how often right: same not known"

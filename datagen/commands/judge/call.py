@@ -18,7 +18,7 @@ from typing import Any
 
 from datagen import records, store, version
 from datagen.commands.judge import choices as chosen
-from datagen.commands.judge import explain, labels, merge, origin
+from datagen.commands.judge import copies, explain, labels, merge, origin
 from datagen.commands.judge.merge import Summary
 from datagen.commands.judge.origin import Origin
 from datagen.commands.judge.rows import Work
@@ -32,7 +32,7 @@ from datagen.recipe import JudgeChoice
 from datagen.tables import folders, hub, parquet, pictures
 from datagen.tables.items import Input, Wanted
 
-ROWS = 2  # raised when the rows have other columns: what waits of an older call is not gone on with
+ROWS = 3  # raised when the rows have other columns: what waits of an older call is not gone on with
 ACCOUNT = ".account"  # suffix of the folder with the ledger of judges that ask a server
 
 
@@ -92,7 +92,7 @@ def judge_path(
     run = store.Run(out.with_name(f"{out.name}{folders.PARTS}"))
     settings = _settings(input, choices, asked, given, judges)
     networks = tuple(panel.backbones(judges)) if asked.embeddings else ()
-    work = Work(judges, asked.pairs, asked.fast, asked.planted)
+    work = Work(judges, asked.pairs, asked.fast, asked.planted, copies.share(given.total))
     digest = records.content_id(settings)
     parts = Parts(run, work, given.ids, digest, networks, known)
     llm = LlmOptions(out.with_name(f"{out.name}{ACCOUNT}"), asked.max_cost, say=say)
@@ -182,8 +182,10 @@ def _check_asked(asked: Options, judges: Sequence[Judge], given: Input, say: Cal
         raise InputError(f"{given.files[0]} holds no pictures to show: leave out --explain")
     if asked.fast and given.backbones:
         raise InputError(f"{given.files[0]} holds no pictures to decode fast: leave out --fast")
-    if asked.planted and not any(hasattr(judge, "score") and judge.facts.reads_text for judge in judges):
-        say("note: --planted changes nothing, as no judge scores images by a prompt")
+    if asked.planted and not panel.able(judges, "score"):
+        say("note: --planted changes nothing, as no judge scores images one by one")
+    elif asked.planted and given.backbones and not all(judge.facts.reads_text for judge in judges):
+        say("note: no copies are degraded for --planted, as the input holds embeddings and no pictures")
     if asked.fast and enough(panel.views(judges)) is None:
         say("note: --fast changes nothing, as some judge looks at whole pictures")
 

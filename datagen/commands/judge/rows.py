@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from datagen import records, safety
+from datagen.commands.judge.copies import shown, to_copy
 from datagen.judges import Judge, panel
 from datagen.tables.items import Item
 
@@ -46,6 +47,8 @@ class Judged:
     digest: str | None = None  # of the image's file, 16 hexadecimal digits of its SHA-256; None where it is not there
     other: str = ""  # the prompt of another image, where the judge was asked about that as well
     other_value: float | None = None  # what it said of this image by that prompt
+    worse: str = ""  # what a copy of this image was degraded by, where the judge was shown one
+    worse_value: float | None = None  # what it said of that copy
 
 
 SCHEMA = records.schema(Judged)
@@ -66,13 +69,15 @@ class Slot:
 class Work:
     """Who is asked about what, and in which rows it is written. `alone`: nobody reads a prompt.
 
-    Judges of embeddings are asked about a prompt of another image as well; with `planted` all that read prompts.
+    Judges of embeddings are asked about a prompt of another image as well; with `planted` all that read prompts. Where
+    some do not, all are then shown degraded copies of `copied` of the images, a share.
     """
 
     judges: Sequence[Judge]
     pairs: bool = False
     fast: bool = False
     planted: bool = False
+    copied: float = 1.0
 
     @functools.cached_property
     def slots(self) -> list[Slot]:
@@ -103,6 +108,11 @@ class Work:
         readers = [judge for judge in panel.able(self.judges, "score") if judge.facts.reads_text]
         return bool(readers) and (self.planted or bool(panel.backbones(readers)))
 
+    @functools.cached_property
+    def copies(self) -> bool:
+        """Whether judges are shown degraded copies: of other prompts, one that reads none has nothing to say."""
+        return self.planted and any(not judge.facts.reads_text for judge in panel.able(self.judges, "score"))
+
 
 @dataclasses.dataclass(frozen=True)
 class Told:
@@ -119,19 +129,22 @@ class Told:
 
 def stream(work: Work, items: Iterator[Item]) -> Generator[Told, None, None]:
     """Judge images as they come; threads decode those that come next meanwhile."""
-    waiting = deque[tuple[list[Item], list[str | None]]]()
+    waiting = deque[tuple[list[Item], list[str | None], dict[int, tuple[str, panel.Question]]]]()
 
     def questions() -> Iterator[list[panel.Question]]:
         units = zip(*[items] * work.size, strict=True)
         while chunk := list(itertools.islice(units, panel.CHUNK // work.size)):
             images = [item for unit in chunk for item in unit]
             left = [dataclasses.replace(item, source=None) for item in images]  # what was read is let go
-            waiting.append((left, [item.digest or digest(item.source) for item in images]))
-            yield [_question(work, item) for item in images]
+            asked = [_question(work, item) for item in images]
+            digests = [item.digest or digest(item.source) for item in images]
+            waiting.append((left, digests, to_copy(asked, digests, work.copied) if work.copies else {}))
+            yield asked
 
     with contextlib.closing(_answers(work, questions())) as answers:
         for said, met in answers:
-            yield _told(work, *waiting.popleft(), said, met)
+            left, digests, copied = waiting.popleft()
+            yield _told(work, left, digests, said, met, shown(work.judges, copied))
 
 
 def _answers(
@@ -174,16 +187,23 @@ def digest(source: Path | bytes | None) -> str | None:
 
 
 def _told(
-    work: Work, items: list[Item], digests: list[str | None], said: list[panel.Answer], met: list[panel.Met]
+    work: Work,
+    items: list[Item],
+    digests: list[str | None],
+    said: list[panel.Answer],
+    met: list[panel.Met],
+    copied: Mapping[int, tuple[str, panel.Answer]],
 ) -> Told:
     units = range(0, len(items), work.size)
     values, errors, others = [], [], []
+    worse: list[tuple[str, float | None]] = []
     for at in units:
         own = said[at : at + work.size]
         for value, error, other in _said(work, own, met[at // 2] if met else {}):
             values.append(None if math.isnan(value) else value)
             errors.append(error)
             others.append(None if math.isnan(other) else other)
+        worse += _of_copies(work, [copied.get(at + place) for place in range(work.size)])
     places = [(at + slot.place, at + 1 - slot.place if slot.beats else None) for at in units for slot in work.slots]
     prompts = [None if _refused(item) else item.prompt for item in items]
     count = len(units)
@@ -201,10 +221,22 @@ def _told(
             "" if value is None else items[own].other or "" for value, (own, _) in zip(others, places, strict=True)
         ],
         "other_value": others,
+        "worse": [kind for kind, _ in worse],
+        "worse_value": [value for _, value in worse],
     }
     rows = pa.table(columns, schema=SCHEMA)
     reasons, made = [answer.error for answer in said], [answer.embeddings for answer in said]
     return Told(rows, items, prompts, reasons, digests, made)
+
+
+def _of_copies(work: Work, copied: Sequence[tuple[str, panel.Answer] | None]) -> Iterator[tuple[str, float | None]]:
+    """For each row of a unit the damage of the copy that its judge was shown, and what it gave it."""
+    seen: dict[tuple[str, int], int] = {}
+    for slot in work.slots:
+        column = seen[slot.judge, slot.place] = seen.get((slot.judge, slot.place), -1) + 1
+        of = None if slot.beats else copied[slot.place]
+        value = math.nan if of is None else float(of[1].scores[slot.judge][0][column])
+        yield ("", None) if of is None or math.isnan(value) else (of[0], value)
 
 
 def _said(work: Work, answers: Sequence[panel.Answer], met: panel.Met) -> Iterator[tuple[float, str | None, float]]:

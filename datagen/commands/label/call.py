@@ -19,12 +19,13 @@ from typing import Any
 
 from datagen import recipe as recipes
 from datagen import store, version
+from datagen.commands import relabel
 from datagen.commands.label import groups, joined, scores
 from datagen.commands.label.filling import KNOWN, Filling
 from datagen.commands.label.groups import Grouped
 from datagen.commands.label.joined import Joined
 from datagen.errors import InputError, RunError
-from datagen.labels import people, told
+from datagen.labels import people
 from datagen.pipeline import build
 from datagen.pipeline.given import is_whole
 from datagen.pipeline.plan import Summary
@@ -92,8 +93,7 @@ def label_scores(
                 asked.images, known=asked.known_column is not None
             )
     summary = build.relabel(run, {}, say=say, progress=progress)
-    learnt = [f"labels: {line}" for line in told.lines(summary.plans["labels"].facts())]
-    return Labelled(summary, [*_notes(given, found, lost), *learnt])
+    return Labelled(summary, [*_notes(given, found, lost), *relabel.learnt(summary)])
 
 
 def _refuse_contrary(asked: Options) -> None:

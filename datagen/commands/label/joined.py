@@ -18,7 +18,8 @@ Key = tuple[str | None, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One image as it was judged: where, by which prompt, and the digest of its file; `other` is another's prompt."""
+    """One image as it was judged: where, by which prompt, and the digest of its file; `other` is another's prompt, and
+    `worse` the damage of its copy."""
 
     path: str
     prompt: str
@@ -27,6 +28,7 @@ class Image:
     by: str | None = None
     label: float = np.nan
     error: str | None = None
+    worse: str = ""
 
     @property
     def key(self) -> Key:
@@ -36,13 +38,15 @@ class Image:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """What one judge gave all images by one category: `values` and those `by_other` prompts (N,), NaN for nothing."""
+    """What one judge gave all images by one category: `values`, those `by_other` prompts and those of degraded copies
+    (N,), NaN for nothing."""
 
     judge: str
     version: str
     category: str
     values: Numbers
     by_other: Numbers
+    of_worse: Numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +98,11 @@ def join(files: Sequence[Scores]) -> Joined:
             if image.key not in place:
                 place[image.key] = len(images)
                 images.append(image)
-            elif image.other and not images[place[image.key]].other:
-                images[place[image.key]] = dataclasses.replace(images[place[image.key]], other=image.other)
+            else:
+                known = images[place[image.key]]
+                images[place[image.key]] = dataclasses.replace(
+                    known, other=known.other or image.other, worse=known.worse or image.worse
+                )
         at.append(np.array([place[image.key] for image in own], np.int64))
     columns = [column for file, own in zip(files, at, strict=True) for column in _columns(file, own, images)]
     duels = [found for file, own in zip(files, at, strict=True) for found in _duels(file, own)]
@@ -140,7 +147,15 @@ def _images(file: Scores) -> list[Image]:
     return [
         Image(*row)
         for row in zip(
-            file.paths, file.prompts, file.digests, file.others, file.by, file.labels.tolist(), errors, strict=True
+            file.paths,
+            file.prompts,
+            file.digests,
+            file.others,
+            file.by,
+            file.labels.tolist(),
+            errors,
+            file.worse,
+            strict=True,
         )
     ]
 
@@ -149,12 +164,13 @@ def _columns(file: Scores, own: Places, images: Sequence[Image]) -> list[Column]
     found = []
     asked = {number for number, other in enumerate(file.others) if other}
     for k, slot in enumerate(file.scored):
-        values, by_other = np.full(len(images), np.nan), np.full(len(images), np.nan)
+        values, by_other, of_worse = (np.full(len(images), np.nan) for _ in range(3))
         values[own] = file.values[:, k]
+        of_worse[own] = file.of_worse[:, k]  # what a copy is degraded by follows from its image
         # Another prompt is the same for all judges of an image, or its answer is not used.
         same = [row for row in asked if file.others[row] == images[own[row]].other]
         by_other[own[same]] = file.by_other[same, k]
-        found.append(Column(slot.judge, slot.version, slot.category, values, by_other))
+        found.append(Column(slot.judge, slot.version, slot.category, values, by_other, of_worse))
     return found
 
 

@@ -19,6 +19,7 @@ from datagen.tables import folders, parquet
 Numbers = NDArray[np.float64]
 TEXTS = ("path", "prompt", "judge", "judge_version", "error", "category", "opponent", "digest", "other")
 NUMBERS = ("value", "other_value")
+WORSE = ("worse", "worse_value")  # of degraded copies; older files have none
 LABEL = "label"  # of a pair, where it was judged with its labels
 
 
@@ -38,8 +39,8 @@ class Scores:
     """A file of N images; of pairs, two follow each other.
 
     `paths`, `prompts`, `digests`, `others` and `by` are lists of N, None where there is nothing; `labels` (N,), NaN
-    where there is none. `values` (N, slots of an image), and as much by other prompts; `duels` (pairs, slots of a
-    duel).
+    where there is none. `values` (N, slots of an image), as much by other prompts and of degraded copies, whose damage
+    `worse` names; `duels` (pairs, slots of a duel).
     """
 
     file: Path
@@ -53,6 +54,8 @@ class Scores:
     scored: list[Slot]
     values: Numbers
     by_other: Numbers
+    worse: list[str]
+    of_worse: Numbers
     errors: list[list[str | None]]  # a list a slot
     compared: list[Slot]
     duels: Numbers
@@ -70,7 +73,7 @@ def read(file: Path, by: str | None, label: str | None) -> Scores:
     first = [next(at for at, slot in enumerate(slots) if slot.place == place) for place in range(size)]
     rows = (np.arange(count)[:, None] * len(slots) + np.array(first)).ravel()
     scored = [at for at, slot in enumerate(slots) if not slot.duel and slot.place == 0]
-    numbers = {name: _numbers(table[name]).reshape(count, len(slots)) for name in NUMBERS}
+    numbers = {name: _numbers(table[name]).reshape(count, len(slots)) for name in (*NUMBERS, WORSE[1])}
     each = {name: table[name].take(rows).to_pylist() for name in ("path", "prompt", "digest")}
     places = [[at for at, slot in enumerate(slots) if not slot.duel and slot.place == place] for place in range(size)]
     return Scores(
@@ -85,6 +88,8 @@ def read(file: Path, by: str | None, label: str | None) -> Scores:
         [slots[at] for at in scored],
         np.stack([numbers["value"][:, own_] for own_ in places], 1).reshape(len(rows), len(scored)),
         np.stack([numbers["other_value"][:, own_] for own_ in places], 1).reshape(len(rows), len(scored)),
+        _others(table["worse"].to_pylist(), places, len(slots), count),
+        np.stack([numbers["worse_value"][:, own_] for own_ in places], 1).reshape(len(rows), len(scored)),
         [_each(table["error"].to_pylist(), [own_[k] for own_ in places], len(slots)) for k in range(len(scored))],
         [slot for slot in slots if slot.duel],
         numbers["value"][:, [at for at, slot in enumerate(slots) if slot.duel]],
@@ -108,7 +113,7 @@ def _table(file: Path, by: str | None, label: str | None) -> tuple[pa.Table, Ori
                 f"{file} does not say where its images are, as an older datagen judge wrote it, or something else has "
                 "written it anew: judge the images again"
             )
-        extra = [name for name in names if name not in (*TEXTS, *NUMBERS)]
+        extra = [name for name in names if name not in (*TEXTS, *NUMBERS, *WORSE)]
         if by is not None and by not in extra:
             known = nearest(by, extra) if extra else "it has no columns of its input"
             raise InputError(f"{file} has no column {by!r} to group images by; {known}")
@@ -117,11 +122,15 @@ def _table(file: Path, by: str | None, label: str | None) -> tuple[pa.Table, Ori
                 f"{file} has no column {label!r} of labels: judge the pairs with --labels, which writes {LABEL!r}"
             )
         try:
-            table = opened.read(columns=[*TEXTS, *NUMBERS, *([by] if by else []), *([label] if label else [])])
+            more = [name for name in WORSE if name in names]
+            table = opened.read(columns=[*TEXTS, *NUMBERS, *more, *([by] if by else []), *([label] if label else [])])
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file} is damaged ({one_line(error)}): judge the images again") from error
     if not table.num_rows:
         raise InputError(f"{file} holds no scores: judge some images first")
+    for name, kind in zip(WORSE, (pa.string(), pa.float64()), strict=True):
+        if name not in names:
+            table = table.append_column(name, pa.nulls(table.num_rows, kind))
     if table.num_rows % own.slots:
         raise _irregular(file)
     return table, own
@@ -171,7 +180,7 @@ def _each(values: list[str | None], rows: list[int], slots: int) -> list[str | N
 
 
 def _others(texts: list[str], places: list[list[int]], slots: int, count: int) -> list[str]:
-    """The other prompt of each image, "" where nobody was asked about one."""
+    """The other prompt of each image, or the damage of its copy, "" where nobody was asked about one."""
     return [
         next((text for at in own if (text := texts[unit * slots + at])), "") for unit in range(count) for own in places
     ]

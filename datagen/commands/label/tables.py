@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datagen.commands.label.groups import Group
 from datagen.commands.label.joined import Joined
 from datagen.commands.label.pictures import Picture
-from datagen.labels import axes
+from datagen.labels import axes, verdicts
 from datagen.recipe import FOUND
 from datagen.records import Image, Principle, Prompt, Score
 from datagen.text import near_duplicates
@@ -89,8 +89,8 @@ def images(group: Group, joined: Joined, found: Mapping[int, Picture]) -> Iterat
 
 
 def scores(group: Group, joined: Joined, kept: Collection[int], others: Iterable[int]) -> Iterator[Score]:
-    """What the judges said of those of a group's images that were `kept`, of each two that they compared, and of
-    `others` by its prompt.
+    """What the judges said of those of a group's images that were `kept`, of their degraded copies, of each two that
+    they compared, and of `others` by its prompt.
 
     A number that is not there has as its note why, as far as that is known.
     """
@@ -102,6 +102,11 @@ def scores(group: Group, joined: Joined, kept: Collection[int], others: Iterable
             note = "" if value is not None else (image.error or "it abstained")[:200]
             who = (str(image.digest), group.prompt_id, column.judge, column.version)
             yield Score(*who, axes.IMAGE, value, None, column.category, note=note)
+        for column in joined.columns:
+            of_copy = _number(column.of_worse[place])
+            if of_copy is not None and not column.category:
+                name = verdicts.copy_id(str(image.digest), image.worse)
+                yield Score(name, group.prompt_id, column.judge, column.version, axes.IMAGE, of_copy)
     known = {place: str(joined.images[place].digest) for place in own}
     for duels in joined.duels:
         for place, name in known.items():

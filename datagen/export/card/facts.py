@@ -8,6 +8,7 @@ from typing import Any
 
 from datagen import store
 from datagen.progress import Progress
+from datagen.records import NEGATIVE
 
 SPLITS = ("train", "test")
 BANDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # of probabilities, by their lower ends
@@ -32,6 +33,7 @@ class Facts:
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     unmarked: collections.Counter[str] = _counter()
     authors: collections.Counter[str] = _counter()  # of prompts
+    negative_controls: int = 0  # of which the judges have learnt, and no pair is made
     cost: float = 0.0  # US dollars of the calls that wrote the prompts
 
     def written(self) -> list[str]:
@@ -61,7 +63,11 @@ def gather(run: store.Run, shards: int, progress: Progress) -> Facts:
         facts.judges.update(f"{row['judge']} {row['judge_version']}" for row in judged.aggregate([]).to_pylist())
     progress("card", shards, shards)
     if run.shard("prompts", 0).is_file():
-        for table in run.tables("prompts", 0, ["author", "cost"]):
-            facts.authors.update(table["author"].to_pylist())
+        for table in run.tables("prompts", 0, ["author", "cost", "role"]):
+            roles = table["role"].to_pylist()
+            facts.authors.update(
+                author for author, role in zip(table["author"].to_pylist(), roles, strict=True) if role != NEGATIVE
+            )
+            facts.negative_controls += roles.count(NEGATIVE)
             facts.cost += sum(table["cost"].to_pylist())
     return facts

@@ -112,6 +112,11 @@ def _sampling(profile: Profile, facts: Facts) -> str:
     return how + (negative if facts.empty_negatives else "")
 
 
+def _controls(facts: Facts) -> dict[str, str]:
+    count = facts.negative_controls
+    return {"negative controls": f"{count} pairs {words.NEGATIVE}"} if count else {}
+
+
 def _text(finished: Finished, facts: Facts) -> str:
     recipe, profile = finished.recipe, finished.profile
     principles = [
@@ -130,6 +135,7 @@ def _text(finished: Finished, facts: Facts) -> str:
             }
         ),
         "prompts": _counted(dict(sorted(facts.authors.items()))) + _paid(facts.cost),
+        **_controls(facts),
         "judges": ", ".join(sorted(facts.judges)) or ", ".join(judge.name for judge in profile.judges),
         "licences of the judges' weights": _licences(profile),
         "kept": f"pairs of probability {recipe.labels.min_probability:g} and more, "

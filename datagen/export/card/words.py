@@ -33,6 +33,10 @@ LABELS_OF_LISTS = """\
 image is known beforehand or, where there were none, off what the judges agree in. `judges_only` is the same; `low` to
 `high` is its 90 % interval. "How often right" is each judge's reliability as these images show it."""
 
+NEGATIVE = (
+    "of two wordings of which neither keeps the principle better, drawn and judged to see what judges see of wordings "
+    "themselves; none of them is in this dataset"
+)
 CONTROL = {
     "random": "These labels are wrong on purpose: half of the pairs, drawn at random, have chosen and rejected "
     "exchanged, so that the labels say nothing.",

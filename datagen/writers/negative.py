@@ -1,0 +1,91 @@
+"""Negative controls that are drawn: pairs of wordings that differ as a principle's do, while neither is better by it.
+
+One side is what the principle's own wordings say where nothing is broken, the other one of its `controls`, which are
+near it and break nothing, or state another look than the one it prefers. Whatever a judge leans towards there is what
+it sees of wordings themselves. They are written of the run's own prompts, without asking anybody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from collections.abc import Sequence
+
+from datagen import safety
+from datagen.recipe import Recipe
+from datagen.records import NEGATIVE, Principle, Prompt, Written, content_id, seed_for
+
+LEAST, MOST = 10, 200  # of a run: fewer tell nothing, and more would tell no more
+TOO_FEW = f"negative controls planned, of which fewer than {LEAST} tell nothing"
+RANKED = "negative controls planned, but candidates are drawn from one wording"
+UNWORDED = "negative controls planned, but no other prompt has a principle that words any"
+
+
+def planned(recipe: Recipe) -> int:
+    """How many negative controls a recipe plans: none of candidates, nor where too few would tell nothing."""
+    count = _share(recipe)
+    return count if count >= LEAST and not recipe.ranked else 0
+
+
+def write(recipe: Recipe, principles: Sequence[Principle], prompts: Sequence[Prompt]) -> Written[Prompt]:
+    """The negative controls of a run, each of another of its prompts, and how many of those planned there are not.
+
+    Those prompts are neutral ones of an `avoid` or a `prefer`: which of its groups a subject lacks, a `balance` does
+    not say.
+    """
+    known = {principle.principle_id: principle for principle in principles}
+    able = [
+        (prompt, known[prompt.principle_id])
+        for prompt in prompts
+        if prompt.error is None and prompt.role == "neutral" and not prompt.other_principle_ids
+        if known[prompt.principle_id].kind != "balance"
+    ]
+    able.sort(key=lambda of: content_id(NEGATIVE, recipe.seed, of[0].prompt_id))
+    wanted, rows = planned(recipe), dict[str, Prompt]()
+    for prompt, principle in able:
+        if len(rows) == wanted:
+            break
+        row = _worded(recipe, prompt, principle)
+        if row is not None and not safety.refusal_of_row(*row.texts):
+            rows.setdefault(row.prompt_id, row)
+    drops = {UNWORDED: wanted - len(rows), RANKED if recipe.ranked else TOO_FEW: _share(recipe) - wanted}
+    return Written(list(rows.values()), {reason: count for reason, count in drops.items() if count})
+
+
+def _share(recipe: Recipe) -> int:
+    return min(MOST, int(recipe.labels.controls * recipe.prompts.count))
+
+
+def _worded(recipe: Recipe, prompt: Prompt, principle: Principle) -> Prompt | None:
+    """A prompt as one of its principle's controls words it, on the side where its own wordings would differ.
+
+    None where all of them say what the other side does, in these words or in some of them.
+    """
+    core = prompt.prompt.rstrip(" .")
+    side = principle.aligned if principle.kind == "avoid" else principle.violating
+    near = [text for text in principle.controls if not _words(text) & _words(side) and text != side]
+    if not near:
+        return None
+    other = random.Random(seed_for(recipe.seed, prompt.prompt_id, 0)).choice(near).format(prompt=core)
+    own = side.format(prompt=core)
+    chosen, rejected = (own, other) if principle.kind == "avoid" else (other, own)
+    return dataclasses.replace(
+        prompt,
+        prompt_id=content_id(NEGATIVE, principle.principle_id, prompt.prompt, chosen, rejected),
+        chosen_prompt=chosen,
+        rejected_prompt=rejected,
+        chosen_negative="",
+        rejected_negative="",
+        author=principle.author,
+        role=NEGATIVE,
+        template="",
+        request_id="",
+        cost=0.0,
+        attempt=0,
+    )
+
+
+def _words(text: str) -> set[str]:
+    """What a wording says besides the context prompt, without its short words."""
+    return set(re.findall(r"[^\W\d_]{4,}", text.replace("{prompt}", "").casefold()))
