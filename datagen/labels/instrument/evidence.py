@@ -22,7 +22,7 @@ LEAK = 0.025  # the same of all judges together; a tenth of the signal was found
 TAUGHT = 100  # labels of people from which on they say what judges are worth where nothing was meant
 WIDER = 1.5  # of what is unsure where nothing is meant, in intervals: nothing in a run tests how strong evidence is
 # By so much are the intervals of simulated juries (seeds 2000 to 2007) wider than what is unsure of link and weights:
-USUAL, OF_FEW = 0.8, 3.5  # where a design is, of many pairs, and how much more by the root of their number
+USUAL, OF_FEW = 0.75, 3.5  # where a design is, of many pairs, and how much more by the root of their number
 OF_LEAK, OF_VOTES = 1.6, 0.8  # where a leak is taken out, and of votes
 OF_PEOPLE, OF_PLANTED = 2.0, 5.0  # by labels of people, and by planted pairs
 UNAIDED, FEW = 0.6, 4.0  # log of the factor by which log-odds may be off where nothing tells: of many pairs, of one
