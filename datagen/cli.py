@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from datagen import version
+from datagen import objects, version
 from datagen.console.command_line import Program
 from datagen.console.streams import guarded
 from datagen.errors import DatagenError, InputError, MachineryError
@@ -65,10 +65,21 @@ def path(text: str) -> Path:
     """A path that was given; an empty one, as of a variable that is not set, would be the current folder."""
     if not text.strip():
         raise typer.BadParameter("it is empty: give a path, or . for the current folder")
+    if text.strip().partition("://")[0].lower() in objects.SCHEMES and "://" in text:
+        raise typer.BadParameter(f"{text} is on an object store, and this takes a path: copy it to this machine first")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:  # ~name of nobody
         raise typer.BadParameter(f"{text}: {error}") from error
+
+
+def run_place(text: str) -> Path:
+    """A run directory that was given, or the address of one on an object store, of which a folder here has copies."""
+    if not objects.is_address(text):
+        return path(text)
+    from datagen import store
+
+    return store.copy_of(objects.parse(text))
 
 
 def dollars(text: str) -> float:
@@ -114,7 +125,12 @@ def datagen(
 def run(
     recipe: RecipeName,
     out: Annotated[
-        Path, typer.Option(parser=path, metavar="PATH", help="Run directory; give the same one again to resume.")
+        Path,
+        typer.Option(
+            parser=run_place,
+            metavar="PATH",
+            help="Run directory, or s3://BUCKET/PREFIX; the same one again resumes it.",
+        ),
     ],
     profile: ProfileName = "auto",
     settings: Overrides = None,
@@ -219,7 +235,7 @@ def _profile(recipe: Recipe, wanted: str, out: Path, draws: bool = True) -> tupl
 
     begun = store.Run(out).settings()
     if wanted == recipes.AUTO and begun is not None:
-        return recipes.of_run(begun)[1], f"{out} was started with it"
+        return recipes.of_run(begun)[1], f"{store.Run(out).name} was started with it"
     name, why = doctor.choose(recipe, wanted)
     if begun is None and draws:  # a finished run no longer needs a model
         why += doctor.check(recipe.profile(name))
@@ -230,9 +246,9 @@ def _closing(summary: Summary) -> list[str]:
     """The lines that a finished run ends with."""
     counts = f"{summary.rows('prompts')} prompts, {summary.rows('images')} images, {summary.rows('pairs')} pairs"
     if summary.made == 0:
-        return [f"nothing to do: {counts} in {summary.dataset}"]
+        return [f"nothing to do: {counts} in {summary.place or summary.dataset}"]
     split = ", ".join(f"{count} {name}" for name, count in summary.splits.items())
-    return [f"{counts} ({split}) in {summary.dataset}", *summary.losses()]
+    return [f"{counts} ({split}) in {summary.place or summary.dataset}", *summary.losses()]
 
 
 @app.command()
@@ -240,7 +256,7 @@ def write(
     recipe: RecipeName,
     out: Annotated[
         Path | None,
-        typer.Option(parser=path, metavar="PATH", help="Run directory; datagen run with the same one goes on."),
+        typer.Option(parser=run_place, metavar="PATH", help="Run directory; datagen run with the same one goes on."),
     ] = None,
     profile: ProfileName = "auto",
     settings: Overrides = None,
@@ -361,7 +377,7 @@ def relabel(
 
 @app.command()
 def status(
-    directory: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory.")],
+    directory: Annotated[Path, typer.Argument(parser=run_place, metavar="RUN", help="A run directory.")],
     watch: Annotated[bool, typer.Option("--watch", help="Show it live until it is finished.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Also what takes reading all scores, where they are many.")
@@ -610,7 +626,7 @@ def review(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A finished run directory.")],
+    run: Annotated[Path, typer.Argument(parser=run_place, metavar="RUN", help="A finished run directory.")],
     out: Annotated[
         Path,
         typer.Option(parser=path, metavar="PATH", help="Folder to fill; it must be new, empty or an earlier export."),

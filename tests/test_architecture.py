@@ -15,10 +15,10 @@ SOURCES = sorted([*ROOT.glob("datagen/**/*.py"), *ROOT.glob("training/**/*.py")]
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "open_clip", "datasets", "pandas", "accelerate", "peft"}
 # A room → what it may import of its own package; files that lie in no room count as rooms of one file.
 GROUND = {"errors", "records", "recipe", "store", "progress", "models"}
-LEAVES = {"console", "registry", "safety", "text", "images", "tables", "weights", "world"}
+LEAVES = {"console", "registry", "safety", "text", "images", "objects", "tables", "weights", "world"}
 # What training may import: leaves, which import nothing but errors and each other. One rule for both sides. Evaluation
 # may ask the judges as well, so that a score means the same wherever it is computed.
-SHARED = {"errors", "console", "images", "tables", "weights", "world"}
+SHARED = {"errors", "console", "images", "objects", "tables", "weights", "world"}
 DATAGEN: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
@@ -29,10 +29,11 @@ DATAGEN: dict[str, set[str]] = {
     "weights": {"errors"},
     "records": {"errors"},
     "recipe": {"errors", "records"},
-    "store": {"errors", "records"},
+    "store": {"errors", "objects", "records"},
     "models": {"errors", "recipe", "weights", "world"},
     "text": {"errors", "records", "models", "safety", "weights", "world"},
     "images": {"errors"},
+    "objects": {"errors"},
     "tables": {"errors", "images"},
     "llm": GROUND | LEAVES,
     "executors": GROUND | {"registry"},
@@ -48,7 +49,7 @@ DATAGEN: dict[str, set[str]] = {
     "commands": GROUND
     | LEAVES
     | {"llm", "executors", "writers", "generators", "judges", "labels", "export", "report", "review", "pipeline"},
-    "cli": GROUND | {"console", "executors", "generators", "export", "pipeline", "commands"},
+    "cli": GROUND | {"console", "objects", "executors", "generators", "export", "pipeline", "commands"},
     "__main__": {"cli"},
 }
 TRAINING: dict[str, set[str]] = {

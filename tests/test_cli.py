@@ -226,7 +226,7 @@ def test_a_run_without_a_pair_says_why_and_fails(
         def rows(self, stage: str) -> int:
             return {"pairs": 0}.get(stage, 6)
 
-        made, splits, dataset, losses = 1, dict[str, int](), tmp_path, list
+        made, splits, dataset, place, losses = 1, dict[str, int](), tmp_path, "", list
         plans: ClassVar = {"pairs": types.SimpleNamespace(drops=lambda: {"low match": 6})}
 
     monkeypatch.setattr(build, "run", lambda *_, **__: Done())

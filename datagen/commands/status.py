@@ -75,8 +75,8 @@ def show(root: Path, console: Console, full: bool = False) -> None:
     for line in _groups(run, scores.done, full):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for damaged in (shard for done in plans for shard in done.damaged):
-        console.print(f"damaged: {damaged.path} ({damaged.why})", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"dataset: {_dataset(run.dataset)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"damaged: {damaged.name} ({damaged.why})", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"dataset: {_dataset(run)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _groups(run: store.Run, shards: list[int], full: bool) -> Iterator[str]:
@@ -89,9 +89,12 @@ def _groups(run: store.Run, shards: list[int], full: bool) -> Iterator[str]:
         yield from (f"shown by {groups}" for groups in fairness.of_run(run, shards))
 
 
-def _dataset(folder: Path) -> str:
+def _dataset(run: store.Run) -> str:
     """Where the dataset lies and what it holds, or what has become of it since it was written."""
-    if not folder.is_dir():
+    folder = run.dataset
+    if run.address and run.files.has(sums.beside(folder)):
+        return run.files.name(folder)
+    if run.address or not folder.is_dir():
         return "not written yet; run the same datagen run again to continue"
     if changes := list(sums.differences(folder, contents=False)):
         return f"{'; '.join(changes)}: the same datagen run writes it again"

@@ -51,7 +51,10 @@ class Watched:
     def is_over(self) -> bool:
         """Whether nobody works on it and nothing is left to do."""
         folder = self.run.dataset
-        whole = folder.is_dir() and not list(sums.differences(folder, contents=False))
+        if self.run.address:
+            whole = self.run.files.has(sums.beside(folder))
+        else:
+            whole = folder.is_dir() and not list(sums.differences(folder, contents=False))
         return not self.holder and whole and not any(found.missing for found in self.plans)
 
     def pace(self, found: Plan) -> str:
@@ -120,5 +123,5 @@ def _plain(watched: Watched) -> Iterator[str]:
         if found.shards and found.missing and (found.done or found is watched.plans[0]):
             yield f"{found.stage.name}: {len(found.done)}/{len(found.shards)} {watched.pace(found)}".rstrip()
     if watched.is_over:
-        yield f"finished: {watched.run.dataset}"
+        yield f"finished: {watched.run.files.name(watched.run.dataset)}"
     yield from watched.lines()

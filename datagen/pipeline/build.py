@@ -89,7 +89,10 @@ def run_share(
         recipe, profile_name, LlmOptions(out, max_cost), execute=execute, draws=True, say=say, progress=progress
     )
     if not store.check(work.run, settings) or not work.count_shards():
-        raise RunError(f"the prompts of {out} are not written yet: datagen write … --out {out} comes before shares")
+        where = work.run.name
+        raise RunError(
+            f"the prompts of {where} are not written yet: datagen write … --out {where} comes before shares"
+        )
     one_machine = stage.one_machine(work.context.profile)
     with store.hold_share(work.run, settings, share, one_machine, say) as work.lease:
         failures = out / f"{share.file}-{FAILURES}"

@@ -116,6 +116,7 @@ class Summary:
     made: int
     splits: dict[str, int]  # rows of the dataset by split
     dataset: Path
+    place: str = ""  # where that lies, in words, if not here
 
     def rows(self, stage: str) -> int:
         """The rows of one stage's table."""
@@ -224,7 +225,7 @@ def of_stage(run: store.Run, stage: Stage[Any], before: Sequence[Plan], recipe: 
     says = [shards.column(name) for name in ("digest", "stage_version", "made_from")]
     for index, (theirs, *made) in enumerate(zip(*says, strict=True)):
         if theirs is not None and theirs != digest:
-            shards[index] = store.Damaged(run.shard(stage.name, index), "it is of another recipe")
+            shards[index] = run.damaged(stage.name, index, "it is of another recipe")
         elif theirs is not None and made != [stage.version, sources[index]]:
             shards[index] = None
     return Plan(stage, shards, sources)

@@ -71,7 +71,7 @@ def _refuse_elsewhere(run: store.Run, digest: str) -> None:
     settings = run.settings()
     if settings is None or settings["digest"] != digest:
         raise RunError(
-            f"{run.root} on {socket.gethostname()} is not the run that this worker was sent a shard of: it must lie "
+            f"{run.name} on {socket.gethostname()} is not the run that this worker was sent a shard of: it must lie "
             "on storage that all machines see by the same path"
         )
 
@@ -146,7 +146,7 @@ def _read(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
     """A shard's rows; Damaged if they are not those of its record."""
     table = job.run.table(earlier.name, index)
     if table.column_names != records.schema(earlier.record).names:
-        raise store.Damaged(job.run.shard(earlier.name, index), "its columns are of another version")
+        raise job.run.damaged(earlier.name, index, "its columns are of another version")
     return table
 
 
@@ -166,7 +166,7 @@ def _of_prompts(job: Job, earlier: Stage[Any], table: pa.Table, index: int) -> p
 
 
 def _changed(job: Job, stage: Stage[Any]) -> int:
-    return job.run.shard(stage.name, 0).stat().st_mtime_ns
+    return job.run.changed(stage.name, 0)
 
 
 @functools.lru_cache(maxsize=4)

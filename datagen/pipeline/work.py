@@ -34,7 +34,7 @@ class Work:
     say: Callable[[str], None]
     progress: Progress
     made: int = 0  # shards, and the dataset
-    lease: store.Lease | None = None  # while the run is held
+    lease: store.Held | None = None  # while the run is held
     discarded: set[Path] = dataclasses.field(default_factory=set)
 
     def finished(self) -> Summary | None:
@@ -43,7 +43,7 @@ class Work:
         if any(stage.missing or stage.retriable or not stage.shards for stage in plans):
             return None
         wanted = self._export(plans)
-        whole = all(export.is_there(wanted, name, folder) for name, folder in self._published().items())
+        whole = all(self._is_there(wanted, name, folder) for name, folder in self._published().items())
         return self._summary(plans) if whole else None
 
     def finish(self) -> Summary:
@@ -97,7 +97,7 @@ class Work:
         given = [found for found in self._plans() if found.stage.name not in plan.LABELLING]
         if undone := [found.stage.name for found in given if found.missing or not found.shards]:
             raise RunError(
-                f"{self.run.root} is not judged yet ({', '.join(undone)} missing): "
+                f"{self.run.name} is not judged yet ({', '.join(undone)} missing): "
                 f"rerun the {_maker(self.context.profile)} first"
             )
 
@@ -138,11 +138,10 @@ class Work:
     def discard(self, damaged: store.Damaged) -> None:
         """Delete a damaged shard, so that it is made again; MachineryError if it was already."""
         if damaged.path in self.discarded:
-            raise MachineryError(f"{damaged.path} was made again and is damaged again: look at this disk and memory")
+            raise MachineryError(f"{damaged.name} was made again and is damaged again: look at this disk and memory")
         self.discarded.add(damaged.path)
-        self.say(f"{damaged.path} is damaged ({damaged.why}): its rows are made again")
-        with store.writing(damaged.path):
-            damaged.path.unlink(missing_ok=True)
+        self.say(f"{damaged.name} is damaged ({damaged.why}): its rows are made again")
+        self.run.files.remove(damaged.path)
 
     def _plan(self, stage: Stage[object], before: list[Plan]) -> Plan:
         return plan.of_stage(self.run, stage, before, self.context.recipe, self.digest)
@@ -162,11 +161,19 @@ class Work:
         """Write what is not there as it should be."""
         wanted = self._export(plans)
         for name, folder in self._published().items():
-            self.made += export.write(wanted, name, folder, self.say)
+            self.run.files.pull(folder)
+            written = export.write(wanted, name, folder, self.say)
+            self.made += self.run.files.publish(folder) or written
+
+    def _is_there(self, wanted: export.Finished, name: str, folder: Path) -> bool:
+        self.run.files.pull(folder)
+        return export.is_there(wanted, name, folder) and self.run.files.is_published(folder)
 
     def _summary(self, plans: list[Plan]) -> Summary:
         by_name = {stage.stage.name: stage for stage in plans}
-        return Summary(by_name, self.made, huggingface.splits(self.run.dataset), self.run.dataset)
+        dataset = self.run.dataset
+        place = self.run.files.name(dataset)
+        return Summary(by_name, self.made, huggingface.splits(dataset), dataset, place)
 
     def do(self, before: list[Plan], stage: Stage[object], share: store.Share | None = None) -> dict[str, Failure]:
         """Make what a stage, or a share of it, is missing, and retry what failed; the failures by shard file.
@@ -181,6 +188,7 @@ class Work:
         todo = sorted({*found.possible, *found.retriable}.intersection(mine))
         if not todo:
             return {}
+        self._refuse_paying(stage)
         job, execute = self._job(found, before, todo), self.execute
         if stage.whole:  # in this process, so that it can report what it does
             llm = dataclasses.replace(job.context.llm, say=self.say, progress=self.progress)
@@ -208,6 +216,16 @@ class Work:
                 self.discard(damaged)
             raise last
         return failures
+
+    def _refuse_paying(self, stage: Stage[object]) -> None:
+        """RunError where the account of what is paid for would be one machine's, and the run is not."""
+        recipe, profile = self.context.recipe, self.context.profile
+        writes = stage in plan.before_sharing(plan.STAGES) and recipes.asks_llm(recipe, profile)
+        if self.run.address and (writes or stage.one_machine(profile)):
+            raise RunError(
+                f"{stage.name} are paid for, which is kept account of on one machine's disk, and {self.run.address} "
+                "is an object store: make them in a directory, copy that there, and go on"
+            )
 
     def _job(self, found: Plan, before: list[Plan], todo: list[int]) -> Job:
         shards = plan.count_shards(before, self.context.recipe.images.shard_size)
@@ -259,7 +277,7 @@ def finished_of(
 ) -> export.Finished:
     """What an export receives of a run that these plans are of; RunError if a stage is not done."""
     if undone := [stage.stage.name for stage in plans if stage.missing or not stage.shards]:
-        raise RunError(f"{run.root} is not finished ({', '.join(undone)} missing): rerun the same {_maker(profile)}")
+        raise RunError(f"{run.name} is not finished ({', '.join(undone)} missing): rerun the same {_maker(profile)}")
     (pairs,) = (stage for stage in plans if stage.stage.record is records.Pair)
     (images,) = (stage for stage in plans if stage.stage.record is records.Image)
     learnt = next((stage.facts() for stage in plans if stage.stage.record is records.Label), {})

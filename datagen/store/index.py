@@ -9,9 +9,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,10 @@ class Footers:
 def footers(run: Run, stage: str, count: int) -> Footers:
     """The footers of a stage's first `count` shards. RunError if the disk does not let them be read."""
     folder = run.shard(stage, 0).parent
-    there = _there(folder)
+    try:
+        there = run.files.marks(folder)
+    except OSError as error:
+        raise RunError(f"cannot read {folder} ({error.strerror}): look at this disk and who may read it") from error
     names = [f"{stage}-{index:05d}.parquet" for index in range(count)]
     kept = _kept(folder) if len(there) > FEW else {name: [] for name in SCHEMA.names}
     places = {shard: place for place, shard in enumerate(zip(kept["name"], kept["mark"], strict=True))}
@@ -116,12 +120,23 @@ def footers(run: Run, stage: str, count: int) -> Footers:
     found = Footers.of_columns(
         {name: [None if place is None else kept[name][place] for place in mine] for name in (*FIELDS, REST)}
     )
-    for index, (mark, place) in enumerate(zip(marks, mine, strict=True)):
-        if mark and place is None:
-            found[index] = _read(run, stage, index)
+    new = [index for index, (mark, place) in enumerate(zip(marks, mine, strict=True)) if mark and place is None]
+    with _mapped(run.files.at_once) as mapped:
+        for index, footer in zip(new, mapped(functools.partial(_read, run, stage), new), strict=True):
+            found[index] = footer
     if len(there) - len(places) > FEW:
         _keep(folder, names, marks, found)
     return found
+
+
+@contextlib.contextmanager
+def _mapped(at_once: int) -> Iterator[Any]:
+    """`map`, or one by threads where what is read is waited for."""
+    if at_once == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(at_once) as pool:
+        yield pool.map
 
 
 def _read(run: Run, stage: str, index: int) -> Footer | Damaged | None:
@@ -129,24 +144,6 @@ def _read(run: Run, stage: str, index: int) -> Footer | Damaged | None:
         return run.footer(stage, index)
     except Damaged as damaged:
         return damaged
-
-
-def _there(folder: Path) -> dict[str, str]:
-    """The files of a folder → what changes when a file does: its inode, size and time.
-
-    Listing it also makes a client of a shared disk ask for those that others wrote.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: _mark(entry.stat()) for entry in entries if entry.name.endswith(".parquet")}
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise RunError(f"cannot read {folder} ({error.strerror}): look at this disk and who may read it") from error
-
-
-def _mark(found: os.stat_result) -> str:
-    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
 def _kept(folder: Path) -> dict[str, list[Any]]:

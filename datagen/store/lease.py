@@ -49,6 +49,11 @@ class Holder:
         return self.machine == _machine()
 
     @property
+    def is_me(self) -> bool:
+        """Whether it is this process."""
+        return self.is_of_this_machine and self.pid == os.getpid()
+
+    @property
     def runs(self) -> bool:
         """Whether the process is there, on this machine."""
         try:
@@ -111,7 +116,7 @@ def held(path: Path, job: str = "", say: Say = quiet) -> Iterator[Lease]:
             raise Taken(read(path))
         if other := unseen(path, say):
             raise Taken(other)
-        text = json.dumps(dataclasses.asdict(_me(job))).encode()
+        text = json.dumps(dataclasses.asdict(me(job))).encode()
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text, 0)
         os.fsync(descriptor)
@@ -162,10 +167,18 @@ def unseen(path: Path, say: Say = quiet) -> Holder | None:
 def read(path: Path) -> Holder | None:
     """Who has written himself into a file; None if it is free, or written by nobody of ours."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        return parsed(path.read_bytes())
+    except OSError:
+        return None
+
+
+def parsed(text: bytes) -> Holder | None:
+    """Who has written this; None if nobody of ours has."""
+    try:
+        values = json.loads(text.decode("utf-8-sig"))
         who = Holder(**{field.name: values[field.name] for field in dataclasses.fields(Holder)})
         return who if isinstance(who.pid, int) and isinstance(who.machine, str) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -225,7 +238,8 @@ def _locks(path: Path) -> bool:
     return True
 
 
-def _me(job: str) -> Holder:
+def me(job: str) -> Holder:
+    """This process, which does `job`."""
     return Holder(
         pid=os.getpid(),
         host=socket.gethostname(),

@@ -19,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import RunError
-from datagen.store import lease
-from datagen.store.files import TEMPORARY, write_file, writing
+from datagen.store import claims, lease
+from datagen.store.claims import Claim
+from datagen.store.files import TEMPORARY, writing
 from datagen.store.lease import Lease, Say, Taken, quiet
+from datagen.store.places import MARK, Copies
 from datagen.store.run import Run
 
 LOCK = ".lock"
 SHARES = ".shares"
 # What lies in a folder that nobody has put anything into.
-NOBODYS = {LOCK, SHARES, ".DS_Store", "lost+found"}
+NOBODYS = {LOCK, SHARES, MARK, ".DS_Store", "lost+found"}
+Held = Lease | Claim
 _FILE = re.compile(r"([a-z]+)-(\d+)-of-(\d+)")
 
 
@@ -64,22 +67,22 @@ def check(run: Run, settings: dict[str, Any]) -> bool:
     """
     before = run.settings()
     if before is not None:
-        _compare(run.root, before, settings)
+        _compare(run.name, before, settings)
         return True
     try:
-        names = sorted(path.name for path in run.root.iterdir())
+        names = run.files.names()
     except FileNotFoundError:
         return False
     except OSError as error:  # a file, or a folder that may not be read
-        raise RunError(f"cannot write {run.root}: {error.strerror}") from error
+        raise RunError(f"cannot write {run.name}: {error.strerror}") from error
     others = [name for name in names if name not in NOBODYS and not _is_leftover(name)]
     if others:
         some = ", ".join(others[:3])
-        raise RunError(f"{run.root} holds other files ({some}): give a new or an empty directory")
+        raise RunError(f"{run.name} holds other files ({some}): give a new or an empty directory")
     return False
 
 
-def _compare(root: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+def _compare(root: str, before: dict[str, Any], settings: dict[str, Any]) -> None:
     """RunError if a run was started with another recipe."""
     if before["digest"] == settings["digest"]:
         return
@@ -100,7 +103,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def hold(run: Run, settings: dict[str, Any], say: Say = quiet) -> Iterator[Lease]:
+def hold(run: Run, settings: dict[str, Any], say: Say = quiet) -> Iterator[Held]:
     """Hold the run directory for one process: check whose it is, make it, lock it, clear leftovers.
 
     `say` is told for whom is waited, if one of another machine may hold it. Raises RunError as `check` does, if
@@ -110,7 +113,7 @@ def hold(run: Run, settings: dict[str, Any], say: Say = quiet) -> Iterator[Lease
     new = not run.root.exists()
     with writing(run.root):
         run.root.mkdir(parents=True, exist_ok=True)
-    with _named(run, run.root / LOCK, say, new=new) as own:
+    with _named(run, run.root / LOCK, say, new=new) as here, _on_store(run, here, say) as own:
         for path in sorted((run.root / SHARES).glob("*")):
             _refuse_held(run, path, say)
         with writing(run.root):
@@ -132,7 +135,7 @@ def hold(run: Run, settings: dict[str, Any], say: Say = quiet) -> Iterator[Lease
 @contextlib.contextmanager
 def hold_share(
     run: Run, settings: dict[str, Any], share: Share, one_machine: bool = False, say: Say = quiet
-) -> Iterator[Lease]:
+) -> Iterator[Held]:
     """Hold the shards of one share of a run that was started, beside whoever holds others.
 
     Raises RunError as `hold` does, and if another process has shards of this share, or all of the run; with
@@ -148,7 +151,10 @@ def hold_share(
             raise _in_use(run, run.root / LOCK)
         if other := lease.unseen(run.root / LOCK, say):
             raise _refusal(run, str(other))
-        with _named(run, run.root / SHARES / share.file, say, str(share)) as own:
+        with (
+            _named(run, run.root / SHARES / share.file, say, str(share)) as here,
+            _on_store(run, here, say, share) as own,
+        ):
             for path in sorted((run.root / SHARES).glob(f"{share.stage}-*")):
                 if path.name != share.file and _overlaps(share, path.name):
                     _refuse_held(run, path, say)
@@ -173,6 +179,31 @@ def _named(run: Run, path: Path, say: Say, job: str = "", new: bool = False) -> 
             if new:
                 shutil.rmtree(run.root, ignore_errors=True)
             raise
+        yield own
+
+
+@contextlib.contextmanager
+def _on_store(run: Run, here: Lease, say: Say, share: Share | None = None) -> Iterator[Held]:
+    """Hold the run, or a share of it, on the object store as well where it lies on one; RunError names who does.
+
+    Whoever holds something is written down before he looks who else is, so that of two at least one sees the other.
+    """
+    if not isinstance(run.files, Copies):
+        yield here
+        return
+    bucket = run.files.bucket
+    with contextlib.ExitStack() as stack:
+        try:
+            if share is not None and (who := claims.alive(bucket, LOCK, say)):
+                raise Taken(who)
+            place = f"{SHARES}/{share.file}" if share else LOCK
+            own = stack.enter_context(claims.held(bucket, place, str(share or ""), here, say))
+            for other in [LOCK] * (share is not None) + [f"{SHARES}/{name}" for name in claims.places(bucket, SHARES)]:
+                if other != place and (share is None or other == LOCK or _overlaps(share, Path(other).name)):
+                    if who := claims.alive(bucket, other):
+                        raise Taken(who)
+        except Taken as taken:
+            raise _refusal(run, str(taken.holder or "another process")) from None
         yield own
 
 
@@ -201,7 +232,7 @@ def _refuse_elsewhere(run: Run, path: Path) -> None:
     who = lease.read(path)
     if who is not None and not who.is_of_this_machine and lease.signed_lately(path):
         raise RunError(
-            f"{who} is at work on {run.root}, and what its calls cost is kept by processes of one machine: do all "
+            f"{who} is at work on {run.name}, and what its calls cost is kept by processes of one machine: do all "
             "shares of this stage there, or in one process"
         )
 
@@ -214,19 +245,24 @@ def _in_use(run: Run, path: Path) -> RunError:
 
 
 def _refusal(run: Run, who: str) -> RunError:
-    return RunError(f"{run.root} is in use by {who}: wait for it or choose another --out")
+    return RunError(f"{run.name} is in use by {who}: wait for it or choose another --out")
 
 
 def _claim(run: Run, settings: dict[str, Any]) -> None:
     """Write recipe.json, unless it is there: what was true before we held the lock may no longer be."""
     if not check(run, settings):
-        write_settings(run, settings)
+        path, text = run.root / "recipe.json", _text(settings)
+        run.files.make(path, lambda file: file.write(text), lambda: check(run, settings))
 
 
 def write_settings(run: Run, settings: dict[str, Any]) -> None:
     """Write recipe.json of a run that is held."""
-    text = json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    write_file(run.root / "recipe.json", lambda file: file.write(text.encode()))
+    text = _text(settings)
+    run.files.write(run.root / "recipe.json", lambda file: file.write(text))
+
+
+def _text(settings: dict[str, Any]) -> bytes:
+    return (json.dumps(settings, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
 
 def _clear(run: Run, names: str, share: Share | None = None) -> None:
@@ -257,6 +293,10 @@ def holder(run: Run) -> str | None:
     """The processes that hold a run directory, in words; None if none does. It tries locks and reads signs of life."""
     if _is_held(run.root / LOCK):
         return str(lease.read(run.root / LOCK) or "another process")
+    if isinstance(run.files, Copies):
+        bucket = run.files.bucket
+        others = [LOCK, *(f"{SHARES}/{name}" for name in claims.places(bucket, SHARES))]
+        return "; ".join(str(who) for place in others if (who := claims.seems_held(bucket, place))) or None
     return "; ".join(_sharers(run)) or None
 
 

@@ -15,23 +15,26 @@ import pyarrow.parquet as pq
 
 from datagen import records
 from datagen.errors import RunError, one_line
-from datagen.store import files, seal
-from datagen.store.files import row_groups, write_file
+from datagen.store import files, places, seal
+from datagen.store.files import row_groups
+from datagen.store.places import Files
 
 DIGITS = 16  # of the hash of rows
 TOGETHER = 50  # row groups that are read at a time, if they are small
+# Of two shards in which these are equal, either may stand for the other.
+_SAME = ("rows", "errors", "content", "digest", "stage_version", "made_from", "parts")
 NOT_OURS = "choose another --out, or put the file back"
 
 
 class Damaged(RunError):
     """A shard that is not as it was written. It can be pickled, as it may come from a worker."""
 
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(path, why)
-        self.path, self.why = path, why
+    def __init__(self, path: Path, why: str, name: str = "") -> None:
+        super().__init__(path, why, name)
+        self.path, self.why, self.name = path, why, name or str(path)
 
     def __str__(self) -> str:
-        return f"{self.path} is damaged ({self.why}): delete it and rerun, its rows are made again"
+        return f"{self.name} is damaged ({self.why}): delete it and rerun, its rows are made again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +60,26 @@ class Footer:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The paths of one run directory and the reading and writing of its shards. Plain data, picklable."""
+    """The paths of one run directory and the reading and writing of its shards. Plain data, picklable.
+
+    Of a run on an object store, `root` holds copies (`places.py`).
+    """
 
     root: Path
+    address: str = dataclasses.field(init=False)  # of a run on an object store; else ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", places.address_of(self.root))
+
+    @property
+    def files(self) -> Files:
+        """The reading and writing of its files."""
+        return places.files_of(self.root, self.address)
+
+    @property
+    def name(self) -> str:
+        """Where it lies, in words."""
+        return self.address or str(self.root)
 
     @property
     def dataset(self) -> Path:
@@ -74,7 +94,7 @@ class Run:
         """The footer of a shard, None if it is not done; Damaged if it is not as it was written, or another's."""
         path = self.shard(stage, index)
         try:
-            values = seal.facts(path)
+            values = self.files.facts(path)
             shard = values.pop("shard")
             values.pop("data")
             footer = Footer(**values)
@@ -83,23 +103,42 @@ class Run:
         except OSError as error:  # not damaged: it may be read when it is tried again, and is not ours to delete
             raise _unread(path, error) from error
         except (KeyError, TypeError, seal.Broken) as error:
-            raise Damaged(path, _why(error)) from error
+            raise self.damaged(stage, index, _why(error)) from error
         if shard != path.stem:
-            raise Damaged(path, f"it is the file of {shard}")
+            raise self.damaged(stage, index, f"it is the file of {shard}")
         return footer
 
-    def verify(self, stage: str, index: int) -> None:
-        """Damaged if a bit of a done shard is not as it was written; a file is read once in each process."""
+    def verify(self, stage: str, index: int, *, again: bool = True) -> None:
+        """Damaged if a bit of a done shard is not as it was written; a file is read once in each process.
+
+        A copy that is damaged is made again once.
+        """
         path = self.shard(stage, index)
         try:
-            facts = path.stat()
+            facts = self.files.here(path).stat()
             _verified(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
         except FileNotFoundError as error:
-            raise Damaged(path, "it is not there") from error
+            raise self.damaged(stage, index, "it is not there") from error
         except OSError as error:
             raise _unread(path, error) from error
         except (KeyError, seal.Broken) as error:
-            raise Damaged(path, _why(error)) from error
+            if again and self.files.anew(path):
+                self.verify(stage, index, again=False)
+            else:
+                raise self.damaged(stage, index, _why(error)) from error
+
+    def damaged(self, stage: str, index: int, why: str) -> Damaged:
+        """That a shard is not as it was written."""
+        path = self.shard(stage, index)
+        return Damaged(path, why, self.files.name(path))
+
+    def is_done(self, stage: str, index: int) -> bool:
+        """Whether there is a shard, whatever it holds."""
+        return self.files.has(self.shard(stage, index))
+
+    def changed(self, stage: str, index: int) -> int:
+        """A number that another file of a done shard does not have."""
+        return self.files.here(self.shard(stage, index)).stat().st_mtime_ns
 
     def table(self, stage: str, index: int, columns: list[str] | None = None) -> pa.Table:
         """The rows of a done shard as an Arrow table; Damaged if they are not as they were written."""
@@ -121,7 +160,7 @@ class Run:
         try:
             return [row for table in self.tables(stage, index) for row in records.from_table(record, table)]
         except TypeError as error:
-            raise Damaged(self.shard(stage, index), "its columns are of another version") from error
+            raise self.damaged(stage, index, "its columns are of another version") from error
 
     def commit(self, stage: str, index: int, tables: pa.Table | Iterable[pa.Table], **footer: Any) -> Footer:
         """Write a shard so that it is there whole or not at all; `footer`: `Footer` without rows and content.
@@ -141,7 +180,14 @@ class Run:
             made.append(Footer(rows=count, content=sha.hexdigest()[:DIGITS], **footer))
             return {**dataclasses.asdict(made[0]), "shard": path.stem}
 
-        write_file(path, lambda file: seal.write(file, groups(), facts))
+        def same() -> bool:
+            try:
+                there = self.footer(stage, index)
+            except Damaged:
+                return False
+            return there is not None and all(getattr(there, name) == getattr(made[0], name) for name in _SAME)
+
+        self.files.make(path, lambda file: seal.write(file, groups(), facts), same)
         return made[0]
 
     def settings(self) -> dict[str, Any] | None:
@@ -151,23 +197,23 @@ class Run:
         """
         path = self.root / "recipe.json"
         try:
-            values = json.loads(path.read_text(encoding="utf-8-sig"))
+            values = json.loads(self.files.read(path).decode("utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise RunError(f"{path} cannot be read ({error.strerror}): {NOT_OURS}") from error
+            raise RunError(f"{self.files.name(path)} cannot be read ({error.strerror}): {NOT_OURS}") from error
         except (ValueError, RecursionError) as error:
-            raise RunError(f"{path} is not the JSON of a run: {NOT_OURS}") from error
+            raise RunError(f"{self.files.name(path)} is not the JSON of a run: {NOT_OURS}") from error
         kinds = {"digest": str, "version": str, "recipe": dict}
         if not isinstance(values, dict) or not all(isinstance(values.get(key), kind) for key, kind in kinds.items()):
-            raise RunError(f"{path} is not that of a run (no digest, version and recipe): {NOT_OURS}")
+            raise RunError(f"{self.files.name(path)} is not that of a run (no digest, version and recipe): {NOT_OURS}")
         return values
 
     def started(self) -> dict[str, Any]:
         """`settings` of a run that was started; RunError if none was."""
         values = self.settings()
         if values is None:
-            raise RunError(f"{self.root} is not a run directory (no recipe.json): give the --out of a datagen run")
+            raise RunError(f"{self.name} is not a run directory (no recipe.json): give the --out of a datagen run")
         return values
 
 

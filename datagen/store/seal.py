@@ -52,9 +52,13 @@ def write(file: Any, groups: Iterable[pa.Table], facts: Callable[[], dict[str, A
 
 def facts(path: Path) -> dict[str, Any]:
     """What `write` was given, and `data`. Broken if the footer is not as it was written; OSError as the system's."""
-    footer = _last_bytes(path)
-    stated = _get(footer, "seal")
-    if hashlib.sha256(_put(footer, "seal", EMPTY)).hexdigest() != stated:
+    return stated(_last_bytes(path))
+
+
+def stated(footer: bytes) -> dict[str, Any]:
+    """The same of the bytes of a footer."""
+    seal = _get(footer, "seal")
+    if hashlib.sha256(_put(footer, "seal", EMPTY)).hexdigest() != seal:
         raise Broken("its footer has changed since it was written")
     values = _json(footer)
     values.pop("seal")
@@ -71,6 +75,23 @@ def _last_bytes(path: Path) -> bytes:
         if last[-4:] == b"PAR1" and start >= 0 and len(last) >= 4 + _TAIL:
             return last[start:]
         return _footer(file)[1]
+
+
+def footer_size(last: bytes) -> int:
+    """How many bytes at the end of a Parquet file its footer takes, by the last of them; Broken if they are none."""
+    if len(last) < 4 + _TAIL:
+        raise Broken(f"it is cut off: {len(last)} bytes")
+    if last[-4:] != b"PAR1":
+        raise Broken("it is cut off, or no Parquet file")
+    return _TAIL + int.from_bytes(last[-_TAIL:-4], "little")
+
+
+def cut(last: bytes) -> bytes:
+    """The footer that a file ends with, of enough of its last bytes; Broken if they are not."""
+    size = footer_size(last)
+    if size > len(last):
+        raise Broken("it is cut off, or no Parquet file")
+    return last[-size:]
 
 
 def _json(footer: bytes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from datagen import objects
 from datagen.errors import InputError
 from datagen.tables import hub
 from training.data import columns, livo, sources
@@ -77,6 +78,8 @@ def _load(
 
 def _parts(source: str, split: str, revision: str | None, names: Mapping[str, str]) -> Iterator[Part]:
     """The source's files as they are asked for, so that a limit spares the rest."""
+    if objects.is_address(source) and not hub.is_id(source):
+        source = str(objects.fetched(objects.dataset(source)))
     root = Path(source).expanduser()
     if not root.exists() and hub.is_id(source):
         files = hub.files_of(source, split, revision, lambda line: print(line, file=sys.stderr))

@@ -62,7 +62,7 @@ def gather(run: store.Run, shards: int, progress: Progress) -> Facts:
         judged = run.table("scores", index, ["judge", "judge_version"]).group_by(["judge", "judge_version"])
         facts.judges.update(f"{row['judge']} {row['judge_version']}" for row in judged.aggregate([]).to_pylist())
     progress("card", shards, shards)
-    if run.shard("prompts", 0).is_file():
+    if run.is_done("prompts", 0):
         for table in run.tables("prompts", 0, ["author", "cost", "role"]):
             roles = table["role"].to_pylist()
             facts.authors.update(
