@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from object_store import credentials, serving
 
-from datagen.errors import InputError, RunError
+from datagen.errors import RunError
 from training import data
+from training.errors import TrainingError
 
 pytest.importorskip("obstore")
 
@@ -40,6 +41,6 @@ def test_pairs_of_a_store_are_those_of_a_folder(
         store.rate = 0.0
         with pytest.raises(RunError, match="there is nothing at s3://pictures/nothing"):
             data.load("s3://pictures/nothing")
-        with pytest.raises(InputError, match="nothing is known of s4://"):
+        with pytest.raises(TrainingError, match="nothing is known of s4://"):
             data.load("s4://pictures/runs")
     assert alone.prompts == of_run.prompts == there.prompts == [row["prompt"] for row in rows]

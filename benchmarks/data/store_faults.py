@@ -1,0 +1,111 @@
+"""What a run makes of a disk that fails, and of shards that are not as they were written.
+
+`python -m benchmarks store_faults`. A small run is finished once. Then, fault by fault, its pairs and dataset are made
+anew while the disk fails at each of several calls, or a shard is damaged; and the same command is run again. Counted
+are runs that ended otherwise than with one line, runs in which the fault was not named, and datasets that came out
+otherwise than the first: of each there must be none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.support import disk_faults
+from benchmarks.support.results import Row, record
+from datagen import recipe as recipes
+from datagen.errors import DatagenError
+from datagen.pipeline import build
+
+RECIPE, SETTINGS = "pick-style", ["prompts.count=4", "images.shard_size=2"]
+NUMBERS = (1, 2, 3, 5, 8)  # of the call that is the first to fail
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The bytes of a folder's files."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Tried:
+    """What came of the runs of one fault."""
+
+    def __init__(self, whole: Path) -> None:
+        self.whole, self.met, self.silent, self.ugly, self.wrong = whole, 0, 0, 0, 0
+        self.recipe = recipes.load(RECIPE, SETTINGS)
+
+    def run(self, out: Path, said: list[str]) -> str:
+        """A run's error, "" for none."""
+        try:
+            build.run(self.recipe, "embedded", out, say=said.append)
+        except DatagenError as error:
+            self.ugly += "\n" in str(error)
+            return str(error)
+        except Exception:
+            self.ugly += 1
+        return ""
+
+    def of_call(self, name: str, folder: Path) -> None:
+        """Let a call of the system fail, from each of several on."""
+        call, code = disk_faults.CALLS[name]
+        for number in NUMBERS:
+            out = self._begun(folder)
+            with disk_faults.failing(call, code, number) as met:
+                message = self.run(out, [])
+            if met:
+                self.met += 1
+                self.silent += bool(code) and not message
+                self._again(out)
+
+    def of_damage(self, change: Callable[[Path], None], folder: Path) -> None:
+        """Damage a shard of each of several stages."""
+        for stage in ("scores", "verdicts", "pairs"):
+            out, said = self._begun(folder, keep=stage), list[str]()
+            path = out / "tables" / stage / f"{stage}-00001.parquet"
+            change(path)
+            self.met += 1
+            self.run(out, said)
+            self.silent += not any(f"{path} is damaged" in line for line in said)
+            self._again(out)
+
+    def _begun(self, folder: Path, keep: str = "") -> Path:
+        """A copy of the finished run without its dataset, and without what is derived from the scores."""
+        out = folder / "run"
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(self.whole, out)
+        for name in {"verdicts", "labels", "pairs"} - {keep}:
+            shutil.rmtree(out / "tables" / name)
+        shutil.rmtree(out / "dataset")
+        return out
+
+    def _again(self, out: Path) -> None:
+        self.run(out, [])
+        self.wrong += files(out / "dataset") != files(self.whole / "dataset") if (out / "dataset").is_dir() else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks store_faults", description=__doc__, allow_abbrev=False)
+    parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole"
+        build.run(recipes.load(RECIPE, SETTINGS), "embedded", whole)
+        for name in [*disk_faults.CALLS, *disk_faults.DAMAGES]:
+            tried = Tried(whole)
+            if name in disk_faults.CALLS:
+                tried.of_call(name, Path(folder))
+            else:
+                tried.of_damage(disk_faults.DAMAGES[name], Path(folder))
+            bad = tried.silent + tried.ugly + tried.wrong
+            note = f"silent {tried.silent}, not one line {tried.ugly}, other datasets after a rerun {tried.wrong}"
+            rows.append(Row(f"{name}: runs that went wrong", bad, f"of {tried.met}", "= 0", note=note))
+            print(f"{rows[-1].what}: {bad} of {tried.met} ({note})", flush=True)
+    record("store_faults", rows)
+    return int(any(row.figure for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
