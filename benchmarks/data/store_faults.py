@@ -21,7 +21,7 @@ from datagen import recipe as recipes
 from datagen.errors import DatagenError
 from datagen.pipeline import build
 
-RECIPE, SETTINGS = "pick-style", ["prompts.count=4", "images.shard_size=2"]
+RECIPE, SETTINGS = "pick-style", ["prompts.count=12", "images.shard_size=4"]
 NUMBERS = (1, 2, 3, 5, 8)  # of the call that is the first to fail
 
 

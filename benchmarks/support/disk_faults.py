@@ -72,6 +72,10 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
 def _flip(place: float) -> Callable[[Path], None]:
     def flip(path: Path) -> None:
         data = bytearray(path.read_bytes())
@@ -89,7 +93,7 @@ def _exchange(path: Path) -> None:
 # What has become of a shard → the change.
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "a truncated shard": _cut,
-    "an empty shard": lambda path: path.write_bytes(b"") and None,
+    "an empty shard": _empty,
     "a flipped bit in the rows": _flip(0.3),
     "a flipped bit in the footer": _flip(0.98),
     "another shard's file": _exchange,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from datagen import store
 from datagen.errors import RecipeError
 from datagen.llm import LEDGER, LlmOptions
 from datagen.llm.access import connect
@@ -14,7 +15,7 @@ from datagen.recipe import Recipe
 
 def closing(summary: Summary, out: Path) -> list[str]:
     """The lines that `datagen write` ends with."""
-    where = out / "tables" / "prompts"
+    where = store.Run(out).files.name(out / "tables" / "prompts")
     done = f"{summary.rows('prompts')} prompts of {summary.rows('principles')} principles in {where}"
     said = "" if summary.made else "nothing to do: "
     return [f"{said}{done}; datagen run with the same --out draws them", *summary.losses()]

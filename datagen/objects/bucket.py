@@ -163,9 +163,9 @@ _ADVICE = {
     "gs": "set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
-_NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "Missing", "missing credentials", "NoCredentials")
+_NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "MissingAccount", "MissingToken")
 _DENIED = ("401 ", "403 ", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthenticated")
-_FINAL = ("400 ", "401 ", "403 ", "404 ", "405 ", "501 ", "301 ", "307 ", "Missing")
+_FINAL = ("400 ", "401 ", "403 ", "404 ", "405 ", "501 ", "301 ", "307 ")
 
 
 @functools.lru_cache(maxsize=16)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
+import random
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +29,16 @@ pytest.importorskip("obstore")
 SUPPORT = Path(__file__).parents[1] / "support"
 NAMES = ("principles", "prompts", "images", "scores", "pairs")
 ADDRESS = "s3://pictures/runs of ü/one"
+
+
+# What a killed process runs: the same pipeline over the same stages, with requests that fail.
+CHILD = """
+import importlib, sys
+from datagen import objects, recipe, store
+from datagen.pipeline import build, plan
+plan.STAGES = tuple(importlib.import_module(f"fake_stages.{name}").STAGE for name in sys.argv[3].split(","))
+build.run(recipe.load(sys.argv[1], []), "embedded", store.copy_of(objects.parse(sys.argv[2])))
+"""
 
 
 @pytest.fixture
@@ -241,3 +256,31 @@ def test_what_is_paid_for_is_not_made_on_a_store(
     monkeypatch.setattr(plan, "STAGES", stages)
     with pytest.raises(RunError, match="^images are paid for, .* and s3://pictures/runs of ü/one is an object store"):
         build.run(recipe, "embedded", machine("one"))
+
+
+@pytest.mark.slow  # four processes, of which each imports what a run needs
+def test_a_run_that_is_killed_at_any_moment_goes_on_from_what_is_there(
+    switches: Path, there: Store, recipe: Recipe, tmp_path: Path
+) -> None:
+    local = build.run(recipe, "embedded", tmp_path / "local")
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "fake.toml"), ADDRESS, ",".join(NAMES)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
+    there.rate = 0.1
+    there.only = "lost reply"
+    rng = random.Random(7)
+    seen: dict[str, int] = {}
+    for _ in range(3):
+        child = subprocess.Popen(command, env=environment, start_new_session=True)
+        before = there.requests.total()
+        moment = before + rng.randrange(20, 60)
+        while child.poll() is None and there.requests.total() < moment:
+            time.sleep(0.005)
+        child.kill()
+        child.wait()
+        shards = {path.name: path.stat().st_mtime_ns for path in bucket(there).glob("tables/*/*.parquet")}
+        assert {name: shards[name] for name in seen} == seen  # what is finished is not made again
+        seen = shards
+    there.rate = 0.0
+    done = build.run(recipe, "embedded", store.copy_of(objects.parse(ADDRESS)))
+    assert done.splits == local.splits
+    assert published(bucket(there) / "dataset") == published(local.dataset)
