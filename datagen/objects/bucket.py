@@ -164,7 +164,22 @@ _ADVICE = {
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "MissingAccount", "MissingToken")
-_DENIED = ("401 ", "403 ", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthenticated")
+_DENIED = (
+    "401 ",
+    "403 ",
+    "AccessDenied",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "Unauthenticated",
+)
+_OTHER_REGION = (
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+    "301 Moved",
+    "redirect without LOCATION",
+    "incorrectly configured region",
+)
 _FINAL = ("400 ", "401 ", "403 ", "404 ", "405 ", "501 ", "301 ", "307 ")
 
 
@@ -174,21 +189,24 @@ def _bucket_of(address: Address, process: int, settings: tuple[str | None, ...])
 
 
 _lock = threading.Lock()
+_SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_REGION")
 
 
 def opened(address: Address) -> Bucket:
     """The bucket of an address, one in each process: its connections are kept open."""
     with _lock:
-        return _bucket_of(address, os.getpid(), tuple(map(os.environ.get, ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"))))
+        return _bucket_of(address, os.getpid(), tuple(map(os.environ.get, _SETTINGS)))
 
 
 def _open(address: Address) -> Any:
     stores = importlib.import_module("obstore.store")
-    local = any(os.environ.get(name, "").startswith("http://") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    if address.scheme == "s3" and endpoint and not endpoint.startswith(("http://", "https://")):
+        raise ValueError(f"AWS_ENDPOINT_URL is {endpoint}, which does not begin with http:// or https://")
     common: dict[str, Any] = {
         "prefix": address.prefix or None,
         "client_options": {
-            "allow_http": local,
+            "allow_http": endpoint.startswith("http://"),
             "connect_timeout": timedelta(seconds=CONNECT_S),
             "timeout": timedelta(seconds=REPLY_S),
         },
@@ -199,7 +217,6 @@ def _open(address: Address) -> Any:
         return stores.GCSStore(address.bucket, **common)
     if address.scheme == "az":
         return stores.AzureStore(address.bucket, **common)
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     given = {"endpoint": endpoint} if endpoint else {}
     # One by one, as few stores but Amazon's delete several at once; and we delete few.
     return stores.S3Store(address.bucket, **given, region=_region(), disable_bulk_delete=True, **common)
@@ -230,9 +247,7 @@ def _no_bucket(text: str) -> bool:
 
 
 def _wrong_region(text: str) -> bool:
-    return any(
-        word in text for word in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301 Moved", "BareRedirect")
-    )
+    return any(word in text for word in _OTHER_REGION)
 
 
 def _is_final(error: Exception, text: str) -> bool:

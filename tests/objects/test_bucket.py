@@ -106,13 +106,26 @@ def test_a_refusal_says_what_to_set(store: Store, monkeypatch: pytest.MonkeyPatc
     assert "\n" not in str(refusal.value)
 
 
-def test_no_credentials_and_a_wrong_region_are_told_apart() -> None:
+def test_no_credentials_and_a_wrong_region_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     there = object.__new__(requests.Bucket)
     there.address = objects.parse("s3://pictures/one")
+    bare = "Received redirect without LOCATION, this normally indicates an incorrectly configured region"
+    assert there._refusal("k", bare).startswith("s3://pictures lies in another region than us-east-1: set AWS_REGION")
+    expired = "status code: 400 Bad Request: <Error><Code>ExpiredToken</Code></Error>"
+    assert "does not let these credentials in (ExpiredToken)" in there._refusal("k", expired)
     none = "Error performing PUT http://169.254.169.254/latest/api/token in 2s - HTTP error: error sending request"
     other = "status code: 301 Moved Permanently: <Error><Code>PermanentRedirect</Code></Error>"
     assert there._refusal("k", none).startswith("no credentials for s3://pictures were found: set AWS_ACCESS_KEY_ID")
     assert there._refusal("k", other).startswith("s3://pictures lies in another region than us-east-1: set AWS_REGION")
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:9000", "s3://pictures", "127.0.0.1"])
+def test_an_endpoint_that_is_no_url_is_named(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(RunError, match=f"cannot be opened .AWS_ENDPOINT_URL is {endpoint}, which does not begin with"):
+        opened("s3://pictures/endpoint")
 
 
 @pytest.mark.parametrize(
