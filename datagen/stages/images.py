@@ -38,7 +38,7 @@ def run(context: Context, shard: Shard) -> Written[Image]:
     models = _models(context.profile)
     statements = {principle.principle_id: principle.statement for principle in shard.rows(Principle)}
     rows: dict[tuple[str, str, int], Image] = {}
-    for place, model in enumerate(models):  # one after the other: each may fill the memory
+    for place, model in sorted(enumerate(models), key=_paid):  # one after the other: each may fill the memory
         asked = [(want, _request(context, *want, statements)) for want in wanted if want[2] % len(models) == place]
         rows |= _make(context, model, asked)
     return Written([rows[prompt.prompt_id, side, index] for prompt, side, index in wanted])
@@ -46,7 +46,7 @@ def run(context: Context, shard: Shard) -> Written[Image]:
 
 def check(context: Context) -> None:
     """Draw a test picture with each of the profile's models, as its images are to be drawn."""
-    for model in _models(context.profile):
+    for _, model in sorted(enumerate(_models(context.profile)), key=_paid):
         generators.rehearse(model, context.llm)
 
 
@@ -64,6 +64,11 @@ def _models(profile: Profile) -> list[Profile]:
     """The profile once for each of its generators; revision, VAE, prediction and adapters belong to the first."""
     others = [profile.model_copy(update={"model": model, **OF_OTHERS}) for model in profile.other_models]
     return [profile, *others]
+
+
+def _paid(placed: tuple[int, Profile]) -> bool:
+    """Whether a server draws: it comes last, so that a model which does not work here costs nothing."""
+    return placed[1].model.startswith(SERVED)
 
 
 def _make(context: Context, model: Profile, requests: list[tuple[Want, Request]]) -> dict[tuple[str, str, int], Image]:
