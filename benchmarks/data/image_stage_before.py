@@ -21,14 +21,14 @@ from benchmarks.support.results import Row, record
 
 HERE = Path(__file__).parents[2]
 CHILD = """
-import hashlib, io, json, sys, time
+import hashlib, io, json, sys, time  # the first line says how many prompts, each other one is a run
 import torch
 from PIL import Image as Pillow
 from datagen import recipe as recipes
 from datagen.records import Principle, Prompt
 from datagen.stages import Context, Shard, images, principles, prompts
 torch.set_num_threads(1)
-recipe = recipes.load("pick-style", [f"prompts.count={sys.argv[1]}"])
+recipe = recipes.load("pick-style", [f"prompts.count={int(input())}"])
 context = Context(recipe, recipe.profile("embedded"))
 first = principles.STAGE.run(context, Shard()).rows
 shard = Shard({Principle: first, Prompt: prompts.STAGE.run(context, Shard({Principle: first})).rows})
@@ -44,10 +44,11 @@ for _ in sys.stdin:
 def start(tree: Path, prompts: int) -> subprocess.Popen[str]:
     """A process that runs the stage of a tree once for each line that it is given."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", CHILD, str(prompts)]
-    return subprocess.Popen(
-        command, cwd=tree, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    command, pipe = [sys.executable, "-c", CHILD], subprocess.PIPE
+    process = subprocess.Popen(command, cwd=tree, env=environment, text=True, stdin=pipe, stdout=pipe)
+    assert process.stdin is not None
+    process.stdin.write(f"{prompts}\n")
+    return process
 
 
 def once(process: Any) -> tuple[float, list[str]]:
