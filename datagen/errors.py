@@ -1,4 +1,4 @@
-"""Every error the package raises, drawn as a tree; `cli.py` is the only place where one becomes a message.
+"""Every error the package raises, drawn as a tree; `cli` is the only place where one becomes a message.
 
 DatagenError
 ├── UserError            what was given, what is accepted, what to do; exit code 2

@@ -1,1 +1,1 @@
-"""The verbs of the command line, one file each; `cli.py` holds their signatures and nothing else."""
+"""The verbs of the command line, one file each; `cli` holds their signatures and nothing else."""
