@@ -42,7 +42,7 @@ def judges(
         own = None
         if seen is not None and noise[j] > 0 and seen.error[j] < 1e5:
             middle, half = seen.mean[j] / seen.noise[j], SIDE * seen.error[j] / seen.noise[j]
-            own = Estimate(float(seen.taken[j] / seen.noise[j]), float(middle - half), float(middle + half))
+            own = Estimate(float(middle), float(middle - half), float(middle + half))
         made.append(
             Judge(
                 coverage=float((~np.isnan(rows.margins[held, j])).sum() / max(int(held.sum()), 1)),
@@ -99,9 +99,8 @@ def notes(
             "them, and intervals are wide."
         )
     else:
-        said.append(
-            "No judge spoke of any pair that could be learnt from: probabilities are those of the design alone."
-        )
+        rest = "probabilities are those of the design alone" if designed else "every probability is 0.5"
+        said.append(f"No judge spoke of any pair that could be learnt from: {rest}.")
     if found.pulled >= PULLED:
         share = f"{found.pulled:.0%}"
         said.append(

@@ -26,9 +26,10 @@ class Judge:
     `coverage` is the share of the pairs that it spoke of, `reliability` how often the sign of its margin is right
     where it decides. `signal` and `noise` are the mean and the standard deviation of its margin along the truth, in
     its own unit; `first` what it adds to the image in the first place (taken out). `leak` is what it adds to the image
-    that was meant whatever that shows, in units of `noise`; None without controls. `weight` is log-odds per unit of
-    its margin when all judges speak: the sum over the judges ranks images that nothing was meant of. `shared` are the
-    correlations of its errors with those of each judge (itself: 1).
+    that was meant whatever that shows, in units of `noise`, by the controls; what is taken out is drawn to 0, or 0. It
+    is None without controls. `weight` is log-odds per unit of its margin when all judges speak: the sum over the
+    judges ranks images that nothing was meant of. `shared` are the correlations of its errors with those of each
+    judge (itself: 1).
     """
 
     coverage: float
