@@ -96,7 +96,7 @@ def _trl(folder: Path, pairs: Pairs) -> int:
 
 
 def _alike(shown: Image.Image, picture: Mapping[str, Any]) -> bool:
-    with Image.open(io.BytesIO(picture["bytes"])) as own:
+    with Image.open(io.BytesIO(picture["bytes"]), formats=["WEBP", "PNG", "JPEG"]) as own:
         return shown.mode == own.mode and shown.tobytes() == own.tobytes()
 
 

@@ -74,7 +74,7 @@ def bytes_of_a_photograph() -> float:
     from matplotlib import cbook
     from PIL import Image
 
-    with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as opened:
+    with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False), formats=["JPEG"]) as opened:
         image = opened.convert("RGB").resize((1024, 1200), Image.Resampling.BICUBIC)
     return len(encode(image, "webp")) / len(_png(image))
 

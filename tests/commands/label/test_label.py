@@ -428,7 +428,7 @@ def test_the_command_says_what_it_did_and_ends_with_its_exit_code(
     seat_all(monkeypatch)
     assert ended(scores, never, "--out", tmp_path / "out", "--set", "labels.most_each_prompt=1") == 0
     told = capsys.readouterr().out
-    assert "4 prompts, 12 images, 4 pairs" in told and "never says nothing" in told
+    assert "4 prompts, 12 images, 4 pairs" in told and "never says next to nothing" in told
     assert ended(never, "--out", tmp_path / "none") == 1
     assert "no pair passed, so there is nothing to train on (dropped: " in capsys.readouterr().err
     assert ended(tmp_path / "nothing.parquet", "--out", tmp_path / "x") == 2
