@@ -74,7 +74,7 @@ def _row(name: str, root: Path, scratch: Path, pairs: Pairs) -> Row:
 def _trl(folder: Path, pairs: Pairs) -> int:
     """Preferences as its trainer of vision models prepares them, and the same unpaired as its KTO wants them."""
     import datasets
-    from trl import data_utils  # type: ignore[import-not-found]
+    from trl import data_utils  # type: ignore[import-not-found]  # not in the lock
 
     same = 0
     for table in datasets.load_dataset("parquet", data_dir=str(folder / "data")).values():
@@ -102,7 +102,7 @@ def _alike(shown: Image.Image, picture: Mapping[str, Any]) -> bool:
 
 def _label_studio(folder: Path, pairs: Pairs) -> int:
     """Tasks and predictions as its own check of an import sees them, and the files that they name."""
-    from label_studio_sdk.label_interface import LabelInterface  # type: ignore[import-not-found]
+    from label_studio_sdk.label_interface import LabelInterface  # type: ignore[import-not-found]  # not in the lock
 
     page = LabelInterface((folder / "config.xml").read_text(encoding="utf-8-sig"))
     page.validate()
@@ -120,8 +120,8 @@ def _label_studio(folder: Path, pairs: Pairs) -> int:
 
 def _argilla(folder: Path, pairs: Pairs) -> int:
     """Records as its own classes hold them, and the pictures as it opens them."""
-    import argilla  # type: ignore[import-not-found]
-    from argilla._helpers._media import uncast_image  # type: ignore[import-not-found]
+    import argilla  # type: ignore[import-not-found]  # not in the lock
+    from argilla._helpers._media import uncast_image  # type: ignore[import-not-found]  # not in the lock
 
     same = 0
     for line in (folder / "records.jsonl").read_text(encoding="utf-8-sig").splitlines():

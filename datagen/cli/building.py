@@ -59,6 +59,7 @@ def run(
         display.say(f"profile {name}: {why}")
         for hint in hints.hints(loaded.profile(name)):
             display.say(f"hint: {hint}")
+        processes = workers or executors.default_workers(loaded.profile(name), executor)
         if share is not None:
             done = build.run_share(
                 loaded,
@@ -66,7 +67,7 @@ def run(
                 out,
                 share,
                 executor=executor,
-                workers=workers or executors.default_workers(loaded.profile(name), executor),
+                workers=processes,
                 max_cost=max_cost,
                 say=display.say,
                 progress=display.show,
@@ -78,7 +79,7 @@ def run(
             name,
             out,
             executor=executor,
-            workers=workers or executors.default_workers(loaded.profile(name), executor),
+            workers=processes,
             max_cost=max_cost,
             batch=batch,
             say=display.say,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import RunError
+from datagen.objects import Bucket
 from datagen.store import claims, lease
 from datagen.store.claims import Claim
 from datagen.store.files import TEMPORARY, writing
@@ -198,13 +199,18 @@ def _on_store(run: Run, here: Lease, say: Say, share: Share | None = None) -> It
                 raise Taken(who)
             place = f"{SHARES}/{share.file}" if share else LOCK
             own = stack.enter_context(claims.held(bucket, place, str(share or ""), here, say))
-            for other in [LOCK] * (share is not None) + [f"{SHARES}/{name}" for name in claims.places(bucket, SHARES)]:
+            for other in _places(bucket):
                 if other != place and (share is None or other == LOCK or _overlaps(share, Path(other).name)):
                     if who := claims.alive(bucket, other):
                         raise Taken(who)
         except Taken as taken:
             raise _refusal(run, str(taken.holder or "another process")) from None
         yield own
+
+
+def _places(bucket: Bucket) -> list[str]:
+    """What of a run on an object store may be held: all of it, and the shares that somebody has held."""
+    return [LOCK, *(f"{SHARES}/{name}" for name in claims.places(bucket, SHARES))]
 
 
 def _overlaps(share: Share, name: str) -> bool:
@@ -295,8 +301,7 @@ def holder(run: Run) -> str | None:
         return str(lease.read(run.root / LOCK) or "another process")
     if isinstance(run.files, Copies):
         bucket = run.files.bucket
-        others = [LOCK, *(f"{SHARES}/{name}" for name in claims.places(bucket, SHARES))]
-        return "; ".join(str(who) for place in others if (who := claims.seems_held(bucket, place))) or None
+        return "; ".join(str(who) for place in _places(bucket) if (who := claims.seems_held(bucket, place))) or None
     return "; ".join(_sharers(run)) or None
 
 

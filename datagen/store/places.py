@@ -137,7 +137,7 @@ class Copies:
 
     def __init__(self, root: Path, address: Address) -> None:
         self.root, self.address = root, address
-        self._seen: dict[Path, None] = {}  # copies that were found to be of what lies on the store
+        self._seen = set[Path]()  # copies that were found to be of what lies on the store
         self._lock = threading.Lock()
 
     @property
@@ -178,13 +178,13 @@ class Copies:
                 if not self._is_copy(path):
                     data = self.read(path)
                     write_file(path, lambda file: file.write(data))
-                self._seen[path] = None
+                self._seen.add(path)
         return path
 
     def anew(self, path: Path) -> bool:
         with self._lock:
             known = path in self._seen
-            self._seen.pop(path, None)
+            self._seen.discard(path)
         with writing(path):
             path.unlink(missing_ok=True)
         return known
@@ -197,7 +197,7 @@ class Copies:
                 self.anew(path)
                 return
             self.bucket.put(self._key(path), data)
-        self._seen[path] = None
+        self._seen.add(path)
 
     def write(self, path: Path, fill: Fill) -> None:
         write_file(path, fill)

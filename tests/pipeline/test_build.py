@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_stages import RECIPE
+from fake_stages import NAMES, RECIPE
 
 from datagen import store
 from datagen.commands.validate import tables
@@ -29,7 +29,6 @@ from datagen.stages import Context, Shard, images
 from datagen.store import seal
 
 SUPPORT = Path(__file__).parents[1] / "support"
-NAMES = ("principles", "prompts", "images", "scores", "pairs")
 # What a killed process runs: the same pipeline over the same stages.
 CHILD = """
 import importlib, sys
@@ -41,18 +40,6 @@ if __name__ == "__main__":
     print("ready", flush=True)
     build.run(recipe.load(sys.argv[1], []), "embedded", Path(sys.argv[2]), workers=int(sys.argv[3]))
 """
-
-
-@pytest.fixture
-def switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put the fake stages in place; the folder whose files tell them to misbehave, with the log of their calls."""
-    folder = tmp_path / "switches"
-    folder.mkdir()
-    monkeypatch.setenv("FAKE_STAGES_DIR", str(folder))
-    monkeypatch.syspath_prepend(str(SUPPORT))
-    stages = tuple(importlib.import_module(f"fake_stages.{name}").STAGE for name in NAMES)
-    monkeypatch.setattr(plan, "STAGES", stages)
-    return folder
 
 
 def change_prompts(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:

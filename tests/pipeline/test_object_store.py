@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import random
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_stages import RECIPE
+from fake_stages import NAMES, RECIPE
 from object_store import Store, credentials, serving
 
 from datagen import objects, store
@@ -27,7 +26,6 @@ from datagen.store import lease
 
 pytest.importorskip("obstore")
 SUPPORT = Path(__file__).parents[1] / "support"
-NAMES = ("principles", "prompts", "images", "scores", "pairs")
 ADDRESS = "s3://pictures/runs of ü/one"
 
 
@@ -39,16 +37,6 @@ from datagen.pipeline import build, plan
 plan.STAGES = tuple(importlib.import_module(f"fake_stages.{name}").STAGE for name in sys.argv[3].split(","))
 build.run(recipe.load(sys.argv[1], []), "embedded", store.copy_of(objects.parse(sys.argv[2])))
 """
-
-
-@pytest.fixture
-def switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "switches"
-    folder.mkdir()
-    monkeypatch.setenv("FAKE_STAGES_DIR", str(folder))
-    monkeypatch.syspath_prepend(str(SUPPORT))
-    monkeypatch.setattr(plan, "STAGES", tuple(importlib.import_module(f"fake_stages.{n}").STAGE for n in NAMES))
-    return folder
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from pathlib import Path
 
@@ -11,19 +10,12 @@ from fake_stages import RECIPE
 
 from benchmarks.support import disk_faults
 from datagen.errors import DatagenError
-from datagen.pipeline import build, plan
+from datagen.pipeline import build
 from datagen.recipe import Recipe, load
-
-SUPPORT = Path(__file__).parents[1] / "support"
-NAMES = ("principles", "prompts", "images", "scores", "pairs")
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    (tmp_path / "switches").mkdir()
-    monkeypatch.setenv("FAKE_STAGES_DIR", str(tmp_path / "switches"))
-    monkeypatch.syspath_prepend(str(SUPPORT))
-    monkeypatch.setattr(plan, "STAGES", tuple(importlib.import_module(f"fake_stages.{n}").STAGE for n in NAMES))
+def recipe(tmp_path: Path, switches: Path) -> Recipe:
     (tmp_path / "fake.toml").write_text(RECIPE)
     return load(str(tmp_path / "fake.toml"), [])
 

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+NAMES = ("principles", "prompts", "images", "scores", "pairs")
+
 # A recipe of 22 prompts in shards of four for these stages.
 RECIPE = """
 name = "fake"
