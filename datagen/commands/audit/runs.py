@@ -23,7 +23,7 @@ from datagen.labels.audit.published import Published, Row
 from datagen.pipeline import build
 from datagen.progress import Progress
 from datagen.recipe import JudgeChoice
-from datagen.records import NEGATIVE, Score
+from datagen.records import Score
 
 DEPTH = 64  # pictures that are decoded ahead
 PAIRS = [
@@ -38,22 +38,11 @@ def read(root: Path, progress: Progress) -> tuple[Evidence, Published, list[str]
     recipe, profile = recipes.of_run(settings)
     finished = build.finished(run, settings["digest"], recipe, profile)
     names = _names(finished.profile.judges)
-    parts, controls = [], _controls(run)
+    parts, controls = [], evidence.controls(run)
     for shard in range(finished.shards):
-        images, leans = (
-            run.table(stage, shard, list(columns))
-            for stage, columns in (("images", evidence.IMAGES), ("verdicts", evidence.LEANS))
-        )
-        images = images.filter(pc.invert(pc.is_in(images["prompt_id"], controls)))
-        parts.append(evidence.of_tables(images, leans, _more(run, shard), names))
+        parts.append(evidence.of_shard(run, shard, _more(run, shard), names, controls))
         progress("judges", shard + 1, finished.shards)
     return evidence.joined(parts), _published(finished, progress), []
-
-
-def _controls(run: store.Run) -> pa.Array:
-    """The negative controls, of which neither image is better: no judge can be right or wrong there."""
-    prompts = run.table("prompts", 0, ["prompt_id", "role"])
-    return prompts.filter(pc.equal(prompts["role"], NEGATIVE))["prompt_id"].combine_chunks()
 
 
 def _names(choices: Sequence[JudgeChoice]) -> list[str]:

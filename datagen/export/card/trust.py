@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from datagen.export import Finished
 from datagen.images.decode import Unreadable
@@ -65,16 +66,13 @@ def _margins(finished: Finished) -> tuple[Any, Any]:
 
     run, names = finished.run, [judge.name for judge in finished.profile.judges]
     shards = spread(finished.shards, SHARDS)
+    controls = evidence.controls(run) if run.is_done("prompts", 0) else pa.array([], pa.string())
     nothing = schema(Score).empty_table().select(list(evidence.SCORES))
     parts: list[tuple[Any, Any]] = [(np.empty((0, len(names))), np.empty(0, dtype=object))]
     for shard in shards:
         if not names or run.footer("verdicts", shard) is None or run.footer("images", shard) is None:
             continue
-        images, leans = (
-            run.table(stage, shard, list(columns))
-            for stage, columns in (("images", evidence.IMAGES), ("verdicts", evidence.LEANS))
-        )
-        own = evidence.of_tables(images, leans, nothing, names)
+        own = evidence.of_shard(run, shard, nothing, names, controls)
         most = math.ceil(MET / len(shards))
         parts.append((own.margins[:most], own.prompts[:most]))
     return np.concatenate([one for one, _ in parts]), np.concatenate([other for _, other in parts])

@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from datagen import store
 from datagen.labels import axes
 from datagen.labels.resampling import Numbers
+from datagen.records import NEGATIVE
 
 IMAGES = ("image_id", "prompt_id", "side", "index", "generator", "error")
 LEANS = ("image_id", "prompt_id", "lean")
@@ -48,6 +50,20 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
     """The meetings of several shards of the same judges, one or more."""
     arrays = [field.name for field in dataclasses.fields(Evidence) if field.name != "names"]
     return Evidence(parts[0].names, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in arrays})
+
+
+def controls(run: store.Run) -> pa.Array:
+    """The prompts of negative controls, of which neither image is better: no judge can be right or wrong there."""
+    prompts = run.table("prompts", 0, ["prompt_id", "role"])
+    return prompts.filter(pc.equal(prompts["role"], NEGATIVE))["prompt_id"].combine_chunks()
+
+
+def of_shard(run: store.Run, shard: int, scores: pa.Table, names: Sequence[str], left_out: pa.Array) -> Evidence:
+    """The meetings of a finished shard of a run, without those of some prompts."""
+    images, leans = (
+        run.table(stage, shard, list(columns)) for stage, columns in (("images", IMAGES), ("verdicts", LEANS))
+    )
+    return of_tables(images.filter(pc.invert(pc.is_in(images["prompt_id"], left_out))), leans, scores, names)
 
 
 def of_tables(images: pa.Table, leans: pa.Table, scores: pa.Table, names: Sequence[str]) -> Evidence:
