@@ -1,8 +1,11 @@
 """Negative controls that are drawn: pairs of wordings that differ as a principle's do, while neither is better by it.
 
 One side is what the principle's own wordings say where nothing is broken, the other one of its `controls`, which are
-near it and break nothing, or state another look than the one it prefers. Whatever a judge leans towards there is what
-it sees of wordings themselves. They are written of the run's own prompts, without asking anybody.
+near it and break nothing. Whatever a judge leans towards there is what it sees of wordings themselves. They are
+written of the run's own prompts, without asking anybody.
+
+Only an `avoid` has any. Two looks of which a `prefer` asks for neither still differ in what its judges look at: taken
+for leaks, their answers made of designs of which 15 % were wrong ones that always held (embedded Pick-Style).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from datagen.records import NEGATIVE, Principle, Prompt, Written, content_id, se
 LEAST, MOST = 10, 200  # of a run: fewer tell nothing, and more would tell no more
 TOO_FEW = f"negative controls planned, of which fewer than {LEAST} tell nothing"
 RANKED = "negative controls planned, but candidates are drawn from one wording"
-UNWORDED = "negative controls planned, but no other prompt has a principle that words any"
+UNWORDED = "negative controls planned, but no other prompt is a neutral one of an `avoid` that words any"
 
 
 def planned(recipe: Recipe) -> int:
@@ -31,15 +34,14 @@ def planned(recipe: Recipe) -> int:
 def write(recipe: Recipe, principles: Sequence[Principle], prompts: Sequence[Prompt]) -> Written[Prompt]:
     """The negative controls of a run, each of another of its prompts, and how many of those planned there are not.
 
-    Those prompts are neutral ones of an `avoid` or a `prefer`: which of its groups a subject lacks, a `balance` does
-    not say.
+    Those prompts are neutral ones of an `avoid`: which of its groups a subject lacks, a `balance` does not say.
     """
     known = {principle.principle_id: principle for principle in principles}
     able = [
         (prompt, known[prompt.principle_id])
         for prompt in prompts
         if prompt.error is None and prompt.role == "neutral" and not prompt.other_principle_ids
-        if known[prompt.principle_id].kind != "balance"
+        if known[prompt.principle_id].kind == "avoid"
     ]
     able.sort(key=lambda of: content_id(NEGATIVE, recipe.seed, of[0].prompt_id))
     wanted, rows = planned(recipe), dict[str, Prompt]()
@@ -58,18 +60,17 @@ def _share(recipe: Recipe) -> int:
 
 
 def _worded(recipe: Recipe, prompt: Prompt, principle: Principle) -> Prompt | None:
-    """A prompt as one of its principle's controls words it, on the side where its own wordings would differ.
+    """A prompt as one of its principle's controls words it, on the side where its own wording would break it.
 
     None where all of them say what the other side does, in these words or in some of them.
     """
     core = prompt.prompt.rstrip(" .")
-    side = principle.aligned if principle.kind == "avoid" else principle.violating
+    side = principle.aligned
     near = [text for text in principle.controls if not _words(text) & _words(side) and text != side]
     if not near:
         return None
     other = random.Random(seed_for(recipe.seed, prompt.prompt_id, 0)).choice(near).format(prompt=core)
-    own = side.format(prompt=core)
-    chosen, rejected = (own, other) if principle.kind == "avoid" else (other, own)
+    chosen, rejected = side.format(prompt=core), other
     return dataclasses.replace(
         prompt,
         prompt_id=content_id(NEGATIVE, principle.principle_id, prompt.prompt, chosen, rejected),

@@ -273,14 +273,14 @@ def test_questions_are_counted_and_cost_no_picture_and_no_call() -> None:
 
 
 def test_negative_controls_are_counted_with_their_images_or_it_is_said_why_there_are_none() -> None:
-    none, some = (estimates.estimate(recipes.load("pick-style", given), "embedded") for given in ([NONE], []))
-    assert some.images == none.images + 72 and some.disk_bytes > none.disk_bytes
-    assert "controls: 36 pairs (72 of the images), drawn and judged but in no dataset" in shown(
-        recipes.load("pick-style", []), "embedded"
+    none, some = (estimates.estimate(recipes.load("pick-safety", given), "embedded") for given in ([NONE], []))
+    assert some.images == none.images + 60 and some.disk_bytes > none.disk_bytes
+    assert "controls: 30 pairs (60 of the images), drawn and judged but in no dataset" in shown(
+        recipes.load("pick-safety", []), "embedded"
     )
-    few = shown(recipes.load("pick-style", ["prompts.count=99"]), "embedded")
+    few = shown(recipes.load("pick-safety", ["prompts.count=99"]), "embedded")
     assert "controls: none is drawn: labels.controls = 0.1 tells nothing of fewer than 100 prompts" in few
-    ranked = recipes.load("pick-style", ['pairing="rank"', "images.candidates=4"])
+    ranked = recipes.load("pick-safety", ['pairing="rank"', "images.candidates=4"])
     assert "controls: none is drawn: with pairing = 'rank'" in shown(ranked, "embedded")
     copied = recipes.load("open-preferences", ["labels.copies=0.5"])
     count = copied.prompts.count * copied.images.candidates // 2

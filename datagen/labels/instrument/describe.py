@@ -18,12 +18,13 @@ PULLED = 0.1  # share by which weights must be drawn to equal ones to be mention
 
 
 def judges(
-    x: Numbers, rows: Rows, unit: Numbers, silent: Flags, first: Numbers, seen: Leak | None, found: Evidence
+    rows: Rows, unit: Numbers, silent: Flags, first: Numbers, seen: Leak | None, found: Evidence
 ) -> tuple[Judge, ...]:
-    """Each judge, by the posterior of the pairs."""
+    """Each judge, by the posterior of the pairs; of one that sees more of the wording, too, what it says is told."""
+    silent = silent & ~_blinded(silent, seen)
     held = rows.of(PAIR) if rows.of(PAIR).any() else np.ones(len(rows), bool)
     truth = 2 * special.expit(found.log_odds + found.by_design)[held] - 1
-    said = np.where(silent, np.nan, x[held] * unit)
+    said = np.where(silent, np.nan, rows.margins[held])
     strength = float((truth**2).mean()) if held.any() else 1.0
     signal = np.nan_to_num(
         np.array([np.nanmean(column * truth) if (~np.isnan(column)).any() else 0.0 for column in said.T])
@@ -34,7 +35,7 @@ def judges(
     square = np.nansum(rest**2, axis=0) / np.maximum(there, 1)
     noise = np.sqrt(np.maximum(square - signal**2 * (1 - strength), 1e-12) * (there > 0))
     shared = _shared(rest, signal, noise, strength)
-    weight = np.where(silent, 0.0, found.weights / np.where(silent, 1.0, unit))
+    weight = found.weights / np.where(unit > 0, unit, 1.0)
     made = []
     for j in range(len(unit)):
         decided = ~np.isnan(said[:, j]) & (said[:, j] != 0)
@@ -56,6 +57,10 @@ def judges(
             )
         )
     return tuple(made)
+
+
+def _blinded(silent: Flags, seen: Leak | None) -> Flags:
+    return np.zeros_like(silent) if seen is None else seen.blinded
 
 
 def _shared(rest: Numbers, signal: Numbers, noise: Numbers, strength: float) -> Numbers:
@@ -127,7 +132,10 @@ def notes(
         said.append(f"By {seen.rows} controls {who}; {took}.")
     for j in np.flatnonzero(first):
         said.append(f"{names[int(j)]} likes the first place by {first[j]:+.3g}: taken out.")
-    for j in np.flatnonzero(silent):
+    blinded = _blinded(silent, seen)
+    for j in np.flatnonzero(blinded):
+        said.append(f"{names[int(j)]} sees more of the wording than of what was meant: it has no weight.")
+    for j in np.flatnonzero(silent & ~blinded):
         said.append(f"{names[int(j)]} says next to nothing or always the same: it has no weight.")
     if (rows.role == CONTROL).any() or (rows.role == NULL).any():
         said.append("Controls and nulls have the probability 0.5: neither of their images is better.")

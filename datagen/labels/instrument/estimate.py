@@ -58,8 +58,10 @@ def label(
         )
     unit = moments.unit(given.margins[given.of(PAIR)] if given.of(PAIR).any() else given.margins)
     silent = _silent(given, unit)
+    if seen is not None:
+        silent |= seen.blinded
     x = np.where(silent, np.nan, given.margins / np.where(silent, 1.0, unit))
-    found = evidence.weigh(x, given, seen, np.where(silent, 1.0, unit), seed)
+    found = _weighed(x, given, seen, unit, silent, seed)
     total, alone = found.log_odds + found.by_design, found.log_odds
     told = (given.role == PAIR) & ~np.isnan(given.known)
     heat = 1.0
@@ -81,13 +83,30 @@ def label(
     low, high = np.minimum(low, probability), np.maximum(high, probability)
     for array in (probability, judges_only, low, high):
         array[np.isin(given.role, (CONTROL, NULL))] = 0.5
-    described = describe.judges(x, given, unit, silent, first, seen, found)
+    described = describe.judges(given, unit, silent, first, seen, found)
     notes = [*describe.notes(given, found, seen, first, silent, called), *notes]
     back = np.empty(len(order), dtype=np.int64)
     back[order] = np.arange(len(order))
     return Labels(
         probability[back], judges_only[back], low[back], high[back], described, found.obedience, tuple(notes)
     )
+
+
+def _weighed(
+    x: Numbers, given: Rows, seen: leak.Leak | None, unit: Numbers, silent: Flags, seed: int
+) -> evidence.Evidence:
+    """The evidence of those that are not silent: one that is would pull the others' moments towards its own."""
+    heard = np.flatnonzero(~silent) if not silent.all() else np.arange(len(silent))
+    found = evidence.weigh(
+        x[:, heard],
+        dataclasses.replace(given, margins=given.margins[:, heard]),
+        None if seen is None else seen.among(heard),
+        np.where(silent, 1.0, unit)[heard],
+        seed,
+    )
+    weights = np.zeros(len(silent))
+    weights[heard] = found.weights
+    return dataclasses.replace(found, weights=weights)
 
 
 def _silent(given: Rows, unit: Numbers) -> Flags:

@@ -118,6 +118,32 @@ def test_judges_that_say_nothing_are_named_and_have_no_weight() -> None:
     assert np.isfinite(found.probability).all()
 
 
+def test_a_judge_that_says_nothing_changes_nothing_that_the_others_say() -> None:
+    of = jury(300, 0.85, seed=17)
+    alone = label(of)
+    of["margins"] = np.insert(of["margins"], 2, NAN, axis=1)
+    beside = label(of)
+    assert (beside.probability == alone.probability).all() and (beside.low == alone.low).all()
+    assert [judge.weight for judge in beside.judges if judge.coverage] == [judge.weight for judge in alone.judges]
+
+
+def test_a_judge_that_sees_the_wording_only_has_no_weight_and_is_named() -> None:
+    of, controls = jury(600, 0.85, seed=18), jury(60, 1.0, seed=19)
+    blind = controls["margins"] - controls["truth"][:, None] * STRENGTH * SCALE
+    random = np.random.default_rng(20)
+    wording = [of["truth"] * 0.8, np.ones(60) * 0.95]  # the model drew what it was told: wordings were exchanged
+    extra = [(lean + 0.9 * random.standard_normal(len(lean)))[:, None] for lean in wording]
+    given = {
+        "margins": np.concatenate([np.hstack([of["margins"], extra[0]]), np.hstack([blind, extra[1]])]),
+        "design": np.concatenate([of["design"], np.ones(60)]),
+    }
+    found = label(given, role=np.repeat([0.0, 1.0], [600, 60]), names=["a", "b", "c", "d", "eye"])
+    assert found.judges[4].weight == 0.0 < found.judges[0].weight
+    assert any("eye sees more of the wording than of what was meant" in note for note in found.notes)
+    assert abs(found.obedience[""].value - 0.85) < 0.05
+    assert accuracy(found.probability[:600] - 0.5, of["truth"]) > accuracy(of["bayes"], of["truth"])
+
+
 def test_where_nobody_speaks_the_design_alone_is_believed_as_far_as_designs_are() -> None:
     found = label({"margins": np.full((6, 2), NAN), "design": np.array([1.0, 1, -1, -1, 1, 0])})
     assert (found.judges_only == 0.5).all()
