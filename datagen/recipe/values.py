@@ -1,21 +1,13 @@
-"""A recipe: a TOML file that says what a run makes, read into frozen typed values.
-
-Unknown keys are refused with the nearest known name. Whatever can change a row is part of the digest: the recipe, the
-chosen profile, and the text of the files that the profile's writer reads.
-"""
+"""The values that a recipe holds, frozen and checked; what does not fit together is refused where it is read."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tomllib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from datagen.errors import RecipeError, nearest, one_line
+from datagen.errors import RecipeError, nearest
 
 # Parameters of a call to an LLM that llm.parameters may not hold: the client decides them, or counts on them.
 OURS = {
@@ -44,15 +36,6 @@ ANGLES = (
     "a historical or an imagined place",
 )
 
-
-def _prompts_folder() -> Path:
-    """`prompts/` next to the package in a checkout, `datagen/_prompts/` in an installed wheel."""
-    packaged = Path(__file__).parent / "_prompts"
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "prompts"
-
-
-PROMPTS = _prompts_folder()
-
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]
@@ -77,9 +60,6 @@ Offload = Literal["none", "networks", "layers"]
 
 # Prompts longer than the text encoders read are cut off, or read in up to 8 windows of that length.
 LongPrompts = Literal["cut", "windows"]
-
-
-BEFORE: Format = "png"  # of runs that were begun before there was a choice
 
 
 class _Section(BaseModel):
@@ -167,32 +147,6 @@ class Labels(_Section):
         if same := next((one for one, other in self.questions if one == other), None):
             raise ValueError(f"questions holds {same!r} twice: give two texts that differ, as left and right do")
         return self
-
-
-RELABELLED = "relabelled"  # in recipe.json: what of [labels] was changed after the run
-# What decides what judges are asked; the others only what is made of it.
-ASKED = ("settled", "questions", "controls", "copies")
-RELABELS = tuple(name for name in Labels.model_fields if name not in ASKED)
-RULES = (
-    "min_low",
-    "rule",
-    "most_each_prompt",
-    "most_each_principle",
-    "known",
-    "balanced",
-    "questions",
-    "controls",
-    "copies",
-)  # not in every recipe's digest
-
-
-# What of a profile a generator is given where it is set; those after the first two are not in every recipe's digest.
-OPTIONS = (
-    "precision", "vae", "prediction", "adapters", "offload", "vae_tiling",
-    "long_prompts", "guidance_rescale", "compile",
-)  # fmt: skip
-# What belongs to a profile's `model` alone, as its `other_models` have it.
-OF_OTHERS: dict[str, Any] = {"revision": "", "vae": "", "prediction": "model", "adapters": ()}
 
 
 class JudgeChoice(_Section):
@@ -332,219 +286,3 @@ class Recipe(_Section):
         if name not in self.profiles:
             raise RecipeError(f"recipe {self.name} has no profile {name!r}; {nearest(name, [AUTO, *self.profiles])}")
         return self.profiles[name]
-
-
-def names() -> list[str]:
-    """The recipes that come with the package."""
-    return sorted(path.stem for path in (PROMPTS / "recipes").glob("*.toml"))
-
-
-def load(name_or_path: str, overrides: list[str]) -> Recipe:
-    """Read a recipe by name or by path of a .toml file and apply `key.path=value` overrides.
-
-    Values are TOML (`prompts.count=8`, `profiles.sd15.judges=["clip"]`); what is not TOML is taken as a string.
-    Raises RecipeError with one line: the key, what was given, what is accepted.
-    """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = PROMPTS / "recipes" / f"{name_or_path}.toml"
-        if name_or_path not in names():
-            raise RecipeError(
-                f"no recipe is called {name_or_path!r}; {nearest(name_or_path, names())}; or give a .toml"
-            )
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not a TOML file: {error}") from error
-    for override in overrides:
-        _apply(values, override)
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise RecipeError(f"recipe {path.stem}: {_explain(error)}") from error
-
-
-def resolved(recipe: Recipe, profile_name: str) -> dict[str, Any]:
-    """Everything that decides the rows of a run, JSON-able: the recipe with the one profile and the files it names."""
-    profile = recipe.profile(profile_name)
-    values = recipe.model_dump(mode="json", exclude={"profiles"})
-    served = profile.model_dump(mode="json")
-    # What is not used is left out, so that what was begun before there was any of it is resumed.
-    if not profile.tiers:
-        del served["tiers"], values["labels"]["settled"]
-    for name in OPTIONS[2:]:
-        if getattr(profile, name) == Profile.model_fields[name].default:
-            del served[name]
-    usual = Labels().model_dump(mode="json")
-    for name in RULES:
-        if values["labels"][name] == usual[name]:
-            del values["labels"][name]
-    if not values["llm"]["parameters"]:
-        del values["llm"]["parameters"]
-    if recipe.images.format == BEFORE:
-        del values["images"]["format"]
-    if not recipe.images.metadata:
-        del values["images"]["metadata"]
-    return {
-        **values,
-        "profile": {"name": profile_name, **served},
-        "files": {
-            name: _digest(path)
-            for name, path in _files(recipe, profile)
-            if path.is_file()  # one that is missing is the principles or the prompts stage's error
-        },
-    }
-
-
-def as_begun(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
-    """A recipe that does not say what files images are kept in, with those that its run was begun with.
-
-    `settings` are the run's recipe.json; None of one that is not begun.
-    """
-    begun = (settings or {}).get("recipe", {}).get("images")
-    if not isinstance(begun, dict) or "format" in begun or "format" in recipe.images.model_fields_set:
-        return recipe
-    return recipe.model_copy(update={"images": recipe.images.model_copy(update={"format": BEFORE})})
-
-
-def relabelled(recipe: Recipe, settings: Mapping[str, Any] | None) -> Recipe:
-    """A recipe with the [labels] that its run was given after it, from its recipe.json."""
-    changes = (settings or {}).get(RELABELLED)
-    if not changes:
-        return recipe
-    return recipe.model_copy(update={"labels": Labels.model_validate(recipe.labels.model_dump() | changes)})
-
-
-def label_rules(recipe: Recipe) -> dict[str, Any]:
-    """All that labels depend on besides the verdicts, JSON-able: [labels], and the content of the file it names."""
-    rules = recipe.labels.model_dump(mode="json", exclude={"questions", "controls", "copies"})
-    known = Path(recipe.labels.known)
-    return {**rules, "known": _digest(known) if recipe.labels.known and known.is_file() else recipe.labels.known}
-
-
-def label_changes(recipe: Recipe, overrides: list[str]) -> dict[str, Any]:
-    """What `--set labels.KEY=VALUE` changes in [labels], checked; RecipeError for another key or a wrong value."""
-    changes = {}
-    for override in overrides:
-        key, value = assignment(override, "labels.min_probability=0.95")
-        section, _, name = key.partition(".")
-        if section != "labels" or name in ASKED:
-            raise RecipeError(
-                f"--set {override!r}: a judged run can be given labels.{', labels.'.join(RELABELS)}; "
-                "for anything else start another run"
-            )
-        changes[name] = value
-    try:
-        Recipe.model_validate(recipe.model_dump() | {"labels": recipe.labels.model_dump() | changes})
-    except ValidationError as error:
-        raise RecipeError(_explain(error)) from error
-    return changes
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def of_run(settings: dict[str, Any]) -> tuple[Recipe, str]:
-    """The recipe of a run and the name of its profile, from its recipe.json; inverse of `resolved`.
-
-    With the [labels] that it was given since it was started.
-
-    Raises RecipeError if the settings are not those of a recipe.
-    """
-    try:
-        values = dict(settings["recipe"])
-        values["images"] = {"format": BEFORE, **values["images"]}
-        profile = dict(values.pop("profile"))
-        values.pop("files", None)
-        name = profile.pop("name")
-        return relabelled(Recipe.model_validate({**values, "profiles": {name: profile}}), settings), name
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = _explain(error) if isinstance(error, ValidationError) else one_line(error)
-        by = settings.get("version", "another version")
-        raise RecipeError(
-            f"recipe.json does not hold a recipe of this version ({reason}): datagen {by} wrote it"
-        ) from error
-
-
-def _files(recipe: Recipe, profile: Profile) -> Iterator[tuple[str, Path]]:
-    """The files that the rows of a profile depend on, and how they are called in the digest."""
-    writer = recipe.writer(profile)
-    folders = {"principles": profile.taxonomy} | ({"grammars": profile.grammar} if writer == "offline" else {})
-    for folder, name in folders.items():
-        yield f"{folder}/{name}.toml", PROMPTS / folder / f"{name}.toml"
-    if asks_llm(recipe, profile):
-        for path in sorted((PROMPTS / "templates").glob("*.md")):
-            yield f"templates/{path.name}", path
-    if recipe.prompts.source and writer != "offline":
-        yield "source", Path(recipe.prompts.source)
-
-
-def asks_llm(recipe: Recipe, profile: Profile) -> bool:
-    """Whether a run of this profile asks an LLM."""
-    return recipe.writer(profile) in ("llm", "modifier")
-
-
-def digest(recipe: Recipe, profile_name: str) -> str:
-    """16 hex digits of `resolved`; runs of equal digest make equal rows."""
-    text = json.dumps(resolved(recipe, profile_name), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    """Set one `a.b=c` in nested tables, in place."""
-    key, value = assignment(override, "prompts.count=8")
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = values.setdefault(parent, {})
-        if parent == "judges" and isinstance(inner, list):  # the short form of a table without options
-            inner = values[parent] = {str(name): {} for name in inner}
-        if not isinstance(inner, dict):
-            raise RecipeError(f"--set {override!r}: {parent} is a value, not a table")
-        values = inner
-    values[last] = value
-
-
-def assignment(override: str, example: str) -> tuple[str, object]:
-    """Key and value of `key=value`; the value is TOML, or else a string. RecipeError if it is not of that form."""
-    key, equals, text = override.partition("=")
-    key = key.strip()
-    if not equals or not key or key.endswith("."):
-        raise RecipeError(f"--set {override!r}: give key=value, for example --set {example}")
-    try:
-        return key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, text
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line: the key, what was given, what is accepted."""
-    first = error.errors(include_url=False)[0]
-    key, given = ".".join(str(part) for part in first["loc"] if part != "[key]"), repr(first["input"])
-    given = given if len(given) <= 60 else f"{given[:57]}..."
-    match first["type"]:
-        case "extra_forbidden" if first["loc"][-1] == "clip_model":
-            return f"{key} is now {key.removesuffix('clip_model')}judges.clip.model"
-        case "extra_forbidden":
-            return f"unknown key {key!r}: {nearest(str(first['loc'][-1]), _keys(first['loc'][:-1]))}"
-        case "missing":
-            return f"{key} is missing"
-        case "value_error":
-            return ": ".join(part for part in (key, first["msg"].removeprefix("Value error, ")) if part)
-        case _:
-            return f"{key} is {given}: {first['msg'].replace('Input', 'it').replace('tuple', 'list')}"
-
-
-def _keys(table: tuple[int | str, ...]) -> list[str]:
-    """The keys that a table of a recipe may have."""
-    sections: dict[str, type[BaseModel]] = {
-        "prompts": Prompts,
-        "images": Images,
-        "labels": Labels,
-        "llm": Llm,
-        "profiles": Profile,
-    }
-    section = sections[str(table[0])] if table else Recipe
-    return list(section.model_fields)

@@ -10,7 +10,7 @@ import pytest
 
 from datagen import recipe as recipes
 from datagen.errors import RecipeError
-from datagen.recipe import JudgeChoice, as_begun, asks_llm, digest, load, names, of_run, resolved
+from datagen.recipe import JudgeChoice, as_begun, asks_llm, digest, folder, load, names, of_run, resolved
 
 
 @pytest.mark.parametrize("name", names())
@@ -145,7 +145,7 @@ def test_the_digest_counts_the_text_of_the_taxonomy(tmp_path: Path, monkeypatch:
     (tmp_path / "principles").mkdir()
     (tmp_path / "principles" / f"{recipe.profile('embedded').taxonomy}.toml").write_text("other")
     before = digest(recipe, "embedded")
-    monkeypatch.setattr(recipes, "PROMPTS", tmp_path)
+    monkeypatch.setattr(folder, "PROMPTS", tmp_path)
     assert digest(recipe, "embedded") != before
 
 
@@ -169,7 +169,7 @@ def test_the_digest_counts_what_the_writer_of_the_profile_reads_and_nothing_else
     assert digest(asked, "sd15") != before[1]
     copy = tmp_path / "copy"
     shutil.copytree(recipes.PROMPTS, copy)
-    monkeypatch.setattr(recipes, "PROMPTS", copy)
+    monkeypatch.setattr(folder, "PROMPTS", copy)
     before = digest(offline, "embedded"), digest(asked, "sd15")
     (copy / "templates" / "scenes.md").write_text("other")
     assert digest(offline, "embedded") == before[0]
