@@ -5,11 +5,10 @@ It is learnt from all verdicts of the run together, so the run is one shard here
 
 from __future__ import annotations
 
-from datagen import records
 from datagen.records import Label, Prompt, Verdict, Written
 from datagen.stages import Context, Shard, Stage
 
-UNREAD = ["judges", "scores"]  # of verdicts: what pairs show of them
+UNREAD = ("judges", "scores")  # of verdicts: what pairs show of them
 
 
 def run(context: Context, shard: Shard) -> Written[Label]:
@@ -18,9 +17,10 @@ def run(context: Context, shard: Shard) -> Written[Label]:
 
     names = [judge.name for judge in context.profile.judges]
     label = lists.label if context.recipe.pairing == "list" else labelling.label
-    heard = records.from_table(Verdict, shard.table(Verdict).drop_columns(UNREAD))
-    rows, facts = label(context.recipe, names, shard.rows(Prompt), heard)
+    rows, facts = label(context.recipe, names, shard.rows(Prompt), shard.rows(Verdict))
     return Written(rows, facts=facts)
 
 
-STAGE = Stage("labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True)
+STAGE = Stage(
+    "labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True, unread={Verdict: UNREAD}
+)

@@ -125,5 +125,8 @@ STAGE = Stage(
     version=7,
     reads=(Prompt, Principle, Image, Verdict, Label),
     relabels=True,
-    pictures=False,
+    unread={
+        Image: ("image",),
+        Verdict: ("side", "index", "reason", "lean", "principle", "wording", "match", "share", "controls"),
+    },
 )
