@@ -84,8 +84,8 @@ def published(context: Context, rules: list[Principle], rows: Sequence[Prompt]) 
         for record_, made in tables.items():
             merged[record_] += made
     merged[Principle] = list(rules)
-    merged[Label] = list(labels.run(context, Shard(merged)).rows)
-    written_ = pairs.run(context, Shard(merged))
+    (labelled,) = labels.run(context, Shard(merged)).tables or ()
+    written_ = pairs.run(context, Shard({**merged, Label: labelled}))
     return {name for table in written_.tables or () for name in table["prompt_id"].to_pylist()}, dict(written_.drops)
 
 

@@ -16,9 +16,11 @@ def run(context: Context, shard: Shard) -> Written[Label]:
     from datagen.labels import labelling, lists  # with SciPy, which `datagen status` need not wait for
 
     names = [judge.name for judge in context.profile.judges]
-    label = lists.label if context.recipe.pairing == "list" else labelling.label
-    rows, facts = label(context.recipe, names, shard.rows(Prompt), shard.rows(Verdict))
-    return Written(rows, facts=facts)
+    if context.recipe.pairing == "list":
+        rows, facts = lists.label(context.recipe, names, shard.rows(Prompt), shard.rows(Verdict))
+        return Written(rows, facts=facts)
+    table, facts = labelling.label(context.recipe, names, shard.table(Prompt), shard.table(Verdict))
+    return Written([], facts=facts, tables=[table])
 
 
 STAGE = Stage(

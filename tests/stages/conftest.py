@@ -101,7 +101,8 @@ def label(monkeypatch: pytest.MonkeyPatch) -> Callable[[Context, Shard], Written
     def run(context: Context, shard: Shard) -> Written[Pair]:
         tables = dict(shard.tables)
         tables[Verdict] = verdicts.run(context, shard).rows
-        tables[Label] = labels.run(context, Shard(tables)).rows
+        labelled = labels.run(context, Shard(tables))
+        tables[Label] = labelled.rows if labelled.tables is None else pa.concat_tables(labelled.tables)
         made = pairs.run(context, Shard(tables))
         return dataclasses.replace(made, rows=records.from_table(Pair, pa.concat_tables(made.tables)))
 
