@@ -139,7 +139,7 @@ def _pair_ids(ids: Ids) -> tuple[str, str]:
 
 def _nothing(reasons: Texts) -> Any:
     """(N,) where there is no reason."""
-    return np.equal(reasons, None)
+    return reasons == None  # noqa: E711
 
 
 def _weighted(learnt: instrument.Labels | None) -> pairing.Value:
