@@ -197,24 +197,20 @@ class Label:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """An encoded image as Hugging Face stores it."""
-
-    bytes: bytes
-    path: str  # "<content hash>.webp", .png, .jpg, or whatever kind of file it is
-
-
-@dataclasses.dataclass(frozen=True)
 class Pair:
-    """A preferred and a dispreferred image of one context prompt, with the probability that the label is right."""
+    """A preferred and a dispreferred image of one context prompt, with the probability that the label is right.
+
+    It names its images, which lie in the shard of images beside its own; who publishes it joins them
+    (`export.parts.pictured`).
+    """
 
     pair_id: str
     prompt: str
     principle: str  # the statements of the prompt's principles
     category: str
     kind: str
-    chosen: Picture
-    rejected: Picture
+    chosen_id: str
+    rejected_id: str
     chosen_prompt: str
     rejected_prompt: str
     probability: float
@@ -300,8 +296,6 @@ def _arrow_type(hint: Any) -> tuple[pa.DataType, bool]:
         return _arrow_type(inner)[0], True
     if typing.get_origin(hint) is list:
         return pa.list_(_arrow_type(typing.get_args(hint)[0])[0]), False
-    if dataclasses.is_dataclass(hint):
-        return pa.struct(list(schema(typing.cast(type, hint)))), False
     return _ARROW[hint], False
 
 
@@ -317,33 +311,20 @@ def schema(record: type) -> pa.Schema:
 
 def to_table(record: type, rows: list[Any]) -> pa.Table:
     """Rows of one record type as an Arrow table of its schema."""
-    nested = _nested(record)
-    columns = []
-    for field in schema(record):
-        values = [getattr(row, field.name) for row in rows]
-        if field.name in nested:
-            values = [dataclasses.asdict(value) for value in values]
-        columns.append(pa.array(values, field.type))
+    columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in schema(record)]
     return pa.Table.from_arrays(columns, schema=schema(record))
 
 
 def tables(record: type, rows: Sequence[Any]) -> Iterator[pa.Table]:
     """The same by parts, at least one: rows that hold pictures come few at a time, so that none is there twice."""
-    size = PICTURED if _holds_bytes(schema(record)) else len(rows)
+    size = PICTURED if pa.binary() in schema(record).types else len(rows)
     for first in range(0, max(1, len(rows)), max(1, size)):
         yield to_table(record, list(rows[first : first + size]))
 
 
-def _holds_bytes(fields: Iterable[pa.Field]) -> bool:
-    return any(pa.types.is_binary(f.type) or (pa.types.is_struct(f.type) and _holds_bytes(f.type)) for f in fields)
-
-
 def from_table(record: type, table: pa.Table) -> list[Any]:
     """The rows back as dataclasses; inverse of `to_table`. TypeError if the columns are those of another record."""
-    nested, columns = _nested(record), {}
-    for name in table.column_names:
-        values = _values(table[name])
-        columns[name] = [nested[name](**value) for value in values] if name in nested else values
+    columns = {name: _values(table[name]) for name in table.column_names}
     names = tuple(columns)
     if names == tuple(field.name for field in dataclasses.fields(record))[: len(names)]:  # by place, which is quicker
         return [record(*row) for row in zip(*columns.values(), strict=True)]
@@ -360,9 +341,3 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
         return list(column.to_pylist())
     flat, ends = numbers.to_numpy().tolist(), pc.cumulative_sum(lengths).to_pylist()
     return [flat[first:last] for first, last in zip([0, *ends], ends, strict=False)]
-
-
-def _nested(record: type) -> dict[str, Any]:
-    """The fields that are records themselves."""
-    hints = typing.get_type_hints(record)
-    return {f.name: hints[f.name] for f in dataclasses.fields(record) if dataclasses.is_dataclass(hints[f.name])}

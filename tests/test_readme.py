@@ -130,11 +130,11 @@ def test_each_link_leads_somewhere() -> None:
 
 
 def test_what_a_column_is_called_in_the_docs() -> None:
-    from datagen.records import Pair
+    from datagen.export.card import columns
 
     (table,) = re.findall(r"^\| columns \|.*?\n\n", (ROOT / "docs/dataset.md").read_text(), re.DOTALL | re.MULTILINE)
     named = {name for row in table.strip().splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert named <= set(Pair.__dataclass_fields__) and {"prompt", "chosen", "rejected", "probability"} <= named
+    assert named <= columns.COLUMNS.keys() and {"prompt", "chosen", "rejected", "probability"} <= named
 
 
 @pytest.mark.parametrize("command", INLINE)

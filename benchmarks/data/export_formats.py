@@ -30,7 +30,7 @@ from PIL import Image as Pillow
 from benchmarks.support.results import Row, record
 from datagen import export, recipe, records, store
 from datagen.export.parts import mark
-from datagen.records import Image, Label, Pair, Picture, Prompt
+from datagen.records import Image, Label, Pair, Prompt
 from datagen.store import sums
 
 SHARD = 1_000
@@ -120,15 +120,15 @@ def _paired(stage: str, of: type, shard: int, pairs: int) -> pa.Table:
     splits = ["test" if number % 10 == 0 else "train" for number in numbers]
     if stage == "prompts":
         return _many(_prompt(), len(names), prompt_id=names, split=splits)
+    both = {f"{side}_id": [records.content_id(side, number) for number in numbers] for side in ("chosen", "rejected")}
+    if stage == "images":
+        each = [name for two in zip(*both.values(), strict=True) for name in two]
+        return _many(_image(), len(each), image_id=each, prompt_id=[name for name in names for _ in both])
     if stage != "pairs":
         return records.to_table(of, [])
     texts = [f"a chef number {number}" for number in numbers]
-    sides = {
-        side: [{"bytes": PICTURE, "path": f"{records.content_id(side, number)}.png"} for number in numbers]
-        for side in ("chosen", "rejected")
-    }
     own = [records.content_id("pair", number) for number in numbers]
-    return _many(_pair(), len(names), pair_id=own, prompt_id=names, prompt=texts, split=splits, **sides)
+    return _many(_pair(), len(names), pair_id=own, prompt_id=names, prompt=texts, split=splits, **both)
 
 
 def _ranked(stage: str, of: type, shard: int, pairs: int) -> pa.Table:
@@ -168,9 +168,8 @@ def _image() -> Image:
 
 
 def _pair() -> Pair:
-    picture = Picture(PICTURE, "")
     return Pair(
-        "", "", "pixel art preferred", "style", "prefer", picture, picture, "a chef, pixel art", "a chef", 0.97, 3.5,
+        "", "", "pixel art preferred", "style", "prefer", "", "", "a chef, pixel art", "a chef", 0.97, 3.5,
         SCORES, 1, 2, "some/model", "abc", 20, 4.0, "ddim", "pick-style", "openrail++", "", "train",
         rejected_generator="some/model",
     )  # fmt: skip

@@ -25,8 +25,10 @@ from benchmarks.support.results import Row, record
 from datagen import store
 from datagen.commands.export import export_run
 from datagen.commands.relabel import relabel
+from datagen.export.parts import pictured
 
 PROMPTS = 60
+COLUMNS = pictured.schema().names
 Pairs = Mapping[str, Mapping[str, Any]]  # pair id → its row
 
 
@@ -49,7 +51,12 @@ def main() -> int:
         relabel(store.Run(root), [])
         run = store.Run(root)
         shards = len(list((root / "tables" / "pairs").glob("*.parquet")))
-        pairs = {row["pair_id"]: row for k in range(shards) for row in run.table("pairs", k).to_pylist()}
+        pairs = {
+            row["pair_id"]: row
+            for k in range(shards)
+            for table in pictured.tables(run, k, COLUMNS)
+            for row in table.to_pylist()
+        }
         rows = [_row(name, root, Path(scratch), pairs) for name in READERS]
     print(*rows, sep="\n")
     record("export_readers", rows)

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.support.results import Row, record
 from datagen import recipe as recipes
-from datagen.records import Embedding, Image, Label, Pair, Principle, Prompt, Score, Verdict
+from datagen.records import Embedding, Image, Label, Principle, Prompt, Score, Verdict
 from datagen.stages import Context, Shard, embeddings, images, labels, pairs, principles, prompts, scores, verdicts
 
 COUNT = 24
@@ -71,8 +71,8 @@ def written(name: str) -> tuple[Context, list[Principle], list[Prompt]]:
     return context, rules, list(by_cluster.values())[:COUNT]
 
 
-def published(context: Context, rules: list[Principle], rows: Sequence[Prompt]) -> tuple[list[Pair], dict[str, int]]:
-    """The pairs that a run makes of these prompts, and how many it dropped for which reason."""
+def published(context: Context, rules: list[Principle], rows: Sequence[Prompt]) -> tuple[set[str], dict[str, int]]:
+    """The prompts of which a run makes pairs, and how many it dropped for which reason."""
     size = context.recipe.images.shard_size
     merged: dict[type, list[object]] = collections.defaultdict(list)
     for start in range(0, len(rows), size):
@@ -84,9 +84,9 @@ def published(context: Context, rules: list[Principle], rows: Sequence[Prompt]) 
         for record_, made in tables.items():
             merged[record_] += made
     merged[Principle] = list(rules)
-    merged[Label] = list(labels.run(context, Shard(merged)).rows)
-    written_ = pairs.run(context, Shard(merged))
-    return list(written_.rows), dict(written_.drops)
+    (labelled,) = labels.run(context, Shard(merged)).tables or ()
+    written_ = pairs.run(context, Shard({**merged, Label: labelled}))
+    return {name for table in written_.tables or () for name in table["prompt_id"].to_pylist()}, dict(written_.drops)
 
 
 def main() -> int:
@@ -102,8 +102,7 @@ def main() -> int:
         for kind, tamper in TAMPERS.items():
             after = [*rows[1:], rows[0]]
             tampered = [tamper(prompt, other) for prompt, other in zip(rows, after, strict=True)]
-            made, drops = published(context, rules, tampered)
-            whose = {pair.prompt_id for pair in made}
+            whose, drops = published(context, rules, tampered)
             why = ", ".join(f"{count} {reason}" for reason, count in drops.items())
             print(f"| {name} | {kind} | {len(rows)} | {len(whose)} | {why} |", flush=True)
             goal = "≥ 23" if kind == "as written" else "= 0"

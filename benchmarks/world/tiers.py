@@ -23,11 +23,12 @@ from benchmarks.support.results import Row, percent, record
 from benchmarks.support.world_pairs import RECIPES, SCENES, Scene, scenes
 from benchmarks.world.jury import CHUNK, images_of
 from datagen import recipe as recipes
+from datagen import records
 from datagen.judges import panel
 from datagen.labels import judged, labelling, pairing, reliability, verdicts
 from datagen.labels.axes import SETTLED
 from datagen.recipe import Labels, Profile, Recipe
-from datagen.records import Image, Principle, Prompt, Score, Verdict
+from datagen.records import Image, Label, Principle, Prompt, Score, Verdict
 from datagen.stages import Context, Shard, scores
 
 CERTAIN = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -145,7 +146,8 @@ def _labels(own: Sequence[Heard]) -> Iterator[tuple[str, bool, bool, bool]]:
         for scene, truth in zip(heard.scenes, heard.truths, strict=True)
         for image in images_of(scene)
     }
-    for row in labelling.label(own[0].recipe, names, prompts, said)[0]:
+    tables = records.to_table(Prompt, prompts), records.to_table(Verdict, said)
+    for row in records.from_table(Label, labelling.label(own[0].recipe, names, *tables)[0]):
         if row.probability is not None and (better := keeps[row.chosen_id] - keeps[row.rejected_id]):
             yield row.prompt_id, row.probability > 0.5, better > 0, row.reason is None
 

@@ -108,12 +108,26 @@ def _listed(path: Path) -> Iterator[tuple[str, str, Place]]:
             yield from _of_pairs(file)
         return
     for file in sorted((path / "tables/images").glob("*.parquet")):
-        for row, cells in enumerate(_ids(file, ["image_id", "prompt_id", "error"]).to_pylist()):
-            yield cells["image_id"], cells["image_id"], Place(file, row)
-            if cells["error"] is None:  # who asks for a prompt's images means those that there are
-                yield cells["prompt_id"], cells["image_id"], Place(file, row)
-    for file in sorted((path / "tables/pairs").glob("*.parquet")):
-        yield from _of_pairs(file)
+        yield from _of_shard(file, path / "tables/pairs" / file.name.replace("images", "pairs"))
+
+
+def _of_shard(images: Path, pairs: Path) -> Iterator[tuple[str, str, Place]]:
+    """The same of a run's shard of images, and of its pairs if it has any, which name their images."""
+    places: dict[tuple[str, str], Place] = {}
+    for row, cells in enumerate(_ids(images, ["image_id", "prompt_id", "error"]).to_pylist()):
+        place = places.setdefault((cells["prompt_id"], cells["image_id"]), Place(images, row))
+        yield cells["image_id"], cells["image_id"], place
+        if cells["error"] is None:  # who asks for a prompt's images means those that there are
+            yield cells["prompt_id"], cells["image_id"], place
+    named = ["pair_id", "prompt_id", *(f"{side}_id" for side in SIDES)]
+    if not pairs.is_file() or not set(named) <= set(
+        parquet.columns(pairs).names
+    ):  # an older version's, to be made anew
+        return
+    for cells in _ids(pairs, named).to_pylist():
+        for image in (cells["chosen_id"], cells["rejected_id"]):
+            if (cells["prompt_id"], image) in places:
+                yield cells["pair_id"], image, places[cells["prompt_id"], image]
 
 
 def _of_pairs(file: Path) -> Iterator[tuple[str, str, Place]]:

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datagen import records, store
 
 # Columns of pairs that belong to a side: of the chosen image, and of the rejected one.
 SIDES = (
-    ("chosen", "rejected"),
+    ("chosen_id", "rejected_id"),
     ("chosen_prompt", "rejected_prompt"),
     ("seed_chosen", "seed_rejected"),
     ("generator", "rejected_generator"),
@@ -97,7 +98,7 @@ def _exchange(table: pa.Table, turned: pa.Array) -> pa.Table:
     made = table
     for name, other in OTHER.items():
         if name in table.column_names:
-            made = _replaced(made, name, _choose(turned, table[other], table[name]))
+            made = _replaced(made, name, pc.if_else(turned, table[other], table[name]))
     if SCORES in table.column_names:
         cells = zip(turned.to_pylist(), table[SCORES].to_pylist(), strict=True)
         made = _replaced(made, SCORES, pa.array([_of_other_side(cell) if turn else cell for turn, cell in cells]))
@@ -107,13 +108,6 @@ def _exchange(table: pa.Table, turned: pa.Array) -> pa.Table:
 def _replaced(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     field = table.schema.field(name)
     return table.set_column(table.schema.get_field_index(name), field, values.cast(field.type))
-
-
-def _choose(turned: pa.Array, yes: pa.ChunkedArray, no: pa.ChunkedArray) -> pa.Array:
-    """Cells of `yes` where it is turned, else of `no`: by places, since a choice between structs is not offered."""
-    both = pa.chunked_array([*no.chunks, *yes.chunks])
-    count = len(no)
-    return both.take(pa.array([place + count * turn for place, turn in enumerate(turned.to_pylist())], pa.int64()))
 
 
 def _of_other_side(cell: str) -> str:

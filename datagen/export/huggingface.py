@@ -21,7 +21,7 @@ from datagen.export import Finished
 from datagen.export.card import facts, page
 from datagen.export.card.columns import schema
 from datagen.export.card.facts import SPLITS
-from datagen.export.parts import pairs, readme
+from datagen.export.parts import pairs, pictured, readme
 
 ABOUT = readme.About(
     __name__,
@@ -103,7 +103,7 @@ def _tables(
     yield target.empty_table()
     for index in range(finished.shards):
         finished.progress(f"export {split}", index, finished.shards)
-        for table in finished.run.tables("pairs", index):
+        for table in pictured.tables(finished.run, index, [*target.names, "split"]):
             rows = table.filter(pc.equal(table["split"], split)).select(target.names)
             yield pairs.marked(rows, finished, unmarked).cast(target)
     finished.progress(f"export {split}", finished.shards, finished.shards)

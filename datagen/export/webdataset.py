@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from datagen import records
 from datagen.export import Finished
-from datagen.export.parts import archives, readme
+from datagen.export.parts import archives, pictured, readme
 from datagen.export.parts.pairs import SIDES, Pairs, file_name
 
 ABOUT = readme.About(
@@ -16,7 +15,7 @@ ABOUT = readme.About(
     "`KEY.chosen.webp`, `KEY.rejected.webp` (or .png, .jpg), `KEY.prompt.txt`, and all other columns in `KEY.json`",
     'webdataset.WebDataset("FOLDER/train-00000.tar", shardshuffle=False).decode("pil")',
 )
-COLUMNS = [field.name for field in records.schema(records.Pair)]
+COLUMNS = pictured.schema().names
 stamp = ABOUT.stamp
 
 

@@ -4,142 +4,142 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from datagen.labels import instrument, pairing, people, rules, verdicts
+from datagen import records
+from datagen.labels import instrument, matching, pairing, people, rules, verdicts
+from datagen.labels.heard import Heard, Numbers, Rows, Texts, rows_of
 from datagen.labels.instrument import CONTROL, PAIR
 from datagen.labels.instrument.rows import PLANTED
+from datagen.labels.matching import Found
 from datagen.recipe import Recipe
-from datagen.records import NEGATIVE, Label, Prompt, Verdict, pair_id
+from datagen.records import NEGATIVE, Label, Verdict, pair_id
 
-Two = tuple[Verdict, Verdict]
+Ids = tuple[str, str, str]  # of a prompt and of two images
 BY_COPIES = (
     "{} planted pairs are of an image and a degraded copy of it, which tell who sees how good a picture is by far "
     "coarser differences than those between the images"
 )
 IN_NO_DATASET = "negative control"
 NOTHING = "no two images could be compared"
+SAID = ("probability", "low", "high", "judges_only")
 
 
 def label(
-    recipe: Recipe, judges: Sequence[str], prompts: Sequence[Prompt], images: Sequence[Verdict]
-) -> tuple[list[Label], dict[str, Any]]:
+    recipe: Recipe, judges: Sequence[str], prompts: pa.Table, images: pa.Table
+) -> tuple[pa.Table, dict[str, Any]]:
     """A label for each two images that could be a pair, prompt by prompt, and what was learnt (JSON-able).
 
-    A contrast was drawn from wordings of which one keeps the principle: that is the design. Candidates of one prompt
-    have none; the two that meet are chosen by what was learnt of all. Raises InputError if the recipe names labels of
-    people that cannot be read.
+    `prompts` and `images` are tables of prompts and verdicts. A contrast was drawn from wordings of which one keeps
+    the principle: that is the design. Candidates of one prompt have none; the two that meet are chosen by what was
+    learnt of all. Raises InputError if the recipe names labels of people that cannot be read.
     """
-    own, copies = _by_prompt(prompts, images)
     known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
-    designed = not recipe.ranked
-    strata = {
-        prompt.prompt_id: f"{prompt.principle_id} {'neutral' if _negative(prompt) else prompt.role}"
-        for prompt in prompts
-    }
+    heard = Heard.of(images, prompts, len(judges))
     # In no dataset, so nothing but how judges lean is looked at.
-    drawn = {prompt.prompt_id: pairing.in_order(own.pop(prompt.prompt_id)) for prompt in prompts if _negative(prompt)}
-    controls = [two for match in drawn.values() if (two := _judged(match)) is not None]
-    degraded = [two for name, some in own.items() for two in pairing.degraded(some, copies[name])]
-    run = _Run(judges, 1 if designed else 0, strata, known, controls if designed else degraded)
-    neighbours = [] if designed else [two for some in own.values() for two in pairing.neighbours(some)]
-    value = pairing.by_sum if designed else _weighted(run.learn(neighbours, []))
-    found = [(name, match) for name, some in own.items() for match in pairing.matches(recipe, some, value)]
-    judged = [_judged(match) for _, match in found]
-    met = [two for two in judged if two is not None]
-    learnt = run.learn(met, []) if designed else run.learn(neighbours, met)
-    rows = _rows(recipe, found, judged, _said(learnt, len(met)))
-    rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
-    rows += [Label(name, *_ids(match), IN_NO_DATASET) for name, match in drawn.items()]
-    notes = [*_counted(drawn, controls), *by_copies(degraded), *notes, *strangers(known, met)]
-    return rows, facts(judges, learnt, len(met), notes)
+    drawn = np.flatnonzero(pc.equal(prompts["role"], NEGATIVE).to_numpy())
+    meant = heard.in_order(drawn)
+    controls = meant[_nothing(heard.why_none(meant))]
+    ways = matching.ways(recipe, heard, prompts, drawn)
+    besides = ways.degraded if recipe.ranked else controls
+    run = _Run(judges, heard, prompts, known, 0 if recipe.ranked else 1, besides)
+    none = rows_of([])
+    found = ways.found(_weighted(run.learn(ways.neighbours, none)) if recipe.ranked else pairing.by_sum)
+    why = np.where(_nothing(found.reason), heard.why_none(found.twos), found.reason)
+    met = found.twos[_nothing(why)]
+    learnt = run.learn(ways.neighbours, met) if recipe.ranked else run.learn(met, none)
+    table = _capped(recipe, _table(recipe, run, found, why, learnt), prompts)
+    lost = Found(drawn, meant, np.full(len(drawn), IN_NO_DATASET, dtype=object))
+    table = pa.concat_tables([table, _table(recipe, run, lost, lost.reason, None)])
+    notes = [*_counted(len(drawn), len(controls)), *by_copies(len(ways.degraded)), *notes]
+    notes += strangers(known, run.ids(met)) if known else []
+    return table, facts(judges, learnt, len(met), notes)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """What is known of all pairs of a run: `design` (1, or 0 for none), each prompt's stratum, labels of people, and
-    what else was meant: with a design the negative controls that were drawn, else images with degraded copies."""
+    """What is known of all pairs of a run: labels of people, `design` (1, or 0 for none), and what else was meant:
+    with a design the negative controls that were drawn, else images with degraded copies."""
 
     judges: Sequence[str]
-    design: int
-    strata: Mapping[str, str]
+    heard: Heard
+    prompts: pa.Table
     known: Mapping[str, float]
-    besides: Sequence[Two]
+    design: int
+    besides: Rows
 
-    def learn(self, taught: Sequence[Two], others: Sequence[Two]) -> instrument.Labels | None:
+    def learn(self, taught: Rows, others: Rows) -> instrument.Labels | None:
         """The labels of `taught`, which are learnt from, then those of `others`, which are not; None without any."""
-        pairs = [*taught, *others]
-        if not pairs:
+        pairs = np.concatenate([taught, others])
+        if not len(pairs):
             return None
-        meant = [(two, verdicts.between(two[0].lean, two[1].lean)) for two in self.besides]
-        meant += self._asked(taught) if self.design else []
-        both = [*pairs, *(two for two, _ in meant)]
-        role = np.repeat([PAIR, CONTROL if self.design else PLANTED], [len(pairs), len(meant)])
-        known = [said(self.known, two) for two in pairs]
+        asked, answers = self._asked(taught) if self.design else (rows_of([]), self.heard.margins(rows_of([])))
+        both = np.concatenate([pairs, self.besides, asked])
+        role = np.repeat([PAIR, CONTROL if self.design else PLANTED], [len(pairs), len(both) - len(pairs)])
+        known = [said(self.known, ids) for ids in self.ids(pairs)] if self.known else [math.nan] * len(pairs)
+        place = self.heard.prompt[both[:, 0]]
         learnt = instrument.label(
-            np.concatenate([verdicts.margins(pairs), *([[margin for _, margin in meant]] if meant else [])]),
+            np.concatenate([self.heard.margins(pairs), self.heard.margins(self.besides), answers]),
             np.where(role == PAIR, self.design, 1),
             role,
-            np.array([*known, *[np.nan] * len(meant)]),
-            [chosen.prompt_id for chosen, _ in both],
-            strata=[self.strata[chosen.prompt_id] for chosen, _ in both],
+            np.array([*known, *[np.nan] * (len(both) - len(pairs))]),
+            self.names()[place],
+            strata=self._strata()[place],
             learn=(np.arange(len(both)) < len(taught)) | (role != PAIR),
             names=self.judges,
         )
         return learnt.first(len(pairs))
 
-    def _asked(self, pairs: Sequence[Two]) -> list[tuple[Two, list[float]]]:
+    def _asked(self, pairs: Rows) -> tuple[Rows, Numbers]:
         """The same pairs asked what their wordings should not touch, once for each question that a judge answered."""
-        judges, found = len(self.judges), []
-        for two in pairs:
-            margins = verdicts.between(two[0].controls, two[1].controls)
-            parts = [margins[first : first + judges] for first in range(0, len(margins), judges)]
-            found += [(two, part) for part in parts if not all(map(math.isnan, part))]
-        return found
+        answers = self.heard.controls[pairs[:, 0]] - self.heard.controls[pairs[:, 1]]
+        questions = answers.shape[1] // len(self.judges)
+        answers = answers.reshape(-1, len(self.judges))
+        heard = ~np.isnan(answers).all(axis=1)
+        return np.repeat(pairs, questions, axis=0)[heard], answers[heard]
+
+    def names(self) -> Any:
+        """The ids of all prompts."""
+        return np.array(self.prompts["prompt_id"].to_pylist(), dtype=str)
+
+    def _strata(self) -> Any:
+        """Where obedience may differ, of all prompts."""
+        roles = ["neutral" if role == NEGATIVE else role for role in self.prompts["role"].to_pylist()]
+        principles = self.prompts["principle_id"].to_pylist()
+        return np.array([f"{name} {role}" for name, role in zip(principles, roles, strict=True)], dtype=str)
+
+    def ids(self, twos: Rows) -> list[Ids]:
+        """What two images are called."""
+        names = self.names()[self.heard.prompt[twos[:, 0]]].tolist()
+        return list(zip(names, *(self.heard.ids(side).to_pylist() for side in twos.T), strict=True))
 
 
-def said(known: Mapping[str, float], two: Two) -> float:
+def said(known: Mapping[str, float], ids: Ids) -> float:
     """What people said of two images, whichever of them they were told is chosen; NaN if nothing."""
-    return people.of(known, *_pair_ids(two)) if known else math.nan
+    return people.of(known, *_pair_ids(ids)) if known else math.nan
 
 
-def strangers(known: Mapping[str, float], met: Iterable[Two]) -> list[str]:
+def strangers(known: Mapping[str, float], met: Iterable[Ids]) -> list[str]:
     """How many labels of people are of no two images that met."""
-    missing = len(known.keys() - {name for two in met for name in _pair_ids(two)}) if known else 0
+    missing = len(known.keys() - {name for ids in met for name in _pair_ids(ids)}) if known else 0
     return [f"{missing} of {len(known)} labels of people are of no pair of this run"] if missing else []
 
 
-def _pair_ids(two: Two) -> tuple[str, str]:
+def _pair_ids(ids: Ids) -> tuple[str, str]:
     """What two images are called as a pair, and what they would be called the other way round."""
-    one, other = two
-    prompt = one.prompt_id
-    return pair_id(prompt, one.image_id, other.image_id), pair_id(prompt, other.image_id, one.image_id)
+    prompt, one, other = ids
+    return pair_id(prompt, one, other), pair_id(prompt, other, one)
 
 
-def _by_prompt(
-    prompts: Sequence[Prompt], images: Sequence[Verdict]
-) -> tuple[dict[str, list[Verdict]], dict[str, list[Verdict]]]:
-    """The images of each prompt, and degraded copies of them."""
-    own: dict[str, list[Verdict]] = {prompt.prompt_id: [] for prompt in prompts}
-    copies: dict[str, list[Verdict]] = {prompt.prompt_id: [] for prompt in prompts}
-    for image in images:
-        (copies if image.side == verdicts.COPY else own)[image.prompt_id].append(image)
-    return own, copies
-
-
-def _negative(prompt: Prompt) -> bool:
-    return prompt.role == NEGATIVE
-
-
-def _judged(match: pairing.Match) -> Two | None:
-    """Two images of which something can be said."""
-    if isinstance(match, str) or match[0] is None or match[1] is None or pairing.why_none(*match):
-        return None
-    return match[0], match[1]
+def _nothing(reasons: Texts) -> Any:
+    """(N,) where there is no reason."""
+    return reasons == None  # noqa: E711
 
 
 def _weighted(learnt: instrument.Labels | None) -> pairing.Value:
@@ -154,58 +154,48 @@ def _weighted(learnt: instrument.Labels | None) -> pairing.Value:
     return value
 
 
-def _said(learnt: instrument.Labels | None, count: int) -> Iterator[tuple[float, float, float, float]]:
-    """Probability, its interval, and what the judges alone say, of the last so many labels that were learnt."""
-    if learnt is None:
-        return iter(())
-    columns = (learnt.probability, learnt.low, learnt.high, learnt.judges_only)
-    return zip(*(column[len(column) - count :].tolist() for column in columns), strict=True)
+def _table(recipe: Recipe, run: _Run, found: Found, why: Texts, learnt: instrument.Labels | None) -> pa.Table:
+    """A label for each match; of those without a reason `why` they are none that is what was learnt last, in order."""
+    told = np.flatnonzero(_nothing(why))
+    numbers = {name: np.full(len(why), np.nan) for name in SAID}
+    if learnt is not None and len(told):
+        for name in SAID:
+            numbers[name][told] = getattr(learnt, name)[-len(told) :]
+        met = run.heard.met(found.twos[told])
+        why = why.copy()
+        why[told] = rules.broken(recipe, met, numbers["probability"][told], numbers["low"][told])
+    silent = np.isin(np.arange(len(why)), told, invert=True)
+    columns = {
+        "prompt_id": run.prompts["prompt_id"].combine_chunks().take(pa.array(found.prompt)),
+        "chosen_id": run.heard.ids(found.twos[:, 0]),
+        "rejected_id": run.heard.ids(found.twos[:, 1]),
+        "reason": pa.array(why, pa.string()),
+        **{name: pa.array(values, pa.float64(), mask=silent) for name, values in numbers.items()},
+    }
+    schema = records.schema(Label)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _rows(
-    recipe: Recipe,
-    found: Sequence[tuple[str, pairing.Match]],
-    judged: Sequence[Two | None],
-    said: Iterator[tuple[float, float, float, float]],
-) -> list[Label]:
-    """A label for each match, of which `judged` are those that something was said of, in the same order."""
-    labels = [_label(*of, two, said) for of, two in zip(found, judged, strict=True)]
-    told = [(place, two) for place, two in enumerate(judged) if two is not None]
-    reasons = rules.refusals(recipe, [two for _, two in told], [labels[place] for place, _ in told])
-    for (place, _), reason in zip(told, reasons, strict=True):
-        if reason is not None:
-            labels[place] = dataclasses.replace(labels[place], reason=reason)
-    return labels
+def _capped(recipe: Recipe, table: pa.Table, prompts: pa.Table) -> pa.Table:
+    """The labels, those beyond the recipe's caps with that reason."""
+    if not rules.caps(recipe):
+        return table
+    principles = dict(zip(prompts["prompt_id"].to_pylist(), prompts["principle_id"].to_pylist(), strict=True))
+    return records.to_table(Label, rules.capped(recipe, records.from_table(Label, table), principles))
 
 
-def _label(
-    prompt_id: str, match: pairing.Match, two: Two | None, said: Iterator[tuple[float, float, float, float]]
-) -> Label:
-    if isinstance(match, str):
-        return Label(prompt_id, "", "", match)
-    if two is None:
-        return Label(prompt_id, *_ids(match), pairing.why_none(*match))
-    return Label(prompt_id, *_ids(match), None, *next(said))
-
-
-def _ids(match: Sequence[Verdict | None]) -> tuple[str, str]:
-    """Of two images, "" for one that is not there."""
-    chosen, rejected = match
-    return "" if chosen is None else chosen.image_id, "" if rejected is None else rejected.image_id
-
-
-def by_copies(degraded: Sequence[Two]) -> list[str]:
+def by_copies(degraded: int) -> list[str]:
     """That degraded copies were planted, as far as there are any."""
-    return [BY_COPIES.format(len(degraded))] if degraded else []
+    return [BY_COPIES.format(degraded)] if degraded else []
 
 
-def _counted(drawn: Mapping[str, pairing.Match], controls: Sequence[Two]) -> list[str]:
+def _counted(drawn: int, controls: int) -> list[str]:
     """How many negative controls there are, and of how many no judge could say anything."""
     if not drawn:
         return []
-    lost = len(drawn) - len(controls)
+    lost = drawn - controls
     unheard = f"; of {lost} of them there is nothing to learn: an image is missing, or no judge spoke of both"
-    return [f"{len(drawn)} negative controls were drawn and are in no dataset" + unheard * bool(lost)]
+    return [f"{drawn} negative controls were drawn and are in no dataset" + unheard * bool(lost)]
 
 
 def facts(judges: Sequence[str], learnt: instrument.Labels | None, pairs: int, notes: list[str]) -> dict[str, Any]:

@@ -64,13 +64,14 @@ def label(
     told = [_told(two, *said) for two, said in zip(pairs, _said(learnt), strict=False)]
     rows = _rows(recipe, met, own, told)
     rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
-    how = [BY_PLANTED] * bool(mismatched) + labelling.by_copies(degraded)
+    how = [BY_PLANTED] * bool(mismatched) + labelling.by_copies(len(degraded))
     if planted:
         how += _unasked(judges, planted, "shown a copy or " * bool(degraded))
     else:
         spoke = int((~np.isnan(verdicts.margins(pairs))).any(axis=0).sum())
         how += [UNAIDED, *([ONE] if spoke == 1 else [])]
-    return rows, labelling.facts(judges, learnt, len(pairs), [*how, *notes, *labelling.strangers(known, pairs)])
+    how += [*notes, *labelling.strangers(known, map(_ids, pairs))]
+    return rows, labelling.facts(judges, learnt, len(pairs), how)
 
 
 def _by_prompt(images: Iterable[Verdict]) -> tuple[ByPrompt, ByPrompt, ByPrompt]:
@@ -97,6 +98,10 @@ def _planted(own: Sequence[Verdict], others: Sequence[Verdict]) -> list[Two]:
     return [(usable[at % len(usable)], other) for at, other in enumerate(others)] if usable else []
 
 
+def _ids(two: Two) -> labelling.Ids:
+    return two[0].prompt_id, two[0].image_id, two[1].image_id
+
+
 def _some(twos: list[Two]) -> list[Two]:
     """As many as teach something, from all prompts alike."""
     return twos[:: max(1, -(-len(twos) // ENOUGH))]
@@ -111,7 +116,7 @@ def _learn(
         verdicts.margins([two for _, two in rows]),
         np.array([1 if role == PLANTED else 0 for role, _ in rows]),
         np.array([role for role, _ in rows]),
-        np.array([labelling.said(known, two) if role == PAIR else np.nan for role, two in rows]),
+        np.array([labelling.said(known, _ids(two)) if role == PAIR else np.nan for role, two in rows]),
         [texts[one.prompt_id] for _, (one, _) in rows],
         names=judges,
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datagen.labels import aggregate, verdicts
 from datagen.recipe import Recipe
@@ -78,10 +79,17 @@ def disputed(twos: Sequence[tuple[Verdict, Verdict]]) -> list[str | None]:
     """Whether what the prompt's writer worded and the principle itself say the contrary of each other, of each two."""
     if not twos:
         return []
-    principle, wording = (verdicts.totals(verdicts.margins(twos, by)) for by in ("principle", "wording"))
-    found = np.where(principle < 0, "against its principle", "against its wordings")
-    against = principle * wording < 0  # never of NaN
-    return [str(reason) if so else None for reason, so in zip(found, against, strict=True)]
+    found: list[str | None] = contradicted(*(verdicts.margins(twos, by) for by in ("principle", "wording"))).tolist()
+    return found
+
+
+def contradicted(principle: NDArray[np.float64], wording: NDArray[np.float64]) -> NDArray[np.object_]:
+    """The same (N,) by the margins of the judges (N, J)."""
+    principle, wording = verdicts.totals(principle), verdicts.totals(wording)
+    found = np.full(len(principle), None, dtype=object)
+    found[principle * wording < 0] = "against its wordings"  # never of NaN
+    found[(principle * wording < 0) & (principle < 0)] = "against its principle"
+    return found
 
 
 def low_match(recipe: Recipe, verdict: Verdict) -> bool:

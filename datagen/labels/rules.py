@@ -15,6 +15,23 @@ from datagen.records import Label, Verdict
 
 Two = tuple[Verdict, Verdict]
 Flags = NDArray[np.bool_]
+AXES = ("lean", "principle", "wording", "match")
+
+
+@dataclasses.dataclass(frozen=True)
+class Met:
+    """N two images that have a label: `margins` (N, J) by axis, what is wrong with either, and the smaller share."""
+
+    margins: Mapping[str, NDArray[np.float64]]
+    wrong: NDArray[np.object_]
+    share: NDArray[np.float64]
+
+    @staticmethod
+    def of(twos: Sequence[Two]) -> Met:
+        """Of verdicts, of which there are some."""
+        shares = np.array([(one.share, other.share) for one, other in twos], dtype=np.float64)
+        wrong = np.array([one.reason or other.reason for one, other in twos], dtype=object)
+        return Met({axis: verdicts.margins(twos, axis) for axis in AXES}, wrong, np.fmin(*shares.T))
 
 
 def refusals(recipe: Recipe, twos: Sequence[Two], labels: Sequence[Label]) -> list[str | None]:
@@ -24,53 +41,52 @@ def refusals(recipe: Recipe, twos: Sequence[Two], labels: Sequence[Label]) -> li
     """
     if not twos:
         return []
-    wanted, count = recipe.labels, range(len(twos))
-    passed = RULES[wanted.rule](twos)
-    by_limit = [_limit(recipe, label) for label in labels]
-    found: list[str | None] = []
-    for place, dispute in zip(count, pairing.disputed(twos), strict=True):
-        chosen, rejected = twos[place]
-        low = pairing.low_match(recipe, chosen) or pairing.low_match(recipe, rejected)
-        found.append(
-            dispute
-            or by_limit[place]
-            or (None if passed[place] else f"rule {wanted.rule}")
-            or chosen.reason
-            or rejected.reason
-            or ("low match" if low else None)
-        )
+    columns = ([row.probability for row in labels], [row.low for row in labels])
+    probability, low = (np.array(column, dtype=np.float64) for column in columns)
+    found: list[str | None] = broken(recipe, Met.of(twos), probability, low).tolist()
     return found
 
 
-def _limit(recipe: Recipe, label: Label) -> str | None:
-    """Whether a label is less certain than the recipe asks for."""
-    if label.probability is None or label.probability < recipe.labels.min_probability:
-        return "low probability"
-    return "uncertain" if label.low is None or label.low < recipe.labels.min_low else None
+def broken(
+    recipe: Recipe, met: Met, probability: NDArray[np.float64], low: NDArray[np.float64]
+) -> NDArray[np.object_]:
+    """The same (N,) in columns; NaN is a label that does not say."""
+    wanted = recipe.labels
+    found = np.full(len(probability), None, dtype=object)
+    for flags, reason in (
+        (met.share < wanted.min_match, "low match"),  # never of NaN
+        (met.wrong != None, met.wrong),  # noqa: E711
+        (~RULES[wanted.rule](met), f"rule {wanted.rule}"),
+        (~(low >= wanted.min_low), "uncertain"),
+        (~(probability >= wanted.min_probability), "low probability"),
+    ):
+        found[flags] = reason[flags] if isinstance(reason, np.ndarray) else reason  # what goes before comes later here
+    disputed = pairing.contradicted(met.margins["principle"], met.margins["wording"])
+    return np.where(disputed == None, found, disputed)  # noqa: E711
 
 
-def _posterior(twos: Sequence[Two]) -> Flags:
+def _posterior(met: Met) -> Flags:
     """The probability decides alone."""
-    return np.ones(len(twos), bool)
+    return np.ones(len(met.share), bool)
 
 
-def _all(twos: Sequence[Two]) -> Flags:
+def _all(met: Met) -> Flags:
     """Every judge that spoke of both prefers chosen."""
-    return ~np.asarray((verdicts.margins(twos) <= 0).any(axis=1))
+    return ~np.asarray((met.margins["lean"] <= 0).any(axis=1))
 
 
-def _principle(twos: Sequence[Two]) -> Flags:
+def _principle(met: Met) -> Flags:
     """The judges prefer chosen by the principle alone, and it shows its prompt no less than rejected."""
-    return (_totals(twos, "principle") > 0) & (_totals(twos, "match") >= 0)
+    return (_totals(met, "principle") > 0) & (_totals(met, "match") >= 0)
 
 
-def _pareto(twos: Sequence[Two]) -> Flags:
+def _pareto(met: Met) -> Flags:
     """By no axis (principle, wordings, prompt) is rejected preferred, and by one chosen is."""
-    found = np.stack([_totals(twos, axis) for axis in ("principle", "wording", "match")])
+    found = np.stack([_totals(met, axis) for axis in ("principle", "wording", "match")])
     return np.asarray((found.min(axis=0) >= 0) & (found.max(axis=0) > 0))
 
 
-RULES: dict[str, Callable[[Sequence[Two]], Flags]] = {
+RULES: dict[str, Callable[[Met], Flags]] = {
     "posterior": _posterior,
     "all": _all,
     "principle": _principle,
@@ -78,9 +94,15 @@ RULES: dict[str, Callable[[Sequence[Two]], Flags]] = {
 }
 
 
-def _totals(twos: Sequence[Two], axis: str) -> NDArray[np.float64]:
+def _totals(met: Met, axis: str) -> NDArray[np.float64]:
     """The log-odds of the judges that spoke of both; 0 where none did."""
-    return np.nan_to_num(verdicts.totals(verdicts.margins(twos, axis)))
+    return np.nan_to_num(verdicts.totals(met.margins[axis]))
+
+
+def caps(recipe: Recipe) -> bool:
+    """Whether the recipe has any."""
+    wanted = recipe.labels
+    return wanted.balanced or wanted.most_each_prompt is not None or wanted.most_each_principle is not None
 
 
 def capped(recipe: Recipe, rows: Sequence[Label], principles: Mapping[str, str]) -> list[Label]:

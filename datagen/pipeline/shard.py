@@ -144,8 +144,10 @@ def _inputs(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
 
 def _read(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
     """A shard's rows; Damaged if they are not those of its record."""
-    table = job.run.table(earlier.name, index)
-    if table.column_names != records.schema(earlier.record).names:
+    known, unread = records.schema(earlier.record).names, job.stage.unread.get(earlier.record, ())
+    wanted = [name for name in known if name not in unread]
+    table = job.run.table(earlier.name, index, wanted if unread else None)
+    if table.column_names != wanted:
         raise job.run.damaged(earlier.name, index, "its columns are of another version")
     return table
 

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from datagen.export import Finished
 
@@ -16,6 +15,7 @@ TEXTS = [
     "role", "generator", "rejected_generator",
 ]  # fmt: skip
 NUMBERS = ["probability", "low", "high", "judges_only", "seed_chosen", "seed_rejected"]
+IMAGES = ["chosen_id", "rejected_id"]
 HARM = "avoid"  # kind of principles whose rejected images show a harm
 
 
@@ -56,10 +56,10 @@ class Entry:
 
 def of_shard(finished: Finished, shard: int, judges: Sequence[str]) -> Iterator[Entry]:
     """The pairs of one shard, in order; `judges` are those of the run, in the profile's order."""
-    table = finished.run.table("pairs", shard, [*TEXTS, *NUMBERS, "chosen.path", "rejected.path"])
+    table = finished.run.table("pairs", shard, [*TEXTS, *NUMBERS, *IMAGES])
     said = _leans(finished.run.table("verdicts", shard, ["prompt_id", "image_id", "lean"]))
     silent = [math.nan] * len(judges)
-    images = zip(*(_ids(table, side) for side in ("chosen", "rejected")), strict=True)
+    images = zip(*(table[name].to_pylist() for name in IMAGES), strict=True)
     rows = table.select([*TEXTS, *NUMBERS]).to_pylist()
     for place, (row, (chosen, rejected)) in enumerate(zip(rows, images, strict=True)):
         one, other = (said.get((row["prompt_id"], image), silent) for image in (chosen, rejected))
@@ -70,8 +70,3 @@ def of_shard(finished: Finished, shard: int, judges: Sequence[str]) -> Iterator[
 def _leans(verdicts: pa.Table) -> dict[tuple[str, str], list[float]]:
     columns = (verdicts[name].to_pylist() for name in ("prompt_id", "image_id", "lean"))
     return {(prompt, image): lean for prompt, image, lean in zip(*columns, strict=True)}
-
-
-def _ids(table: pa.Table, side: str) -> list[str]:
-    """The content hashes by which the files of a side are called."""
-    return [path.rpartition(".")[0] for path in pc.struct_field(table[side], "path").to_pylist()]

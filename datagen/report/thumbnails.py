@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datagen.export import Finished
+from datagen.export.parts import pictured
 from datagen.images.ahead import prefetch
 from datagen.images.decode import Unreadable, decode
 from datagen.report.entries import Entry
@@ -51,10 +52,12 @@ def files(finished: Finished, entries: Sequence[Entry]) -> Iterator[Files]:
     for entry in entries:
         wanted.setdefault(entry.shard, {})[entry.row] = entry
     for shard, rows in sorted(wanted.items()):
-        table = finished.run.table("pairs", shard, ["chosen", "rejected"])
-        for row, entry in sorted(rows.items()):
-            (two,) = table.slice(row, 1).to_pylist()
-            yield Files(entry, two["chosen"]["bytes"], two["rejected"]["bytes"])
+        first = 0
+        for table in pictured.tables(finished.run, shard, list(pictured.SIDES)):
+            for row in sorted(row for row in rows if first <= row < first + len(table)):
+                (two,) = table.slice(row - first, 1).to_pylist()
+                yield Files(rows[row], two["chosen"]["bytes"], two["rejected"]["bytes"])
+            first += len(table)
 
 
 def made(given: Iterator[Files]) -> Iterator[tuple[Files, bytes | str, bytes | str]]:

@@ -99,9 +99,10 @@ class Stage(Generic[Row]):
     stages that it is given; () for all. What a stage that `relabels` makes depends on the recipe's [labels], which may
     be changed after a run. `check` raises what would keep the stage from doing its work, and is asked before anything
     is paid for. `remarks` are what is to be known of a row, as that something asked for did not count; all counted.
-    `libraries` are modules that its work imports, which the workers of one machine may share; `gpus` says how many a
-    worker needs for a profile's models. Where `one_machine` is true of a profile, its workers keep account of what
-    they pay, in a database that only processes of one machine can share.
+    `unread` are columns of what it reads that it has no need of, and is not given. `libraries` are modules that its
+    work imports, which the workers of one machine may share; `gpus` says how many a worker needs for a profile's
+    models. Where `one_machine` is true of a profile, its workers keep account of what they pay, in a database that
+    only processes of one machine can share.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Stage(Generic[Row]):
     retry: Callable[[Context, Shard, list[Row]], Written[Row]] | None = None
     reads: tuple[type, ...] = ()
     relabels: bool = False
+    unread: Mapping[type, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     check: Callable[[Context], None] | None = None
     remarks: Callable[[Row], Sequence[str]] = _nothing
     libraries: tuple[str, ...] = ()

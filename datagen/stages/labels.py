@@ -5,11 +5,10 @@ It is learnt from all verdicts of the run together, so the run is one shard here
 
 from __future__ import annotations
 
-from datagen import records
 from datagen.records import Label, Prompt, Verdict, Written
 from datagen.stages import Context, Shard, Stage
 
-UNREAD = ["judges", "scores"]  # of verdicts: what pairs show of them
+UNREAD = ("judges", "scores")  # of verdicts: what pairs show of them
 
 
 def run(context: Context, shard: Shard) -> Written[Label]:
@@ -17,10 +16,13 @@ def run(context: Context, shard: Shard) -> Written[Label]:
     from datagen.labels import labelling, lists  # with SciPy, which `datagen status` need not wait for
 
     names = [judge.name for judge in context.profile.judges]
-    label = lists.label if context.recipe.pairing == "list" else labelling.label
-    heard = records.from_table(Verdict, shard.table(Verdict).drop_columns(UNREAD))
-    rows, facts = label(context.recipe, names, shard.rows(Prompt), heard)
-    return Written(rows, facts=facts)
+    if context.recipe.pairing == "list":
+        rows, facts = lists.label(context.recipe, names, shard.rows(Prompt), shard.rows(Verdict))
+        return Written(rows, facts=facts)
+    table, facts = labelling.label(context.recipe, names, shard.table(Prompt), shard.table(Verdict))
+    return Written([], facts=facts, tables=[table])
 
 
-STAGE = Stage("labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True)
+STAGE = Stage(
+    "labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True, unread={Verdict: UNREAD}
+)

@@ -1,7 +1,7 @@
 """Images and labels → pairs: two images of one prompt with the probability that their order is right.
 
-Only what the labels say is a pair becomes a row; the others are counted by reason. A run is labelled anew in one go,
-so this is done in columns.
+Only what the labels say is a pair becomes a row; the others are counted by reason. A row names its images and holds no
+picture. A run is labelled anew in one go, so this is done in columns.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import collections
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen import records, store
-from datagen.images.kinds import HEAD, suffix_of
+from datagen import records
 from datagen.labels import aggregate
-from datagen.records import Image, Label, Pair, Picture, Principle, Prompt, Verdict, Written
+from datagen.records import Image, Label, Pair, Principle, Prompt, Verdict, Written
 from datagen.stages import Context, Shard, Stage
 
 OF_PROMPT = ("prompt", "category", "prompt_id", "split", "role")
@@ -44,31 +43,15 @@ def run(context: Context, shard: Shard) -> Written[Pair]:
     """The pairs of the shard's prompts, in order, and how many were dropped for which reason."""
     labels = shard.table(Label)
     drops = collections.Counter(labels["reason"].drop_null().to_pylist())
-    return Written([], dict(drops), tables=_tables(context, shard, labels.filter(pc.is_null(labels["reason"]))))
+    return Written([], dict(drops), tables=[_table(context, shard, labels.filter(pc.is_null(labels["reason"])))])
 
 
-def _tables(context: Context, shard: Shard, labels: pa.Table) -> Iterator[pa.Table]:
-    """A row a label, a few at a time where their pictures are large."""
+def _table(context: Context, shard: Shard, labels: pa.Table) -> pa.Table:
+    """A row a label."""
     images, schema, labels = shard.table(Image), records.schema(Pair), labels.combine_chunks()
-    places = {side: _places(images, labels, f"{side}_id") for side in ("chosen", "rejected")}
-    columns = _columns(context, shard, labels, [images.drop_columns("image").take(of) for of in places.values()])
-    sizes = pc.binary_length(images["image"]).combine_chunks()
-    weights = pc.add(*(sizes.take(of) for of in places.values())).to_pylist()
-    for some in _slices(weights):
-        part = {name: column[some] for name, column in columns.items()}
-        part |= {side: _pictures(images, of[some]) for side, of in places.items()}
-        yield pa.Table.from_arrays([_array(part[field.name], field.type) for field in schema], schema=schema)
-
-
-def _slices(sizes: Sequence[int]) -> Iterator[slice]:
-    """Rows that are made together, at least one slice: of a row group's bytes of pictures, or one row."""
-    first, held = 0, 0
-    for row, size in enumerate(sizes):
-        if row > first and held + size > store.GROUP_BYTES:
-            yield slice(first, row)
-            first, held = row, 0
-        held += size
-    yield slice(first, len(sizes))
+    both = [images.take(_places(images, labels, side)) for side in ("chosen_id", "rejected_id")]
+    columns = _columns(context, shard, labels, both)
+    return pa.Table.from_arrays([_array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 def _columns(context: Context, shard: Shard, labels: pa.Table, images: Sequence[pa.Table]) -> dict[str, Any]:
@@ -82,6 +65,8 @@ def _columns(context: Context, shard: Shard, labels: pa.Table, images: Sequence[
     named = [[principles[name] for name in (first, *more) if name in principles] for first, more in names]
     alike = pc.and_(pc.equal(one["width"], other["width"]), pc.equal(one["height"], other["height"]))
     return {
+        "chosen_id": labels["chosen_id"],
+        "rejected_id": labels["rejected_id"],
         "pair_id": [records.pair_id(*of) for of in zip(*ids, strict=True)],
         "principle": ["; ".join(principle.statement for principle in of) for of in named],
         "kind": [of[0].kind for of in named],
@@ -112,17 +97,6 @@ def _places(rows: pa.Table, labels: pa.Table, side: str) -> pa.Array:
     return pc.index_in(pc.binary_join_element_wise(labels["prompt_id"], labels[side], " "), known).combine_chunks()
 
 
-def _pictures(images: pa.Table, places: pa.Array) -> pa.Array:
-    """Encoded images as Hugging Face stores them."""
-    first, last = (pc.min_max(places)[end].as_py() or 0 for end in ("min", "max"))
-    near = images.slice(first, last - first + 1)  # which is all that is copied to take some of it
-    mine = pc.subtract(places, first)
-    data, names = (near[name].take(mine).combine_chunks() for name in ("image", "image_id"))
-    suffixes = [suffix_of(head) for head in pc.binary_slice(data, 0, HEAD).to_pylist()]
-    paths = pc.binary_join_element_wise(names, pa.array(suffixes, pa.string()), "")
-    return pa.StructArray.from_arrays([data, paths], fields=list(records.schema(Picture)))
-
-
 def _scores(verdicts: pa.Table, labels: pa.Table) -> list[str]:
     """JSON of judge → image → axis → value, of the judges that scored both images."""
     judges, said = verdicts["judges"].to_pylist(), verdicts["scores"].to_pylist()
@@ -144,4 +118,15 @@ def _both(judges: tuple[Sequence[str], Sequence[str]], said: tuple[Sequence[str]
     return f"{{{', '.join(found)}}}"
 
 
-STAGE = Stage("pairs", Pair, run, version=6, reads=(Prompt, Principle, Image, Verdict, Label), relabels=True)
+STAGE = Stage(
+    "pairs",
+    Pair,
+    run,
+    version=7,
+    reads=(Prompt, Principle, Image, Verdict, Label),
+    relabels=True,
+    unread={
+        Image: ("image",),
+        Verdict: ("side", "index", "reason", "lean", "principle", "wording", "match", "share", "controls"),
+    },
+)

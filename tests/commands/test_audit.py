@@ -22,7 +22,7 @@ from datagen.commands import audit as audits
 from datagen.commands.audit import runs, table
 from datagen.errors import InputError, RunError
 from datagen.recipe import load
-from datagen.records import Image, Pair, Picture, Prompt, Score, Verdict
+from datagen.records import Image, Pair, Prompt, Score, Verdict
 
 COUNT = 60
 JUDGES = ("clip", "aesthetic_v1", "pickscore", "hpsv2", "imagereward")  # in the order of the recipe's
@@ -41,10 +41,10 @@ def image(prompt: int, side: str, data: bytes) -> Image:
     )  # fmt: skip
 
 
-def pair(number: int, chosen: bytes, rejected: bytes, split: str) -> Pair:
+def pair(number: int, split: str) -> Pair:
     return Pair(
-        f"pair {number}", f"a chair {number}", "calm", "style", "prefer", Picture(chosen, f"{number} chosen.png"),
-        Picture(rejected, f"{number} rejected.png"), "a calm chair", "a wild chair", 0.97, 3.0, "{}", 1, 2,
+        f"pair {number}", f"a chair {number}", "calm", "style", "prefer", f"{number} chosen", f"{number} rejected",
+        "a calm chair", "a wild chair", 0.97, 3.0, "{}", 1, 2,
         "sd15", "abc", 20, 4.0, "ddim", "pick-style", "openrail++", f"p{number}", split,
     )  # fmt: skip
 
@@ -66,7 +66,7 @@ def made(brighter_wins: bool = False, count: int = COUNT, seed: int = 0) -> Made
     for number in range(count):
         lights = random.uniform(0.2, 0.8, 2)
         files = [png(random, light) for light in (sorted(lights, reverse=True) if brighter_wins else lights)]
-        rows.pairs.append(pair(number, *files, "test" if number % 5 == 0 else "train"))
+        rows.pairs.append(pair(number, "test" if number % 5 == 0 else "train"))
         rows.images += [image(number, side, file) for side, file in zip(("chosen", "rejected"), files, strict=True)]
         rows.prompts.append(
             Prompt(f"p{number}", "x", "style", f"a chair {number}", "a", "b", "", "", f"c{number}", "train", "me")
@@ -132,10 +132,10 @@ def test_brighter_wins_is_found_and_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_leaks_and_pictures_that_look_the_same_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = made()
-    first, second, third = rows.pairs[0], rows.pairs[1], rows.pairs[2]
-    rows.pairs[1] = dataclasses.replace(second, prompt="A  Chair 0", chosen=first.chosen)  # of the test split
-    rows.pairs[2] = dataclasses.replace(third, rejected=Picture(third.chosen.bytes, "a copy.png"))
-    rows.pairs[3] = dataclasses.replace(rows.pairs[3], rejected=Picture(b"no picture", "broken.png"))
+    rows.pairs[1] = dataclasses.replace(rows.pairs[1], prompt="A  Chair 0", chosen_id="0 chosen")  # of the test split
+    rows.images[2] = dataclasses.replace(rows.images[0], prompt_id="p1")
+    rows.images[5] = dataclasses.replace(rows.images[5], image=rows.images[4].image)
+    rows.images[7] = dataclasses.replace(rows.images[7], image=b"no picture")
     found, _ = audits.audit(commit(tmp_path, rows, monkeypatch))
     assert (found["leaks"]["prompts"], found["leaks"]["images"], found["leaks"]["near_duplicate_images"]) == (1, 1, 1)
     twins = found["near_duplicates"]

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pictured_pairs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,16 +22,16 @@ from datagen import export, records, store
 from datagen.errors import RunError
 from datagen.export import control
 from datagen.recipe import load
-from datagen.records import Pair, Picture, Score
+from datagen.records import Pair, Score
 from training.data.load import load as training_load
 
 COUNT = 21
 
 
-def picture(shade: int) -> Picture:
+def picture(shade: int) -> str:
     file = io.BytesIO()
     Image.new("RGB", (8, 8), (shade % 256, 0, 0)).save(file, "png")
-    return Picture(file.getvalue(), f"{shade}.png")
+    return pictured_pairs.keep(file.getvalue())
 
 
 def pair(number: int, **changes: Any) -> Pair:
@@ -50,7 +51,7 @@ def finished(root: Path, rows: list[Pair]) -> export.Finished:
     for index, part in enumerate((rows[: len(rows) // 2], rows[len(rows) // 2 :])):
         judged = [Score("i", row.prompt_id, "clip", "3", "match", 0.5) for row in part]
         run.commit("scores", index, records.to_table(Score, judged), **footer)
-        run.commit("pairs", index, records.to_table(Pair, part), **footer)
+        pictured_pairs.commit(run, index, part)
     known = {"run": run, "recipe": recipe, "profile": recipe.profile("sd15"), "shards": 2, "content": "c"}
     needed = [
         f.name for f in dataclasses.fields(export.Finished) if f.default is f.default_factory is dataclasses.MISSING
@@ -79,7 +80,8 @@ def test_swapped_exchanges_every_pair_with_all_that_belongs_to_its_images(tmp_pa
     before, after = written(tmp_path / "real"), written(tmp_path / "swapped")
     assert list(before) == list(after) and len(after) == COUNT
     for name, row in after.items():
-        for one, other in control.SIDES:
+        for two in control.SIDES:
+            one, other = (column.removesuffix("_id") for column in two)  # the dataset holds the pictures themselves
             assert (row[one], row[other]) == (before[name][other], before[name][one])
         assert row["probability"] == before[name]["probability"] and row["prompt"] == before[name]["prompt"]
         assert json.loads(row["scores"])["clip"] == {"chosen": {"match": 0.5}, "rejected": {"match": 1.0}}

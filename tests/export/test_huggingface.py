@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pictured_pairs
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -18,14 +19,14 @@ from datagen import records, store
 from datagen.export import huggingface
 from datagen.export.card import columns
 from datagen.recipe import Recipe, load
-from datagen.records import Pair, Picture, Score
+from datagen.records import Pair, Score
 from datagen.store import files as store_files
 
 
-def picture(shade: int) -> Picture:
+def picture(shade: int) -> str:
     file = io.BytesIO()
     Image.new("RGB", (8, 8), (shade % 256, 0, 0)).save(file, "png")
-    return Picture(file.getvalue(), f"{shade}.png")
+    return pictured_pairs.keep(file.getvalue())
 
 
 def pair(number: int, **changes: Any) -> Pair:
@@ -53,7 +54,7 @@ def fill(root: Path, rows: list[Pair]) -> store.Run:
     half = len(rows) // 2
     for index, part in enumerate((rows[:half], rows[half:])):
         commit(run, "scores", index, Score, [Score("i", row.prompt_id, "clip", "3", "match", 0.5) for row in part])
-        commit(run, "pairs", index, Pair, part)
+        pictured_pairs.commit(run, index, part)
     return run
 
 
@@ -72,7 +73,8 @@ def export(run: store.Run, recipe: Recipe, content: str = "c") -> bool:
 
 
 def test_columns_are_those_of_a_pair_without_split_and_all_are_explained() -> None:
-    expected = [field.name for field in dataclasses.fields(Pair) if field.name != "split"]
+    fields = [field.name for field in dataclasses.fields(Pair) if field.name != "split"]
+    expected = [{"chosen_id": "chosen", "rejected_id": "rejected"}.get(name, name) for name in fields]
     assert columns.schema().names == expected == list(columns.COLUMNS)
 
 
@@ -98,8 +100,8 @@ def test_datasets_shows_pictures_both_ways(tmp_path: Path, recipe: Recipe) -> No
 def test_equal_pairs_give_equal_bytes_however_they_are_sharded(tmp_path: Path, recipe: Recipe) -> None:
     rows = [pair(number) for number in range(11)]
     one, two = fill(tmp_path / "one", rows), fill(tmp_path / "two", rows[:9])
-    commit(two, "pairs", 0, Pair, rows[:2])
-    commit(two, "pairs", 1, Pair, rows[2:])
+    pictured_pairs.commit(two, 0, rows[:2])
+    pictured_pairs.commit(two, 1, rows[2:])
     for run in (one, two):
         export(run, recipe)
     files = sorted(path.relative_to(one.dataset) for path in one.dataset.rglob("*") if path.is_file())
@@ -118,13 +120,13 @@ def test_a_split_is_cut_into_files_of_whole_row_groups_by_what_they_weigh(
     monkeypatch.setattr(huggingface, "FILE_BYTES", 150_000)
     monkeypatch.setattr(store_files, "GROUP_BYTES", 40_000)
     rows = [
-        pair(number, split="train", chosen=Picture(os.urandom(3000 + 20 * number), ""))
+        pair(number, split="train", chosen_id=pictured_pairs.keep(os.urandom(3000 + 20 * number)))
         for number in [*range(1, 30), *range(1, 30)]
     ]
     run = store.Run(tmp_path)
     for index in range(shards):
         part = rows[index * len(rows) // shards : (index + 1) * len(rows) // shards]
-        commit(run, "pairs", index, Pair, part)
+        pictured_pairs.commit(run, index, part)
         commit(run, "scores", index, Score, [])
     finished = exports.Finished(run, recipe, recipe.profile("sd15"), shards, "c", {}, {}, {})
     exports.write(finished, "huggingface", run.dataset)
@@ -142,8 +144,9 @@ def test_row_groups_are_bound_by_the_bytes_of_their_images(
     tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_files, "GROUP_BYTES", 100_000)
-    large = [pair(n, chosen=Picture(b"c" * 20_000, ""), rejected=Picture(b"r" * 20_000, "")) for n in range(1, 5)]
-    run = fill(tmp_path, [*large, pair(6, chosen=Picture(b"c" * 300_000, "")), *(pair(n) for n in (7, 8, 9))])
+    keep = pictured_pairs.keep
+    large = [pair(n, chosen_id=keep(b"c" * 20_000), rejected_id=keep(b"r" * 20_000)) for n in range(1, 5)]
+    run = fill(tmp_path, [*large, pair(6, chosen_id=keep(b"c" * 300_000)), *(pair(n) for n in (7, 8, 9))])
     export(run, recipe)
     metadata = pq.read_metadata(run.dataset / "data/train-00000-of-00001.parquet")
     assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [2, 2, 1, 3]

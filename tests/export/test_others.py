@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pictured_pairs
 import pyarrow.parquet as pq
 import pytest
+from pictured_pairs import PICTURES
 from PIL import Image as Pillow
 
 from datagen import export as exports
@@ -21,8 +23,9 @@ from datagen import records, store
 from datagen.errors import RunError
 from datagen.export import kohya
 from datagen.export.parts import mark
+from datagen.images.kinds import suffix_of
 from datagen.labels.answers import exchanged
-from datagen.records import Image, Label, Pair, Picture, Prompt
+from datagen.records import Image, Label, Pair, Prompt
 
 HOSTILE = (
     "a chef <b>",
@@ -37,13 +40,12 @@ HOSTILE = (
 FORMATS = [name for name in exports.FORMATS.names() if name not in ("huggingface", "lists")]
 
 
-def picture(shade: int, kind: str = "PNG") -> Picture:
+def picture(shade: int, kind: str = "PNG") -> str:
     file = io.BytesIO()
     Pillow.new("RGB", (8, 8), (shade % 256, shade // 256, 0)).save(
         file, kind, **({"lossless": True} if kind == "WEBP" else {})
     )
-    data = file.getvalue()
-    return Picture(data, f"{records.content_id(shade)}.{kind.lower()}")
+    return pictured_pairs.keep(file.getvalue())
 
 
 def pair(number: int, **changes: Any) -> Pair:
@@ -65,7 +67,7 @@ def commit(run: store.Run, stage: str, record: type, rows: list[Any], index: int
 def finish(root: Path, rows: list[Pair], recipe: str = "pick-style", shards: int = 2) -> exports.Finished:
     run, size = store.Run(root), -(-len(rows) // shards)
     for shard in range(shards):
-        commit(run, "pairs", Pair, rows[shard * size : (shard + 1) * size], shard)
+        pictured_pairs.commit(run, shard, rows[shard * size : (shard + 1) * size])
         commit(run, "scores", records.Score, [], shard)
     of = recipes.load(recipe, [])
     return exports.Finished(run, of, of.profile("sd15"), shards, "c", {"tie": 3}, {}, {})
@@ -141,7 +143,11 @@ def test_pick_a_pic_has_plain_bytes_labels_of_1_and_0_and_both_orders(
     assert len(rows) == len(of("train")) and {row["label_0"] for row in rows} == {0.0, 1.0}
     for row, wanted in zip(rows, of("train"), strict=True):
         first, second = (row["jpg_0"], row["jpg_1"]) if row["label_0"] else (row["jpg_1"], row["jpg_0"])
-        assert (row["caption"], first, second) == (wanted.prompt, wanted.chosen.bytes, wanted.rejected.bytes)
+        assert (row["caption"], first, second) == (
+            wanted.prompt,
+            PICTURES[wanted.chosen_id],
+            PICTURES[wanted.rejected_id],
+        )
         assert row["label_0"] + row["label_1"] == 1 and bool(row["label_0"]) is not exchanged(wanted.pair_id)
         assert Pillow.open(io.BytesIO(row["jpg_0"])).size == (8, 8)
 
@@ -149,7 +155,7 @@ def test_pick_a_pic_has_plain_bytes_labels_of_1_and_0_and_both_orders(
 def test_the_trainer_reads_the_same_pairs_from_the_formats_that_it_knows(written: Callable[[str], Path]) -> None:
     from training import data
 
-    wanted = [(row.prompt, row.chosen.bytes, row.rejected.bytes) for row in of("train")]
+    wanted = [(row.prompt, PICTURES[row.chosen_id], PICTURES[row.rejected_id]) for row in of("train")]
     for name, source in (
         ("pick_a_pic", "data"),
         ("dual_captions", "data"),
@@ -181,9 +187,9 @@ def test_single_images_are_there_once_and_not_on_both_sides(tmp_path: Path) -> N
 
     one, two, three = (picture(shade) for shade in (1, 2, 3))
     rows = [
-        pair(1, prompt_id="p", prompt="p", chosen=one, rejected=two, probability=0.7),
-        pair(2, prompt_id="p", prompt="p", chosen=one, rejected=three, probability=0.9, split="train"),
-        pair(3, prompt_id="p", prompt="p", chosen=three, rejected=two),
+        pair(1, prompt_id="p", prompt="p", chosen_id=one, rejected_id=two, probability=0.7),
+        pair(2, prompt_id="p", prompt="p", chosen_id=one, rejected_id=three, probability=0.9, split="train"),
+        pair(3, prompt_id="p", prompt="p", chosen_id=three, rejected_id=two),
     ]
     exports.write(finish(tmp_path / "run", rows, shards=1), "single_images", tmp_path / "out")
     found = list(datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache")))
@@ -204,7 +210,7 @@ def test_a_judge_is_taught_by_two_images_a_question_and_the_right_answer(
         assert asked["role"] == "user" and wanted.prompt in asked["content"] and wanted.principle in asked["content"]
         assert {right["content"], wrong["content"]} == {"1", "2"} and right["role"] == "assistant"
         better = row["images"][int(right["content"]) - 1]
-        assert better.getpixel((0, 0)) == Pillow.open(io.BytesIO(wanted.chosen.bytes)).getpixel((0, 0))
+        assert better.getpixel((0, 0)) == Pillow.open(io.BytesIO(PICTURES[wanted.chosen_id])).getpixel((0, 0))
 
 
 def test_webdataset_itself_reads_the_archives(written: Callable[[str], Path]) -> None:
@@ -212,17 +218,20 @@ def test_webdataset_itself_reads_the_archives(written: Callable[[str], Path]) ->
 
     read = webdataset.WebDataset(str(written("webdataset") / "train-00000.tar"), shardshuffle=False)
     for sample, wanted in zip(read, of("train"), strict=True):
-        kind = "png" if wanted.chosen.path.endswith("png") else "webp"
+        kind = suffix_of(PICTURES[wanted.chosen_id])[1:]
         assert (sample["__key__"], sample["prompt.txt"].decode()) == (wanted.pair_id, wanted.prompt)
-        assert (sample[f"chosen.{kind}"], sample[f"rejected.{kind}"]) == (wanted.chosen.bytes, wanted.rejected.bytes)
+        assert (sample[f"chosen.{kind}"], sample[f"rejected.{kind}"]) == (
+            PICTURES[wanted.chosen_id],
+            PICTURES[wanted.rejected_id],
+        )
         assert json.loads(sample["json"])["probability"] == wanted.probability
 
 
 def test_livo_keeps_a_scene_a_prompt_each_image_once_and_needs_a_value(tmp_path: Path) -> None:
     one, two, three = (picture(shade) for shade in (1, 2, 3))
     rows = [
-        pair(1, prompt_id="p", prompt="p", chosen=one, rejected=two),
-        pair(2, prompt_id="p", prompt="p", chosen=one, rejected=three),
+        pair(1, prompt_id="p", prompt="p", chosen_id=one, rejected_id=two),
+        pair(2, prompt_id="p", prompt="p", chosen_id=one, rejected_id=three),
         pair(3, principle=" "),
     ]
     exports.write(finish(tmp_path / "run", rows, shards=1), "livo", tmp_path / "out")
@@ -230,7 +239,9 @@ def test_livo_keeps_a_scene_a_prompt_each_image_once_and_needs_a_value(tmp_path:
     lines = [json.loads(line) for line in index.read_text().splitlines()]
     assert index.parent == tmp_path / "out/train/style-of/p"
     assert [line["label"] for line in lines] == [1, 0, 0] and lines[0]["value"] == rows[0].principle
-    assert [(index.parent / line["file_name"]).read_bytes() for line in lines] == [one.bytes, two.bytes, three.bytes]
+    assert [(index.parent / line["file_name"]).read_bytes() for line in lines] == [
+        PICTURES[name] for name in (one, two, three)
+    ]
     text = (tmp_path / "out" / "README.md").read_text()
     assert "1 × pairs without a principle" in text and "- pairs: 2 train" in text
 
@@ -248,10 +259,10 @@ def test_folders_hold_both_images_of_a_name_and_the_caption_in_one_line(
 ) -> None:
     folder = written(name)
     for row in ROWS:
-        suffix = Path(row.chosen.path).suffix
+        suffix = suffix_of(PICTURES[row.chosen_id])
         own = folder / row.split
-        assert (own / f"{chosen.format(row.pair_id)}{suffix}").read_bytes() == row.chosen.bytes
-        assert (own / f"{rejected.format(row.pair_id)}{suffix}").read_bytes() == row.rejected.bytes
+        assert (own / f"{chosen.format(row.pair_id)}{suffix}").read_bytes() == PICTURES[row.chosen_id]
+        assert (own / f"{rejected.format(row.pair_id)}{suffix}").read_bytes() == PICTURES[row.rejected_id]
         assert (own / caption.format(row.pair_id)).read_text() == " ".join(row.prompt.split())
     pictures = [path for path in folder.rglob("*") if path.suffix in (".png", ".webp")]
     assert len(pictures) == 2 * len(ROWS)
@@ -271,7 +282,7 @@ def test_flow_factory_gets_the_keys_of_its_schema_and_no_others(written: Callabl
         for side in ("chosen", "rejected"):
             (media,) = row["supervision"][side]["media"]
             assert set(media) == {"type", "path"} and media["type"] == "image"
-            assert (folder / media["path"]).read_bytes() == getattr(wanted, side).bytes
+            assert (folder / media["path"]).read_bytes() == PICTURES[getattr(wanted, f"{side}_id")]
     asked = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
     assert [row["input"]["prompt"] for row in asked] == [row.prompt for row in of("test")]
     assert all("supervision" not in row for row in asked)
@@ -283,8 +294,8 @@ def test_verl_omni_has_paths_and_scores_of_which_the_winners_is_the_higher(tmp_p
     (row,) = table(tmp_path / "out", "train")
     assert (row["win_score"], row["uid"]) == (0.97, rows[0].pair_id) and row["win_score"] >= row["lose_score"]
     assert row["prompt"] == [{"role": "user", "content": rows[0].prompt}]
-    assert (tmp_path / "out" / row["img_win"]).read_bytes() == rows[0].chosen.bytes
-    assert (tmp_path / "out" / row["img_lose"]).read_bytes() == rows[0].rejected.bytes
+    assert (tmp_path / "out" / row["img_win"]).read_bytes() == PICTURES[rows[0].chosen_id]
+    assert (tmp_path / "out" / row["img_lose"]).read_bytes() == PICTURES[rows[0].rejected_id]
     assert "1 × pairs whose label is less likely right than wrong" in (tmp_path / "out" / "README.md").read_text()
     assert len(table(tmp_path / "out", "test")) == 1
 
@@ -294,8 +305,8 @@ def test_a_reward_model_reads_the_preferred_path_first(written: Callable[[str], 
     for split in ("train", "test"):
         for row, wanted in zip(json.loads((folder / f"{split}.json").read_text()), of(split), strict=True):
             assert row["prompt"] == wanted.prompt and row["confidence"] == 0.97
-            assert (folder / row["path1"]).read_bytes() == wanted.chosen.bytes
-            assert (folder / row["path2"]).read_bytes() == wanted.rejected.bytes
+            assert (folder / row["path1"]).read_bytes() == PICTURES[wanted.chosen_id]
+            assert (folder / row["path2"]).read_bytes() == PICTURES[wanted.rejected_id]
             assert (row["model1"], row["model2"]) == ("some/model", "other/model")
 
 
@@ -306,7 +317,7 @@ def test_label_studio_gets_tasks_in_both_orders_with_the_label_as_prediction(wri
         (said,) = task["predictions"]
         side = {"left": "image_a", "right": "image_b"}[said["result"][0]["value"]["selected"]]
         assert task["data"]["prompt"] == wanted.prompt and task["data"]["pair_id"] == wanted.pair_id
-        assert (folder / task["data"][side].partition("?d=")[2]).read_bytes() == wanted.chosen.bytes
+        assert (folder / task["data"][side].partition("?d=")[2]).read_bytes() == PICTURES[wanted.chosen_id]
         assert (side == "image_b") is exchanged(wanted.pair_id) and said["score"] == wanted.probability
 
 
@@ -315,7 +326,7 @@ def test_argilla_gets_records_that_hold_their_pictures(written: Callable[[str], 
     for record, wanted in zip(map(json.loads, lines), [*ROWS[:7], TIE, *ROWS[7:]], strict=True):
         (said,) = record["suggestions"]
         head, _, data = record["fields"][said["value"]].partition(";base64,")
-        assert head in ("data:image/png", "data:image/webp") and base64.b64decode(data) == wanted.chosen.bytes
+        assert head in ("data:image/png", "data:image/webp") and base64.b64decode(data) == PICTURES[wanted.chosen_id]
         assert (record["id"], record["fields"]["prompt"]) == (wanted.pair_id, wanted.prompt)
 
 
@@ -327,7 +338,7 @@ def ranked(tmp_path: Path) -> exports.Finished:
     chances = [("a", "b", 0.9), ("a", "c", 0.95), ("a", "d", 0.95), ("b", "c", 0.8), ("b", "d", 0.8), ("c", "d", 0.5)]
     commit(run, "labels", Label, [Label("p", *two, None, chance) for *two, chance in chances])
     images = [
-        Image(name, prompt, "candidate", k, "", "", 1, "m", "r", "ddim", 1, 1.0, 8, 8, picture(k).bytes)
+        Image(name, prompt, "candidate", k, "", "", 1, "m", "r", "ddim", 1, 1.0, 8, 8, PICTURES[picture(k)])
         for k, (prompt, name) in enumerate([("q", "z"), ("p", "a"), ("p", "b"), ("p", "c"), ("p", "d")])
     ]
     commit(run, "images", Image, images)
@@ -342,7 +353,7 @@ def test_ranked_lists_become_neighbours_whose_rewards_the_trainer_reads_as_the_s
     lists = data.as_lists(read)
     assert lists.prompts == ["text p"] and len(lists.rows[0]) == 3
     assert lists.relevance[0] == sorted(lists.relevance[0], reverse=True) and 0 < min(lists.relevance[0])
-    assert [read.images.bytes(row) for row in lists.rows[0]] == [picture(k).bytes for k in (1, 2, 3)]
+    assert [read.images.bytes(row) for row in lists.rows[0]] == [PICTURES[picture(k)] for k in (1, 2, 3)]
     rows = table(tmp_path / "out", "train")
     assert all(row["chosen_reward"] > row["rejected_reward"] for row in rows)
     assert "1 × neighbours of equal score" in (tmp_path / "out" / "README.md").read_text()
@@ -370,7 +381,7 @@ def test_found_pictures_are_not_said_to_be_made_by_a_machine(finished: exports.F
 def test_a_kind_that_cannot_be_marked_is_counted(tmp_path: Path) -> None:
     gif = io.BytesIO()
     Pillow.new("RGB", (4, 4)).save(gif, "GIF")
-    rows = [pair(1, chosen=Picture(gif.getvalue(), "x.gif"))]
+    rows = [pair(1, chosen_id=pictured_pairs.keep(gif.getvalue()))]
     exports.write(exports.marked(finish(tmp_path / "run", rows), mark.of("xmp")), "kohya", tmp_path / "out")
     assert "1 × pictures of a kind that cannot carry the mark" in (tmp_path / "out" / "README.md").read_text()
     assert (tmp_path / "out/train/w" / f"{rows[0].pair_id}.gif").read_bytes() == gif.getvalue()
@@ -379,7 +390,7 @@ def test_a_kind_that_cannot_be_marked_is_counted(tmp_path: Path) -> None:
 def test_an_arm_of_wrong_labels_says_so_wherever_it_is_exported(finished: exports.Finished, tmp_path: Path) -> None:
     exports.write(exports.arm(finished, "swapped"), "reward_model", tmp_path / "out")
     (first, *_) = json.loads((tmp_path / "out" / "train.json").read_text())
-    assert (tmp_path / "out" / first["path1"]).read_bytes() == of("train")[0].rejected.bytes
+    assert (tmp_path / "out" / first["path1"]).read_bytes() == PICTURES[of("train")[0].rejected_id]
     assert "CONTROL ARM" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -425,5 +436,7 @@ def test_mlcroissant_reads_the_metadata_and_a_pair_with_its_pictures(
     first = next(iter(read.records(name)))
     wanted = of("train")[0]
     assert first[f"{name}/prompt"].decode() == wanted.prompt
-    assert first[f"{name}/chosen"].getpixel((0, 0)) == Pillow.open(io.BytesIO(wanted.chosen.bytes)).getpixel((0, 0))
+    assert first[f"{name}/chosen"].getpixel((0, 0)) == Pillow.open(io.BytesIO(PICTURES[wanted.chosen_id])).getpixel(
+        (0, 0)
+    )
     assert float(first[f"{name}/probability"]) == wanted.probability

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datagen import records
 from datagen.errors import InputError
 from datagen.labels import labelling, verdicts
 from datagen.recipe import Images, Labels, Profile, Recipe
@@ -38,6 +39,13 @@ def verdict(prompt: str, side: str, lean: list[float], index: int = 0, **changes
     return Verdict(f"{prompt}-{side}-{index}", prompt, side, index, lean=lean, **(values | changes))
 
 
+def label(
+    of: Recipe, judges: list[str], rows: list[Prompt], images: list[Verdict]
+) -> tuple[list[Label], dict[str, Any]]:
+    table, facts = labelling.label(of, judges, records.to_table(Prompt, rows), records.to_table(Verdict, images))
+    return records.from_table(Label, table), facts
+
+
 def contrasts(count: int, obeyed: float = 0.85, seed: int = 0) -> tuple[list[Verdict], np.ndarray]:
     """Pairs of which so many were drawn as they were worded, and three judges that see it through noise."""
     rng = np.random.default_rng(seed)
@@ -53,7 +61,7 @@ def test_each_two_images_have_one_row_in_the_order_of_their_prompts() -> None:
     images, _ = contrasts(50)
     images[0] = verdict("p0", "chosen", [NAN] * 3, reason="no image")
     images[2] = verdict("p1", "chosen", [NAN] * 3, reason="no judge")
-    rows, facts = labelling.label(recipe(), ["a", "b", "c"], prompts(51), images)
+    rows, facts = label(recipe(), ["a", "b", "c"], prompts(51), images)
     assert [row.prompt_id for row in rows] == [f"p{k}" for k in range(50)]
     assert [row.reason for row in rows[:3]] == ["no image", "no judge", None]
     assert (rows[0].chosen_id, rows[0].rejected_id, rows[0].probability) == ("p0-chosen-0", "p0-rejected-0", None)
@@ -64,7 +72,7 @@ def test_pairs_that_were_drawn_the_other_way_round_are_found_by_judges_that_nobo
     images, truth = contrasts(2000)
     for scale in (1.0, 7.0):
         scaled = [verdict(v.prompt_id, v.side, [v.lean[0] * scale, v.lean[1] / scale, v.lean[2]]) for v in images]
-        rows, facts = labelling.label(recipe(min_probability=0.9), ["a", "b", "c"], prompts(2000), scaled)
+        rows, facts = label(recipe(min_probability=0.9), ["a", "b", "c"], prompts(2000), scaled)
         kept = np.array([row.reason is None for row in rows])
         assert (truth[kept] > 0).mean() > 0.98 and kept.mean() > 0.7
         assert {row.reason for row in rows} == {None, "low probability"}
@@ -85,7 +93,7 @@ def candidates(count: int, each: int, seed: int = 0) -> tuple[list[Verdict], np.
 
 def test_of_candidates_the_best_and_the_worst_by_what_was_learnt_meet() -> None:
     images, quality = candidates(300, 4)
-    rows, facts = labelling.label(recipe("rank", 4), ["a", "b"], prompts(300), images)
+    rows, facts = label(recipe("rank", 4), ["a", "b"], prompts(300), images)
     assert len(rows) == 300 and facts["pairs"] == 300
     right = [quality[p, int(row.chosen_id[-1])] > quality[p, int(row.rejected_id[-1])] for p, row in enumerate(rows)]
     assert np.mean(right) > 0.97
@@ -94,33 +102,33 @@ def test_of_candidates_the_best_and_the_worst_by_what_was_learnt_meet() -> None:
 
 def test_labels_of_people_calibrate_and_those_of_other_pairs_are_counted(tmp_path: Path) -> None:
     images, truth = contrasts(400)
-    plain, _ = labelling.label(recipe(), ["a", "b", "c"], prompts(400), images)
+    plain, _ = label(recipe(), ["a", "b", "c"], prompts(400), images)
     known = tmp_path / "known.csv"
     lines = [
         f"{content_id(row.prompt_id, row.chosen_id, row.rejected_id)},{'chosen' if better > 0 else 'rejected'}"
         for row, better in zip(plain[:200], truth, strict=False)
     ]
     known.write_text("\n".join(["pair_id,label", *lines, "stranger,chosen"]))
-    rows, facts = labelling.label(recipe(known=str(known)), ["a", "b", "c"], prompts(400), images)
+    rows, facts = label(recipe(known=str(known)), ["a", "b", "c"], prompts(400), images)
     assert "1 of 201 labels of people are of no pair of this run" in facts["notes"]
     assert [row.probability for row in rows] != [row.probability for row in plain]
     wrong = recipe(known=str(tmp_path / "nothing.csv"))
     with pytest.raises(InputError, match="which is no file"):
-        labelling.label(wrong, ["a", "b", "c"], prompts(400), images)
+        label(wrong, ["a", "b", "c"], prompts(400), images)
 
 
 def test_a_run_without_two_images_says_so() -> None:
-    rows, facts = labelling.label(recipe(), ["a"], prompts(2), [verdict("p0", "chosen", [1.0])])
+    rows, facts = label(recipe(), ["a"], prompts(2), [verdict("p0", "chosen", [1.0])])
     assert [row.reason for row in rows] == ["no image"]
     assert facts == {"pairs": 0, "judges": [], "obedience": {}, "notes": ["no two images could be compared"]}
-    assert labelling.label(recipe(), ["a"], [], []) == ([], facts)
+    assert label(recipe(), ["a"], [], []) == ([], facts)
 
 
 @pytest.mark.parametrize("pairing", ["contrast", "pool"])
 def test_the_same_verdicts_give_the_same_labels(pairing: str) -> None:
     images, _ = contrasts(60)
-    first = labelling.label(recipe(pairing), ["a", "b", "c"], prompts(60), images)
-    assert labelling.label(recipe(pairing), ["a", "b", "c"], prompts(60), images) == first
+    first = label(recipe(pairing), ["a", "b", "c"], prompts(60), images)
+    assert label(recipe(pairing), ["a", "b", "c"], prompts(60), images) == first
     assert all(isinstance(row, Label) for row in first[0])
 
 
@@ -139,14 +147,14 @@ def test_what_judges_see_of_the_wording_shows_in_questions_that_it_should_not_to
         )
         for image in images
     ]
-    rows, facts = labelling.label(recipe(), ["a", "b", "c"], prompts(1500), leaning)
+    rows, facts = label(recipe(), ["a", "b", "c"], prompts(1500), leaning)
     assert len(rows) == facts["pairs"] == 1500
     assert any("By 1500 controls a sees the wording; their leaks are taken out" in note for note in facts["notes"])
     leaks = [judge["leak"] for judge in facts["judges"]]
     assert leaks[0]["low"] < 1.2 / np.sqrt(2) < leaks[0]["high"] and abs(leaks[1]["value"]) < 0.1
     (obeyed,) = facts["obedience"].values()
     assert abs(obeyed["value"] - (truth > 0).mean()) < 0.04
-    unasked = labelling.label(recipe(), ["a", "b", "c"], prompts(1500), images)[1]
+    unasked = label(recipe(), ["a", "b", "c"], prompts(1500), images)[1]
     assert any("no controls" in note for note in unasked["notes"])
 
 
@@ -164,7 +172,7 @@ def test_negative_controls_teach_what_a_judge_sees_of_wordings_and_are_no_pairs(
     images, _ = contrasts(600)
     for leak, sees in ((2.0, True), (0.0, False)):
         written, drawn = negative(100, leak)
-        rows, facts = labelling.label(recipe(), ["a", "b", "c"], [*prompts(600), *written], [*images, *drawn])
+        rows, facts = label(recipe(), ["a", "b", "c"], [*prompts(600), *written], [*images, *drawn])
         assert facts["pairs"] == 600 and list(facts["obedience"]) == ["pixel neutral"]
         assert [row.reason for row in rows[600:]] == ["negative control"] * 100
         assert all(row.probability is None and row.chosen_id.startswith("n") for row in rows[600:])
@@ -178,11 +186,11 @@ def test_of_negative_controls_without_images_nothing_is_learnt_and_they_are_coun
     written, drawn = negative(10, 0.0)
     drawn[0] = dataclasses.replace(drawn[0], reason="no image")
     drawn[3] = dataclasses.replace(drawn[3], lean=[NAN] * 3)
-    rows, facts = labelling.label(recipe(), ["a", "b", "c"], [*prompts(60), *written], [*images, *drawn[:-1]])
+    rows, facts = label(recipe(), ["a", "b", "c"], [*prompts(60), *written], [*images, *drawn[:-1]])
     assert len(rows) == 70 and rows[-1].rejected_id == ""
     (note,) = [note for note in facts["notes"] if "negative controls" in note]
     assert note.startswith("10 negative controls were drawn") and "of 3 of them there is nothing to learn" in note
-    rows, facts = labelling.label(recipe(), ["a", "b", "c"], written, drawn)  # and no pair at all
+    rows, facts = label(recipe(), ["a", "b", "c"], written, drawn)  # and no pair at all
     assert {row.reason for row in rows} == {"negative control"} and facts["pairs"] == 0
 
 
@@ -197,7 +205,7 @@ def test_degraded_copies_tell_which_judge_of_candidates_to_believe() -> None:
         )
         for image in images
     ]  # fmt: skip
-    rows, facts = labelling.label(recipe("rank", 4), ["sees", "loud"], prompts(60), [*images, *copies])
+    rows, facts = label(recipe("rank", 4), ["sees", "loud"], prompts(60), [*images, *copies])
     assert any(note.startswith("240 planted pairs are of an image and a degraded copy") for note in facts["notes"])
     assert len(rows) == 60 and {row.reason for row in rows} == {None}
     at = {image.image_id: divmod(k, 4) for k, image in enumerate(images)}

@@ -646,3 +646,19 @@ def test_another_recipe_has_no_share(switches: Path, recipe: Recipe, recipe_file
         build.run_share(
             load(str(recipe_file), ["prompts.count=21"]), "embedded", tmp_path / "out", store.Share("images", 0, 2)
         )
+
+
+def test_a_stage_is_not_given_columns_that_it_has_no_need_of(
+    recipe: Recipe, switches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def run(context: Context, shard: Shard) -> Written[Any]:
+        seen.append(shard.table(Image).column_names)
+        return Written([])
+
+    *stages, last = plan.STAGES
+    monkeypatch.setattr(plan, "STAGES", (*stages, dataclasses.replace(last, run=run, unread={Image: ("image",)})))
+    build.run(recipe, "embedded", tmp_path / "out")
+    columns = [field.name for field in dataclasses.fields(Image) if field.name != "image"]
+    assert len(seen) == 6 and all(names == columns for names in seen)

@@ -14,7 +14,7 @@ from datagen import records
 from datagen.labels import instrument
 from datagen.recipe import Images, JudgeChoice, Labels, Profile, Recipe
 from datagen.records import Label, Pair, Principle, Prompt, Verdict, Written
-from datagen.stages import Context, Shard, labels, pairs, verdicts
+from datagen.stages import Context, Shard, Stage, labels, pairs, verdicts
 
 PROFILE = Profile(
     model="embedded",
@@ -93,6 +93,12 @@ def by_sum(margins: Any, design: Any, role: Any, known: Any, prompts: Any, **_: 
     return instrument.Labels(probability, probability, probability, probability, judges, {}, ())
 
 
+def given(stage: Stage[Any], tables: dict[type, Any]) -> Shard:
+    """What the pipeline gives a stage of these rows: columns, without those that it has no need of."""
+    of = {kind: rows if isinstance(rows, pa.Table) else records.to_table(kind, rows) for kind, rows in tables.items()}
+    return Shard({kind: table.drop_columns(list(stage.unread.get(kind, ()))) for kind, table in of.items()})
+
+
 @pytest.fixture
 def label(monkeypatch: pytest.MonkeyPatch) -> Callable[[Context, Shard], Written[Pair]]:
     """Images and scores of a shard that is the whole run → its pairs, labelled by the sum of the judges."""
@@ -101,8 +107,9 @@ def label(monkeypatch: pytest.MonkeyPatch) -> Callable[[Context, Shard], Written
     def run(context: Context, shard: Shard) -> Written[Pair]:
         tables = dict(shard.tables)
         tables[Verdict] = verdicts.run(context, shard).rows
-        tables[Label] = labels.run(context, Shard(tables)).rows
-        made = pairs.run(context, Shard(tables))
+        labelled = labels.run(context, given(labels.STAGE, tables))
+        tables[Label] = labelled.rows if labelled.tables is None else pa.concat_tables(labelled.tables)
+        made = pairs.run(context, given(pairs.STAGE, tables))
         return dataclasses.replace(made, rows=records.from_table(Pair, pa.concat_tables(made.tables)))
 
     return run

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datagen import store
 from datagen.records import Image, Pair, Principle, Prompt, Score, Written
-from datagen.stages import Context, Shard, pairs
+from datagen.stages import Context, Shard
 
 Labelled = Callable[[Context, Shard], Written[Pair]]
 # image → judge → (match, aligned, violating)
@@ -68,8 +67,7 @@ def test_a_pair_has_the_closed_form_label_and_everything_of_its_images(
     assert dropped == {}
     assert pair.probability == pytest.approx(sigmoid(20 * 0.6))
     assert pair.margin == pytest.approx(20 * 0.6)
-    assert (pair.chosen.bytes, pair.chosen.path) == (b"good", "good")  # bytes of no kind of picture have no suffix
-    assert (pair.rejected.bytes, pair.rejected.path) == (b"bad", "bad")
+    assert (pair.chosen_id, pair.rejected_id) == ("good", "bad")
     assert (pair.prompt, pair.chosen_prompt, pair.rejected_prompt) == ("a chef", "text of chosen", "text of rejected")
     assert (pair.principle, pair.category, pair.kind) == ("pixel art preferred", "style", "prefer")
     assert (pair.generator, pair.generator_revision, pair.steps, pair.guidance) == ("g", "v", 3, 2.0)
@@ -132,7 +130,7 @@ def test_one_corrupt_image_costs_its_own_pair_only(
     given = {f"{side}{k}": CLEAR[side] for side in ("good", "bad") for k in range(3)}
     given["bad1"] = {"clip": (None, None, None)}  # what the scores of an undecodable image are
     made, dropped = decide(make_context(candidates=3), images, given)
-    assert [(pair.chosen.bytes, pair.rejected.bytes) for pair in made] == [(b"good0", b"bad0"), (b"good2", b"bad2")]
+    assert [(pair.chosen_id, pair.rejected_id) for pair in made] == [("good0", "bad0"), ("good2", "bad2")]
     assert dropped == {"no judge": 1}
     assert len({pair.pair_id for pair in made}) == 2
 
@@ -183,8 +181,8 @@ def pool(aligned: int, violating: int) -> tuple[list[Image], Given]:
     return images, {one.image_id: CLEAR[one.image_id.rstrip("0123456789")] for one in images}
 
 
-def sides(made: list[Pair]) -> list[tuple[bytes, bytes]]:
-    return [(pair.chosen.bytes, pair.rejected.bytes) for pair in made]
+def sides(made: list[Pair]) -> list[tuple[str, str]]:
+    return [(pair.chosen_id, pair.rejected_id) for pair in made]
 
 
 @pytest.mark.parametrize(("aligned", "violating"), [(1, 1), (2, 2), (4, 3), (2, 5), (3, 1)])
@@ -195,7 +193,7 @@ def test_a_pool_deals_every_image_as_evenly_as_it_goes_and_its_rows_know_it(
     made, dropped = decide(make_context("pool", candidates=aligned, violating=violating), images, given)
     assert dropped == {} and len(made) == len(set(sides(made))) == max(aligned, violating)
     for side, count in (("good", aligned), ("bad", violating)):
-        times = [sum(f"{side}{k}".encode() in pair for pair in sides(made)) for k in range(count)]
+        times = [sum(f"{side}{k}" in pair for pair in sides(made)) for k in range(count)]
         assert min(times) >= 1 and max(times) - min(times) <= 1
     assert {pair.pool for pair in made} == {"p0"}
     assert len({pair.pair_id for pair in made}) == len(made)
@@ -222,7 +220,7 @@ def test_each_image_of_a_pool_is_checked_on_its_own_wording_and_its_loss_costs_n
     given["bad0"] = {"world": (1.0, 0.0, 0.5)}
     given["bad3"] = {"world": (None, None, None)}
     made, dropped = decide(make_context("pool", candidates=3, violating=4, min_match=0.8), images, given)
-    assert sorted(sides(made)) == [(b"good2", b"bad1"), (b"good2", b"bad2")]
+    assert sorted(sides(made)) == [("good2", "bad1"), ("good2", "bad2")]
     assert dropped == {"no image": 1, "low match": 2, "no judge": 1}
 
 
@@ -246,7 +244,7 @@ def test_rank_sets_the_best_candidate_against_the_worst(
 ) -> None:
     given: Given = {f"c{k}": {"clip": (0.0, lean, 0.0)} for k, lean in enumerate([0.1, -0.3, 0.4, 0.2])}
     (pair,), _ = decide(make_context("rank", candidates=4), candidates(4), given)
-    assert (pair.chosen.bytes, pair.rejected.bytes) == (b"c2", b"c1")
+    assert (pair.chosen_id, pair.rejected_id) == ("c2", "c1")
     assert (pair.seed_chosen, pair.seed_rejected) == (102, 101)
     assert pair.margin == pytest.approx(20 * 0.7)
 
@@ -256,7 +254,7 @@ def test_of_equals_the_first_is_best_and_the_last_worst_at_even_odds(
 ) -> None:
     given: Given = {f"c{k}": {"clip": (0.0, 0.1, 0.0)} for k in range(3)}
     (pair,), _ = decide(make_context("rank", candidates=3), candidates(3), given)
-    assert (pair.chosen.bytes, pair.rejected.bytes, pair.probability) == (b"c0", b"c2", 0.5)
+    assert (pair.chosen_id, pair.rejected_id, pair.probability) == ("c0", "c2", 0.5)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -267,7 +265,7 @@ def test_a_candidate_that_no_judge_could_read_is_neither_best_nor_worst(
     given["c3"] = {"clip": (None, None, None)}
     images = [*candidates(4), image("c4", "candidate", 4, **NOT_MADE)]
     (pair,), _ = decide(make_context("rank", candidates=5), images, given)
-    assert {pair.chosen.bytes, pair.rejected.bytes} == {b"c0", b"c2"}
+    assert {pair.chosen_id, pair.rejected_id} == {"c0", "c2"}
     assert pair.margin == pytest.approx(20 * 0.2)
 
 
@@ -396,10 +394,3 @@ def test_what_a_judge_said_stands_in_the_row_whatever_it_is_called(
     assert list(said) == [named, "clip"] and said["clip"]["chosen"]["aligned"] == 0.6
     assert said[named] == {"chosen": given["good"], "rejected": given["bad"]}
     assert pair.scores == json.dumps(said, sort_keys=True)
-
-
-def test_rows_are_made_together_up_to_the_bytes_of_a_row_group_and_one_at_least() -> None:
-    half = store.GROUP_BYTES // 2
-    assert list(pairs._slices([])) == [slice(0, 0)]
-    assert list(pairs._slices([1] * 500)) == [slice(0, 500)]
-    assert list(pairs._slices([half, half, 1, 3 * half, 1])) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 5)]

@@ -13,6 +13,7 @@ from datagen import judges, records, store
 from datagen import recipe as recipes
 from datagen.errors import ModelError
 from datagen.export import Finished
+from datagen.export.parts import pictured
 from datagen.images.ahead import prefetch
 from datagen.images.decode import Unreadable
 from datagen.images.looks import Look, look
@@ -85,12 +86,12 @@ def _published(finished: Finished, progress: Progress) -> Published:
     looks: dict[str, Look] = {}
     sizes: dict[str, int] = {}
     for shard in range(finished.shards):
-        table = finished.run.table("pairs", shard, [*PAIRS, "chosen", "rejected"])
-        for key, size, seen in prefetch(_look, _new(table, sizes), DEPTH):
-            sizes[key] = size
-            if seen is not None:
-                looks[key] = seen
-        rows += _rows(table, clusters)
+        for table in pictured.tables(finished.run, shard, [*PAIRS, *pictured.SIDES]):
+            for key, size, seen in prefetch(_look, _new(table, sizes), DEPTH):
+                sizes[key] = size
+                if seen is not None:
+                    looks[key] = seen
+            rows += _rows(table, clusters)
         progress("pictures", shard + 1, finished.shards)
     return Published(rows, looks, sizes, worded=not finished.recipe.ranked)
 
@@ -98,7 +99,7 @@ def _published(finished: Finished, progress: Progress) -> Published:
 def _new(table: pa.Table, known: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     """The id and the file of each picture that was not looked at before."""
     seen = set(known)
-    for batch in table.select(["chosen", "rejected"]).to_batches(max_chunksize=DEPTH):
+    for batch in table.select(list(pictured.SIDES)).to_batches(max_chunksize=DEPTH):
         for row in batch.to_pylist():
             for picture in (row["chosen"], row["rejected"]):
                 if picture["path"] not in seen:
@@ -117,7 +118,7 @@ def _look(file: tuple[str, bytes]) -> tuple[str, int, Look | None]:
 
 def _rows(table: pa.Table, clusters: dict[str, str]) -> Iterator[Row]:
     flat = table.select(PAIRS).to_pylist()
-    paths: list[list[Any]] = [pc.struct_field(table[side], "path").to_pylist() for side in ("chosen", "rejected")]
+    paths: list[list[Any]] = [pc.struct_field(table[side], "path").to_pylist() for side in pictured.SIDES]
     for row, chosen, rejected in zip(flat, *paths, strict=True):
         yield Row(
             pair_id=row["pair_id"],

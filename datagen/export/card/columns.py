@@ -1,4 +1,4 @@
-"""The columns of the dataset: those of `Pair` without `split`, and what each of them holds."""
+"""The columns of the dataset: those of a pair with its pictures, without `split`, and what each of them holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pyarrow as pa
 
-from datagen import records
+from datagen.export.parts import pictured, tables
 
 COLUMNS = {
     "pair_id": "content hash of the pair",
@@ -63,17 +63,12 @@ COLUMNS = {
 
 
 def schema() -> pa.Schema:
-    """The columns of the dataset: those of `Pair` without `split`, with the features that make images show."""
+    """The columns of the dataset, with the features that make images show."""
     # All nullable: where nullability differs from its own, `datasets` ignores the features and shows bytes.
-    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    fields = [
-        pa.field(field.name, picture if pa.types.is_struct(field.type) else field.type)
-        for field in records.schema(records.Pair)
-        if field.name != "split"
-    ]
+    fields = [pa.field(field.name, field.type) for field in pictured.schema() if field.name != "split"]
     features = {
         field.name: {"_type": "Image"}
-        if pa.types.is_struct(field.type)
+        if field.type == tables.PICTURE
         else {"dtype": dtype(field.type), "_type": "Value"}
         for field in fields
     }

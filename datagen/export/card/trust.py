@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from datagen.export import Finished
+from datagen.export.parts import pictured
 from datagen.images.decode import Unreadable
 
 if TYPE_CHECKING:
@@ -120,13 +121,13 @@ def _looked(finished: Finished) -> Iterator[tuple[Row, dict[str, bytes]]]:
     shards = spread(finished.shards, min(SHARDS, LOOKED))
     for shard in shards:
         left = math.ceil(LOOKED / len(shards))
-        for table in finished.run.tables("pairs", shard, [*PAIRS, "chosen", "rejected"]):
+        for table in pictured.tables(finished.run, shard, [*PAIRS, *pictured.SIDES]):
             for row in table.slice(0, left).to_pylist():
-                sides = [row[side]["path"] for side in ("chosen", "rejected")]
+                sides = [row[side]["path"] for side in pictured.SIDES]
                 texts = [row["chosen_prompt"], row["rejected_prompt"]]
                 drawn = [row["generator"], row["rejected_generator"] or row["generator"]]
                 own = Row(row["pair_id"], row["prompt_id"], "", "", "", *sides, *texts, *drawn)
-                yield own, {row[side]["path"]: row[side]["bytes"] for side in ("chosen", "rejected")}
+                yield own, {row[side]["path"]: row[side]["bytes"] for side in pictured.SIDES}
             left -= min(left, len(table))
             if not left:
                 break

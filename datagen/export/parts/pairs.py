@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from datagen.export import Finished
+from datagen.export.parts import pictured
 from datagen.images.kinds import suffix_of
 from datagen.labels.answers import exchanged
 
-SIDES = ("chosen", "rejected")
+SIDES = tuple(pictured.SIDES)
 TIE, NO_MARK = "ties", "pictures of a kind that cannot carry the mark"
 EVEN = 1e-9  # how near to one half a probability is of a pair without a better image
 SHOWN_EVERY = 500  # pairs
@@ -37,7 +38,7 @@ class Pairs:
         total, done = sum(map(self._rows, range(finished.shards))), 0
         finished.progress("export", 0, total)
         for shard in range(finished.shards):
-            for table in finished.run.tables("pairs", shard, self._columns):
+            for table in pictured.tables(finished.run, shard, self._columns):
                 for row in marked(table, finished, self.left).to_pylist():
                     done += 1
                     if done % SHOWN_EVERY == 0:

@@ -14,6 +14,7 @@ from datagen.labels.instrument import moments, unaided
 from datagen.labels.instrument.link import Link
 from datagen.labels.instrument.moments import Moments
 from datagen.labels.instrument.rows import PAIR, PLANTED, Codes, Flags, Numbers, Rows, patterns
+from datagen.labels.instrument.together import together
 
 LARGEST = 6_000  # pairs that a link is fitted to; its four numbers need no more
 SOME = 1_500  # of them that say in which valley it lies
@@ -216,7 +217,8 @@ def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, 
 
     def least(begin: Numbers, of: tuple[float, Callable[[Numbers], Numbers]]) -> Any:
         limits = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]
-        return optimize.minimize(loss, begin, args=of, method="L-BFGS-B", bounds=limits, options={"ftol": CLOSE})
+        options = {"ftol": CLOSE, "workers": together}
+        return optimize.minimize(loss, begin, args=of, method="L-BFGS-B", bounds=limits, options=options)
 
     # Weak judges of a good design and sure judges of a bad one are valleys: begin in each, with some of the pairs.
     agreed = np.array([special.logit(1 - np.exp(seen)), *centre[1:]])

@@ -14,6 +14,7 @@ from datagen.labels.instrument.leak import Leak
 from datagen.labels.instrument.link import EXPECTED, SURE, Link
 from datagen.labels.instrument.obedience import Obedience, obedience
 from datagen.labels.instrument.rows import PAIR, PLANTED, Flags, Numbers, Rows, patterns, weights_of
+from datagen.labels.instrument.together import together
 
 DRAWS = 40
 MUCH = 20_000  # pairs from which on a third of the draws is enough
@@ -195,15 +196,19 @@ def _by_draws(
     meant = np.where(rows.role == PAIR, rows.design, 0.0)
     score, expected = moments.scores(np.nan_to_num(moments.clipped(x, fit.clip)), fit.moments, found)
     base, usual = design.odds(score, expected, fit.worth, fit.link), max(float(expected.sum()), 1e-9)
-    draws = Spread(len(rows))
-    for _ in range(_draws(rows)):
-        shifted = x - meant[:, None] * (leaks @ random.standard_normal(x.shape[1]))
-        clear = moments.clipped(shifted, fit.clip)
-        drawn = design.learn(clear, rows, weights_of(rows.prompt, random))
-        score, expected = moments.scores(np.nan_to_num(clear), drawn, found)
+    count, draws = x.shape[1], Spread(len(rows))
+
+    def moved(drawn: tuple[Numbers, Numbers]) -> Numbers:
+        leak, weights = drawn
+        clear = moments.clipped(x - meant[:, None] * leak, fit.clip)
+        score, expected = moments.scores(np.nan_to_num(clear), design.learn(clear, rows, weights), found)
         # The link was fitted to what the scores are worth: drawn moments change which judges count, not that.
         worth = dataclasses.replace(fit.worth, square=fit.worth.square * float(expected.sum()) / usual)
-        draws.add(design.odds(score, expected, worth, fit.link) - base)
+        return design.odds(score, expected, worth, fit.link) - base
+
+    drawn = [(leaks @ random.standard_normal(count), weights_of(rows.prompt, random)) for _ in range(_draws(rows))]
+    for by in together(moved, drawn):
+        draws.add(by)
     slopes = links.slopes(lambda at: gain * design.odds(fit.score, fit.expected, fit.worth, Link.of(at)), fit.at)
     by_error = (1 - fit.link.error * 2) / (1 - fit.link.error)  # from its free coordinate to its logit
     both = slopes - np.outer(meant, np.eye(slopes.shape[1])[0] * by_error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from datagen.labels.instrument import moments
 from datagen.labels.instrument.rows import CONTROL, PAIR, Codes, Flags, Numbers, Rows
@@ -79,7 +79,7 @@ def _shrunk(mean: Numbers, covariance: Numbers, count: int) -> Numbers:
     judges = len(mean)
     distance = float(mean @ np.linalg.solve(covariance, mean))
     free = max(count - judges, 1)
-    limit = judges * (count - 1) / free * float(stats.f.ppf(1 - LEVEL, judges, free))  # Hotelling's test
+    limit = judges * (count - 1) / free * float(special.fdtri(judges, free, 1 - LEVEL))  # Hotelling's test
     if count <= judges + 1 or distance <= limit:
         return np.zeros(judges)
     result: Numbers = max(0.0, 1 - max(judges - 2, 0) / distance) * mean

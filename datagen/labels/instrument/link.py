@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special
 
 from datagen.labels.instrument.rows import Numbers
+from datagen.labels.instrument.together import together
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(11)
 _WEIGHTS = np.log(_WEIGHTS / _WEIGHTS.sum())
@@ -91,8 +92,9 @@ def agreement(log_odds: Numbers, design: Numbers, error: float | Numbers) -> Num
 
 def slopes(of: Callable[[Numbers], Numbers], at: Numbers, step: float = 0.05) -> Numbers:
     """How each row's value changes with each coordinate (N, coordinates)."""
-    found = [(of(at + move) - of(at - move)) / (2 * step) for move in np.eye(len(at)) * step]
-    return np.stack(found, 1)
+    moves = np.eye(len(at)) * step
+    found = together(of, [at + sign * move for move in moves for sign in (1, -1)])
+    return np.stack([(more - less) / (2 * step) for more, less in zip(found[::2], found[1::2], strict=True)], 1)
 
 
 def information(of: Callable[[Numbers], Numbers], at: Numbers) -> Numbers:

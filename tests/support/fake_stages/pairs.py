@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fake_stages
-from datagen.records import Image, Pair, Picture, Prompt, Written, content_id
+from datagen.records import Image, Pair, Prompt, Written, content_id
 from datagen.stages import Context, Shard, Stage
 
 
@@ -21,8 +21,8 @@ def _pair(context: Context, prompt: Prompt, shard: Shard) -> Pair | None:
         return None
     return Pair(
         content_id(chosen.image_id, rejected.image_id), prompt.prompt, "style", "style", "prefer",
-        Picture(chosen.image, f"{chosen.image_id}.png"), Picture(rejected.image, f"{rejected.image_id}.png"),
-        prompt.chosen_prompt, prompt.rejected_prompt, 0.99, 1.0, "{}", chosen.seed, rejected.seed, "fake", "1",
+        chosen.image_id, rejected.image_id, prompt.chosen_prompt, prompt.rejected_prompt,
+        0.99, 1.0, "{}", chosen.seed, rejected.seed, "fake", "1",
         chosen.steps, chosen.guidance, "ddim", context.recipe.name, context.recipe.license, prompt.prompt_id,
         prompt.split,
     )  # fmt: skip
