@@ -59,6 +59,7 @@ def watched(command: Sequence[str], environment: dict[str, str], file: Path) -> 
         if not seen and file.is_file():
             seen = time.monotonic() - started
         if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
             break
         time.sleep(0.2)
     if status:

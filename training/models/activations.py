@@ -97,7 +97,7 @@ def _as_autocast(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if t is None else t.to(torch.get_autocast_dtype(kind)) for t in tensors]
 
 
-def _like(first: Tensor, *others: Tensor | None) -> tuple[Tensor, *tuple[Tensor | None, ...]]:
+def _like(first: Any, *others: Tensor | None) -> tuple[Any, ...]:
     """All in the dtype of the first: weights that are held in half precision may be given float32."""
     return first, *(None if other is None else other.to(first.dtype) for other in others)
 
