@@ -80,6 +80,11 @@ def find(model: str, revision: str = "", read: Read | None = None) -> Source:
     return Source(folder, "embedded" if model == "embedded" else _named(folder), identity.pipeline(folder))
 
 
+def here(model: str, revision: str = "") -> Path | None:
+    """The folder or file of a model that is on this machine, None of a hub id that is not in its cache. ModelError."""
+    return _local(model) or _cached(model, revision, "model_index.json")
+
+
 def find_vae(vae: str, *, download: bool = True) -> Source:
     """Where a VAE by itself is: its folder or file, a model's folder, or a hub id. ModelError if nowhere."""
     folder = _local(vae)
@@ -99,7 +104,7 @@ def missing(model: str, revision: str = "", read: Read | None = None) -> Missing
     """Why `find` would raise or download, None if the whole model is here. Downloads nothing."""
     try:
         local = _local(model)
-        folder = local or _cached(model, revision, "model_index.json")
+        folder = here(model, revision)
         if folder is None:
             return Missing(NOT_CACHED, downloadable=True)
         absent = [] if local else _without_weights(folder)
@@ -133,7 +138,7 @@ def pipeline(model: str, revision: str = "", *, download: bool = False) -> str:
     Of a hub id that is neither, its model_index.json alone is fetched if it may.
     """
     try:
-        folder = _local(model) or _cached(model, revision, "model_index.json")
+        folder = here(model, revision)
         if folder is None and download and model not in table() and (index := hub.index(model, revision)):
             folder = index.parent
         if folder is not None and (folder / "model_index.json").is_file():
@@ -186,7 +191,7 @@ def read_table(path: Path) -> dict[str, Needs]:
 def _alike(model: str, revision: str = "") -> str | None:
     """The entry of the table with the pipeline class and image side of a model that is on this machine."""
     try:
-        folder = _local(model) or _cached(model, revision, "model_index.json")
+        folder = here(model, revision)
         if folder is None:
             return None
         if (kind := pipeline(model, revision)) and kind not in pipelines.FAMILIES:

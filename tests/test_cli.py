@@ -75,6 +75,7 @@ def test_neither_help_nor_a_typo_loads_a_library_that_takes_long() -> None:
         (["run", "pick-style", "--out", "/proc/nowhere"], "cannot write /proc/nowhere"),
         (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.judges=['clap']"], "did you mean 'clip'"),
         (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.model='.'"], "has no model_index.json"),
+        (["run", "pick-style", "--out", "out", "--set", "profiles.embedded.adapters=['x']"], "there is no adapter x"),
         *[
             (
                 ["run", "pick-style", "--out", "out", "--stage", "images", "--shard", given],

@@ -32,7 +32,7 @@ from training.loop.tracking import LOG_EVERY, Tracker
 from training.loop.update import Update, is_memory_error, pick_precision
 from training.loop.wandb import Wandb
 from training.losses import LOSSES, Need
-from training.models import clip, diffusion, half
+from training.models import clip, diffusion, half, stored
 from training.models.embedded import resolve_model
 from training.progress import Progress
 from training.settings.training import Settings
@@ -222,7 +222,15 @@ def model_folder(settings: Settings) -> Path:
 
 def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
     """The model, on this process's device. Raises TrainingError for one of another family than it was taken for."""
-    model = diffusion.load(model_folder(settings))
+    run = settings.run
+    frozen = {"unet": run.part == "value-encoder" or settings.unet.lora_rank > 0, "texts": run.part == "unet"}
+    kind = None if run.frozen_precision == "fp32" else run.frozen_precision
+    # A GPU's autocast reads float32 weights, as does FSDP.
+    is_plain = team.device.type == "cpu" and team.fsdp_plugin is None
+    settling = stored.Settling(kind, **frozen) if kind or is_plain else None
+    model = diffusion.load(model_folder(settings), settling)
+    if settling:
+        settling.take_turns([model.vae.encoder, model.unet])
     for note in model.notes:
         say(team, f"note: {note}")
     if settings.defaults_taken and model.is_xl != (settings.family == "sdxl"):
@@ -230,10 +238,8 @@ def load_model(settings: Settings, team: Team) -> diffusion.StableDiffusion:
             f"{settings.run.model} is {'SDXL' if model.is_xl else 'no SDXL'}, which showed only now that it is here: "
             "give the same command again, and its defaults are those of this family"
         )
-    run = settings.run
-    if run.frozen_precision != "fp32":  # before anything goes to the device, which may have no room for all of it
-        unet = run.part == "value-encoder" or settings.unet.lora_rank > 0
-        for note in half.round_frozen(model, run.frozen_precision, unet=unet, texts=run.part == "unet"):
+    if kind:  # before anything goes to the device, which may have no room for all of it
+        for note in half.round_frozen(model, kind, **frozen):
             say(team, f"note: {note}")
     for part in (model.unet, model.vae, *model.text_encoders):
         part.to(team.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import re
 import sys
 import tempfile
 import time
@@ -42,6 +43,14 @@ FASTER: dict[str, dict[str, Any]] = {
     "batch": {},
     "bf16": {"precision": "bf16"},
     "compile": {"compile": True},
+}
+
+# What is computed → the names of torch's operators that do it.
+OPERATORS = {
+    "convolutions": r"convolution",
+    "matrix products": r"^aten::(addmm|mm|bmm|baddbmm|linear)$",
+    "attention": r"attention|softmax",
+    "norms": r"_norm$",
 }
 
 
@@ -141,6 +150,18 @@ def outside(pipeline: Any, work: Callable[[], Any]) -> float:
         pipeline.unet.forward, pipeline.vae.decode = forward, decode
 
 
+def profile(work: Callable[[], Any]) -> list[Row]:
+    """Where the CPU time of some work goes, by what is computed."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        work()
+    spent = dict.fromkeys([*OPERATORS, "everything else"], 0.0)
+    for event in seen.key_averages():
+        kind = next((kind for kind, names in OPERATORS.items() if re.search(names, event.key)), "everything else")
+        spent[kind] += event.self_cpu_time_total
+    total = sum(spent.values())
+    return [Row(f"profile of the engine: {kind}", percent(time / total), "%") for kind, time in spent.items()]
+
+
 def row(what: str, timed: Rounds, images: int, goal: str) -> Row:
     rate, spread = images / timed.seconds(1, cpu=True), timed.spread(cpu=True)
     print(f"{what}: {timed.ratio(cpu=True):.2f}x [{spread}], {rate:.2f} images a CPU second", flush=True)
@@ -179,6 +200,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of A B B A")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--against", choices=NAMES, action="append", help="which comparison (prompt and batch)")
+    parser.add_argument("--profile", action="store_true", help="where the engine's time goes, and nothing else")
     parser.add_argument("--batch", type=int, help="of the stock pipeline; without it, its fastest is looked for")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -187,8 +209,14 @@ def main() -> int:
         folder = tiny.model("sd15", Path(work))
         stock, load = stock_pipeline(folder), functools.partial(stable_diffusion.load, str(folder), "", "ddim")
         print(f"U-Net of {sum(part.numel() for part in stock.unet.parameters()) / 1e6:.1f} M parameters", flush=True)
-        for what in given.against or ["prompt", "batch"]:
-            rows = compare(what, stock, load, given)
+        measured: list[Callable[[], list[Row]]]
+        if given.profile:
+            measured = [lambda: profile(functools.partial(by_engine, load(), requests(given.prompts)))]
+        else:
+            named = given.against or ["prompt", "batch"]
+            measured = [functools.partial(compare, what, stock, load, given) for what in named]
+        for measure in measured:
+            rows = measure()
             for found in rows:
                 print(f"{found.what}: {found.figure:g} {found.unit}", flush=True)
             record("generation", rows)

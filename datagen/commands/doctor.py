@@ -114,6 +114,8 @@ def check(profile: Profile) -> str:
     for model, revision in models_of(profile):
         if (why := generators.missing(model, revision)) and not why.downloadable:
             raise ModelError(f"the model {model!r} cannot be loaded: {why.reason}")
+        if why is None:
+            generators.check(_alone(profile, model, revision))
     know = panel.of_the_world(chosen)
     names = [model.removeprefix(f"{generators.DEFAULT}:") for model, _ in models_of(profile)]
     others = [name for name in names if not is_embedded(name)]
@@ -230,12 +232,17 @@ def _drawn(profile: Profile, model: str, revision: str, card: tuple[str, float] 
     needs = generators.needs(model, revision)
     if needs is None or needs.gpu_gib > (card[1] if card else 0.0):
         return "; no test picture was drawn, as the GPU may not do"
-    alone = ({} if model == profile.model else recipes.OF_OTHERS) | {"model": model, "revision": revision}
     try:
-        generators.rehearse(profile.model_copy(update=alone))
+        generators.rehearse(_alone(profile, model, revision))
     except DatagenError as error:
         return f", BUT NO PICTURE: {error}"
     return ", a test picture was drawn"
+
+
+def _alone(profile: Profile, model: str, revision: str) -> Profile:
+    """The profile with one of its models alone."""
+    own = {} if model == profile.model else recipes.OF_OTHERS
+    return profile.model_copy(update=own | {"model": model, "revision": revision})
 
 
 def _missing(profile: Profile) -> Missing | None:

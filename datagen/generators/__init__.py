@@ -41,19 +41,35 @@ _NAMED = re.compile(r"([A-Za-z_][\w.]*):")
 
 def load(choice: ModelChoice) -> Generator:
     """The generator of a profile, loaded once per process; ModelError if this machine cannot serve it."""
-    defaults = {name: Profile.model_fields[name].default for name in OPTIONS}
-    wanted = {
-        name: value for name, default in defaults.items() if (value := getattr(choice, name, default)) != default
-    }
-    return _loaded(choice.model, choice.revision, choice.scheduler, **wanted)
+    return _loaded(choice.model, choice.revision, choice.scheduler, **_wanted(choice))
 
 
 @functools.cache  # of several models that take turns, shard after shard, each is loaded once
 def _loaded(model: str, revision: str, scheduler: str, **wanted: Any) -> Generator:
     file, rest = _serving(model, revision, download=True)
+    _refuse_unknown(file, model, wanted)
+    return file.load(rest, revision, scheduler, **wanted)
+
+
+def check(profile: Profile) -> None:
+    """Hold what a profile sets against its model, which is here, before anything is made. ModelError."""
+    file, rest = _serving(profile.model, profile.revision)
+    wanted = _wanted(profile)
+    _refuse_unknown(file, profile.model, wanted)
+    if look := getattr(file, "check", None):
+        look(_tried(profile), rest, profile.revision, profile.scheduler, **wanted)
+
+
+def _wanted(choice: ModelChoice) -> dict[str, Any]:
+    """What a profile sets of the options, by their names."""
+    defaults = {name: Profile.model_fields[name].default for name in OPTIONS}
+    held = {name: getattr(choice, name, default) for name, default in defaults.items()}
+    return {name: value for name, value in held.items() if value != defaults[name]}
+
+
+def _refuse_unknown(file: GeneratorFile, model: str, wanted: dict[str, Any]) -> None:
     if other := wanted.keys() - inspect.signature(file.load).parameters.keys():
         raise ModelError(f"the generator of {model!r} knows no {' and no '.join(sorted(other))}: leave it out")
-    return file.load(rest, revision, scheduler, **wanted)
 
 
 def in_order(generator: Generator, requests: Sequence[Request]) -> list[Image.Image | ContentError]:

@@ -10,13 +10,14 @@ import importlib.metadata
 import inspect
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from datagen import models
 from datagen.errors import ModelError, nearest, one_line
 from datagen.models import Source
 from datagen.recipe import SCHEDULERS
-from datagen.weights import additions, pipelines
+from datagen.weights import additions, pipelines, vaes
 
 HALF_VAE = "madebyollin/sdxl-vae-fp16-fix"
 OWN = "own"  # as a profile's vae: the model's, whatever the precision
@@ -76,6 +77,27 @@ def assemble(source: Source, scheduler: str, options: Options) -> Assembled:
     offload(made, options.offload, device)
     said = f"{vae.name}@{vae.revision}" if vae else "", "; ".join(one.said for one in added)
     return Assembled(made, device, *said, notes, guide)
+
+
+def check(folder: Path, name: str, scheduler: str, options: Options, size: tuple[int, int], steps: int) -> None:
+    """Raise ModelError for what a profile asks for and a model on this machine does not fit; no weights are read."""
+    found = pipelines.read(folder)
+    refuse_size(name, 2 ** (len(found.configs.get("vae", {}).get("block_out_channels", [0] * 4)) - 1), *size)
+    added = additions.find_all(options.adapters)
+    if name == "embedded" and not added and not options.vae:  # which is of one piece with all that there is to choose
+        return
+    prediction = "" if options.prediction == "model" else options.prediction
+    refuse_steps(as_scheduler(scheduler, pipelines.scheduler(found, prediction)), steps)
+    if options.vae not in ("", OWN) and Path(options.vae).expanduser().exists():  # one of a hub may have to be fetched
+        vaes.check(models.find_vae(options.vae).folder, found.configs.get("vae"), found.is_xl)
+    if added:
+        additions.check_all(pipelines.sketch(found), added)
+
+
+def refuse_size(name: str, step: int, width: int, height: int) -> None:
+    """ModelError for sides that a VAE of one latent for `step` pixels does not make."""
+    if width % step or height % step:
+        raise ModelError(f"{name} makes sides that are multiples of {step}, not {width}×{height}")
 
 
 def take_the_device(pipeline: Any, device: Any, forget: Callable[[], None] = lambda: None) -> None:

@@ -128,4 +128,6 @@ class GeneratorFile(Protocol):
     def needs(self, model: str, revision: str) -> Needs | None:
         """GPU memory, seconds and the like of the model, None if that is not known."""
 
+    # Optional `check(request, model, revision, scheduler, **wanted)`: ModelError for what of a profile does not fit a
+    # model that is here, found without reading its weights. It is asked before anything is made.
     # Optional `bill(model, width, height) -> Bill`: of one that has a server draw, which nothing is tried with.

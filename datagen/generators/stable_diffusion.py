@@ -140,11 +140,7 @@ class StableDiffusion:
 
     def _refuse(self, settings: Settings) -> None:
         """ModelError for what the model cannot be asked for."""
-        step = self._pipeline.vae_scale_factor
-        if settings.width % step or settings.height % step:
-            raise ModelError(
-                f"{self.name} makes sides that are multiples of {step}, not {settings.width}×{settings.height}"
-            )
+        assembly.refuse_size(self.name, self._pipeline.vae_scale_factor, settings.width, settings.height)
         if settings.steps not in self._steps:
             assembly.refuse_steps(self._pipeline.scheduler, settings.steps)
             self._steps.add(settings.steps)
@@ -291,6 +287,22 @@ def missing(model: str, revision: str) -> Missing | None:
 def needs(model: str, revision: str) -> Needs | None:
     """What the model needs by prompts/models.toml."""
     return models.needs(model, revision)
+
+
+def check(
+    request: Request,
+    model: str,
+    revision: str,
+    scheduler: str,
+    prediction: str = "model",
+    vae: str = "",
+    adapters: tuple[str, ...] = (),
+    **_: Any,
+) -> None:
+    """ModelError where a model that is here does not fit what else `load` and `generate` are given; none is loaded."""
+    if (folder := models.here(model, revision)) is not None:
+        options = assembly.Options(vae=vae, prediction=prediction, adapters=adapters)
+        assembly.check(folder, model, scheduler, options, (request.width, request.height), request.steps)
 
 
 @functools.lru_cache(maxsize=1)  # for whoever loads by hand; `generators.load` keeps one of each

@@ -6,6 +6,7 @@ found its layer, and every layer that is to have an adapter its tensors.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import warnings
@@ -21,8 +22,17 @@ _PARTS = ("unet", "text_encoder", "text_encoder_2")
 _HALF = re.compile(r"(?P<layer>.+)\.lora_(?P<half>[AB])\.weight")
 
 
-def load_lora(pipe: Any, path: Path) -> tuple[str, ...]:
-    """Put the LoRA of a file, or of a folder that diffusers saved it to, into the pipeline; gives notes.
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """A LoRA file that fits a pipeline: shapes of all its halves by "part.layer.A" and ".B", its alphas by ".A"."""
+
+    path: Path
+    halves: dict[str, tuple[int, ...]]
+    alphas: dict[str, float]
+
+
+def fitting(pipe: Any, path: Path) -> Fitting:
+    """The LoRA of a file, or of a folder that diffusers saved it to, held against a pipeline, which needs no weights.
 
     Raises ModelError, one line: for tensors that have no place in this pipeline, layers of another shape, adapters
     whose halves or layers are missing, NaN.
@@ -39,19 +49,25 @@ def load_lora(pipe: Any, path: Path) -> tuple[str, ...]:
     what = f"the LoRA in {path} ({_described(shapes)})"
     remedy = f"give one that was trained on this model{_other_width(pipe, shapes)}"
     fit.check(what, fit.compare(wanted, shapes), remedy=remedy)
-    layers = {layer for part, layer, _ in _layers(pipe) if part == "unet"}
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ModelError(f"{path} holds NaN or infinite numbers: {len(broken)} tensors ({files.named(broken)})")
+    return Fitting(path, wanted, alphas)
+
+
+def load_lora(pipe: Any, path: Path) -> tuple[str, ...]:
+    """Put a LoRA into the pipeline; gives notes. Raises ModelError as `fitting` does."""
+    held = fitting(pipe, path)
+    path, layers = held.path, {layer for part, layer, _ in _layers(pipe) if part == "unet"}
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The following alpha_pattern keys")  # see _set_scales
             pipe.load_lora_weights(str(path.parent), **_place(path))
     except Exception as error:
         raise ModelError(f"{path} does not go into {type(pipe).__name__}: {one_line(error)}") from error
-    _check_taken(pipe, path, len(wanted))
-    held = {layer for layer in layers if f"unet.{layer}.A" in wanted}
-    return _notes(path, layers, held) + _set_scales(pipe, path, alphas)
+    _check_taken(pipe, path, len(held.halves))
+    adapted = {layer for layer in layers if f"unet.{layer}.A" in held.halves}
+    return _notes(path, layers, adapted) + _set_scales(pipe, path, held.alphas)
 
 
 def read_lora(pipe: Any, path: Path) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
@@ -108,15 +124,20 @@ def _add(layer: Any, first: Any, second: Any, scale: float, dtype: Any) -> None:
     layer.weight = torch.nn.Parameter((layer.weight.data.float() + change).to(dtype), requires_grad=False)
 
 
-def load_unet(pipe: Any, folder: Path) -> Any:
-    """The U-Net of a folder for a pipeline that has one of the same shapes. Raises ModelError before it is read."""
-    import diffusers
-
+def check_unet(pipe: Any, folder: Path) -> None:
+    """Raise ModelError for a U-Net of other shapes than a pipeline's, which needs no weights."""
     ours = {name: tuple(value.shape) for name, value in pipe.unet.state_dict().items()}
     theirs = {name: entry.shape for name, entry in files.find(folder).entries().items()}
     differences = fit.compare(ours, theirs)
     if differences.misshapen or len(differences.missing) > len(ours) // 2:
         fit.check(f"the U-Net in {folder}", differences, remedy="give one that was trained on this model")
+
+
+def load_unet(pipe: Any, folder: Path) -> Any:
+    """The U-Net of a folder for a pipeline that has one of the same shapes. Raises ModelError before it is read."""
+    import diffusers
+
+    check_unet(pipe, folder)
     loaded = parts.load(diffusers.UNet2DConditionModel, folder, dtype=pipe.unet.dtype)
     return loaded.model.to(pipe.unet.device)
 

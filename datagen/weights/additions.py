@@ -94,6 +94,39 @@ def add_all(pipe: Any, found: Sequence[Addition]) -> tuple[tuple[str, ...], Any]
     return notes, guide
 
 
+def check_all(pipe: Any, found: Sequence[Addition]) -> None:
+    """Raise ModelError, one line, for what was made for another model than a pipeline's, which needs no weights.
+
+    Of a value encoder only its width is looked at.
+    """
+    for addition in found:
+        if addition.kind == "unet":
+            adapters.check_unet(pipe, addition.place)
+        elif addition.kind == "lora":
+            adapters.fitting(pipe, addition.place)
+        else:
+            _check_width(pipe, addition.place)
+
+
+def _check_width(pipe: Any, place: Path) -> None:
+    """There is a value encoder for each text encoder, and it is as wide."""
+    encoders = [pipe.text_encoder, pipe.text_encoder_2] if hasattr(pipe, "text_encoder_2") else [pipe.text_encoder]
+    ours, folders = [encoder.config.hidden_size for encoder in encoders], _encoders(place)
+    # LoRA of one has no width of its own in its settings.
+    configs = [folder / "config.json" for folder in folders]
+    theirs = [files.read_json(config).get("hidden_size") if config.is_file() else None for config in configs]
+    fits = len(ours) == len(theirs) and all(one in (None, own) for one, own in zip(theirs, ours, strict=True))
+    if not fits:
+        raise ModelError(
+            f"{place} holds {_wide(theirs)}, this model has {_wide(ours, 'text')}: give one that was trained on it"
+        )
+
+
+def _wide(widths: Sequence[int | None], kind: str = "value") -> str:
+    said = " and ".join(str(width) for width in widths if width is not None)
+    return f"{len(widths)} {kind} encoder{'s' * (len(widths) != 1)}{f' ({said} wide)' if said else ''}"
+
+
 def _guide(pipe: Any, place: Path) -> Any:
     """A value encoder with its hooks on the pipeline's U-Net."""
     from datagen.weights import value_pipeline

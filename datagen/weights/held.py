@@ -33,12 +33,17 @@ def half_of(entries: Mapping[str, files.Entry]) -> Any:
 
 def widen(network: Any) -> None:
     """Have a network compute in float32 from weights in half precision; `dtype` of it says float32."""
-    import torch
-
     for module in network.modules():
         if any(parameter is not None for parameter in module._parameters.values()):
             module.register_forward_pre_hook(_widened)
             module.register_forward_hook(_narrowed, always_call=True)
+    say_float32(network)
+
+
+def say_float32(network: Any) -> None:
+    """Have `dtype` of a network say float32, in which it computes, whatever its weights are held in."""
+    import torch
+
     kind = type(network)
     own = {"dtype": property(lambda _: torch.float32), "__module__": kind.__module__}
     network.__class__ = type(kind.__name__, (kind,), own)

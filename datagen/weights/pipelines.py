@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,10 @@ from datagen.errors import ModelError, one_line
 from datagen.weights import files, held, kinds, parts, single_file, vaes
 from datagen.weights.parts import Loaded
 
-# diffusers' classes that hold an SD 1.5 or an XL; whichever it is, its parts draw from text.
+# diffusers' classes that draw from text with an SD 1.5, 2 or XL → whether it is an XL.
 FAMILIES = {
     "StableDiffusionPipeline": False,
-    "StableDiffusionImg2ImgPipeline": False,
-    "StableDiffusionInpaintPipeline": False,
-    "StableDiffusionInstructPix2PixPipeline": False,
     "StableDiffusionXLPipeline": True,
-    "StableDiffusionXLImg2ImgPipeline": True,
-    "StableDiffusionXLInpaintPipeline": True,
     "LatentConsistencyModelPipeline": False,
 }
 # What a profile may say that a model predicts → the settings of a scheduler for it.
@@ -109,12 +105,40 @@ def load(
     return Loaded(diffusers.StableDiffusionPipeline(**made), notes)
 
 
+def sketch(found: Index) -> Any:
+    """The stock pipeline of a model with networks of its shapes and without any weights, to hold others against."""
+    import diffusers
+    import transformers
+    from accelerate import init_empty_weights
+
+    made: dict[str, Any] = {}
+    for name in found.networks:
+        config = found.configs[name]
+        with init_empty_weights():
+            if name.startswith("text_encoder"):
+                kind: Any = getattr(transformers, NETWORKS[name])
+                made[name] = kind(kind.config_class.from_dict(_text(config)))
+            else:
+                made[name] = getattr(diffusers, NETWORKS[name]).from_config(config)
+    made |= {"scheduler": None, **dict.fromkeys(found.tokenizers)}
+    if found.is_xl:
+        return diffusers.StableDiffusionXLPipeline(**{"vae": None, **made}, add_watermarker=False)
+    made |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    return diffusers.StableDiffusionPipeline(**{"vae": None, **made})
+
+
 def load_networks(
-    found: Index, *, dtype: Any = None, vae: Path | None = None, hold: bool = False
+    found: Index,
+    *,
+    dtype: Any = None,
+    vae: Path | None = None,
+    hold: bool = False,
+    settle: Callable[[str, Any, held.Mapped], None] | None = None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The networks of a model by their names, and what is to be said of them; `vae` and `hold` as `load` has them.
 
-    Raises ModelError.
+    `settle` does in place of `hold` what becomes of a large network in half precision: it is given its name, itself as
+    it is stored, and its mapped files, before the next is loaded. Raises ModelError.
     """
     import diffusers
     import torch
@@ -128,9 +152,13 @@ def load_networks(
         kind: Any = getattr(diffusers, kind_name, None) or getattr(transformers, kind_name)
         if name == "vae" and vae:
             loaded[name] = vaes.load(vae, found.configs.get("vae"), found.is_xl, dtype=dtype)
-        elif name in found.networks and hold and name != "vae" and (half := held.half_of(_entries(found, name))):
-            loaded[name], pages = _held(found, name, kind, half)
-            mapped.append((loaded[name].model, pages))
+        elif name in found.networks and _is_kept(found, name, hold or settle is not None):
+            loaded[name], pages = _stored(found, name, kind)
+            if settle:
+                settle(name, loaded[name].model, pages)
+            else:
+                held.widen(loaded[name].model)
+                mapped.append((loaded[name].model, pages))
         elif name in found.networks and found.single:
             loaded[name] = Loaded(single_file.load(found.single, name, kind, dtype=dtype or torch.float32))
         elif name in found.networks:
@@ -150,8 +178,14 @@ def _entries(found: Index, name: str) -> dict[str, files.Entry]:
     return files.find(found.folder / name).entries()
 
 
-def _held(found: Index, name: str, kind: Any, half: Any) -> tuple[Loaded, held.Mapped]:
-    """A network in the half precision that it is stored in, which computes in float32, and its mapped files."""
+def _is_kept(found: Index, name: str, wanted: bool) -> bool:
+    """Whether a network is to stay in the half precision that it is stored in, and is large enough for it."""
+    return wanted and name != "vae" and held.half_of(_entries(found, name)) is not None
+
+
+def _stored(found: Index, name: str, kind: Any) -> tuple[Loaded, held.Mapped]:
+    """A network in the half precision that it is stored in, and its mapped files, whose pages are given back."""
+    half = held.half_of(_entries(found, name))
     if found.single:
         pages = held.Mapped([found.single.path])
         loaded = Loaded(single_file.load(found.single, name, kind, dtype=half, mapped=pages.tensors))
@@ -160,7 +194,6 @@ def _held(found: Index, name: str, kind: Any, half: Any) -> tuple[Loaded, held.M
         pages = held.Mapped(files.find(found.folder / name).paths)
         pages.take_over(loaded.model)
     pages.give_back()
-    held.widen(loaded.model)
     return loaded, pages
 
 
@@ -220,6 +253,8 @@ def _read_folder(folder: Path) -> Index:
         kinds.refuse_folder(folder)
     index = files.read_index(folder)
     pipeline = str(index.get("_class_name"))
+    if index.get("text_encoder") in (None, [None, None]) and index.get("requires_aesthetics_score"):
+        raise ModelError(f"{folder} is SDXL's refiner, which finishes what the base model drew: give the base model")
     if pipeline not in FAMILIES:
         what = kinds.pipeline(pipeline)
         raise ModelError(
@@ -227,8 +262,6 @@ def _read_folder(folder: Path) -> Index:
         )
     is_xl = FAMILIES[pipeline]
     found = Index(folder, pipeline, is_xl, index, {})
-    if is_xl and index.get("text_encoder") in (None, [None, None]) and index.get("requires_aesthetics_score"):
-        raise ModelError(f"{folder} is SDXL's refiner, which finishes what the base model drew: give the base model")
     for name in found.networks:
         if index.get(name) in (None, [None, None]) or not (folder / name).is_dir():
             raise ModelError(f"the model at {folder} has no {name}: {files.AGAIN}")

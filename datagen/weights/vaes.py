@@ -29,14 +29,20 @@ def load(place: Path, own: Mapping[str, Any] | None, is_xl: bool, *, dtype: Any 
     import diffusers
     import torch
 
-    like = own or {"scaling_factor": _SCALES[is_xl], "block_out_channels": _CHANNELS, "latent_channels": 4}
+    config = check(place, own, is_xl)
     kind: Any = diffusers.AutoencoderKL
     if place.is_file():
-        config = single_file.vae_config(place, like)
-        _check(place, config, like)
         return Loaded(single_file.vae(place, config, kind, dtype=dtype or torch.float32))
-    _check(place, files.read_json(place / "config.json"), like)
     return parts.load(kind, place, dtype=dtype)
+
+
+def check(place: Path, own: Mapping[str, Any] | None, is_xl: bool) -> dict[str, Any]:
+    """The settings of a VAE, which is for a model as `load` has it. ModelError as there; no weights are read."""
+    like = own or {"scaling_factor": _SCALES[is_xl], "block_out_channels": _CHANNELS, "latent_channels": 4}
+    is_file = place.is_file()
+    config = single_file.vae_config(place, like) if is_file else files.read_json(place / "config.json")
+    _check(place, config, like)
+    return config
 
 
 def _check(place: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import shutil
 import socket
 import threading
@@ -11,12 +12,15 @@ from pathlib import Path
 
 import misfits
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from datagen import generators, world
 from datagen.commands import doctor
 from datagen.errors import ModelError, RecipeError
 from datagen.llm.local import serve
 from datagen.recipe import Profile, Recipe, load
+from datagen.weights import parts
 
 
 @pytest.fixture
@@ -306,5 +310,51 @@ def test_other_judges_judge_any_model(sd15_folder: Path, clip_folder: Path) -> N
 
 def test_of_a_generator_of_ones_own_it_is_said_what_the_worlds_judges_know(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generators, "missing", lambda model, revision="": None)
+    monkeypatch.setattr(generators, "check", lambda profile: None)
     said = doctor.check(profile_of(model="mine.flat:any", judges={"world": {}}))
     assert said == "; world can judge the embedded model's images only"
+
+
+def lora_of(folder: Path, width: int) -> str:
+    """A LoRA for a U-Net that reads texts of some width, as a file."""
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    factors = {f"{name}.lora_A.weight": torch.zeros(2, width), f"{name}.lora_B.weight": torch.zeros(32, 2)}
+    save_file(factors, folder / f"lora-{width}.safetensors")
+    return str(folder / f"lora-{width}.safetensors")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_does_not_fit_a_model_is_refused_before_any_weights_are_read(
+    first: bool, sd15_folder: Path, clip_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(parts, "load", None)
+    monkeypatch.setenv("DATAGEN_IMAGES_API_KEY", "none")
+    judges = {"clip": {"model": str(clip_folder)}}
+    other = misfits.copy(sd15_folder, tmp_path)
+    misfits.reset(other / "vae/config.json", scaling_factor=0.5)
+    models: dict[str, object] = {"model": str(sd15_folder)} if first else {"model": "endpoint:x"}
+    models |= {} if first else {"other_models": [str(sd15_folder)]}
+    width = json.loads((sd15_folder / "unet/config.json").read_text())["cross_attention_dim"]
+    whole: dict[str, object] = {"adapters": [lora_of(tmp_path, width)], "vae": str(sd15_folder)} if first else {}
+    assert doctor.check(profile_of(**models, **whole, judges=judges)) == ""
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"scheduler": "lcm", "steps": 60}, "LCMScheduler cannot sample in 60 steps"),
+    ]
+    if first:  # what belongs to it alone
+        wrong += [
+            ({"adapters": [lora_of(tmp_path, 2048)]}, "its texts are 2048 wide"),
+            ({"adapters": [str(tmp_path / "nowhere")]}, "there is no adapter"),
+            ({"vae": str(other)}, "is not of this model's family"),
+        ]
+    for given, words in wrong:
+        with pytest.raises(ModelError, match=words):
+            doctor.check(profile_of(**models, **given, judges=judges))
+
+
+def test_an_option_that_a_generator_does_not_know_is_refused_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, clip_folder: Path
+) -> None:
+    monkeypatch.setattr(generators, "missing", lambda model, revision="": None)
+    with pytest.raises(ModelError, match="the generator of 'endpoint:x' knows no adapters: leave it out"):
+        doctor.check(profile_of(model="endpoint:x", adapters=["a"], judges={"clip": {"model": str(clip_folder)}}))

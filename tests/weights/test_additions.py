@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy as copying
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,29 @@ def test_a_lora_is_added_to_the_weights_as_often_as_asked_for(
     assert any(value.abs().max() > 0.01 for value in change(pipe, whole).values()) is (scale != 0)
 
 
+def test_what_was_made_for_another_model_is_told_without_any_weights_of_this_one(
+    written: Path, sd15_folder: Path, sdxl_folder: Path, tmp_path: Path
+) -> None:
+    for folder, fits, other in ((sd15_folder, "one", "xl"), (sdxl_folder, "xl", "one")):
+        sketch, whole = pipelines.sketch(pipelines.read(folder)), pipelines.load(folder).model
+        assert {value.device.type for value in sketch.unet.parameters()} == {"meta"}
+        additions.check_all(sketch, [additions.find(str(written / fits))])
+        wrong, said = [additions.find(str(written / other))], []
+        for call, pipe in ((additions.check_all, sketch), (additions.add_all, whole)):
+            with pytest.raises(ModelError) as caught:
+                call(pipe, wrong)
+            said.append(str(caught.value))
+        assert said[0] == said[1] and "do not fit" in said[0]
+    shutil.copytree(sd15_folder / "unet", tmp_path / "trained" / "unet")
+    with pytest.raises(ModelError, match="give one that was trained on this model"):
+        additions.check_all(sketch, [additions.find(str(tmp_path / "trained"))])
+    shutil.copytree(sd15_folder / "text_encoder", tmp_path / "livo" / "value_encoder")
+    alone = pipelines.sketch(pipelines.read(sd15_folder))
+    additions.check_all(alone, [additions.find(str(tmp_path / "livo"))])
+    with pytest.raises(ModelError, match="holds 1 value encoder .* this model has 2 text encoders"):
+        additions.check_all(sketch, [additions.find(str(tmp_path / "livo"))])
+
+
 def test_several_are_added_one_after_the_other(pipe: Any, whole: Any, written: Path) -> None:
     for given in ("one@0.5", "two"):
         add(pipe, f"{written}/{given}")
@@ -115,8 +139,6 @@ def test_a_file_of_another_trainer_counts_with_its_own_scale(
 def test_a_whole_unet_takes_the_place_of_the_models_and_has_no_scale(
     pipe: Any, sd15_folder: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     shutil.copytree(sd15_folder / "unet", tmp_path / "trained" / "unet")
     rewrite(tmp_path / "trained" / "unet", lambda tensors: {name: value + 1 for name, value in tensors.items()})
     said, _ = add(pipe, str(tmp_path / "trained"))
@@ -179,8 +201,6 @@ def test_what_is_no_adapter_is_told_in_one_line(
 def test_lora_is_added_to_the_unet_that_takes_the_models_place_whichever_is_named_first(
     whole: Any, written: Path, tmp_path: Path, sd15_folder: Path
 ) -> None:
-    import shutil
-
     shutil.copytree(sd15_folder / "unet", tmp_path / "trained" / "unet")
     rewrite(tmp_path / "trained" / "unet", lambda tensors: {name: value + 1 for name, value in tensors.items()})
     made = []
@@ -199,8 +219,6 @@ def test_lora_is_added_to_the_unet_that_takes_the_models_place_whichever_is_name
 
 
 def test_two_unets_are_refused(tmp_path: Path, sd15_folder: Path) -> None:
-    import shutil
-
     for name in ("a", "b"):
         shutil.copytree(sd15_folder / "unet", tmp_path / name / "unet")
     with pytest.raises(ModelError, match="a and b are each a whole U-Net, and a model has one"):

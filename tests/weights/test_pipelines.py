@@ -11,6 +11,7 @@ import torch
 from misfits import Change, copy, prefixed, reset, rewrite, without
 from safetensors.torch import load_file, save_file
 
+from datagen import generators
 from datagen.errors import ModelError
 from datagen.weights import parts, pipelines
 
@@ -345,12 +346,38 @@ def test_a_folder_that_is_missing_is_named(part: str, tmp_path: Path, sd15_folde
     assert part in refused(folder)
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "what"),
+    [
+        ("StableDiffusionInpaintPipeline", "a model for inpainting"),
+        ("StableDiffusionXLInpaintPipeline", "a model for inpainting"),
+        ("StableDiffusionImg2ImgPipeline", "a model that redraws pictures"),
+        ("StableDiffusionXLImg2ImgPipeline", "a model that redraws pictures"),
+        ("StableDiffusionInstructPix2PixPipeline", "a model that edits pictures"),
+        ("StableDiffusionControlNetPipeline", "a pipeline with a ControlNet, which draws from a second picture"),
+        ("StableDiffusionControlNetInpaintPipeline", "a pipeline with a ControlNet"),
+        ("StableDiffusionUpscalePipeline", "an upscaler, which enlarges pictures"),
+        ("StableDiffusionLatentUpscalePipeline", "an upscaler, which enlarges pictures"),
+        ("StableDiffusionDepth2ImgPipeline", "a model that draws from a picture's depth"),
+    ],
+)
+def test_a_pipeline_that_draws_from_pictures_is_refused_for_what_it_is_whatever_its_unet_reads(
+    pipeline: str, what: str, tmp_path: Path, sd15_folder: Path, sdxl_folder: Path
+) -> None:
+    folder = copy(sdxl_folder if "XL" in pipeline else sd15_folder, tmp_path)
+    reset(folder / "model_index.json", _class_name=pipeline)
+    assert f"is a {pipeline}, {what}" in refused(folder)
+    missing = generators.missing(str(folder))
+    assert missing is not None and what in missing.reason
+
+
 def test_a_refiner_is_refused_for_what_it_is(tmp_path: Path, sdxl_folder: Path) -> None:
     folder = copy(sdxl_folder, tmp_path)
     reset(folder / "model_index.json", text_encoder=[None, None])
     assert "has no text_encoder" in refused(folder)
-    reset(folder / "model_index.json", requires_aesthetics_score=True)
-    assert "is SDXL's refiner, which finishes what the base model drew: give the base model" in refused(folder)
+    for pipeline in ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"):
+        reset(folder / "model_index.json", requires_aesthetics_score=True, _class_name=pipeline)
+        assert "is SDXL's refiner, which finishes what the base model drew: give the base model" in refused(folder)
 
 
 def test_a_safety_checker_that_is_named_and_missing_is_no_matter(tmp_path: Path, sd15_folder: Path) -> None:

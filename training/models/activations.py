@@ -1,8 +1,9 @@
-"""Memory-efficient U-Net layers: fewer activations saved for the backward pass, bit-identical gradients, no time lost.
+"""Memory-efficient U-Net layers: less saved for the backward pass, bit-identical gradients, no time lost.
 
 Autograd saves the input of every convolution, though the backward pass of a frozen one reads only its weight; of a
 residual block also the outputs of its norms, which SiLU's backward pass reads; and of a transformer's
-feed-forward both halves of the gate and their product. Here these are not saved, or recomputed.
+feed-forward both halves of the gate and their product. Here these are not saved, or recomputed. Frozen weights in half
+precision, where the layer computes in float32, are widened while it does and saved as they are.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ def save_memory(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Conv2d and module.padding_mode == "zeros":
             module.__class__ = SparingConv2d
+        elif type(module) is nn.Linear and module.weight.dtype != torch.float32:
+            module.__class__ = SparingLinear
         elif type(module) is ResnetBlock2D and _is_plain(module):
             module.__class__ = SparingResnetBlock
         elif type(module) is FeedForward and _is_gated(module):
@@ -40,13 +43,23 @@ def _is_gated(module: Any) -> bool:
     return kinds == [GEGLU, nn.Dropout, nn.Linear] and module.net[1].p == 0
 
 
+class SparingLinear(nn.Linear):
+    """A linear layer whose weights are frozen and in half precision, whatever it computes in."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        given, weight, bias = _as_autocast(input, self.weight, self.bias)
+        return cast(Tensor, _FrozenLinear.apply(given, weight, bias))
+
+
 class SparingConv2d(nn.Conv2d):
     """A convolution that saves its input only while its weights are trained."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if weight.requires_grad or not (torch.is_grad_enabled() and input.requires_grad):
+        if weight.requires_grad:
             return cast(Tensor, super()._conv_forward(input, weight, bias))
         tensors = _as_autocast(input, weight, bias)
+        if not (torch.is_grad_enabled() and input.requires_grad):
+            return cast(Tensor, super()._conv_forward(*_like(*tensors)))
         output = _FrozenConvolution.apply(*tensors, self.stride, self.padding, self.dilation, self.groups)
         return cast(Tensor, output)
 
@@ -84,21 +97,38 @@ def _as_autocast(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if t is None else t.to(torch.get_autocast_dtype(kind)) for t in tensors]
 
 
+def _like(first: Any, *others: Tensor | None) -> tuple[Any, ...]:
+    """All in the dtype of the first: weights that are held in half precision may be given float32."""
+    return first, *(None if other is None else other.to(first.dtype) for other in others)
+
+
+class _FrozenLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight)
+        return F.linear(*_like(input, weight, bias))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        return gradients[0] @ weight.to(gradients[0].dtype), None, None
+
+
 class _FrozenConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, *places: Any) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.shape, ctx.places = input.shape, places
-        return F.conv2d(input, weight, bias, *places)
+        return F.conv2d(*_like(input, weight, bias), *places)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,) = ctx.saved_tensors
+        (outer,), (weight,) = gradients, ctx.saved_tensors
         stride, padding, dilation, groups = ctx.places
         # The input's shape is all that is read of it for its own gradient.
-        shaped = gradients[0].new_empty(1).expand(ctx.shape)
+        read = outer.new_empty(1).expand(ctx.shape), weight.to(outer.dtype), None
         given, *_ = torch.ops.aten.convolution_backward(
-            gradients[0], shaped, weight, None, stride, padding, dilation, False, [0], groups, [True, False, False]
+            outer, *read, stride, padding, dilation, False, [0], groups, [True, False, False]
         )
         return given, *[None] * (2 + len(ctx.places))
 
@@ -130,7 +160,7 @@ class _GatedLinear(torch.autograd.Function):
     def forward(ctx: Any, projected: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(projected, weight)
         value, gate = projected.chunk(2, dim=-1)
-        return F.linear(F.gelu(gate).mul_(value), weight, bias)
+        return F.linear(*_like(F.gelu(gate).mul_(value), weight, bias))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -146,7 +176,7 @@ class _GatedLinear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_projected = torch.empty_like(projected)  # both halves are written where they belong: no copies
             to_value, to_gate = to_projected.chunk(2, dim=-1)
-            inner = given @ weight
+            inner = given @ weight.to(given.dtype)
             torch.mul(inner, opened, out=to_value)
             torch.ops.aten.gelu_backward.grad_input(inner.mul_(value), gate, grad_input=to_gate)
         return to_projected, to_weight, to_bias

@@ -6,14 +6,14 @@ Nothing here decides what is trained. Randomness is passed in; weights come froz
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from datagen.weights import hub, pipelines
+from datagen.weights import held, hub, pipelines
 from datagen.weights.value_pipeline import read_states, tokenize
 from datagen.weights.value_pipeline import to_device as to_device  # re-exported for all who move tensors
 from training.errors import TrainingError
@@ -126,8 +126,11 @@ def find(source: str, revision: str | None = None) -> Path:
     return path if path.exists() else hub.folder(source, revision or "")
 
 
-def load(folder: Path | str) -> StableDiffusion:
-    """Load a diffusers folder or a model in one file, on the CPU in float32. Raises ModelError or TrainingError."""
+def load(folder: Path | str, settle: Callable[[str, Any, held.Mapped], None] | None = None) -> StableDiffusion:
+    """Load a diffusers folder or a model in one file, on the CPU in float32. Raises ModelError or TrainingError.
+
+    `settle` is what becomes of a large network in half precision, as `pipelines.load_networks` has it.
+    """
     found = pipelines.read(Path(folder))
     if found.configs["unet"].get("time_cond_proj_dim"):
         raise TrainingError(
@@ -137,7 +140,7 @@ def load(folder: Path | str) -> StableDiffusion:
     place = found.folder if found.single else found.folder / "scheduler"
     scheduler = noise.scheduler(pipelines.scheduler(found), place)  # first, since the networks take a while
     tokenizers = pipelines.tokenizers(found)
-    networks, notes = pipelines.load_networks(found)
+    networks, notes = pipelines.load_networks(found, settle=settle)
     for network in networks.values():
         network.requires_grad_(False)
     return StableDiffusion(

@@ -57,19 +57,21 @@ def round_frozen(model: StableDiffusion, half: Half, *, unet: bool, texts: bool)
 def round_unet(unet: nn.Module, half: Half) -> None:
     """Round the frozen weights of a U-Net that autocast would round, in place. Raises TrainingError."""
     for weight in _rounded(unet):
-        weight.data = _as(weight, half, "the U-Net")
+        if weight.dtype != DTYPES[half]:
+            weight.data = rounded(weight, half, "the U-Net")
 
 
 def rounded_copy(unet: nn.Module, half: Half) -> Any:
     """A frozen copy of a U-Net that is rounded alike; the memory of a whole one is at no time needed."""
-    made = {id(w): nn.Parameter(_as(w, half, "the U-Net"), requires_grad=False) for w in _rounded(unet)}
+    made = {id(w): nn.Parameter(rounded(w, half, "the U-Net"), requires_grad=False) for w in _rounded(unet)}
     return copy.deepcopy(unet, made).requires_grad_(False)
 
 
 def round_encoder(encoder: nn.Module, half: Half, what: str) -> None:
     """Round all weights of a text encoder. Raises TrainingError."""
     for weight in encoder.parameters():
-        weight.data = _as(weight, half, what)
+        if weight.dtype != DTYPES[half]:
+            weight.data = rounded(weight, half, what)
 
 
 def round_vae(vae: Any, half: Half, *, is_xl: bool) -> bool:
@@ -81,17 +83,11 @@ def round_vae(vae: Any, half: Half, *, is_xl: bool) -> bool:
     if half == "fp16" and is_xl and vae.config.force_upcast:
         return False
     for weight in vae.parameters():
-        weight.data = _as(weight, half, "the VAE")
+        weight.data = rounded(weight, half, "the VAE")
     return True
 
 
-def _rounded(unet: nn.Module) -> Iterator[nn.Parameter]:
-    for layer in unet.modules():
-        if isinstance(layer, LAYERS):
-            yield from (weight for weight in layer.parameters(recurse=False) if not weight.requires_grad)
-
-
-def _as(weight: Tensor, half: Half, what: str) -> Tensor:
+def rounded(weight: Tensor, half: Half, what: str) -> Tensor:
     """A copy in half precision. Raises TrainingError where float16 has no such numbers."""
     made = weight.detach().to(DTYPES[half], copy=True)
     if half == "fp16" and not made.isfinite().all():
@@ -100,3 +96,9 @@ def _as(weight: Tensor, half: Half, what: str) -> Tensor:
             "--frozen-precision bf16 or fp32"
         )
     return made
+
+
+def _rounded(unet: nn.Module) -> Iterator[nn.Parameter]:
+    for layer in unet.modules():
+        if isinstance(layer, LAYERS):
+            yield from (weight for weight in layer.parameters(recurse=False) if not weight.requires_grad)
