@@ -68,8 +68,8 @@ def marked(finished: Finished, wanted: Mark) -> Finished:
 
 def is_there(finished: Finished, name: str, folder: Path) -> bool:
     """Whether a folder holds this export, and each of its files is as it was written."""
-    whole = FORMATS.module(name).stamp(folder) == finished.content
-    return whole and sums.format_of(folder) == _kind(finished, name) and not any(sums.differences(folder))
+    whole = FORMATS.module(name).stamp(folder) == finished.content and sums.format_of(folder) == _kind(finished, name)
+    return whole and not any(sums.differences(folder, progress=finished.progress))
 
 
 def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None] = lambda line: None) -> bool:
@@ -84,7 +84,7 @@ def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None
         return False
     _refuse_others(finished, name, folder)
     if sums.format_of(folder) == _kind(finished, name):  # else nothing is known of what lies there
-        for change in sums.differences(folder):
+        for change in sums.differences(folder, progress=finished.progress):
             say(f"{change}: the export is written again")
     building = folder.with_name(f".{folder.name}{store.TEMPORARY}")
     with store.writing(folder.parent):
