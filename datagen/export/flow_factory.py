@@ -1,6 +1,6 @@
 """Flow-Factory's offline preference set: train.jsonl of its schema 2, test.jsonl of prompts, and the pictures.
 
-It evaluates by drawing, so that what it reads there are prompts in its older layout: schema 2 is refused without labels.
+It evaluates by drawing, so that it reads prompts there, in its older layout: schema 2 is refused without a preference.
 """
 
 from __future__ import annotations

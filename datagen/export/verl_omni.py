@@ -34,7 +34,8 @@ def encoded(row):
 
 
 for path in Path("FOLDER").glob("*.parquet"):
-    pandas.DataFrame(map(encoded, pandas.read_parquet(path).to_dict("records"))).to_parquet(Path("ENCODED", path.name))""",
+    rows = pandas.read_parquet(path).to_dict("records")
+    pandas.DataFrame(map(encoded, rows)).to_parquet(Path("ENCODED", path.name))""",
 )
 SCHEMA = pa.schema(
     [
