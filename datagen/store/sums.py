@@ -28,23 +28,23 @@ def _unseen(what: str, done: int, total: int) -> None:
 
 
 class _Shown:
-    """The progress of files that are read, told now and then: of many small ones, and of each large one."""
+    """The progress of files that are read, told now and then: of many small ones, and of large ones; not of few."""
 
     def __init__(self, what: str, total: int, progress: Progress) -> None:
         self._what, self._total, self._progress = what, total, progress
-        self.done, self._left, self._bytes = 0, SHOWN_EVERY, 0
-        progress(what, 0, total)
+        self.done, self._left, self._bytes, self._told = 0, SHOWN_EVERY, 0, False
 
     def add(self, size: int) -> None:
         """One more is read, of so many bytes."""
         self.done, self._left, self._bytes = self.done + 1, self._left - 1, self._bytes + size
         if self._left == 0 or self._bytes > LARGE:
-            self._left, self._bytes = SHOWN_EVERY, 0
+            self._left, self._bytes, self._told = SHOWN_EVERY, 0, True
             self._progress(self._what, self.done, self._total)
 
     def end(self) -> None:
         """All are read."""
-        self._progress(self._what, self.done, self._total)
+        if self._told:
+            self._progress(self._what, self.done, self._total)
 
 
 def beside(folder: Path) -> Path:

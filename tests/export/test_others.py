@@ -404,8 +404,7 @@ def test_progress_is_told_by_pairs(finished: exports.Finished, tmp_path: Path) -
     told = dataclasses.replace(finished, progress=lambda *what: seen.append(what))
     exports.write(told, "kohya", tmp_path / "out")
     assert seen[0] == ("export", 0, 13) and ("export", 13, 13) in seen
-    files = 4 * len(ROWS) + 2
-    assert [one for one in seen if one[0] == "digests"] == [("digests", 0, files), ("digests", files, files)]
+    assert not [one for one in seen if one[0] == "digests"]  # of few files
 
 
 @pytest.mark.parametrize("text", ["", "# a README\n", "<!-- made from: -->", "<!-- x made from: c -->", "\xff"])
@@ -424,7 +423,8 @@ def test_a_format_is_not_taken_for_another_and_does_not_take_its_place(
         (tmp_path / "out.sha256").unlink()
     before = sorted(path.name for path in (tmp_path / "out").rglob("*"))
     for other in ("livo", "rewards", "croissant"):
-        with pytest.raises(RunError, match=f"holds something that is not a {other} export"):
+        what = f"a {there} export," if digests else "something that is"
+        with pytest.raises(RunError, match=f"holds {what} not a {other} export"):
             exports.write(finished, other, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == before
 
