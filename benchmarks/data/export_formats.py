@@ -79,7 +79,7 @@ def _rows(name: str, few: int, many: int) -> list[Row]:
     killed = min(few, 2_000)
     whole = _killed(name, killed)
     return [
-        Row(f"{name}, rate", many / large["seconds"], "pairs/s", note=note),
+        Row(f"{name}, rate", many / large["cpu"], "pairs/CPU s", note=note),
         Row(f"{name}, memory it grows by", max(large["peak"] - small["peak"], 0.0), "MiB", f"≤ {FLAT}", note=limits),
         Row(f"{name}, longest without a word of progress", large["silent"], "s", note=what),
         Row(f"{name}, kills that left none or all of it", whole, "", f"= {KILLS}", note=f"{killed:,} a time"),
@@ -183,8 +183,7 @@ def _folder(name: str, pairs: int) -> Path:
 def _one(name: str, pairs: int) -> int:
     """Write one export in this process; print seconds, the peak of its memory, and how long it was silent."""
     reset_peak()  # else it is that of the process which began this one, if that was larger
-    started = last = time.perf_counter()
-    silent = 0.0
+    begun, last, silent = time.process_time(), time.perf_counter(), 0.0
 
     def beat(what: str, done: int, total: int) -> None:
         """As the command line's display is told."""
@@ -195,8 +194,7 @@ def _one(name: str, pairs: int) -> int:
     finished = export.marked(_finished(name, pairs), mark.of("xmp"))
     export.write(dataclasses.replace(finished, progress=beat), name, _folder(name, pairs))
     beat("end", 1, 1)
-    seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "peak": peak_since_reset(), "silent": silent}))
+    print(json.dumps({"cpu": time.process_time() - begun, "peak": peak_since_reset(), "silent": silent}))
     return 0
 
 
