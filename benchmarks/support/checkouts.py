@@ -42,7 +42,7 @@ def _simpletuner(checkout: Path, folder: Path) -> Pairs:
                 partner = DatasetDuplicator._translate_conditioning_path(path, source, target, None)
                 how = {"use_captions": True, "prepend_instance_prompt": False, "data_backend": backend}
                 said = PromptHandler.magic_prompt(path, caption_strategy=chosen["caption_strategy"], **how)
-                yield Path(path).stem, said, backend.read_image(path), backend.read_image(partner)
+                yield Path(path).stem, said, *map(backend.read_image, (path, partner))
 
 
 def _sd_scripts(checkout: Path, folder: Path) -> Pairs:
@@ -60,8 +60,8 @@ def _sd_scripts(checkout: Path, folder: Path) -> Pairs:
         group, _ = config_util.generate_dataset_group_by_blueprint(plan.dataset_group)
         (dataset,) = group.datasets
         for chosen, rejected in dataset.image_data.values():
-            pictures = [train_util.load_image(one.absolute_path) for one in (chosen, rejected)]
-            yield Path(chosen.absolute_path).stem, chosen.caption, *pictures
+            paths = (chosen.absolute_path, rejected.absolute_path)
+            yield Path(paths[0]).stem, chosen.caption, *map(train_util.load_image, paths)
 
 
 def _onetrainer(checkout: Path, folder: Path) -> Pairs:
