@@ -15,7 +15,6 @@ import io
 import itertools
 import json
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image as Pillow
 
+from benchmarks.support.memory import peak_since_reset, reset_peak
 from benchmarks.support.results import Row, record
 from datagen import export, recipe, records, store
 from datagen.export.parts import mark
@@ -35,7 +35,7 @@ from datagen.store import sums
 
 SHARD = 1_000
 SCORES = '{"clip": {"chosen": {"match": 0.5}, "rejected": {"match": 0.4}}}'
-FLAT = 64  # MB that memory may grow by while pairs grow tenfold
+FLAT = 64  # MiB that memory may grow by while pairs grow tenfold
 KILLS = 3  # of a format
 RANKED = ("lists", "rewards")
 MET = list(itertools.combinations(range(4), 2))  # of the images of a prompt
@@ -75,12 +75,12 @@ def _rows(name: str, few: int, many: int) -> list[Row]:
     small, large = _measured(name, few), _measured(name, many)
     what = f"{many:,} {'comparisons' if name in RANKED else 'pairs'}"
     note = f"{what}, pictures of 8 px marked in XMP, digests included"
-    limits = f"against {few:,}; {large['peak']:.0f} MB at the peak"
+    limits = f"against {few:,}; {large['peak']:.0f} MiB at the peak"
     killed = min(few, 2_000)
     whole = _killed(name, killed)
     return [
-        Row(f"{name}, rate", many / large["seconds"], "pairs/s", note=note),
-        Row(f"{name}, memory it grows by", max(large["peak"] - small["peak"], 0.0), "MB", f"≤ {FLAT}", note=limits),
+        Row(f"{name}, rate", many / large["cpu"], "pairs/CPU s", note=note),
+        Row(f"{name}, memory it grows by", max(large["peak"] - small["peak"], 0.0), "MiB", f"≤ {FLAT}", note=limits),
         Row(f"{name}, longest without a word of progress", large["silent"], "s", note=what),
         Row(f"{name}, kills that left none or all of it", whole, "", f"= {KILLS}", note=f"{killed:,} a time"),
     ]
@@ -181,8 +181,8 @@ def _folder(name: str, pairs: int) -> Path:
 
 def _one(name: str, pairs: int) -> int:
     """Write one export in this process; print seconds, the peak of its memory, and how long it was silent."""
-    started = last = time.perf_counter()
-    silent = 0.0
+    reset_peak()  # else it is that of the process which began this one, if that was larger
+    begun, last, silent = time.process_time(), time.perf_counter(), 0.0
 
     def beat(what: str, done: int, total: int) -> None:
         """As the command line's display is told."""
@@ -193,8 +193,7 @@ def _one(name: str, pairs: int) -> int:
     finished = export.marked(_finished(name, pairs), mark.of("xmp"))
     export.write(dataclasses.replace(finished, progress=beat), name, _folder(name, pairs))
     beat("end", 1, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(json.dumps({"seconds": time.perf_counter() - started, "peak": peak, "silent": silent}))
+    print(json.dumps({"cpu": time.process_time() - begun, "peak": peak_since_reset(), "silent": silent}))
     return 0
 
 

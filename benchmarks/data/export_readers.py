@@ -1,8 +1,10 @@
-"""What TRL, Label Studio and Argilla read of an export, by their own code: the same pairs, labels and bytes.
+"""What the peers' own code reads of an export: the same pairs, labels and bytes.
 
-`python -m benchmarks export_readers`, by a Python that has `trl`, `label-studio-sdk` and `argilla` beside the project:
-they are not among its dependencies, so a throw-away environment is the place for them. A run of a few pairs is made,
-judged and labelled, and written in the format of each; the figure is of how many pairs a peer says the same as it.
+`python -m benchmarks export_readers [--simpletuner CHECKOUT …]`. TRL, Label Studio's and Argilla's libraries are not
+among the dependencies: a throw-away environment that has them beside the project is the place for them. Trainers that
+cannot be installed there are read from a checkout of each. What is not given is said to be not checked. A run of a few
+pairs is made, judged and labelled, and written in the format of each; the figure is of how many pairs a peer says the
+same as it.
 """
 
 from __future__ import annotations
@@ -12,15 +14,17 @@ import base64
 import importlib.metadata
 import io
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from benchmarks.support import judged_run
+from benchmarks.support import checkouts, judged_run
 from benchmarks.support.results import Row, record
 from datagen import store
 from datagen.commands.export import export_run
@@ -37,17 +41,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks export_readers", description=__doc__, allow_abbrev=False
     )
-    parser.parse_args()
-    if missing := [name for name in READERS if _version(name) is None]:
-        print(
-            f"error: {', '.join(missing)} not installed: give a Python that has them beside the project "
-            f"(python -m venv PEERS, then PEERS/bin/pip install {' '.join(missing)} and the project)",
-            file=sys.stderr,
-        )
+    for name in checkouts.READERS:
+        parser.add_argument(f"--{name}", type=Path, metavar="CHECKOUT", help=f"read what {name}'s own code reads")
+    asked = vars(parser.parse_args())
+    given = {name: asked[name.replace("-", "_")] for name in checkouts.READERS}
+    for name in (missing := [name for name in READERS if _version(name) is None]):
+        print(f"{READERS[name][0]}: not checked, as {name} is not installed beside the project")
+    for name in (without := [name for name, checkout in given.items() if checkout is None]):
+        print(f"{checkouts.READERS[name][0]}: not checked, as there is no --{name} CHECKOUT")
+    if len(missing) == len(READERS) and len(without) == len(given):
+        print("error: nothing to check with: give a checkout, or a Python that has a peer's library", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="readers-") as scratch:
         root = Path(scratch) / "run"
-        judged_run.write(root, judged_run.recipe(PROMPTS, changes=("labels.min_probability=0",)))
+        judged_run.write(root, judged_run.recipe(PROMPTS, changes=("labels.min_probability=0.5",)))
         relabel(store.Run(root), [])
         run = store.Run(root)
         shards = len(list((root / "tables" / "pairs").glob("*.parquet")))
@@ -57,7 +64,8 @@ def main() -> int:
             for table in pictured.tables(run, k, COLUMNS)
             for row in table.to_pylist()
         }
-        rows = [_row(name, root, Path(scratch), pairs) for name in READERS]
+        rows = [_row(name, root, Path(scratch), pairs) for name in READERS if name not in missing]
+        rows += [_read(name, given[name], root, Path(scratch), pairs) for name in given if name not in without]
     print(*rows, sep="\n")
     record("export_readers", rows)
     return 0 if all(row.reached for row in rows) else 1
@@ -76,6 +84,30 @@ def _row(name: str, root: Path, scratch: Path, pairs: Pairs) -> Row:
     same = float(read(scratch / format_, pairs))
     what = f"{format_}: pairs that {name} reads as the run has them"
     return Row(what, same, "", f"= {len(pairs)}", note=f"{name} {_version(name)}: {how}")
+
+
+def _read(name: str, checkout: Path, root: Path, scratch: Path, pairs: Pairs) -> Row:
+    """The pairs of train that a trainer's own code gives as the run has them."""
+    format_, read, how = checkouts.READERS[name]
+    export_run(root, format_, scratch / format_)
+    wanted, same = {key for key, row in pairs.items() if row["split"] == "train"}, 0
+    count = len(wanted)
+    for key, prompt, *pictures in read(checkout.resolve(), scratch / format_):
+        own = pairs[key]
+        wanted.remove(key)
+        same += " ".join(own["prompt"].split()) == " ".join(prompt.split()) and all(
+            _alike(Image.fromarray(np.asarray(picture)), own[side])
+            for picture, side in zip(pictures, ("chosen", "rejected"), strict=True)
+        )
+    what = f"{format_}: pairs of train that {name} reads as the run has them"
+    return Row(what, same, "", f"= {count}", note=f"{_commit(checkout)}: {how}")
+
+
+def _commit(checkout: Path) -> str:
+    """Of which commit a checkout is, as far as it says."""
+    git = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "a copy without its history"
 
 
 def _trl(folder: Path, pairs: Pairs) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,8 +33,7 @@ def export_run(
     settings = run.started()
     export.FORMATS.check(name)
     recipe, profile = recipes.of_run(settings)
-    finished = build.finished(run, settings["digest"], recipe, profile)
-    finished = dataclasses.replace(finished, progress=progress)
+    finished = build.finished(run, settings["digest"], recipe, profile, progress)
     finished = export.arm(finished, control) if control else finished
     if mark is not None and name != export.LISTS and folder.resolve() != run.dataset.resolve():
         finished = export.marked(finished, mark)

@@ -68,8 +68,8 @@ def marked(finished: Finished, wanted: Mark) -> Finished:
 
 def is_there(finished: Finished, name: str, folder: Path) -> bool:
     """Whether a folder holds this export, and each of its files is as it was written."""
-    whole = FORMATS.module(name).stamp(folder) == finished.content
-    return whole and sums.format_of(folder) == _kind(finished, name) and not any(sums.differences(folder))
+    whole = FORMATS.module(name).stamp(folder) == finished.content and sums.format_of(folder) == _kind(finished, name)
+    return whole and not any(sums.differences(folder, progress=finished.progress))
 
 
 def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None] = lambda line: None) -> bool:
@@ -84,13 +84,18 @@ def write(finished: Finished, name: str, folder: Path, say: Callable[[str], None
         return False
     _refuse_others(finished, name, folder)
     if sums.format_of(folder) == _kind(finished, name):  # else nothing is known of what lies there
-        for change in sums.differences(folder):
+        for change in sums.differences(folder, progress=finished.progress):
             say(f"{change}: the export is written again")
     building = folder.with_name(f".{folder.name}{store.TEMPORARY}")
-    with store.writing(folder.parent):
+    with store.writing(folder):
         store.remove(building)
         building.mkdir(parents=True)
-        module.export(finished, building)
+        try:
+            module.export(finished, building)
+        except BaseException:  # what is not whole is of no use, and may be what fills the disk
+            with contextlib.suppress(OSError):
+                store.remove(building)
+            raise
         _swap(building, folder)
         sums.write(folder, _kind(finished, name), finished.progress)
     return True
@@ -106,7 +111,8 @@ def _refuse_others(finished: Finished, name: str, folder: Path) -> None:
     empty = folder.is_dir() and not any(folder.iterdir())
     ours = known or empty or (lies is None and not finished.control and FORMATS.module(name).stamp(folder) is not None)
     if folder.exists() and (dataset or not ours):
-        raise RunError(f"{folder} holds something that is not a {kind} export: give another folder, or remove it")
+        holds = f"a {lies} export," if lies and not dataset else "something that is"
+        raise RunError(f"{folder} holds {holds} not a {kind} export: give another folder, or remove it")
     if sums.beside(folder).exists() and not known:
         raise RunError(f"{sums.beside(folder)}, where digests are written, is another file: give another folder")
 

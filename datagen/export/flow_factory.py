@@ -1,4 +1,7 @@
-"""Flow-Factory's offline preference set: train.jsonl of its schema 2, test.jsonl of prompts, and the pictures."""
+"""Flow-Factory's offline preference set: train.jsonl of its schema 2, test.jsonl of prompts, and the pictures.
+
+It evaluates by drawing, so that it reads prompts there, in its older layout: schema 2 is refused without a preference.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from datagen.export.parts.pairs import SIDES, Pairs
 ABOUT = readme.About(
     __name__,
     "Flow-Factory (`offline-dpo`)",
-    "`train.jsonl` with `schema_version` 2, `input` and a `supervision` of the kind preference; `test.jsonl`, prompts "
-    "only; `images/`",
+    "`train.jsonl` with `schema_version` 2, `input` and a `supervision` of the kind preference; `test.jsonl`, a "
+    "`prompt` each; `images/`",
     'rows = [json.loads(line) for line in open("FOLDER/train.jsonl")]',
 )
 stamp = ABOUT.stamp
@@ -28,21 +31,19 @@ def export(finished: Finished, folder: Path) -> None:
         (folder / "test.jsonl").open("w", encoding="utf-8") as test,
     ):
         for row in pairs:
-            given = {"schema_version": 2, "input": {"prompt": row["prompt"], "media": []}}
             if row["split"] == "train":
-                train.write(
-                    files.line({**given, "supervision": _preference(folder, row), "metadata": _facts(row)}) + "\n"
-                )
+                train.write(files.line(_record(folder, row)) + "\n")
             elif row["prompt_id"] != asked:  # the rows of a prompt follow one another
                 asked = row["prompt_id"]
-                test.write(files.line({**given, "metadata": {}}) + "\n")
+                test.write(files.line({"prompt": row["prompt"]}) + "\n")
     readme.write(finished, folder, ABOUT, pairs.kept, pairs.left)
 
 
-def _preference(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
+def _record(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     sides = {side: {"media": [{"type": "image", "path": files.put_picture(folder, row[side])}]} for side in SIDES}
-    return {"type": "preference", **sides}
-
-
-def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"pair_id": row["pair_id"], "probability": row["probability"]}
+    return {
+        "schema_version": 2,
+        "input": {"prompt": row["prompt"], "media": []},
+        "supervision": {"type": "preference", **sides},
+        "metadata": {"pair_id": row["pair_id"], "probability": row["probability"]},
+    }

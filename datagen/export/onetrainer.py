@@ -1,4 +1,8 @@
-"""One folder of NAME.png, NAME-rejectedlabel.png and NAME.txt, as OneTrainer's preference training names them."""
+"""Preferred and rejected pictures as two folders of equal names, as OneTrainer's patterns of a concept pair them.
+
+The two lie in folders of their own since a pattern for one folder, such as `{}`, takes the rejected pictures for
+preferred ones, too, and then finds no partner of theirs.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,17 @@ from datagen.export.parts import beside, readme
 
 ABOUT = readme.About(
     __name__,
-    "OneTrainer with preference training (its pull request 1403)",
-    "`SPLIT/NAME` (preferred), `SPLIT/NAME-rejectedlabel` and `SPLIT/NAME.txt`",
+    "OneTrainer with preference training (its pull request 1403): a concept of the path FOLDER/train with the chosen "
+    "pattern `chosen/{}`, the rejected pattern `rejected/{}`, and subdirectories included",
+    "`SPLIT/chosen/NAME`, `SPLIT/rejected/NAME` and the caption `SPLIT/chosen/NAME.txt`",
     """pairs = [
-    (path, path.with_stem(f"{path.stem}-rejectedlabel"))
-    for path in Path("FOLDER/train").glob("*.[pjw]*")
-    if not path.stem.endswith("-rejectedlabel")
+    (path, next(Path("FOLDER/train/rejected").glob(f"{path.stem}.*")))
+    for path in Path("FOLDER/train/chosen").glob("*.[pjw]*")
 ]""",
 )
 stamp = ABOUT.stamp
 
 
 def export(finished: Finished, folder: Path) -> None:
-    """Write one folder a split."""
-    beside.write(finished, folder, ABOUT, ("{}", "{}-rejectedlabel"), ("{}.txt",))
+    """Write both folders of each split."""
+    beside.write(finished, folder, ABOUT, ("chosen/{}", "rejected/{}"), ("chosen/{}.txt",))

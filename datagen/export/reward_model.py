@@ -1,4 +1,7 @@
-"""JSON lists for training reward models, as HPSv3 and EditReward read them: prompt, path1 (preferred), path2."""
+"""JSON lists for training reward models, as HPSv3 reads them: prompt, path1 (preferred), path2.
+
+EditReward's lists look alike, but it leaves out, without a word, what has no source image that was edited.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from datagen.export.parts.tables import SPLITS
 
 ABOUT = readme.About(
     __name__,
-    "HPSv3's and EditReward's reward training, `training/run.py`, `datagen judge --pairs`",
+    "HPSv3's reward training, begun in the folder, `training/run.py`, `datagen judge --pairs`",
     "`train.json`, `test.json`: `prompt`, `path1` (preferred), `path2`, `confidence` (the probability of the label), "
     "`choice_dist` (that and the rest to 1), `model1`, `model2`; `images/`",
     'rows = json.load(open("FOLDER/train.json"))',

@@ -16,6 +16,7 @@ ABOUT = readme.About(
     "relative to the folder",
     'backends = json.loads(Path("FOLDER/multidatabackend.json").read_text())',
 )
+KINDS = "pairs of two kinds of file, whose names differ by their ends: SimpleTuner pairs equal names"
 SMALLEST = 64  # pixels: SimpleTuner groups the files of a set by shape at this step
 stamp = ABOUT.stamp
 
@@ -23,7 +24,8 @@ stamp = ABOUT.stamp
 def export(finished: Finished, folder: Path) -> None:
     """Write both folders of each split, and the backends of train."""
     files.put(folder / "multidatabackend.json", json.dumps(_backends(finished), indent=2).encode())
-    beside.write(finished, folder, ABOUT, ("chosen/{}", "rejected/{}"), ("chosen/{}.txt", "rejected/{}.txt"))
+    names, captions = ("chosen/{}", "rejected/{}"), ("chosen/{}.txt", "rejected/{}.txt")
+    beside.write(finished, folder, ABOUT, names, captions, of_one_kind=KINDS)
 
 
 def _backends(finished: Finished) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ shard that is found to be damaged, which is named.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -148,12 +149,19 @@ def relabel(
                 work.discard_labels(damaged)
 
 
-def finished(run: store.Run, digest: str, recipe: recipes.Recipe, profile_name: str) -> export.Finished:
+def finished(
+    run: store.Run,
+    digest: str,
+    recipe: recipes.Recipe,
+    profile_name: str,
+    progress: Progress = lambda what, done, total: None,
+) -> export.Finished:
     """What an export receives of a run whose stages are all done; RunError if they are not.
 
     `digest` is the one that the run was started with: its recipe's files may have changed since.
     """
-    plans = plan.of_run(run, recipe, digest)
+    plans = plan.of_run(run, recipe, digest, progress)
     if damaged := [shard for stage in plans for shard in stage.damaged]:
         raise damaged[0]
-    return finished_of(run, recipe, recipe.profile(profile_name), digest, plans)
+    found = finished_of(run, recipe, recipe.profile(profile_name), digest, plans)
+    return dataclasses.replace(found, progress=progress)

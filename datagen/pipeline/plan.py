@@ -17,6 +17,7 @@ from typing import Any
 from datagen import recipe as recipes
 from datagen import records, store
 from datagen.errors import RecipeError, nearest
+from datagen.progress import Progress
 from datagen.recipe import Recipe
 from datagen.stages import Context, Stage, embeddings, images, labels, pairs, principles, prompts, scores, verdicts
 
@@ -30,6 +31,7 @@ STAGES: tuple[Stage[Any], ...] = (
     labels.STAGE,
     pairs.STAGE,
 )
+MANY = 1_000  # shards of a stage, whose footers take a while to read
 LABELLING = ("verdicts", "labels", "pairs")  # the stages that ask nobody and draw nothing
 
 
@@ -206,14 +208,16 @@ def count_shards(plans: Sequence[Plan], shard_size: int) -> int:
     return math.ceil(shared.total("rows") / shard_size) if shared else 0
 
 
-def of_run(run: store.Run, recipe: Recipe, digest: str) -> list[Plan]:
+def of_run(run: store.Run, recipe: Recipe, digest: str, progress: Progress | None = None) -> list[Plan]:
     """The progress of each stage, in order; a sharded stage has no shards before its prompts are written.
 
-    It reads footers only.
+    It reads footers only; of a run that has very many, `progress` is told stage by stage.
     """
     plans: list[Plan] = []
-    for stage in STAGES:
+    for count, stage in enumerate(STAGES, 1):
         plans.append(of_stage(run, stage, plans, recipe, digest))
+        if progress is not None and len(plans[-1].shards) > MANY:
+            progress("stages", count, len(STAGES))
     return plans
 
 

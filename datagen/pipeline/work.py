@@ -150,7 +150,8 @@ class Work:
         return plan.of_run(self.run, self.context.recipe, self.digest)
 
     def _export(self, plans: list[Plan]) -> export.Finished:
-        return finished_of(self.run, self.context.recipe, self.context.profile, self.digest, plans)
+        found = finished_of(self.run, self.context.recipe, self.context.profile, self.digest, plans)
+        return dataclasses.replace(found, progress=self.progress)
 
     def _published(self) -> dict[str, Path]:
         """What a finished run holds, and where: the dataset, and the ranked lists where there are any."""

@@ -42,7 +42,7 @@ def reliability(found: Sequence[Bin], label: str) -> Markup:
 
 def sure(found: Sequence[tuple[float, float, int]], label: str) -> Markup:
     """How many pairs are how certain: a bar a bin."""
-    width, height, step = 300.0, 132.0, 60.0
+    width, height, step = 300.0, 232.0, 60.0
     most = max((count for _, _, count in found), default=0) or 1
     parts = []
     for place, (low, high, count) in enumerate(found):

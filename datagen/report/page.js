@@ -64,7 +64,7 @@
       make("p", { class: "small" }, `rejected: ${row.rejected_prompt} (${row.rejected_generator || row.generator}, seed ${row.seed_rejected})`),
       make("p", { class: "small" }, `judges alone ${percent(row.judges_only)}; 90 % interval ${percent(row.low)} to ${percent(row.high)}`),
       make("p", { class: "small soft" }, row.pair_id));
-    const truth = row.true === null ? [] : [make("span", { class: `small ${row.true}` }, row.true ? "true" : "not true")];
+    const truth = row.true === null ? [] : [make("span", { class: `small ${row.true}` }, row.true ? "the label is true" : "the label is not true")];
     return make("li", { class: "pair", tabindex: "0" },
       make("div", { class: "two" }, picture(row, 0), picture(row, 1)),
       make("div", { class: "text" }, make("p", { class: "prompt", dir: "auto" }, row.prompt), sureness(row), votes(row), ...truth, details));

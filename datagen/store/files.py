@@ -36,7 +36,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunError(
-                f"disk full while writing {path}: free some space and rerun, finished shards are kept"
+                f"disk full while writing {path}: free some space and rerun, what is whole is kept"
             ) from error
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -15,8 +15,36 @@ from typing import Any
 
 from datagen.store.files import names, write_file
 
-SHOWN_EVERY = 500  # files
+SHOWN_EVERY = 500  # files, and LARGE bytes
+LARGE = 1 << 26
 FIRST = "# sha256 and bytes of the files of a datagen export, format "
+
+
+Progress = Callable[[str, int, int], None]  # of (what, done, total); `datagen.progress` shows it
+
+
+def _unseen(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+class _Shown:
+    """The progress of files that are read, told now and then: of many small ones, and of large ones; not of few."""
+
+    def __init__(self, what: str, total: int, progress: Progress) -> None:
+        self._what, self._total, self._progress = what, total, progress
+        self.done, self._left, self._bytes, self._told = 0, SHOWN_EVERY, 0, False
+
+    def add(self, size: int) -> None:
+        """One more is read, of so many bytes."""
+        self.done, self._left, self._bytes = self.done + 1, self._left - 1, self._bytes + size
+        if self._left == 0 or self._bytes > LARGE:
+            self._left, self._bytes, self._told = SHOWN_EVERY, 0, True
+            self._progress(self._what, self.done, self._total)
+
+    def end(self) -> None:
+        """All are read."""
+        if self._told:
+            self._progress(self._what, self.done, self._total)
 
 
 def beside(folder: Path) -> Path:
@@ -24,22 +52,20 @@ def beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.sha256")
 
 
-def write(folder: Path, name: str, progress: Callable[[str, int, int], None] = lambda what, done, total: None) -> None:
+def write(folder: Path, name: str, progress: Progress = _unseen) -> None:
     """Note the digests of the files of an export in the format `name`. RunError if the disk refuses."""
-    total = sum(1 for _ in _every(folder))
+    shown = _Shown("digests", sum(1 for _ in _every(folder)), progress)
 
     def fill(file: Any) -> None:
-        count, parent = 0, f"{folder.parent}{os.sep}"
+        parent = f"{folder.parent}{os.sep}"
         file.write(f"{FIRST}{name}\n".encode())
         for path in _files(str(folder)):
-            if count % SHOWN_EVERY == 0:
-                progress("digests", count, total)
-            count += 1
             size, digest = _size_and_digest(path)
             own = path.removeprefix(parent).replace(os.sep, "/")
             file.write(f"# {size} bytes\n{digest}  {own}\n".encode())
-        progress("digests", count, total)
-        file.write(f"{_last(count)}\n".encode())
+            shown.add(size)
+        shown.end()
+        file.write(f"{_last(shown.done)}\n".encode())
 
     write_file(beside(folder), fill)
 
@@ -67,6 +93,14 @@ def _every(folder: Path | str) -> Iterator[os.DirEntry[str]]:
 
 def _last(count: int) -> str:
     return f"# {count} files"
+
+
+def _count(folder: Path) -> int:
+    """How many files are stated, by the last line; 0 if that is damaged."""
+    with contextlib.suppress(OSError, ValueError, IndexError), beside(folder).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(_last(10**18))))
+        return int(file.read().splitlines()[-1].split()[1])
+    return 0
 
 
 def format_of(folder: Path) -> str | None:
@@ -97,21 +131,23 @@ def _stated(folder: Path) -> Iterator[tuple[str, int, str]]:
         yield "", -1, ""
 
 
-def differences(folder: Path, *, contents: bool = True) -> Iterator[str]:
+def differences(folder: Path, *, contents: bool = True, progress: Progress = _unseen) -> Iterator[str]:
     """One line for each file that is not as it was written, by size and, with `contents`, by digest."""
     damaged = f"{beside(folder)} is missing or damaged, so it is not known what was written"
     if format_of(folder) is None:
         yield damaged
         return
-    tables = set[str]()
+    tables, shown = set[str](), _Shown("check", _count(folder), progress)
     for name, size, digest in _stated(folder):
         if not name:
             yield damaged
             return
+        shown.add(size if contents else 0)
         if name.endswith(".parquet"):
             tables.add(name)
         if reason := _difference(folder.parent / name, size, digest if contents else None):
             yield f"{folder.parent / name} {reason}"
+    shown.end()
     for path in sorted(Path(entry) for entry in _every(folder) if entry.name.endswith(".parquet")):
         if path.relative_to(folder.parent).as_posix() not in tables:
             yield f"{path} was added since"

@@ -15,6 +15,8 @@ from datagen.commands.relabel import relabel
 from datagen.errors import InputError, RunError
 from datagen.export.card import trust
 from datagen.export.parts import mark
+from datagen.pipeline import plan
+from datagen.store import sums
 
 XMP = mark.of("xmp")
 
@@ -40,6 +42,23 @@ def test_the_runs_own_dataset_is_not_marked_and_an_export_of_it_is(run: Path, tm
         for side in ("chosen", "rejected"):
             for one, other in zip(own[side].to_pylist(), made[side].to_pylist(), strict=True):
                 assert one["path"] == other["path"] and XMP.apply(one["bytes"]) == other["bytes"]
+
+
+def test_the_reading_of_very_many_shards_and_the_check_of_what_is_there_show_how_far_they_are(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "MANY", 0)
+    monkeypatch.setattr(sums, "SHOWN_EVERY", 10)
+    told: dict[str, list[tuple[int, int]]] = {}
+
+    def note(what: str, done: int, total: int) -> None:
+        told.setdefault(what, []).append((done, total))
+
+    assert export_run(run, "kohya", tmp_path / "out", progress=note)
+    assert told["stages"] == [(count, 8) for count in range(1, 9)] and "check" not in told
+    assert not export_run(run, "kohya", tmp_path / "out", progress=note)
+    files = sum(path.is_file() for path in (tmp_path / "out").rglob("*"))
+    assert told["check"][-1] == (files, files) and len(told["check"]) == files // 10 + 1
 
 
 def test_the_card_tells_what_a_reader_of_the_data_needs(run: Path) -> None:

@@ -164,7 +164,7 @@ def test_no_arm_takes_the_place_of_the_real_labels_nor_they_of_an_arm(tmp_path: 
     for name in every:
         for other, of in every.items():
             if other != name:
-                with pytest.raises(RunError, match="holds something that is not a huggingface"):
+                with pytest.raises(RunError, match="holds a huggingface.* export, not a huggingface"):
                     export.write(of, "huggingface", tmp_path / name)
     real.run.dataset.mkdir(parents=True)
     with pytest.raises(RunError, match="holds something that is not a huggingface control-swapped export"):

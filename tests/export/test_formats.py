@@ -67,6 +67,7 @@ def test_an_export_that_fails_leaves_the_one_before(
     with pytest.raises(RunError, match="cannot write"):
         export.write(finished, name, tmp_path / "out")
     assert (tmp_path / "out" / "count.txt").read_text() == "3 before"
+    assert not list(tmp_path.glob(".*"))  # what is half an export may be what fills the disk
 
 
 def test_a_folder_of_something_else_is_not_overwritten(finished: export.Finished, tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_an_export_does_not_take_the_place_of_one_in_another_format(
 ) -> None:
     name = outside(tmp_path, monkeypatch, COUNTING)
     export.write(finished, name, tmp_path / "out")
-    with pytest.raises(RunError, match="holds something that is not a huggingface export"):
+    with pytest.raises(RunError, match="holds a mine.counting export, not a huggingface export"):
         export.write(finished, "huggingface", tmp_path / "out")
     finished.run.dataset.mkdir(parents=True)
     for folder in (finished.run.dataset, tmp_path / "out" / ".." / "run" / "dataset"):

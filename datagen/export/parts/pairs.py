@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from datagen import store
 from datagen.export import Finished
 from datagen.export.parts import pictured
 from datagen.images.kinds import suffix_of
@@ -35,7 +36,7 @@ class Pairs:
 
     def __iter__(self) -> Iterator[Row]:
         finished = self._finished
-        total, done = sum(map(self._rows, range(finished.shards))), 0
+        total, done = store.footers(finished.run, "pairs", finished.shards).total("rows"), 0
         finished.progress("export", 0, total)
         for shard in range(finished.shards):
             for table in pictured.tables(finished.run, shard, self._columns):
@@ -59,10 +60,6 @@ class Pairs:
         """The rows of each prompt, which follow one another in a run; of one prompt all are in memory."""
         for _, rows in itertools.groupby(self, key=lambda row: row["prompt_id"]):
             yield list(rows)
-
-    def _rows(self, shard: int) -> int:
-        footer = self._finished.run.footer("pairs", shard)
-        return footer.rows if footer else 0
 
 
 def marked(table: pa.Table, finished: Finished, left: collections.Counter[str]) -> pa.Table:

@@ -50,6 +50,30 @@ def test_a_table_that_was_added_is_found_beside_many_other_files(tmp_path: Path)
     assert list(sums.differences(folder)) == [f"{folder / 'data' / 'more.parquet'} was added since"]
 
 
+@pytest.mark.parametrize(("files", "wanted"), [(9, []), (25, [(10, 25), (20, 25), (25, 25)])])
+def test_digests_and_their_check_show_how_far_they_are_where_there_are_many_files(
+    files: int, wanted: list[tuple[int, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sums, "SHOWN_EVERY", 10)
+    (tmp_path / "out").mkdir()
+    for k in range(files):
+        (tmp_path / "out" / str(k)).write_bytes(b"x")
+    told: list[tuple[str, int, int]] = []
+    sums.write(tmp_path / "out", "kohya", lambda *what: told.append(what))
+    assert not list(sums.differences(tmp_path / "out", progress=lambda *what: told.append(what)))
+    assert told == [(what, *one) for what in ("digests", "check") for one in wanted]
+
+
+def test_each_large_file_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "LARGE", 99)
+    (tmp_path / "out").mkdir()
+    for k in range(3):
+        (tmp_path / "out" / str(k)).write_bytes(b"x" * 100)
+    told: list[int] = []
+    sums.write(tmp_path / "out", "kohya", lambda what, done, total: told.append(done))
+    assert told == [1, 2, 3, 3]
+
+
 def test_a_file_ends_after_so_many_row_groups_and_no_row_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
