@@ -39,8 +39,8 @@ PAIRS = 12  # bits: 2**12 pairs are compared together, their shingles distinguis
 def clusters(texts: Iterable[str], threshold: float = 0.8) -> Places:
     """The near-duplicate cluster of each text, named by the index of its first member; chains are one cluster.
 
-    Which texts lie together does not depend on their order. Memory: some 100 bytes a prompt; the texts are gone
-    through once, and what is compared of them, 1.5 KB of each, lies in temporary files.
+    Which texts lie together does not depend on their order. The texts are gone through once, and what is compared of
+    them lies in temporary files; arrays of a few numbers a text are in memory.
     """
     return _components(*_packed(texts), threshold)
 
