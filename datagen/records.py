@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, NewType, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PICTURED = 16  # rows with pictures that are made a table at a time
+PICTURED, PLAIN = 16, 5_000  # rows with pictures, and others, that are made a table at a time
 Vector = NewType("Vector", list[float])  # kept in float32
 # Role of a prompt of which neither wording is better by its principle: drawn and judged to see what judges see of a
 # wording besides the truth, and in no dataset.
@@ -268,7 +269,7 @@ class Written(Generic[Row]):
     other: of many rows that is far quicker.
     """
 
-    rows: list[Row]
+    rows: Collection[Row]
     drops: dict[str, int] = dataclasses.field(default_factory=dict)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # JSON-able: what else was learnt, for the footer
     tables: Iterable[pa.Table] | None = None
@@ -315,11 +316,13 @@ def to_table(record: type, rows: list[Any]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema(record))
 
 
-def tables(record: type, rows: Sequence[Any]) -> Iterator[pa.Table]:
+def tables(record: type, rows: Iterable[Any]) -> Iterator[pa.Table]:
     """The same by parts, at least one: rows that hold pictures come few at a time, so that none is there twice."""
-    size = PICTURED if pa.binary() in schema(record).types else len(rows)
-    for first in range(0, max(1, len(rows)), max(1, size)):
-        yield to_table(record, list(rows[first : first + size]))
+    size, rows = PICTURED if pa.binary() in schema(record).types else PLAIN, iter(rows)
+    some = list(itertools.islice(rows, size))
+    yield to_table(record, some)
+    while some := list(itertools.islice(rows, size)):
+        yield to_table(record, some)
 
 
 def from_table(record: type, table: pa.Table) -> list[Any]:

@@ -298,12 +298,22 @@ def test_a_shard_that_comes_by_parts_is_the_same_file_and_is_read_by_parts(
     assert run.table("images", 0).equals(rows)
 
 
-def test_small_row_groups_are_read_together(tmp_path: Path) -> None:
+def test_small_row_groups_are_written_and_read_together(tmp_path: Path) -> None:
     run, rows = store.Run(tmp_path), pa.table({"place": range(5301)})
     run.commit("scores", 0, rows, **FOOTER)
-    assert pq.read_metadata(run.shard("scores", 0)).num_row_groups == 54
+    assert pq.read_metadata(run.shard("scores", 0)).num_row_groups == 2
     assert [part.num_rows for part in run.tables("scores", 0)] == [5000, 301]
     assert run.table("scores", 0).equals(rows) and run.table("scores", 0, ["place"]).equals(rows)
+
+
+@pytest.mark.parametrize(
+    ("first", "count"),
+    [(0, 10), (0, 5301), (4990, 20), (4999, 1), (5000, 1), (5295, 100), (5301, 5), (9000, 5), (0, 0)],
+)
+def test_a_part_of_a_shard_is_what_its_table_holds_there(first: int, count: int, tmp_path: Path) -> None:
+    run, rows = store.Run(tmp_path), pa.table({"place": range(5301)})
+    run.commit("scores", 0, rows, **FOOTER)
+    assert run.part("scores", 0, first, count).to_pylist() == rows.slice(first, count).to_pylist()
 
 
 def test_a_shard_that_comes_by_parts_is_never_in_memory_as_a_whole(

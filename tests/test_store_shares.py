@@ -192,6 +192,24 @@ def test_who_waits_for_another_machine_says_for_whom_and_until_when(run: store.R
     assert said == []  # of nobody there is nothing to say
 
 
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("name", [".lock", ".shares/images-0-of-4"])
+def test_only_the_first_share_waits_for_one_that_is_dead(run: store.Run, name: str) -> None:
+    written(run.root / name)
+    for number, lines in ((0, 2), (0, 0), (1, 0)):
+        said: list[str] = []
+        with store.hold_share(run, SETTINGS, Share("images", number, 2), say=said.append):
+            assert len(said) == lines
+
+
+def test_one_that_was_taken_for_dead_by_a_share_sees_it(run: store.Run, soon: None) -> None:
+    with store.hold(run, SETTINGS) as lease_, (run.root / ".lock").open("r+b") as file:
+        lease.forget(run.root / ".lock", file.fileno())
+        time.sleep(0.3)
+        with pytest.raises(RunError, match="was taken over by another process"):
+            lease_.check()
+
+
 def test_nobody_waits_for_a_sign_of_one_that_is_long_dead(run: store.Run) -> None:
     written(run.root / ".lock")
     os.utime(run.root / ".lock", (0, time.time() - 7200))

@@ -18,7 +18,8 @@ import sys
 import time
 
 from benchmarks.support.results import Row, record
-from datagen.text.near_duplicates import _shape, clusters, duplicates, shingles
+from datagen.text.near_duplicates import _shape, clusters, duplicates
+from datagen.text.shingled import shingles
 
 THRESHOLD = 0.8
 SYLLABLES = ("ba", "cor", "del", "fin", "gra", "hol", "im", "jun", "ka", "lor", "mer", "nos", "pel", "ri", "sta", "tu")
@@ -116,7 +117,7 @@ def library(texts: list[str]) -> float:
 def measured(function: object, texts: list[str]) -> tuple[list[int], float, float]:
     """What the function gives, its wall seconds and its CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
-    result = function(texts, THRESHOLD)  # type: ignore[operator]
+    result = function(texts, THRESHOLD).tolist()  # type: ignore[operator]
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 

@@ -65,7 +65,7 @@ def written(name: str) -> tuple[Context, list[Principle], list[Prompt]]:
     """The context of a recipe's embedded profile, its principles, and neutral prompts of as many scenes."""
     recipe = recipes.load(name, ["prompts.count=96", "prompts.asked_share=0", "prompts.control_share=0"])
     context = Context(recipe, recipe.profile("embedded"))
-    rules = principles.run(context, Shard()).rows
+    rules = list(principles.run(context, Shard()).rows)
     made = prompts.run(context, Shard({Principle: rules})).rows
     by_cluster = {prompt.cluster: prompt for prompt in made if prompt.error is None}
     return context, rules, list(by_cluster.values())[:COUNT]

@@ -35,7 +35,7 @@ def measure(recipe_name: str, folder: Path) -> tuple[Any, Any]:
     os.environ["DATAGEN_CACHE"] = str(folder)  # recipes share taxonomies, and so would share replies
     before = estimate.estimate(recipe, PROFILE)
     with open_writer(recipe, recipe.profile(PROFILE), LlmOptions(folder)) as writer:
-        writer.prompts(writer.principles().rows)
+        writer.prompts(list(writer.principles().rows))
     stages = money.totals(folder / "ledger.sqlite").values()
     fields = ("calls", "input_tokens", "output_tokens", "cost")
     return before, {field: sum(getattr(stage, field) for stage in stages) for field in fields}

@@ -65,9 +65,9 @@ def write(recipe: str, settings: list[str], ask: Ask) -> tuple[int, int, float]:
     """One run: rows asked for, rows to publish, the share of replies whose meaning failed."""
     chosen = recipes.load(recipe, settings)
     writer = BriefWriter(chosen, chosen.profile("sd15"), ask, lambda line: None)
-    briefs = writer._briefs(writer.principles().rows)
+    briefs = list(writer._briefs(list(writer.principles().rows)))
     rows, dropped = writer._fill(briefs, [])
-    good = sum(row.error is None for row in rows.values())
+    good = sum(row.error is None for _, row in rows)
     drops = {reason: sum(drop[reason] for drop in dropped.values()) for drop in dropped.values() for reason in drop}
     return len(briefs), good, meaning.share_failed(drops, good)
 

@@ -94,7 +94,7 @@ def _prompts(name: str) -> list[tuple[Prompt, Principle]]:
 
     recipe = recipes.load(name, [f"seed={SEED}", f"prompts.count={SCENES}"])
     writer = OfflineWriter(recipe, recipe.profile("embedded"))
-    principles = writer.principles().rows
+    principles = list(writer.principles().rows)
     by_id = {principle.principle_id: principle for principle in principles}
     return [(prompt, by_id[prompt.principle_id]) for prompt in writer.prompts(principles).rows]
 

@@ -77,7 +77,7 @@ def hear(drawn: Sequence[Scene], tiers: Tiers = (), settled: float = Labels().se
         images = [image for scene in own for image in images_of(scene)]
         shard = Shard({Principle: list(principles.values()), Prompt: [scene.prompt for scene in own], Image: images})
         truths = [scene.truth() for scene in own]
-        rows = scores.run(Context(recipe, profile), shard).rows
+        rows = list(scores.run(Context(recipe, profile), shard).rows)
         found.append(Heard(recipe, profile, own, truths, shard, rows))
     return found
 

@@ -16,7 +16,10 @@ def path(text: str) -> Path:
     if not text.strip():
         raise typer.BadParameter("it is empty: give a path, or . for the current folder")
     if text.strip().partition("://")[0].lower() in objects.SCHEMES and "://" in text:
-        raise typer.BadParameter(f"{text} is on an object store, and this takes a path: copy it to this machine first")
+        raise typer.BadParameter(
+            f"{text} is on an object store, and this takes a path: copy it to this machine first, with rclone or the "
+            "store's own client"
+        )
     try:
         return Path(text).expanduser()
     except RuntimeError as error:  # ~name of nobody

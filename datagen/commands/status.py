@@ -20,7 +20,6 @@ from datagen.llm import LEDGER
 from datagen.llm.accounts import money
 from datagen.pipeline import plan
 from datagen.store import sums
-from datagen.writers import meaning
 
 MANY = 500  # shards of scores, from which rows are read only if they are asked for
 
@@ -54,8 +53,10 @@ def show(root: Path, console: Console, full: bool = False) -> None:
         if drops := done.drops():
             words = records.in_words(drops)
             console.print(f"dropped by {done.stage.name}: {words}", highlight=False, markup=False, soft_wrap=True)
-        if said := meaning.told(drops, done.total("rows") - done.total("errors")):
-            console.print(f"{done.stage.name}: {said}", highlight=False, markup=False, soft_wrap=True)
+            from datagen.writers import meaning  # here, as it reads what replies are held against
+
+            if said := meaning.told(drops, done.total("rows") - done.total("errors")):
+                console.print(f"{done.stage.name}: {said}", highlight=False, markup=False, soft_wrap=True)
         for line in told.lines(done.facts()):
             console.print(f"{done.stage.name}: {line}", highlight=False, markup=False, soft_wrap=True)
         for remark, count in done.remarks().items():

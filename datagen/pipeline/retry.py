@@ -5,6 +5,7 @@ Good rows are never made twice, and a shard that was retried reads as if nothing
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from datagen.errors import DatagenError
@@ -29,7 +30,7 @@ def retry_failed(job: Job, shard: Shard, old: list[Any]) -> Written[Any]:
         return Written(old)
     kept = [row for row in old if row.prompt_id not in failed]
     retried = stage.run(job.context, shard.only(failed))
-    return Written(by_prompt(job, shard, kept + retried.rows))
+    return Written(by_prompt(job, shard, [*kept, *retried.rows]))
 
 
 def _retry_whole(job: Job, shard: Shard, old: list[Any]) -> Written[Any]:
@@ -43,7 +44,7 @@ def _retry_whole(job: Job, shard: Shard, old: list[Any]) -> Written[Any]:
         return Written(old)
 
 
-def by_prompt(job: Job, shard: Shard, rows: list[Any]) -> list[Any]:
+def by_prompt(job: Job, shard: Shard, rows: Collection[Any]) -> Collection[Any]:
     """Rows of a sharded stage in the order of their prompts, so that a retried shard equals one that never failed."""
     if job.stage.whole:
         return rows

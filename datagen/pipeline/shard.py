@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 import re
 import socket
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -111,18 +113,19 @@ def _run_shard(job: Job, index: int) -> bool:
     return True
 
 
-def _reasons(stage: Stage[Any], rows: list[Any]) -> dict[str, int]:
+def _reasons(stage: Stage[Any], rows: Iterable[Any]) -> dict[str, int]:
     """Why content failed, the most frequent few; numbers, which differ from row to row, are left out of it."""
     errors = (_NUMBER.sub("…", one_line(Exception(row.error))) for row in rows if stage.failed(row))
     return dict(Counter(errors).most_common(MOST_REASONS))
 
 
-def _parts(job: Job, rows: list[Any]) -> list[str]:
+def _parts(job: Job, rows: Iterable[Any]) -> list[str]:
     """The hash of the rows that each shard will see."""
-    size, stage = job.context.recipe.images.shard_size, job.stage
-    slices = (rows[first : first + size] for first in range(0, len(rows), size))
-    seen = ([row for row in part if not stage.failed(row)] for part in slices)
-    return [store.content_hash(records.to_table(stage.record, part)) for part in seen]
+    size, stage, parts, rows = job.context.recipe.images.shard_size, job.stage, list[str](), iter(rows)
+    while part := list(itertools.islice(rows, size)):
+        seen = [row for row in part if not stage.failed(row)]
+        parts.append(store.content_hash(records.to_table(stage.record, seen)))
+    return parts
 
 
 def _inputs(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
@@ -133,12 +136,14 @@ def _inputs(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
     if not earlier.whole:
         shards = range(job.shards) if job.stage.whole else [index]
         return pa.concat_tables([_read(job, earlier, shard) for shard in shards])
-    table = _whole_table(job.run, earlier.name, _changed(job, earlier))
-    if not job.stage.whole and earlier == shared_out(job.stages):
+    if job.stage.whole or not (earlier == shared_out(job.stages) or "prompt_id" in earlier.columns):
+        table = job.run.table(earlier.name, 0)
+    elif earlier == shared_out(job.stages):
         size = job.context.recipe.images.shard_size
-        table = table.slice(index * size, size)
-    elif not job.stage.whole and "prompt_id" in table.column_names:
-        table = _of_prompts(job, earlier, table, index)
+        table = job.run.part(earlier.name, 0, index * size, size)
+    else:
+        parts = _spans(job, earlier)[index] or [(0, 0)]
+        table = pa.concat_tables([job.run.part(earlier.name, 0, first, last - first) for first, last in parts])
     return table.filter(pc.is_null(table["error"])) if earlier.can_fail else table
 
 
@@ -152,36 +157,37 @@ def _read(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
     return table
 
 
-def _of_prompts(job: Job, earlier: Stage[Any], table: pa.Table, index: int) -> pa.Table:
-    """The rows of a shard's prompts, in their order; those of one prompt stand together."""
-    shared, size = shared_out(job.stages), job.context.recipe.images.shard_size
-    own = _whole_table(job.run, shared.name, _changed(job, shared))["prompt_id"].slice(index * size, size)
-    places = _places(job.run, earlier.name, _changed(job, earlier))
-    runs: list[tuple[int, int]] = []  # first rows and how many; what stands together is one, or thousands are joined
-    for first, count in (places[name] for name in own.to_pylist() if name in places):
-        before = runs[-1] if runs else (0, 0)
-        if runs and sum(before) == first:
-            runs[-1] = before[0], before[1] + count
-        else:
-            runs.append((first, count))
-    return pa.concat_tables([table.slice(*some) for some in runs]) if runs else table.slice(0, 0)
+def _spans(job: Job, earlier: Stage[Any]) -> list[list[tuple[int, int]]]:
+    """For each shard where the rows of its prompts begin and end in a whole-run table."""
+    shared, size = shared_out(job.stages).name, job.context.recipe.images.shard_size
+    changed = job.run.changed(shared, 0), job.run.changed(earlier.name, 0)
+    return _found_spans(job.run, earlier.name, shared, size, job.shards, changed)
 
 
-def _changed(job: Job, stage: Stage[Any]) -> int:
-    return job.run.changed(stage.name, 0)
+@functools.lru_cache(maxsize=4)  # once a process and not once a shard
+def _found_spans(
+    run: store.Run, name: str, shared: str, size: int, shards: int, changed: tuple[int, int]
+) -> list[list[tuple[int, int]]]:
+    """Both tables are gone through once where their rows are in the same order, as a whole stage's should be."""
+    spans: list[list[tuple[int, int]]] = [[] for _ in range(shards)]
+    prompts, own, there = enumerate(_ids(run, shared)), None, -1
+    for row, prompt in enumerate(_ids(run, name)):
+        if prompt != own:
+            found = next((place for place, other in prompts if other == prompt), None)
+            if found is None:  # it stands before: in the other order, or among rows of none
+                prompts = enumerate(_ids(run, shared))
+                found = next((place for place, other in prompts if other == prompt), None)
+            own, there = prompt, -1 if found is None else found // size
+        if there >= 0:
+            mine = spans[there]
+            if mine and mine[-1][1] == row:
+                mine[-1] = mine[-1][0], row + 1
+            else:
+                mine.append((row, row + 1))
+    return spans
 
 
-@functools.lru_cache(maxsize=4)
-def _whole_table(run: store.Run, name: str, mtime: int) -> pa.Table:
-    """A whole-run table, read once per process instead of once per shard."""
-    return run.table(name, 0)
-
-
-@functools.lru_cache(maxsize=4)
-def _places(run: store.Run, name: str, mtime: int) -> dict[str, tuple[int, int]]:
-    """Where the rows of each prompt stand in a whole-run table: the first, and how many."""
-    places: dict[str, tuple[int, int]] = {}
-    for row, prompt in enumerate(_whole_table(run, name, mtime)["prompt_id"].to_pylist()):
-        first, count = places.get(prompt, (row, 0))
-        places[prompt] = (first, count + 1)
-    return places
+def _ids(run: store.Run, name: str) -> Iterator[str]:
+    """The prompt of each row of a whole-run table."""
+    for table in run.tables(name, 0, ["prompt_id"]):
+        yield from table["prompt_id"].to_pylist()

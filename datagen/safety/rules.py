@@ -195,6 +195,7 @@ _COMPOUND = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=4_096)  # principles and negative prompts are those of every row
 def _cues(text: str) -> int:
     """What a text holds: as it is spelled, with look-alike letters read as Latin ones, and with tricks undone."""
     folded = fold(text)

@@ -7,7 +7,7 @@ failure of content is a row with `error`, not an exception. Only `pipeline` impo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
@@ -123,7 +123,12 @@ class Stage(Generic[Row]):
     @property
     def can_fail(self) -> bool:
         """Whether its rows have an `error`."""
-        return "error" in self.record.__dataclass_fields__  # type: ignore[attr-defined]  # a record is a dataclass
+        return "error" in self.columns
+
+    @property
+    def columns(self) -> Collection[str]:
+        """The columns of its table."""
+        return self.record.__dataclass_fields__  # type: ignore[attr-defined,no-any-return]  # a record is a dataclass
 
     def sees(self, earlier: Stage[Any]) -> bool:
         """Whether it is given the rows of an earlier stage."""

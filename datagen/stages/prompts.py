@@ -7,12 +7,14 @@ whoever wrote it.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 from datagen import safety
 from datagen.errors import RecipeError
 from datagen.llm.fallback import BY_FALLBACK
 from datagen.records import NEGATIVE, Principle, Prompt, Written
 from datagen.stages import Context, Shard, Stage
+from datagen.text.aside import Rows
 from datagen.writers import negative, open_writer
 
 
@@ -24,7 +26,8 @@ def run(context: Context, shard: Shard) -> Written[Prompt]:
     with open_writer(context.recipe, context.profile, context.llm) as writer:
         written = writer.prompts(shard.rows(Principle))
     controls = negative.write(context.recipe, shard.rows(Principle), written.rows)
-    both = Written([*written.rows, *controls.rows], written.drops | controls.drops, written.facts)
+    rows = Rows(itertools.chain(written.rows, controls.rows))
+    both = Written(rows, written.drops | controls.drops, written.facts)
     return _allowed(context, shard, both)
 
 

@@ -103,6 +103,13 @@ def alive(bucket: Bucket, key: str, say: Say = quiet) -> Holder | None:
     return None
 
 
+def forget(bucket: Bucket, key: str) -> None:
+    """Note that the holder of a place is dead, so that no other process waits for it; if it lives, it is told."""
+    number, who, _ = _newest(bucket, key)
+    if who is not None and not who.is_me:
+        bucket.put_new(_name(key, number + 1), FREE)
+
+
 def seems_held(bucket: Bucket, key: str) -> Holder | None:
     """The same without waiting, by the store's clock and this machine's."""
     _, who, entry = _newest(bucket, key)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from datagen.errors import RunError
 
 TEMPORARY = ".tmp"
+TOGETHER = 50  # row groups that are written, or read, at a time if they hold no pictures
 ROW_GROUP = 100  # rows with images; what Hugging Face uses for image datasets, so that a viewer reads little
 FILE_GROUPS = 250  # row groups of a file: some 0.1 MB of each is in memory until the file is closed
 NAMES = 50_000  # of one folder that are sorted in memory
@@ -151,6 +152,21 @@ def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         rest, sizes = rest.slice(first), sizes[first:]
     if rest is not None:
         yield _apart(rest)
+
+
+def together(groups: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Row groups without pictures come many at a time: 10,000 of a table with a million rows make a large footer."""
+    some: list[pa.Table] = []
+    for group in groups:
+        if any(pa.types.is_binary(kind) for field in group.schema for _, kind in _leaves(field.name, field.type)):
+            yield group
+            continue
+        some.append(group)
+        if len(some) == TOGETHER:
+            yield pa.concat_tables(some).combine_chunks()
+            some = []
+    if some:
+        yield pa.concat_tables(some).combine_chunks()
 
 
 def _apart(table: pa.Table) -> pa.Table:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,7 +60,7 @@ class Footers:
     def of_columns(cls, columns: Mapping[str, list[Any]]) -> Footers:
         """Of a list for each of FIELDS and for REST, None where a shard is not done."""
         made = cls()
-        made._fields, made._rest = {name: columns[name] for name in FIELDS}, columns[REST]
+        made._fields, made._rest = {name: _shared(columns[name]) for name in FIELDS}, _shared(columns[REST])
         return made
 
     def __len__(self) -> int:
@@ -77,8 +78,8 @@ class Footers:
     def __setitem__(self, index: int, footer: Footer | Damaged | None) -> None:
         values = dataclasses.asdict(footer) if isinstance(footer, Footer) else {}
         for name, column in self._fields.items():
-            column[index] = values.pop(name, None)
-        self._rest[index] = json.dumps(values) if isinstance(footer, Footer) else footer
+            (column[index],) = _shared([values.pop(name, None)])
+        (self._rest[index],) = _shared([json.dumps(values) if isinstance(footer, Footer) else footer])
 
     def column(self, field: str) -> list[Any]:
         """One of FIELDS of every shard, None of one that is not done."""
@@ -103,6 +104,11 @@ class Footers:
             for key, count in json.loads(rest)[field].items():
                 total[key] += times * count
         return dict(total)
+
+
+def _shared(values: Iterable[Any]) -> list[Any]:
+    """The same values, of equal texts one: digest and worker of 10,000 shards are hardly more than one each."""
+    return [sys.intern(value) if isinstance(value, str) else value for value in values]
 
 
 def footers(run: Run, stage: str, count: int) -> Footers:

@@ -164,6 +164,13 @@ def unseen(path: Path, say: Say = quiet) -> Holder | None:
     return who if _gives_signs(path, who, say) else None
 
 
+def forget(path: Path, descriptor: int) -> None:
+    """Note in a file that its holder is dead, so that nobody else waits for it; one that lives after all sees it."""
+    if read(path) is not None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+
+
 def read(path: Path) -> Holder | None:
     """Who has written himself into a file; None if it is free, or written by nobody of ours."""
     try:

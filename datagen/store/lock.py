@@ -152,6 +152,7 @@ def hold_share(
             raise _in_use(run, run.root / LOCK)
         if other := lease.unseen(run.root / LOCK, say):
             raise _refusal(run, str(other))
+        lease.forget(run.root / LOCK, descriptor)
         with (
             _named(run, run.root / SHARES / share.file, say, str(share)) as here,
             _on_store(run, here, say, share) as own,
@@ -195,8 +196,10 @@ def _on_store(run: Run, here: Lease, say: Say, share: Share | None = None) -> It
     bucket = run.files.bucket
     with contextlib.ExitStack() as stack:
         try:
-            if share is not None and (who := claims.alive(bucket, LOCK, say)):
-                raise Taken(who)
+            if share is not None:
+                if who := claims.alive(bucket, LOCK, say):
+                    raise Taken(who)
+                claims.forget(bucket, LOCK)
             place = f"{SHARES}/{share.file}" if share else LOCK
             own = stack.enter_context(claims.held(bucket, place, str(share or ""), here, say))
             for other in _places(bucket):
@@ -229,6 +232,7 @@ def _refuse_held(run: Run, path: Path, say: Say) -> None:
             raise _in_use(run, path)
         if other := lease.unseen(path, say):
             raise _refusal(run, str(other))
+        lease.forget(path, descriptor)
     finally:
         os.close(descriptor)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from datagen.store.files import parquet_writer
+from datagen.store.files import parquet_writer, together
 
 KEY = b"datagen"
 EMPTY = "0" * 64
@@ -34,7 +34,7 @@ def write(file: Any, groups: Iterable[pa.Table], facts: Callable[[], dict[str, A
 
     `facts` (JSON-able) are asked for when all rows are written. There is at least one group, which may be empty.
     """
-    groups = iter(groups)
+    groups = together(groups)
     first = next(groups)
     with parquet_writer(file, first.schema) as writer:
         for group in itertools.chain([first], groups):

@@ -7,11 +7,15 @@ nothing similar stands on both sides; a row that was there before keeps its clus
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+import numpy as np
 
 from datagen import safety
 from datagen.records import Prompt, content_id
 from datagen.text import near_duplicates, quality, token_budget
+from datagen.text.aside import Rows
 from datagen.writers import neutral
 from datagen.writers.briefs import Brief
 
@@ -25,21 +29,29 @@ Meant = Callable[[Brief, Prompt], str | None]  # why a row does not mean what it
 class AcceptanceFilter:
     """Accepts rows, or says why not. `rows`: those accepted before, which are compared with and not checked again."""
 
-    def __init__(self, fit: token_budget.Fit, rows: Sequence[Prompt], meant: Meant, *, neutral_only: bool) -> None:
+    def __init__(self, fit: token_budget.Fit, rows: Iterable[Prompt], meant: Meant, *, neutral_only: bool) -> None:
         self._fit, self._meant, self._neutral_only = fit, meant, neutral_only
-        self._texts = [row.prompt for row in rows if row.error is None]
+        self._texts = Rows(row.prompt for row in rows if row.error is None)
 
-    def accept(self, rows: Sequence[tuple[Brief, Prompt]]) -> list[str | None]:
-        """Why each row is dropped, None for an accepted one. Of near-duplicates in one batch the first is kept."""
-        reasons = [self._problem(brief, row) for brief, row in rows]
-        sound = [index for index, reason in enumerate(reasons) if reason is None]
-        texts = [*self._texts, *(rows[index][1].prompt for index in sound)]
-        repeated = near_duplicates.duplicates(texts, DUPLICATES)[len(self._texts) :]
-        for index, duplicate in zip(sound, repeated, strict=True):
-            if duplicate:
-                reasons[index] = "near-duplicate"
-        self._texts += [rows[index][1].prompt for index in sound if reasons[index] is None]
-        return reasons
+    def accept(self, rows: Collection[tuple[Brief, Prompt]]) -> Iterator[str | None]:
+        """Why each row is dropped, None for an accepted one. Of near-duplicates in one batch the first is kept.
+
+        What has failed is none of these: it waits for the next run.
+        """
+        reasons = Rows(None if row.error else self._problem(brief, row) for brief, row in rows)
+        sound = Rows(
+            row.prompt for (_, row), reason in zip(rows, reasons, strict=True) if reason is None and not row.error
+        )
+        repeated = iter(
+            near_duplicates.duplicates(itertools.chain(self._texts, sound), DUPLICATES)[len(self._texts) :]
+        )
+        for (_, row), reason in zip(rows, reasons, strict=True):
+            if reason is None and not row.error and next(repeated):
+                yield "near-duplicate"
+                continue
+            if reason is None and not row.error:
+                self._texts.add(row.prompt)
+            yield reason
 
     def _problem(self, brief: Brief, row: Prompt) -> str | None:
         """What is wrong with one row by itself."""
@@ -56,18 +68,29 @@ class AcceptanceFilter:
         return self._fit.problem("; ".join(statements), row.prompt)
 
 
-def assign_splits(rows: Sequence[Prompt], before: Sequence[Prompt], test_share: float, seed: int) -> list[Prompt]:
+def assign_splits(
+    rows: Collection[Prompt], before: Iterable[Prompt], test_share: float, seed: int
+) -> Iterator[Prompt]:
     """The rows with cluster and split; those with an error stand alone. `before`: rows that keep theirs."""
-    fixed = {row.prompt_id: row for row in before if row.error is None}
-    good = [row for row in rows if row.error is None]
-    good.sort(key=lambda row: row.prompt_id not in fixed)  # what was there before names its cluster
-    firsts = [good[label] for label in near_duplicates.clusters([row.prompt for row in good], CLUSTER)]
-    names = [
-        fixed[first.prompt_id].cluster if first.prompt_id in fixed else content_id(first.prompt) for first in firsts
-    ]
-    kept = {row.cluster: row.split for row in fixed.values()}
-    bound = {
-        row.prompt_id: fixed.get(row.prompt_id) or dataclasses.replace(row, cluster=name, split=kept.get(name, side))
-        for row, name, side in zip(good, names, near_duplicates.split(names, test_share, seed), strict=True)
-    }
-    return [bound.get(row.prompt_id) or dataclasses.replace(row, cluster=row.prompt_id) for row in rows]
+    fixed = {row.prompt_id: (row.cluster, row.split) for row in before if row.error is None}
+    # What was there before names its cluster, so it comes first.
+    old = Rows((row.prompt_id, row.prompt) for row in rows if row.error is None and row.prompt_id in fixed)
+    new = Rows((row.prompt_id, row.prompt) for row in rows if row.error is None and row.prompt_id not in fixed)
+    firsts = near_duplicates.clusters((text for _, text in itertools.chain(old, new)), CLUSTER)
+    names = np.zeros(len(firsts), dtype=np.uint64)
+    for place, (prompt_id, text) in enumerate(itertools.chain(old, new)):
+        if firsts[place] == place:
+            names[place] = int(fixed[prompt_id][0] if prompt_id in fixed else content_id(text), 16)
+    names = names[firsts]
+    sides = near_duplicates.split((f"{name:016x}" for name in names.tolist()), test_share, seed)
+    kept = dict(fixed.values())
+    places = itertools.count(len(old))
+    for row in rows:
+        if row.error is not None:
+            yield dataclasses.replace(row, cluster=row.prompt_id)
+        elif row.prompt_id in fixed:
+            yield row
+        else:
+            place = next(places)
+            name = f"{names[place]:016x}"
+            yield dataclasses.replace(row, cluster=name, split=kept.get(name, sides[place]))

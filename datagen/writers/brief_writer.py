@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from datagen.errors import RecipeError
 from datagen.llm.messages import Ask
 from datagen.recipe import Profile, Recipe
 from datagen.records import Principle, Prompt, Written, in_words
 from datagen.text import token_budget
+from datagen.text.aside import Rows
 from datagen.writers import coverage, existing, meaning, principles, templates, wordings
 from datagen.writers.acceptance import AcceptanceFilter, Meant, assign_splits
 from datagen.writers.briefs import Brief, brief_all
@@ -24,7 +27,9 @@ from datagen.writers.taxonomy import grammar
 
 PATIENCE = 40  # rows at least, of which HARDLY became none, after which a source counts as exhausted
 HARDLY = 0.05
+AT_ONCE = 1000  # briefs that are written together where nobody is asked
 Dropped = dict[str, collections.Counter[str]]  # principle id → reason → how many
+Filled = tuple[int, Prompt]  # the number of a brief, and its row
 
 
 class BriefWriter:
@@ -48,16 +53,16 @@ class BriefWriter:
 
     def prompts(self, principles: list[Principle]) -> Written[Prompt]:
         """All rows of the run in the order of their briefs."""
-        briefs = self._briefs(principles)
-        rows, dropped = self._fill(briefs, [])
-        if missing := [brief for brief in briefs if brief.number not in rows]:
-            raise RecipeError(self._exhausted(len(briefs) - len(missing), len(briefs), _total(dropped)))
-        ordered = [rows[brief.number] for brief in briefs]
-        for line in coverage.shortages(principles, ordered, len(briefs), dropped):
+        filled, dropped = self._fill(self._briefs(principles), ())
+        wanted, drops = self.recipe.prompts.count, _total(dropped)
+        if len(filled) < wanted:
+            raise RecipeError(self._exhausted(len(filled), wanted, drops))
+        rows = Rows(row for _, row in filled)
+        for line in coverage.shortages(principles, rows, wanted, dropped):
             self._say(f"prompts: {line}; the same command retries")
-        if said := meaning.told(_total(dropped), sum(row.error is None for row in ordered)):
+        if said := meaning.told(drops, sum(row.error is None for row in rows)):
             self._say(f"prompts: {said}")
-        return Written(assign_splits(ordered, [], self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
+        return Written(Rows(assign_splits(rows, (), self.recipe.prompts.test_share, self.recipe.seed)), drops)
 
     def retry(self, principles: list[Principle], rows: list[Prompt]) -> Written[Prompt]:
         """The rows, the failed ones retried; what cannot be written now stays as it was."""
@@ -66,47 +71,64 @@ class BriefWriter:
             for brief, row in zip(self._briefs(principles), rows, strict=True)
             if row.error is not None
         ]
-        retried, dropped = self._fill(briefs, rows)
+        filled, dropped = self._fill(briefs, rows)
         # A retry in vain counts as well, so that the next one asks something new.
-        retried = {
-            brief.number: dataclasses.replace(rows[brief.number], attempt=brief.attempt) for brief in briefs
-        } | retried
+        retried = {brief.number: dataclasses.replace(rows[brief.number], attempt=brief.attempt) for brief in briefs}
+        retried |= dict(filled)
         after = [retried.get(number, row) for number, row in enumerate(rows)]
-        return Written(assign_splits(after, rows, self.recipe.prompts.test_share, self.recipe.seed), _total(dropped))
+        after = list(assign_splits(after, rows, self.recipe.prompts.test_share, self.recipe.seed))
+        return Written(after, _total(dropped))
 
-    def _briefs(self, principles: list[Principle]) -> list[Brief]:
+    def _briefs(self, principles: list[Principle]) -> Iterator[Brief]:
         return brief_all(self.recipe, principles, llm_words=self._writer == "llm")
 
-    def _fill(self, briefs: Sequence[Brief], before: Sequence[Prompt]) -> tuple[dict[int, Prompt], Dropped]:
-        """Rows by brief, and drops. Briefs for which no scene is left are missing."""
-        source, draft = self._means(briefs, before)
+    def _fill(self, briefs: Iterable[Brief], before: Sequence[Prompt]) -> tuple[Collection[Filled], Dropped]:
+        """Rows with the numbers of their briefs, in order, and drops. Those for which no scene is left are missing."""
+        todo = Rows(briefs)
+        source, draft = self._means(max((brief.attempt for brief in todo), default=0), before)
         fit = token_budget.Fit(self.profile.model, self.profile.revision)
         accepted = AcceptanceFilter(fit, before, self._meant(), neutral_only=self._writer != "file")
-        rows: dict[int, Prompt] = {}
+        rounds: list[Rows[Filled]] = []
         dropped: Dropped = collections.defaultdict(collections.Counter)
-        todo, patience = list(briefs), _Patience()
-        while todo:
-            bare = [brief for brief in todo if not brief.scene]
-            ready = sorted(
-                [*(brief for brief in todo if brief.scene), *source.supply(bare)],
-                key=lambda brief: brief.number,
-            )
-            drafts = list(zip(ready, draft(ready), strict=True))
-            good = [(brief, row) for brief, row in drafts if row.error is None]
-            rows |= {brief.number: row for brief, row in drafts if row.error is not None}
-            for (brief, row), reason in zip(good, accepted.accept(good), strict=True):
-                if reason is None:
-                    rows[brief.number] = row
+        patience = _Patience()
+        while len(todo):
+            drafts = Rows(drafted for block in self._blocks(todo) for drafted in self._drafts(block, source, draft))
+            found = Rows((brief, row) for brief, row in drafts if row is not None)
+            reasons, rows, left = accepted.accept(found), Rows[Filled](), Rows[Brief]()
+            for brief, row in drafts:
+                if row is None:
+                    left.add(brief)
+                elif (reason := next(reasons)) is None:
+                    rows.add((brief.number, row))
                 else:
                     dropped[brief.principle.principle_id][reason] += 1
-            if not ready or patience.ends(len(ready), sum(brief.number in rows for brief in ready)):
+                    left.add(dataclasses.replace(brief, scene=""))
+            rounds.append(rows)
+            todo = left
+            if not len(found) or patience.ends(len(found), len(rows)):
                 break
-            todo = [dataclasses.replace(brief, scene="") for brief in todo if brief.number not in rows]
-        for brief in todo:
-            if brief.number not in rows and (error := source.trouble(brief)):
-                rows[brief.number] = brief.failed(error, self._author())
+        failed = ((brief, source.trouble(brief)) for brief in todo)
+        rounds.append(Rows((brief.number, brief.failed(error, self._author())) for brief, error in failed if error))
         dropped[""] = source.drops  # of scenes, before they were given to a brief
-        return rows, dropped
+        return Rows(heapq.merge(*rounds, key=lambda filled: filled[0])), dropped
+
+    def _blocks(self, briefs: Iterable[Brief]) -> Iterator[list[Brief]]:
+        """Briefs that are worked through at a time: all where an LLM is asked, which answers many side by side."""
+        briefs = iter(briefs)
+        while block := list(itertools.islice(briefs, None if self._ask else AT_ONCE)):
+            yield block
+
+    def _drafts(self, block: list[Brief], source: Source, draft: Draft) -> Iterator[tuple[Brief, Prompt | None]]:
+        """Each brief, with its scene and its row where one is left for it."""
+        if self._writer in ("modifier", "file"):
+            wordings.check([principle for brief in block for principle in brief.principles], self._writer)
+        given = [brief for brief in block if brief.scene] + source.supply(
+            [brief for brief in block if not brief.scene]
+        )
+        given.sort(key=lambda brief: brief.number)
+        rows = {brief.number: (brief, row) for brief, row in zip(given, draft(given), strict=True)}
+        for brief in block:
+            yield rows.get(brief.number, (brief, None))
 
     def _meant(self) -> Meant:
         """What an LLM wrote is held against what was asked; prompts that exist already are as they are."""
@@ -115,10 +137,8 @@ class BriefWriter:
         overs = grammar(self.profile.grammar).overs()
         return lambda brief, row: meaning.of_row(brief, row, overs, worded=self._writer == "llm")
 
-    def _means(self, briefs: Sequence[Brief], before: Sequence[Prompt]) -> tuple[Source, Draft]:
+    def _means(self, attempt: int, before: Sequence[Prompt]) -> tuple[Source, Draft]:
         """Where scenes come from, and how they are worded."""
-        if self._writer in ("modifier", "file"):
-            wordings.check([principle for brief in briefs for principle in brief.principles], self._writer)
         draft: Draft = of_existing(self.recipe)
         if self._ask is not None:
             draft = ByLlm(self.recipe, self._ask, self._templates, modifier=self._writer == "modifier")
@@ -131,8 +151,7 @@ class BriefWriter:
         for row in before:
             if row.scene:
                 earlier.setdefault(row.principle_id, []).append(row.scene)
-        sample = max((brief.attempt for brief in briefs), default=0)
-        return Invented(self.recipe, self._ask, self._templates, earlier, sample), draft
+        return Invented(self.recipe, self._ask, self._templates, earlier, attempt), draft
 
     def _author(self) -> str:
         return self.recipe.llm.model or "llm"

@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from datagen.recipe import Recipe
 from datagen.records import Principle, Prompt, content_id, seed_for
@@ -58,14 +58,13 @@ def sample_role(recipe: Recipe, principle: Principle, rng: random.Random, *, con
     return "control" if dice < asked + (recipe.prompts.control_share if controls else 0.0) else "neutral"
 
 
-def brief_all(recipe: Recipe, principles: Sequence[Principle], *, llm_words: bool) -> list[Brief]:
+def brief_all(recipe: Recipe, principles: Sequence[Principle], *, llm_words: bool) -> Iterator[Brief]:
     """The `recipe.prompts.count` briefs of a run. `llm_words`: an LLM words them, so any principle has controls."""
     by_category: dict[str, list[Principle]] = {}
     for principle in principles:
         by_category.setdefault(principle.category, []).append(principle)
     turns = itertools.cycle([itertools.cycle(group) for group in by_category.values()])
     counts: collections.Counter[str] = collections.Counter()
-    briefs = []
     for number in range(recipe.prompts.count):
         principle = next(next(turns))
         rng = random.Random(seed_for(recipe.seed, principle.principle_id, counts[principle.principle_id]))
@@ -75,8 +74,7 @@ def brief_all(recipe: Recipe, principles: Sequence[Principle], *, llm_words: boo
         further = tuple(rng.sample(others, min(len(others), recipe.prompts.principles_each - 1)))
         if conflicting(principle, *further):
             role = "conflict"
-        briefs.append(Brief(number, principle, role, further))
-    return briefs
+        yield Brief(number, principle, role, further)
 
 
 def conflicting(*principles: Principle) -> bool:

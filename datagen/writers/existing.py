@@ -10,21 +10,43 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datagen.errors import InputError, nearest, one_line
+from datagen.errors import InputError, RunError, nearest, one_line
 from datagen.tables import cells, json_lines, parquet, rows, text
 
 SUFFIXES = (*rows.SUFFIXES, ".txt")
+
+
+class Distinct:
+    """Distinct texts in the order of a hash of seed and text, in a temporary file; RunError if there is no room."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._base = seed, sqlite3.connect("", isolation_level=None)
+        for line in ("PRAGMA journal_mode = OFF", "PRAGMA cache_size = -16000", "BEGIN"):
+            self._base.execute(line)
+        self._base.execute("CREATE TABLE texts (place BLOB PRIMARY KEY, text TEXT) WITHOUT ROWID")
+
+    def add(self, text: str) -> bool:
+        """Add a text; False if it is there."""
+        place = hashlib.sha256(f"{self._seed} {text}".encode()).digest()
+        try:
+            return self._base.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (place, text)).rowcount == 1
+        except sqlite3.OperationalError as error:
+            raise RunError(f"no room for a temporary file ({error}): free some space, or set SQLITE_TMPDIR") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return (text for (text,) in self._base.execute("SELECT text FROM texts ORDER BY place"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Prompts:
     """The distinct texts of a source in hash order, and how many were left out for which reason."""
 
-    texts: list[str]
+    texts: Distinct
     drops: collections.Counter[str]
 
 
@@ -32,7 +54,7 @@ def prompts(source: str, column: str, seed: int) -> Prompts:
     """The texts of a source; InputError if it cannot be read or has none."""
     path = Path(source).expanduser()
     found = _of_file(path, column) if path.suffix.lower() in SUFFIXES else _of_data_set(source, column)
-    texts, drops = set[str](), collections.Counter[str]()
+    texts, drops = Distinct(seed), collections.Counter[str]()
     for place, cell in found:
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             drops["empty in the source"] += 1
@@ -41,11 +63,10 @@ def prompts(source: str, column: str, seed: int) -> Prompts:
             one = " ".join(cells.text_of(cell).split())
         except cells.Unusable as error:
             raise InputError(f"prompts.source {source} {place}, column {column!r}: {error}") from error
-        drops["repeated in the source"] += one in texts
-        texts.add(one)
-    if not texts:
+        drops["repeated in the source"] += not texts.add(one)
+    if next(iter(texts), None) is None:
         raise InputError(f"prompts.source {source!r} has no texts in column {column!r}")
-    return Prompts(sorted(texts, key=lambda text: hashlib.sha256(f"{seed} {text}".encode()).digest()), +drops)
+    return Prompts(texts, +drops)
 
 
 def _of_file(path: Path, column: str) -> Iterator[tuple[str, Any]]:

@@ -10,10 +10,11 @@ for leaks, their answers made of designs of which 15 % were wrong ones that alwa
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from datagen import safety
 from datagen.recipe import Recipe
@@ -31,28 +32,37 @@ def planned(recipe: Recipe) -> int:
     return count if count >= LEAST and not recipe.ranked else 0
 
 
-def write(recipe: Recipe, principles: Sequence[Principle], prompts: Sequence[Prompt]) -> Written[Prompt]:
+def write(recipe: Recipe, principles: Sequence[Principle], prompts: Iterable[Prompt]) -> Written[Prompt]:
     """The negative controls of a run, each of another of its prompts, and how many of those planned there are not.
 
     Those prompts are neutral ones of an `avoid`: which of its groups a subject lacks, a `balance` does not say.
     """
     known = {principle.principle_id: principle for principle in principles}
-    able = [
-        (prompt, known[prompt.principle_id])
-        for prompt in prompts
-        if prompt.error is None and prompt.role == "neutral" and not prompt.other_principle_ids
-        if known[prompt.principle_id].kind == "avoid"
-    ]
-    able.sort(key=lambda of: content_id(NEGATIVE, recipe.seed, of[0].prompt_id))
-    wanted, rows = planned(recipe), dict[str, Prompt]()
-    for prompt, principle in able:
-        if len(rows) == wanted:
-            break
+    wanted, first = planned(recipe), list[tuple[str, Prompt]]()  # those of the prompts whose hashes are the lowest
+    for prompt in prompts if wanted else ():
+        principle = known[prompt.principle_id]
+        if prompt.error is not None or prompt.role != "neutral" or prompt.other_principle_ids:
+            continue
+        place = content_id(NEGATIVE, recipe.seed, prompt.prompt_id)
+        if principle.kind != "avoid" or (len(first) == wanted and place >= first[-1][0]):
+            continue
         row = _worded(recipe, prompt, principle)
         if row is not None and not safety.refusal_of_row(*row.texts):
-            rows.setdefault(row.prompt_id, row)
-    drops = {UNWORDED: wanted - len(rows), RANKED if recipe.ranked else TOO_FEW: _share(recipe) - wanted}
-    return Written(list(rows.values()), {reason: count for reason, count in drops.items() if count})
+            _insert(first, place, row)
+            del first[wanted:]
+    drops = {UNWORDED: wanted - len(first), RANKED if recipe.ranked else TOO_FEW: _share(recipe) - wanted}
+    return Written([row for _, row in first], {reason: count for reason, count in drops.items() if count})
+
+
+def _insert(rows: list[tuple[str, Prompt]], place: str, row: Prompt) -> None:
+    """Put a row where it belongs, unless the same one stands before it; one behind it goes."""
+    for at, (other, one) in enumerate(rows):
+        if one.prompt_id == row.prompt_id:
+            if other <= place:
+                return
+            del rows[at]
+            break
+    bisect.insort(rows, (place, row), key=lambda of: of[0])
 
 
 def _share(recipe: Recipe) -> int:

@@ -65,13 +65,13 @@ def plan_calls(recipe: Recipe, profile: Profile) -> list[Planned]:
         # The rehearsed principles are all alike and end it early; the true ones need as many calls as hold them.
         calls = calls[:1] * math.ceil(recipe.llm.widen / principles.A_CALL)
         chosen += [dataclasses.replace(chosen[0], principle_id=f"new-{k:08d}") for k in range(recipe.llm.widen)]
-    briefs = brief_all(recipe, chosen, llm_words=recipe.writer(profile) == "llm")
+    briefs = list(brief_all(recipe, chosen, llm_words=recipe.writer(profile) == "llm"))
     briefs += briefs[: math.ceil(LOSS * len(briefs))]
     words = ByLlm(recipe, ask, texts, modifier=recipe.writer(profile) == "modifier")
     if source := recipe.prompts.source:
         known = [TEXT]
         if Path(source).is_file():
-            known = existing.prompts(source, recipe.prompts.column, recipe.seed).texts
+            known = list(existing.prompts(source, recipe.prompts.column, recipe.seed).texts)
         words(
             [
                 dataclasses.replace(brief, scene=text)

@@ -207,6 +207,20 @@ def test_two_jobs_on_one_prefix_and_who_takes_over(
             held.check()
 
 
+def test_only_the_first_share_waits_for_a_machine_that_is_dead(
+    switches: Path, there: Store, machine: Callable[[str], Path]
+) -> None:
+    settings = {"digest": "d", "version": "1", "recipe": {"name": "x"}}
+    with store.hold(store.Run(machine("first")), settings) as held:
+        held._ended.set()  # type: ignore[union-attr]  # it dies
+        held._signs.join()
+        for number, lines in ((0, 1), (1, 0), (0, 0)):
+            said: list[str] = []
+            share = store.Share("images", number, 2)
+            with store.hold_share(store.Run(machine(f"at {number}")), settings, share, say=said.append):
+                assert len(said) == lines
+
+
 def test_shares_go_side_by_side_unless_they_have_shards_in_common(
     switches: Path, there: Store, recipe: Recipe, machine: Callable[[str], Path]
 ) -> None:

@@ -5,12 +5,25 @@ from __future__ import annotations
 import collections
 import itertools
 import random
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.text.near_duplicates import clusters, duplicates, shingles, split
+from datagen.text import near_duplicates
+from datagen.text.near_duplicates import split
+from datagen.text.shingled import shingles
+
+
+def clusters(texts: Iterable[str], threshold: float = 0.8) -> list[int]:
+    """Those found, as a list."""
+    return near_duplicates.clusters(texts, threshold).tolist()
+
+
+def duplicates(texts: Iterable[str], threshold: float = 0.8) -> list[bool]:
+    """Those found, as a list."""
+    return near_duplicates.duplicates(texts, threshold).tolist()
 
 
 def similarity(a: str, b: str) -> float:

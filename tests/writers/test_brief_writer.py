@@ -49,7 +49,7 @@ def writer_of(recipe: Recipe, llm: FakeLlm | None, said: list[str] | None = None
 def write(recipe: Recipe, llm: FakeLlm | None) -> tuple[list[Prompt], dict[str, int]]:
     writer = writer_of(recipe, llm)
     written = writer.prompts(writer.principles().rows)
-    return written.rows, written.drops
+    return list(written.rows), written.drops
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_how_many_replies_meant_something_else_is_said() -> None:
         return dataclasses.replace(reply, value=other)
 
     writer = writer_of(recipe_of("pick-safety", "llm", 8, "prompts.control_share=0"), FakeLlm(twist), said)
-    rows = writer.prompts(writer.principles().rows).rows
+    rows = list(writer.prompts(writer.principles().rows).rows)
     assert len(rows) == 8 and not any("flamingo" in row.rejected_prompt for row in rows)
     (line,) = (line for line in said if "did not mean" in line)
     assert line.endswith("take a stronger model")
@@ -247,13 +247,13 @@ def test_replies_that_failed_are_rows_with_their_error_and_are_mended_alone() ->
     llm = FakeLlm(lambda request, reply: refusing(request, reply) if request.sample == 0 else reply)
     writer = writer_of(recipe, llm)
     principles = writer.principles().rows
-    rows = writer.prompts(principles).rows
+    rows = list(writer.prompts(principles).rows)
     failed = [place for place, row in enumerate(rows) if row.error]
     assert failed and len(rows) == 40
     for place in failed:
         assert rows[place].error == "refused: no" and rows[place].prompt == "" and rows[place].scene
     calls = llm.calls
-    mended = writer.retry(principles, rows).rows
+    mended = list(writer.retry(principles, rows).rows)
     assert llm.calls - calls == len(failed)
     assert [row.error for row in mended] == [None] * 40
     for place, (before, after) in enumerate(zip(rows, mended, strict=True)):
@@ -267,11 +267,11 @@ def test_what_fails_again_asks_something_new_each_time() -> None:
     llm = FakeLlm(failing("unreadable: no JSON", lambda request: not asks(request, Scenes)))
     writer = writer_of(recipe, llm)
     principles = writer.principles().rows
-    rows = writer.prompts(principles).rows
+    rows = list(writer.prompts(principles).rows)
     assert [row.error for row in rows] == ["unreadable: no JSON"] * 10
     for sample in (1, 2):
         calls = llm.calls
-        rows = writer.retry(principles, rows).rows
+        rows = list(writer.retry(principles, rows).rows)
         assert llm.calls == calls + 10
         assert {row.attempt for row in rows} == {sample}
 
@@ -283,11 +283,11 @@ def test_scenes_that_are_refused_leave_rows_that_the_next_run_mends() -> None:
     llm = FakeLlm(refusing)
     writer = writer_of(recipe, llm)
     principles = writer.principles().rows
-    rows = writer.prompts(principles).rows
+    rows = list(writer.prompts(principles).rows)
     assert {row.error for row in rows if row.category == "nudity"} == {"refused: no"}
     assert {row.error for row in rows if row.category != "nudity"} == {None}
     llm.twist = lambda request, reply: reply
-    after = writer.retry(principles, rows).rows
+    after = list(writer.retry(principles, rows).rows)
     assert [row.error for row in after] == [None] * 30
     assert [row for row in after if row in rows] == [row for row in rows if row.error is None]
 
@@ -350,7 +350,7 @@ def test_several_principles_a_prompt_and_those_that_conflict_are_marked(monkeypa
     recipe = recipe_of("pick-style", "llm", 30, "prompts.principles_each=2", "prompts.control_share=0")
     writer = writer_of(recipe, FakeLlm())
     pixel, cartoon = writer.principles().rows
-    rows = writer.prompts([pixel, cartoon]).rows
+    rows = list(writer.prompts([pixel, cartoon]).rows)
     assert {(row.principle_id, *row.other_principle_ids) for row in rows} == {
         (pixel.principle_id, cartoon.principle_id),
         (cartoon.principle_id, pixel.principle_id),
@@ -359,7 +359,7 @@ def test_several_principles_a_prompt_and_those_that_conflict_are_marked(monkeypa
         dataclasses.replace(pixel, conflicts=["cartoon"]),
         dataclasses.replace(cartoon, conflicts=[]),
     ]
-    rows = writer.prompts(opposed).rows
+    rows = list(writer.prompts(opposed).rows)
     assert {row.role for row in rows} == {"conflict"}
     at_peace = [dataclasses.replace(row, conflicts=[]) for row in opposed]
     assert {row.role for row in writer.prompts(at_peace).rows} == {"neutral"}

@@ -44,10 +44,10 @@ def test_every_kind_of_file_gives_the_same_prompts_in_the_same_order(
 ) -> None:
     path = tmp_path / f"prompts.{write.__name__}"
     write(path)
-    found = existing.prompts(str(path), "prompt", seed=3).texts
+    found = list(existing.prompts(str(path), "prompt", seed=3).texts)
     assert sorted(found) == sorted(TEXTS)
     txt(tmp_path / "other.txt")
-    assert found == existing.prompts(str(tmp_path / "other.txt"), "prompt", seed=3).texts
+    assert found == list(existing.prompts(str(tmp_path / "other.txt"), "prompt", seed=3).texts)
 
 
 def test_a_data_set_on_disk_is_a_source_too(tmp_path: Path) -> None:
@@ -61,11 +61,11 @@ def test_the_order_depends_on_the_seed_and_not_on_the_file(tmp_path: Path) -> No
     path = tmp_path / "a.txt"
     many = [f"scene number {k}" for k in range(50)]
     path.write_text("\n".join(many))
-    first = existing.prompts(str(path), "prompt", 0).texts
+    first = list(existing.prompts(str(path), "prompt", 0).texts)
     path.write_text("\n".join(reversed(many[:40])))
-    fewer = existing.prompts(str(path), "prompt", 0).texts
+    fewer = list(existing.prompts(str(path), "prompt", 0).texts)
     assert fewer == [text for text in first if text in fewer]
-    assert existing.prompts(str(path), "prompt", 1).texts != fewer
+    assert list(existing.prompts(str(path), "prompt", 1).texts) != fewer
 
 
 @pytest.mark.parametrize(

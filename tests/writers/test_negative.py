@@ -92,9 +92,9 @@ def test_they_stand_after_all_others_and_a_retry_keeps_them() -> None:
     context = Context(recipe, recipe.profile("embedded"))
     principles: list[Any] = OfflineWriter(recipe, context.profile).principles().rows
     shard = Shard({type(principles[0]): principles})
-    rows = prompts.run(context, shard).rows
+    rows = list(prompts.run(context, shard).rows)
     assert [row.role == NEGATIVE for row in rows] == [False] * 40 + [True] * 10
-    assert prompts.retry(context, shard, rows).rows == rows
+    assert list(prompts.retry(context, shard, rows).rows) == rows
     without = recipe.model_copy(update={"labels": recipe.labels.model_copy(update={"controls": 0.0})})
-    assert prompts.run(dataclasses.replace(context, recipe=without), shard).rows == rows[:40]
+    assert list(prompts.run(dataclasses.replace(context, recipe=without), shard).rows) == rows[:40]
     assert [len(prompts.remarks(row)) for row in rows] == [0] * 40 + [1] * 10

@@ -56,7 +56,7 @@ def _clusters(joined: Joined, groups: Sequence[Group]) -> list[str]:
         first, second = sorted((root(one), root(other)))
         parent[second] = first
 
-    for at, near in enumerate(near_duplicates.clusters([group.prompt for group in groups])):
+    for at, near in enumerate(near_duplicates.clusters(group.prompt for group in groups).tolist()):
         join(at, near)
     seen: dict[str | None, int] = {}
     for at, group in enumerate(groups):

@@ -23,6 +23,7 @@ from datagen.judges.panel import Answer
 MOST = 4096  # requests in one body
 TURN, REQUEST = {"text", "image_b64"}, {"history", "required_rewards", "metadata"}
 ABSTAINED = "it abstained"
+_written = json.JSONEncoder(allow_nan=False).encode  # `json.dumps` makes an encoder for each reply
 _refusal = functools.lru_cache(maxsize=4096)(safety.refusal)  # many images of a prompt are judged
 
 
@@ -106,7 +107,7 @@ def answered(items: Sequence[Item], answers: Sequence[Mapping[str, Answer | str]
                 scores[name] = found
         results.append(scores)
         errors.append(failed)
-    return json.dumps({"results": results, "errors": errors}, allow_nan=False).encode()
+    return _written({"results": results, "errors": errors}).encode()
 
 
 def _scores(judge: Judge, answer: Answer) -> dict[str, float] | str:
