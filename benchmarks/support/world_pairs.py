@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,11 @@ def _side(shown: object, kept: object, broken: object) -> int:
     return (shown == kept) - (shown == broken)
 
 
-def scenes(folder: Path, each: int = SCENES) -> list[Scene]:
+def scenes(folder: Path, each: int = SCENES, names: Sequence[str] = RECIPES) -> list[Scene]:
     """The first `each` scenes of each recipe in turn; drawn into the folder where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     found, pipeline = [], None
-    for start, name in itertools.product(range(0, each, TOGETHER), RECIPES):
+    for start, name in itertools.product(range(0, each, TOGETHER), names):
         file = folder / f"{name}-{start}.npz"
         asked = _prompts(name)[start : start + TOGETHER]
         if not file.exists():

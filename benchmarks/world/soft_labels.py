@@ -80,7 +80,7 @@ def main() -> int:
     if not {"soft", "hard"} <= set(given.arms):
         parser.error("--arms: soft and hard are what is compared, so name both")
     given.out.mkdir(parents=True, exist_ok=True)
-    drawn = [scene for scene in scenes(given.draws, given.scenes) if scene.recipe == RECIPE]
+    drawn = scenes(given.draws, given.scenes, [RECIPE])
     found = labelled(drawn, given.out / "labels.npz")
     rows = _said(found)
     readings = {}
