@@ -101,7 +101,7 @@ def main() -> int:
                 tried.of_damage(disk_faults.DAMAGES[name], Path(folder))
             bad = tried.silent + tried.ugly + tried.wrong
             note = f"silent {tried.silent}, not one line {tried.ugly}, other datasets after a rerun {tried.wrong}"
-            rows.append(Row(f"{name}: runs that went wrong", bad, f"of {tried.met}", "= 0", note=note))
+            rows.append(Row(f"{name}: runs that went wrong", bad, "runs", "= 0", note=f"{tried.met} runs; {note}"))
             print(f"{rows[-1].what}: {bad} of {tried.met} ({note})", flush=True)
     record("store_faults", rows)
     return int(any(row.figure for row in rows))

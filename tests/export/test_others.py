@@ -276,7 +276,7 @@ def test_folders_hold_both_images_of_a_name_and_the_caption_in_one_line(
 
 
 def test_a_pair_of_two_kinds_of_file_is_left_out_where_names_must_be_equal(tmp_path: Path) -> None:
-    run = finish(tmp_path / "run", [pair(1), pair(2, chosen=picture(1, "PNG"), rejected=picture(2, "WEBP"))])
+    run = finish(tmp_path / "run", [pair(1), pair(2, chosen_id=picture(1, "PNG"), rejected_id=picture(2, "WEBP"))])
     for name, pictures in (("simpletuner", 2), ("kohya", 4), ("onetrainer", 4)):
         exports.write(run, name, tmp_path / name)
         found = [path for path in (tmp_path / name).rglob("*") if path.suffix in (".png", ".webp")]

@@ -68,7 +68,7 @@ def test_refused_rows_stay_and_are_mended_by_new_calls_alone(server: ChatServer,
     (tmp_path / "cache" / "replies.sqlite").rename(tmp_path / "gone")
     for leftover in (tmp_path / "cache").glob("replies.sqlite*"):
         leftover.unlink()
-    broken = write(LlmOptions(tmp_path)).rows
+    broken = list(write(LlmOptions(tmp_path)).rows)
     failed = [row for row in broken if row.error is not None]
     assert failed and all(row.error.startswith("refused: ") for row in failed if row.error)
     server.change(refusal=0.0)

@@ -131,7 +131,7 @@ def test_what_is_written_with_the_mock_is_the_same_each_time(tmp_path: Path, mon
     for name in ("a", "b"):
         monkeypatch.setenv("DATAGEN_CACHE", str(tmp_path / f"cache-{name}"))
         with open_writer(recipe, recipe.profile("embedded"), LlmOptions(tmp_path / name)) as writer:
-            rows.append(writer.prompts(writer.principles().rows).rows)
+            rows.append(list(writer.prompts(writer.principles().rows).rows))
     assert rows[0] == rows[1] and len(rows[0]) == 12
     assert {(row.author, row.error) for row in rows[0]} == {(f"mock-{mock.VERSION}", None)}
 

@@ -18,7 +18,6 @@ from datagen.export import control
 from datagen.export.parts import pictured
 from datagen.records import Image, Pair
 from datagen.store import files as store_files
-from datagen.store import run as store_run
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -53,7 +52,7 @@ def test_every_pair_has_its_own_pictures_in_whatever_order_they_lie(
 ) -> None:
     monkeypatch.setattr(store, "GROUP_BYTES", drawn.draw(st.sampled_from([1, 300, 10_000_000])))
     monkeypatch.setattr(store_files, "ROW_GROUP", drawn.draw(st.integers(1, 4)))
-    monkeypatch.setattr(store_run, "TOGETHER", drawn.draw(st.integers(1, 3)))
+    monkeypatch.setattr(store_files, "TOGETHER", drawn.draw(st.integers(1, 3)))
     names = [f"i{k}" for k in range(drawn.draw(st.integers(1, 12)))]
     images = [image(name, size=drawn.draw(st.integers(0, 200))) for name in names]
     some = drawn.draw(st.lists(st.tuples(st.sampled_from(names), st.sampled_from(names)), max_size=15))
