@@ -5,6 +5,7 @@ Threads do: nearly all of the time goes into NumPy's loops, which let others run
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,11 @@ MOST = 4  # each holds tables of its own
 
 
 def together(of: Callable[[Given], Made], given: Iterable[Given]) -> list[Made]:
-    """What the function makes of each, as `map`."""
-    with ThreadPoolExecutor(min(MOST, os.cpu_count() or 1)) as pool:
-        return list(pool.map(of, given))
+    """What the function makes of each, as `map`; the function does not call this again."""
+    return list(_pool(os.getpid()).map(of, given))
+
+
+@functools.cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Kept, as to begin threads takes as long as a small evaluation; a forked process has none of its parent's."""
+    return ThreadPoolExecutor(min(MOST, os.cpu_count() or 1))
