@@ -14,6 +14,7 @@ from typing import ClassVar
 import pytest
 import typer
 
+from datagen import __main__ as entry
 from datagen import cli, store
 from datagen import recipe as recipes
 from datagen.errors import MachineryError
@@ -309,3 +310,17 @@ def test_doctor_says_what_auto_takes(monkeypatch: pytest.MonkeyPatch, capsys: py
     lines = capsys.readouterr().out.splitlines()
     for start in ("python", "torch", "cpu", "gpu", "disk", "profile embedded", "profile sdxl", "auto, pick-style"):
         assert any(line.startswith(start) for line in lines), start
+
+
+def test_an_interrupt_while_the_program_loads_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        @property
+        def main(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "datagen.cli", Interrupted())  # type: ignore[arg-type]
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 130 and capsys.readouterr().err == "interrupted: nothing was begun\n"
