@@ -16,6 +16,10 @@ import random
 import resource
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
 
 from benchmarks.support.results import Row, record
 from datagen.text.near_duplicates import _shape, clusters, duplicates
@@ -114,10 +118,10 @@ def library(texts: list[str]) -> float:
     return time.process_time() - started
 
 
-def measured(function: object, texts: list[str]) -> tuple[list[int], float, float]:
+def measured(function: Callable[[list[str], float], NDArray[Any]], texts: list[str]) -> tuple[list[int], float, float]:
     """What the function gives, its wall seconds and its CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
-    result = function(texts, THRESHOLD).tolist()  # type: ignore[operator]
+    result = function(texts, THRESHOLD).tolist()
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 

@@ -117,12 +117,6 @@ def left_open(recipe: Recipe, images: Sequence[Verdict]) -> set[str]:
     return {image.image_id for image in images} if found and recipe.pairing == "rank" else found
 
 
-def in_order(images: Sequence[Verdict]) -> tuple[Verdict | None, Verdict | None]:
-    """The two images of a negative control, as they were meant."""
-    sides = {image.side: image for image in images}
-    return sides.get("chosen"), sides.get("rejected")
-
-
 def _by_index(images: Sequence[Verdict]) -> list[Match]:
     """`contrast`: the images of the two wordings that have the same index."""
     sides: dict[str, dict[int, Verdict]] = {"chosen": {}, "rejected": {}}
