@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 
+
+@functools.cache
 def version() -> str:
     """The version of this package."""
     import importlib.metadata  # it reads e-mail headers, and what it needs for that takes a while to load

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from datagen.labels import instrument, labelling, pairing, people, ranking, rules, verdicts
 from datagen.labels.instrument.rows import NULL, PAIR, PLANTED
 from datagen.recipe import Recipe
-from datagen.records import Label, Prompt, Verdict
+from datagen.records import Label, Verdict
 
 Two = tuple[Verdict, Verdict]
 ByPrompt = dict[str, list[Verdict]]
@@ -40,17 +41,18 @@ ONE = "one judge alone: nothing tells how often it is right but labels of people
 
 
 def label(
-    recipe: Recipe, judges: Sequence[str], prompts: Sequence[Prompt], images: Sequence[Verdict]
+    recipe: Recipe, judges: Sequence[str], prompts: pa.Table, images: Sequence[Verdict]
 ) -> tuple[list[Label], dict[str, Any]]:
     """A label for each two images that meet, prompt by prompt, and what was learnt (JSON-able).
 
-    Of the images of a prompt, as they are ranked, those furthest apart are a pair, each image in one at most; all
-    other labels stand behind the ranking alone. Raises InputError if the recipe names labels of people that cannot be
-    read.
+    `prompts` is a table of prompts. Of the images of a prompt, as they are ranked, those furthest apart are a pair,
+    each image in one at most; all other labels stand behind the ranking alone. Raises InputError if the recipe names
+    labels of people that cannot be read.
     """
     known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
     own, others, copies = _by_prompt(images)
-    texts = {prompt.prompt_id: prompt.prompt for prompt in prompts}
+    ids, texts_of, principles = (prompts[name].to_pylist() for name in ("prompt_id", "prompt", "principle_id"))
+    texts = dict(zip(ids, texts_of, strict=True))
     met = {name: _meetings(own[name]) for name in texts}
     pairs = [two for some in met.values() for two in some]
     if not pairs:
@@ -63,7 +65,7 @@ def label(
     learnt = _learn(judges, {PAIR: pairs, PLANTED: planted, NULL: nulls}, texts, known)
     told = [_told(two, *said) for two, said in zip(pairs, _said(learnt), strict=False)]
     rows = _rows(recipe, met, own, told)
-    rows = rules.capped(recipe, rows, {prompt.prompt_id: prompt.principle_id for prompt in prompts})
+    rows = rules.capped(recipe, rows, dict(zip(ids, principles, strict=True)))
     how = [BY_PLANTED] * bool(mismatched) + labelling.by_copies(len(degraded))
     if planted:
         how += _unasked(judges, planted, "shown a copy or " * bool(degraded))

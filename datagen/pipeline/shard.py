@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from datagen.pipeline.plan import Job, shared_out
 from datagen.stages import Shard, Stage
 
 MOST_REASONS = 5  # of a shard, in its footer
+READ_TOGETHER = 4  # shards that a whole stage reads at a time
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -133,11 +135,13 @@ def _inputs(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
 
     A whole stage sees every shard of those before it, and a shard of a whole stage's rows what belongs to its prompts.
     """
-    if not earlier.whole:
-        shards = range(job.shards) if job.stage.whole else [index]
-        return pa.concat_tables([_read(job, earlier, shard) for shard in shards])
+    if not earlier.whole and not job.stage.whole:
+        return _read(job, earlier, index)
+    if not earlier.whole:  # hundreds of small files: some are looked for and checked while others are decoded
+        with ThreadPoolExecutor(READ_TOGETHER) as pool:
+            return pa.concat_tables(pool.map(functools.partial(_read, job, earlier), range(job.shards)))
     if job.stage.whole or not (earlier == shared_out(job.stages) or "prompt_id" in earlier.columns):
-        table = job.run.table(earlier.name, 0)
+        table = job.run.table(earlier.name, 0, _wanted(job, earlier))
     elif earlier == shared_out(job.stages):
         size = job.context.recipe.images.shard_size
         table = job.run.part(earlier.name, 0, index * size, size)
@@ -149,12 +153,17 @@ def _inputs(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
 
 def _read(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
     """A shard's rows; Damaged if they are not those of its record."""
-    known, unread = records.schema(earlier.record).names, job.stage.unread.get(earlier.record, ())
-    wanted = [name for name in known if name not in unread]
-    table = job.run.table(earlier.name, index, wanted if unread else None)
-    if table.column_names != wanted:
+    wanted = _wanted(job, earlier)
+    table = job.run.table(earlier.name, index, wanted)
+    if table.column_names != (wanted or records.schema(earlier.record).names):
         raise job.run.damaged(earlier.name, index, "its columns are of another version")
     return table
+
+
+def _wanted(job: Job, earlier: Stage[Any]) -> list[str] | None:
+    """The columns that are read of an earlier stage; None for all that there are."""
+    unread = job.stage.unread.get(earlier.record, ())
+    return [name for name in records.schema(earlier.record).names if name not in unread] if unread else None
 
 
 def _spans(job: Job, earlier: Stage[Any]) -> list[list[tuple[int, int]]]:

@@ -8,7 +8,14 @@ from __future__ import annotations
 from datagen.records import Label, Prompt, Verdict, Written
 from datagen.stages import Context, Shard, Stage
 
-UNREAD = ("judges", "scores")  # of verdicts: what pairs show of them
+# Of verdicts what pairs show of them, and of prompts nearly all: of a million rows they are gigabytes.
+UNREAD = {
+    Verdict: ("judges", "scores"),
+    Prompt: (
+        "category", "chosen_prompt", "rejected_prompt", "chosen_negative", "rejected_negative", "cluster", "split",
+        "author", "other_principle_ids", "scene", "template", "request_id", "cost", "attempt",
+    ),
+}  # fmt: skip
 
 
 def run(context: Context, shard: Shard) -> Written[Label]:
@@ -17,12 +24,10 @@ def run(context: Context, shard: Shard) -> Written[Label]:
 
     names = [judge.name for judge in context.profile.judges]
     if context.recipe.pairing == "list":
-        rows, facts = lists.label(context.recipe, names, shard.rows(Prompt), shard.rows(Verdict))
+        rows, facts = lists.label(context.recipe, names, shard.table(Prompt), shard.rows(Verdict))
         return Written(rows, facts=facts)
     table, facts = labelling.label(context.recipe, names, shard.table(Prompt), shard.table(Verdict))
     return Written([], facts=facts, tables=[table])
 
 
-STAGE = Stage(
-    "labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True, unread={Verdict: UNREAD}
-)
+STAGE = Stage("labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True, unread=UNREAD)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from datagen import records
 from datagen.labels import lists, verdicts
 from datagen.recipe import Images, Labels, Profile, Recipe
 from datagen.records import Label, Prompt, Verdict, content_id
@@ -27,17 +29,15 @@ def recipe(**labels: Any) -> Recipe:
     )
 
 
-def prompt(name: str, text: str = "") -> Prompt:
-    return Prompt(name, "p", "c", text or name, name, name, "", "", name, "train", "t")
+def prompts_of(*names: str) -> pa.Table:
+    return records.to_table(Prompt, [Prompt(of, "p", "c", of, of, of, "", "", of, "train", "t") for of in names])
 
 
 def verdict(of: str, image: str, lean: list[float], side: str = "candidate") -> Verdict:
     return Verdict(image, of, side, 0, None if side == "candidate" else verdicts.OF_OTHER, lean, [], [], [], np.nan)
 
 
-def world(
-    prompts: int, each: int, others: int = 2, seed: int = 0
-) -> tuple[list[Prompt], list[Verdict], dict[str, float]]:
+def world(prompts: int, each: int, others: int = 2, seed: int = 0) -> tuple[pa.Table, list[Verdict], dict[str, float]]:
     """Images of a quality that one judge sees well, and two badly, with the same errors; those of others are bad."""
     rng, images, quality = np.random.default_rng(seed), [], {}
     for p in range(prompts):
@@ -48,7 +48,7 @@ def world(
             name = f"i{p}-{k}"
             quality[name] = good
             images.append(verdict(f"p{p}", name, lean, "candidate" if k < each else verdicts.OTHER))
-    return [prompt(f"p{p}") for p in range(prompts)], images, quality
+    return prompts_of(*(f"p{p}" for p in range(prompts))), images, quality
 
 
 Planted = tuple[list[Label], dict[str, Any], dict[str, float]]
@@ -138,7 +138,7 @@ CASES: dict[str, tuple[list[Verdict], list[str | None]]] = {
 def test_what_has_nothing_to_compare_says_why(case: str) -> None:
     images, reasons = CASES[case]
     judges = [f"j{k}" for k in range(max((len(image.lean) for image in images), default=1))]
-    rows, facts = lists.label(recipe(), judges, [prompt("p")], images)
+    rows, facts = lists.label(recipe(), judges, prompts_of("p"), images)
     assert [row.reason for row in rows] == reasons and facts["notes"]
     if case == "two":
         assert (rows[0].chosen_id, rows[0].rejected_id) == ("b", "a") and (rows[0].probability or 0) > 0.5
@@ -148,7 +148,7 @@ def test_hundreds_of_candidates_of_one_prompt_are_ranked_by_some_of_their_meetin
     rng = np.random.default_rng(0)
     quality = rng.normal(size=600)
     images = [verdict("p", f"i{k}", [q + 0.3 * rng.normal()]) for k, q in enumerate(quality)]
-    rows, facts = lists.label(recipe(most_each_prompt=7), ["j"], [prompt("p")], images)
+    rows, facts = lists.label(recipe(most_each_prompt=7), ["j"], prompts_of("p"), images)
     assert facts["pairs"] == len(rows) == 4_500
     assert sum(row.reason is None for row in rows) == 7
     assert lists.ONE in facts["notes"]
@@ -157,9 +157,9 @@ def test_hundreds_of_candidates_of_one_prompt_are_ranked_by_some_of_their_meetin
 def test_where_one_judge_alone_speaks_it_is_said_whoever_else_was_asked() -> None:
     rng = np.random.default_rng(0)
     images = [verdict("p", f"i{k}", [float(rng.normal()), np.nan]) for k in range(6)]
-    _, facts = lists.label(recipe(), ["speaks", "silent"], [prompt("p")], images)
+    _, facts = lists.label(recipe(), ["speaks", "silent"], prompts_of("p"), images)
     assert lists.ONE in facts["notes"]
     _, both = lists.label(
-        recipe(), ["a", "b"], [prompt("p")], [*images, verdict("p", "x", [1.0, 2.0]), verdict("p", "y", [2.0, 1.0])]
+        recipe(), ["a", "b"], prompts_of("p"), [*images, verdict("p", "x", [1.0, 2.0]), verdict("p", "y", [2.0, 1.0])]
     )
     assert lists.ONE not in both["notes"]

@@ -191,8 +191,10 @@ def obeyed(learnt: Moments, votes: bool) -> tuple[float, float]:
     return found, float(np.hypot(deviation if len(weight) > 3 else 2 * deviation, min(apart, 2.0)))
 
 
-def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, clip: float, start: Numbers) -> Fit:
-    """The link of largest posterior for margins clipped at `clip`."""
+def fit(
+    x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, clip: float, start: Numbers, near: bool
+) -> Fit:
+    """The link of largest posterior for margins clipped at `clip`, or the best one `near` the start."""
     x = moments.clipped(x, clip)
     score, expected = crossed(x, rows, found)
     taught = np.flatnonzero(rows.of(PAIR) & (expected > TINY) & ((rows.design != 0) | ~np.isnan(rows.known)))
@@ -223,9 +225,10 @@ def fit(x: Numbers, rows: Rows, found: list[tuple[Flags, Codes]], votes: Flags, 
     # Weak judges of a good design and sure judges of a bad one are valleys: begin in each, with some of the pairs.
     agreed = np.array([special.logit(1 - np.exp(seen)), *centre[1:]])
     poor = np.array([special.logit(2 * POOR), *centre[1:]])
-    valleys = [least(begin, among(SOME, shape)) for begin in (start, agreed, poor)]
+    valleys = [] if near else [least(begin, among(SOME, shape)) for begin in (start, agreed, poor)]
     everything = among(LARGEST, shape)
-    at = np.asarray(least(min(valleys, key=lambda one: float(one.fun)).x, everything).x)
+    begin = min(valleys, key=lambda one: float(one.fun)).x if valleys else start
+    at = np.asarray(least(begin, everything).x)
     information = everything[0] * links.information(everything[1], at) + np.diag(1 / doubt**2)
     apart = (np.log1p(-special.expit(at[0])) - seen) / surely
     information[0, 0] += (float(special.expit(at[0])) / surely) ** 2 * (free + 1) / (free + float(apart**2))
@@ -243,8 +246,8 @@ def take(rows: Rows, at: Codes) -> Rows:
 
 
 def refit(x: Numbers, rows: Rows, before: Fit) -> Fit:
-    """The link of other margins with the same clip."""
-    return fit(x, rows, patterns(np.isnan(x)), _votes(rows), before.clip, before.at)
+    """The link of margins that are nearly the same, with the same clip."""
+    return fit(x, rows, patterns(np.isnan(x)), _votes(rows), before.clip, before.at, near=True)
 
 
 def _votes(rows: Rows) -> Flags:
@@ -257,7 +260,7 @@ def best(x: Numbers, rows: Rows) -> tuple[Fit, Fit]:
     found, votes = patterns(np.isnan(x)), _votes(rows)
     fits: list[Fit] = []
     for clip in moments.CLIPS:
-        fits.append(fit(x, rows, found, votes, clip, fits[-1].at if fits else links.EXPECTED))
+        fits.append(fit(x, rows, found, votes, clip, fits[-1].at if fits else links.EXPECTED, near=False))
         if len(fits) > 1 and fits[-1].loss > fits[-2].loss:
             break
     fits.sort(key=lambda one: one.loss + (0.0 if np.isinf(one.clip) else GAIN))
