@@ -227,7 +227,9 @@ def estimate(
 
 @app.command()
 def relabel(
-    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A run directory whose images are judged.")],
+    run: Annotated[
+        Path, typer.Argument(parser=run_place, metavar="RUN", help="A run directory whose images are judged.")
+    ],
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="labels.KEY=VALUE", help="A rule of labels, e.g. labels.min_probability=0.95."),

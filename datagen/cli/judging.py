@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from datagen.cli.ending import closing, refuse_empty
-from datagen.cli.options import MaxCost, path
+from datagen.cli.options import MaxCost, path, run_place
 from datagen.cli.program import app
 
 
@@ -182,7 +182,7 @@ def label(
 def audit(
     run: Annotated[
         Path,
-        typer.Argument(parser=path, metavar="RUN", help="A finished run directory, or what datagen judge wrote."),
+        typer.Argument(parser=run_place, metavar="RUN", help="A finished run directory, or what datagen judge wrote."),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -192,7 +192,7 @@ def audit(
     """
     from rich.console import Console
 
-    from datagen import progress
+    from datagen import progress, store
     from datagen.commands import audit as audits
     from datagen.commands.audit import table
 
@@ -202,4 +202,4 @@ def audit(
         print(audits.as_json(found), end="")
     else:
         table.show(found, Console())
-        print(f"written to {file}")
+        print(f"written to {store.Run(file.parent).files.name(file)}")

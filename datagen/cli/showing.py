@@ -42,7 +42,7 @@ class Arm(StrEnum):
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="A finished run directory.")],
+    run: Annotated[Path, typer.Argument(parser=run_place, metavar="RUN", help="A finished run directory.")],
     out: Annotated[
         Path | None,
         typer.Option(parser=path, metavar="PATH", help="File to write; without one, report.html in the run."),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datagen import recipe as recipes
 from datagen import store
+from datagen.errors import InputError
 from datagen.labels import answers, told
 from datagen.labels import people as labels
 from datagen.pipeline import build
@@ -28,6 +29,8 @@ def relabel(
     What a file of `people` says of its pairs joins what the run has of them. Raises RecipeError for any other key,
     InputError for a file without answers, RunError if the run is not judged.
     """
+    if people is not None and run.address:
+        raise InputError(f"{run.address} is on an object store, and answers lie beside a run on a disk: copy it first")
     recipe, _ = recipes.of_run(run.started())
     changes = recipes.label_changes(recipe, list(overrides))
     if people is not None:

@@ -23,6 +23,8 @@ FOLDER = "report"
 
 def write(root: Path, out: Path | None, folder: bool, progress: Progress = lambda what, done, total: None) -> Report:
     """Write the page of a run, beside its dataset if no place is given; RunError if the run is not finished."""
+    if out is None and (address := store.Run(root).address):
+        raise InputError(f"{address} is on an object store: say where on this machine the page is to be, with --out")
     where = out or root / (FOLDER if folder else NAME)
     if not folder and where.is_dir():
         raise InputError(f"{where} is a folder: give the name of a file to write, or --folder to fill a folder")

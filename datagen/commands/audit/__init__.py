@@ -32,7 +32,7 @@ def audit(path: Path, progress: Progress = lambda what, done, total: None) -> tu
     else:
         raise InputError(f"there is no {path}: give a run directory, or a file that datagen judge wrote")
     found = report(evidence, pairs, built=pairs is not None, notes=notes)
-    store.write_file(file, lambda stream: stream.write(as_json(found).encode()))
+    store.Run(file.parent).files.write(file, lambda stream: stream.write(as_json(found).encode()))
     return found, file
 
 
