@@ -7,6 +7,7 @@ worker, in any order. A row that failed keeps its place, with `error` set.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -300,6 +301,7 @@ def _arrow_type(hint: Any) -> tuple[pa.DataType, bool]:
     return _ARROW[hint], False
 
 
+@functools.cache
 def schema(record: type) -> pa.Schema:
     """The Arrow schema of a record type, fields in order, nullable only where the annotation allows None."""
     hints = typing.get_type_hints(record)

@@ -158,7 +158,7 @@ def together(groups: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Row groups without pictures come many at a time: 10,000 of a table with a million rows make a large footer."""
     some: list[pa.Table] = []
     for group in groups:
-        if any(pa.types.is_binary(kind) for field in group.schema for _, kind in _leaves(field.name, field.type)):
+        if _is_pictured(group.schema):
             yield group
             continue
         some.append(group)
@@ -167,6 +167,11 @@ def together(groups: Iterable[pa.Table]) -> Iterator[pa.Table]:
             some = []
     if some:
         yield pa.concat_tables(some).combine_chunks()
+
+
+@functools.lru_cache(maxsize=16)
+def _is_pictured(schema: pa.Schema) -> bool:
+    return any(pa.types.is_binary(kind) for field in schema for _, kind in _leaves(field.name, field.type))
 
 
 def _apart(table: pa.Table) -> pa.Table:
