@@ -137,17 +137,19 @@ def _inputs(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
     """
     if not earlier.whole and not job.stage.whole:
         return _read(job, earlier, index)
-    if not earlier.whole:  # hundreds of small files: some are looked for and checked while others are decoded
-        with ThreadPoolExecutor(READ_TOGETHER) as pool:
+    if not earlier.whole:
+        with ThreadPoolExecutor(READ_TOGETHER) as pool:  # some are looked for and checked while others are decoded
             return pa.concat_tables(pool.map(functools.partial(_read, job, earlier), range(job.shards)))
+    wanted = _wanted(job, earlier)
     if job.stage.whole or not (earlier == shared_out(job.stages) or "prompt_id" in earlier.columns):
-        table = job.run.table(earlier.name, 0, _wanted(job, earlier))
+        table = job.run.table(earlier.name, 0, wanted)
     elif earlier == shared_out(job.stages):
         size = job.context.recipe.images.shard_size
-        table = job.run.part(earlier.name, 0, index * size, size)
+        table = job.run.part(earlier.name, 0, index * size, size, wanted)
     else:
         parts = _spans(job, earlier)[index] or [(0, 0)]
-        table = pa.concat_tables([job.run.part(earlier.name, 0, first, last - first) for first, last in parts])
+        some = [job.run.part(earlier.name, 0, first, last - first, wanted) for first, last in parts]
+        table = pa.concat_tables(some)
     return table.filter(pc.is_null(table["error"])) if earlier.can_fail else table
 
 

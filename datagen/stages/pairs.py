@@ -126,7 +126,11 @@ STAGE = Stage(
     reads=(Prompt, Principle, Image, Verdict, Label),
     relabels=True,
     unread={
+        Prompt: (
+            "chosen_prompt", "rejected_prompt", "chosen_negative", "rejected_negative", "cluster", "author", "scene",
+            "template", "request_id", "cost", "attempt",
+        ),
         Image: ("image",),
         Verdict: ("side", "index", "reason", "lean", "principle", "wording", "match", "share", "controls"),
     },
-)
+)  # fmt: skip

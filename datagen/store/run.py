@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ class Run:
         except (pa.ArrowException, OSError) as error:  # as it was written, so the libraries differ, or the disk
             raise RunError(f"cannot read {path}: {one_line(error)}") from error
 
-    def part(self, stage: str, index: int, first: int, count: int) -> pa.Table:
+    def part(self, stage: str, index: int, first: int, count: int, columns: Sequence[str] | None = None) -> pa.Table:
         """So many rows of a done shard from one on, or those that there are; hardly any others are read."""
         self.verify(stage, index)
         try:
@@ -165,7 +165,8 @@ class Run:
             ends = _ends(*file)
             last = bisect.bisect_left(ends, min(first + count, ends[-1]))
             some = range(bisect.bisect_right(ends, first), last + 1) if first < ends[-1] else range(1)
-            table = pa.concat_tables([_read_together(*file, at) for at in some])
+            wanted = None if columns is None else tuple(columns)
+            table = pa.concat_tables([_read_together(*file, at, wanted) for at in some])
         except (pa.ArrowException, OSError) as error:
             raise RunError(f"cannot read {path}: {one_line(error)}") from error
         return table.slice(first - (ends[some[0] - 1] if some[0] else 0), count)
@@ -274,10 +275,13 @@ def _ends(path: Path, inode: int, size: int, mtime: int) -> list[int]:
 
 
 @functools.lru_cache(maxsize=4)
-def _read_together(path: Path, inode: int, size: int, mtime: int, place: int) -> pa.Table:
+def _read_together(
+    path: Path, inode: int, size: int, mtime: int, place: int, columns: tuple[str, ...] | None
+) -> pa.Table:
     """One of those parts; it is kept, as the next shard mostly wants rows that lie behind those of this one."""
     with pq.ParquetFile(path) as file:
-        return file.read_row_groups(next(itertools.islice(_together(file.metadata), place, None)))
+        groups = next(itertools.islice(_together(file.metadata), place, None))
+        return file.read_row_groups(groups, columns=None if columns is None else list(columns))
 
 
 _LOOKED_AT = set[bytes]()  # files that were found to be as they were written; a run of a million rows has 80,000
