@@ -301,9 +301,13 @@ def _arrow_type(hint: Any) -> tuple[pa.DataType, bool]:
     return _ARROW[hint], False
 
 
-@functools.cache
 def schema(record: type) -> pa.Schema:
     """The Arrow schema of a record type, fields in order, nullable only where the annotation allows None."""
+    return _schema(record)
+
+
+@functools.cache
+def _schema(record: type) -> pa.Schema:
     hints = typing.get_type_hints(record)
     fields = []
     for field in dataclasses.fields(record):

@@ -66,17 +66,17 @@ def _side(shown: object, kept: object, broken: object) -> int:
     return (shown == kept) - (shown == broken)
 
 
-def scenes(folder: Path, each: int = SCENES, names: Sequence[str] = RECIPES) -> list[Scene]:
+def scenes(folder: Path, each: int = SCENES, names: Sequence[str] = RECIPES, seed: int = SEED) -> list[Scene]:
     """The first `each` scenes of each recipe in turn; drawn into the folder where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     found, pipeline = [], None
     for start, name in itertools.product(range(0, each, TOGETHER), names):
         file = folder / f"{name}-{start}.npz"
-        asked = _prompts(name)[start : start + TOGETHER]
+        asked = _prompts(name, seed)[start : start + TOGETHER]
         if not file.exists():
             pipeline = pipeline or _pipeline()
             guidance = recipes.load(name, []).profile("embedded").guidance
-            images = _drawn(pipeline, [prompt for prompt, _ in asked], guidance, seed=SEED + start)
+            images = _drawn(pipeline, [prompt for prompt, _ in asked], guidance, seed=seed + start)
             partial = file.with_suffix(".part")
             with partial.open("wb") as stream:
                 np.savez_compressed(stream, images=images)
@@ -88,11 +88,11 @@ def scenes(folder: Path, each: int = SCENES, names: Sequence[str] = RECIPES) -> 
 
 
 @functools.cache
-def _prompts(name: str) -> list[tuple[Prompt, Principle]]:
+def _prompts(name: str, seed: int) -> list[tuple[Prompt, Principle]]:
     """The prompts of a recipe with a seed of our own."""
     from datagen.writers.offline import OfflineWriter
 
-    recipe = recipes.load(name, [f"seed={SEED}", f"prompts.count={SCENES}"])
+    recipe = recipes.load(name, [f"seed={seed}", f"prompts.count={SCENES}"])
     writer = OfflineWriter(recipe, recipe.profile("embedded"))
     principles = list(writer.principles().rows)
     by_id = {principle.principle_id: principle for principle in principles}

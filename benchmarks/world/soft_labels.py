@@ -6,8 +6,9 @@ drawing; the embedded jury judges them from double exposures, each picture with 
 and `labels.instrument` makes probabilities of what it says, without a label: the winner by p > .5 is wrong in about a
 quarter of the pairs. One method is trained for the same steps on the probabilities (soft), on the winners as if they
 were certain (hard), on the pairs above .9 alone (filtered) and on the winners that the attribute reader sees (true).
-What a training did is what the reader sees on fresh prompts. What is done is kept in the work folder, so it can be
-stopped and started again.
+What a training did is which image of fresh pairs, drawn of other prompts, the model now prefers by DPO's implicit
+reward, and what the reader sees on pictures of fresh prompts, which begin to change long after that. What is done is
+kept in the work folder, so it can be stopped and started again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image as Pillow
 
+from benchmarks.support import implicit_reward
 from benchmarks.support.juries import measures
 from benchmarks.support.results import Row, percent, record
 from benchmarks.support.training_runs import prompts
@@ -45,6 +47,8 @@ SURE = 0.9
 METHOD = (*DPO, "2e-3")  # as the world's table trains DPO
 STEPS = 600  # two thirds of those of the table
 GUIDANCE, DRAWN = 4.0, 20  # steps of the pictures that are looked at
+RANKED = "fresh pairs ranked right"
+FRESH, OTHER_SEED = 96, 7117  # scenes of fresh pairs, four each
 Arrays = dict[str, np.ndarray]
 
 
@@ -84,11 +88,17 @@ def main() -> int:
     found = labelled(drawn, given.out / "labels.npz")
     rows = _said(found)
     readings = {}
+    fresh = scenes(given.draws.with_name("fresh"), FRESH, [RECIPE], OTHER_SEED)
     for arm in (arm for arm in ARMS if arm.name in given.arms):
         data = given.out / arm.name / "data"
         count = write(drawn, found, arm, data)
         print(f"{arm.name}: {count} pairs", flush=True)
-        readings[arm.name] = [shown(arm, data, given.out / arm.name, seed, given.steps) for seed in given.seeds]
+        folder = given.out / arm.name
+        readings[arm.name] = [
+            {RANKED: ranked(folder, fresh, seed, given.steps), **shown(folder, seed, given.steps)}
+            for seed in given.seeds
+            if trained(arm, data, folder, seed, given.steps)
+        ]
     rows += effects(readings)
     record("soft_labels", rows)
     return 0 if all(row.reached is not False for row in rows) else 1
@@ -186,14 +196,33 @@ def texts() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def shown(arm: Arm, data: Path, folder: Path, seed: int, steps: int) -> Mapping[str, np.ndarray]:
-    """Train an arm with a seed, and what the reader sees of its pictures, an entry a prompt (NaN: not of this one)."""
+def trained(arm: Arm, data: Path, folder: Path, seed: int, steps: int) -> Path:
+    """The adapter of an arm and a seed."""
+    place, length = folder / f"trained-{seed}-{steps}", ("--steps", str(steps))
+    if not (place / "pytorch_lora_weights.safetensors").exists() and run.main(
+        ["--data", str(data), *METHOD, *length, *arm.flags, "--seed", str(seed), "--out", str(place)]
+    ):
+        raise SystemExit(1)
+    return place
+
+
+def ranked(folder: Path, fresh: Sequence[Scene], seed: int, steps: int) -> np.ndarray:
+    """The share of the fresh pairs of each prompt whose better image the trained model prefers."""
+    kept = folder / f"ranked-{seed}-{steps}.npz"
+    if not kept.exists():
+        margins = implicit_reward.margins(folder / f"trained-{seed}-{steps}", fresh, OTHER_SEED)
+        truth, _, _ = jury.truth(list(fresh))
+        signs = 2 * truth.reshape(margins.shape) - 1
+        np.savez(kept, right=np.nanmean(np.where(signs != 0, margins * signs > 0, np.nan), axis=1))
+    found: np.ndarray = np.load(kept)["right"]
+    return found
+
+
+def shown(folder: Path, seed: int, steps: int) -> Mapping[str, np.ndarray]:
+    """What the reader sees of a trained model's pictures, an entry a prompt (NaN: not of this one)."""
     kept = folder / f"shown-{seed}-{steps}.npz"
     if not kept.exists():
-        place, length = folder / f"trained-{seed}-{steps}", ("--steps", str(steps))
-        if run.main(["--data", str(data), *METHOD, *length, *arm.flags, "--seed", str(seed), "--out", str(place)]):
-            raise SystemExit(1)
-        np.savez(kept, **looked_at(place, seed))  # type: ignore[arg-type]  # the stub takes no array by name
+        np.savez(kept, **looked_at(folder / f"trained-{seed}-{steps}", seed))  # type: ignore[arg-type]  # the stub takes no array by name
     return dict(np.load(kept))
 
 
@@ -225,12 +254,12 @@ def looked_at(adapter: Path, seed: int) -> Arrays:
 def effects(readings: Mapping[str, Sequence[Mapping[str, np.ndarray]]]) -> list[Row]:
     """Each figure of each arm, and by how much soft labels are ahead of the others, with 95 % intervals."""
     rows = []
-    seeds, asked = len(readings["soft"]), texts()
-    draws = bootstrap.resample(len(asked), seeds)
-    for what in readings["soft"][0]:
+    seeds = len(readings["soft"])
+    for what, values in readings["soft"][0].items():
+        count = len(values)  # of prompts
+        draws = bootstrap.resample(count, seeds)
         of = {
-            arm: [bootstrap.mean(np.arange(len(asked)), one[what], len(asked)) for one in some]
-            for arm, some in readings.items()
+            arm: [bootstrap.mean(np.arange(count), one[what], count) for one in some] for arm, some in readings.items()
         }
         for arm, figures in of.items():
             rows.append(_row(f"{what}: {arm}", bootstrap.estimate(figures, draws), "%", f"{seeds} seeds"))

@@ -21,6 +21,7 @@ import itertools
 import math
 from collections.abc import Hashable, Iterable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from datagen.text.shingled import SKETCH, Places, Sets, mix, pack
 MISS = 1e-3  # the chance that a pair right at the threshold is not proposed
 MOST_BANDS = 100
 MOST_ROWS = 8
+IN_MEMORY = 1 << 16  # pairs that are compared together by what is in memory of them
 NEARBY = 64  # sets that are looked at before what was read of them is let go: 64 KiB are mapped for each
 PAIRS = 12  # bits: 2**12 pairs are compared together, their shingles distinguished by the other 52 bits of a hash
 
@@ -118,17 +120,33 @@ def _bands(sets: Sets, threshold: float) -> tuple[int, Aside]:
 
 
 def _may_be_near(sets: Sets, a: Places, b: Places, threshold: float) -> NDArray[np.bool_]:
-    """False for pairs (a[k], b[k]) that cannot be near-duplicates: sketches differ in as few bits as sets in items."""
-    sketches, may = sets.sketches.array.reshape(-1, SKETCH), np.zeros(len(a), dtype=bool)
-    for start in range(0, len(a), NEARBY):
-        some = slice(start, start + NEARBY)
+    """False for pairs (a[k], b[k]) that cannot be near-duplicates: sketches differ in as few bits as sets in items.
+
+    Most are told apart by a word that is in memory; only what those leave is looked at where it lies.
+    """
+    may = np.zeros(len(a), dtype=bool)
+    for start in range(0, len(a), IN_MEMORY):
+        one, other = a[start : start + IN_MEMORY], b[start : start + IN_MEMORY]
+        different = np.bitwise_count(sets.folded[one] ^ sets.folded[other])
+        may[start : start + IN_MEMORY] = _may_have_enough(sets, one, other, different, threshold)
+    sketches, left = sets.sketches.array.reshape(-1, SKETCH), np.flatnonzero(may)
+    for start in range(0, len(left), NEARBY):
+        some = left[start : start + NEARBY]
         one, other = a[some], b[some]
         different = np.bitwise_count(sketches[one] ^ sketches[other]).sum(axis=1, dtype=np.int64)
-        first, second = sets.sizes[one], sets.sizes[other]
-        common = np.minimum((first + second - different) // 2, np.minimum(first, second))
-        may[some] = common >= threshold * (first + second - common) - 1e-6  # rounding must lose no pair
+        may[some] = _may_have_enough(sets, one, other, different, threshold)
         sets.sketches.release()
     return may
+
+
+def _may_have_enough(
+    sets: Sets, one: Places, other: Places, different: NDArray[Any], threshold: float
+) -> NDArray[np.bool_]:
+    """Whether pairs that differ in so many items at least may be near-duplicates."""
+    first, second = sets.sizes[one].astype(np.int64), sets.sizes[other].astype(np.int64)
+    common = np.minimum((first + second - different) // 2, np.minimum(first, second))
+    found: NDArray[np.bool_] = common >= threshold * (first + second - common) - 1e-6  # rounding must lose no pair
+    return found
 
 
 def _are_near(sets: Sets, a: Places, b: Places, threshold: float) -> NDArray[np.bool_]:

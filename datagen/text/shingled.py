@@ -55,6 +55,7 @@ class Sets:
     starts: Indices
     sizes: NDArray[np.int32]
     sketches: Aside  # (N, SKETCH): bit k is set if an odd number of the set's items end in k
+    folded: Numbers  # (N,): the words of each sketch in one, which is a sketch as well, and in memory
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -80,7 +81,7 @@ class Sets:
 def pack(texts: Iterable[str]) -> tuple[Sets, Numbers]:
     """The shingles of texts as 64-bit hashes of their content, and a hash of the normal form of each."""
     items, sketches = Aside(np.uint64), Aside(np.uint64)
-    sizes, normal = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.uint64)]
+    sizes, normal, folded = [np.empty(0, dtype=np.int32)], [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     known: dict[str, int] = {}
     texts = iter(texts)
     while keys := [_normal(text) for text in itertools.islice(texts, AT_ONCE)]:
@@ -88,12 +89,13 @@ def pack(texts: Iterable[str]) -> tuple[Sets, Numbers]:
             known.clear()
         own, counts = _shingled(keys, known)
         items.add(own)
-        sketches.add(_sketches(own, counts))
+        sketches.add(made := _sketches(own, counts))
+        folded.append(np.bitwise_xor.reduce(made, axis=1))
         sizes.append(counts.astype(np.int32))
         normal.append(np.array([_hashed(key) for key in keys], dtype=np.uint64))
     every = np.concatenate(sizes)
     starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(every, dtype=np.int64)])
-    return Sets(items, starts, every, sketches), np.concatenate(normal)
+    return Sets(items, starts, every, sketches, np.concatenate(folded)), np.concatenate(normal)
 
 
 def _hashed(text: str) -> int:
