@@ -88,7 +88,7 @@ def scenes(folder: Path, each: int = SCENES, names: Sequence[str] = RECIPES, see
 
 
 @functools.cache
-def _prompts(name: str, seed: int) -> list[tuple[Prompt, Principle]]:
+def _prompts(name: str, seed: int = SEED) -> list[tuple[Prompt, Principle]]:
     """The prompts of a recipe with a seed of our own."""
     from datagen.writers.offline import OfflineWriter
 

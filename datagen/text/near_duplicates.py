@@ -186,10 +186,10 @@ def _components(sets: Sets, parent: Places, threshold: float) -> Places:
         every.release()
         # Neighbours of each run of equal keys first, then the next but one: a run that has grown together is left.
         for step in itertools.count(1):
-            order, runs = _unfinished(order, runs, parent, step)
+            order, runs, roots = _unfinished(order, runs, parent, step)
             if not len(order):
                 break
-            near = np.flatnonzero((runs[step:] == runs[:-step]) & (parent[order[step:]] != parent[order[:-step]]))
+            near = np.flatnonzero((runs[step:] == runs[:-step]) & (roots[step:] != roots[:-step]))
             near = near[_may_be_near(sets, order[near], order[near + step], threshold)]
             a, b = order[near], order[near + step]
             for before in range(band if len(a) else 0):  # what was looked into in a band before is left out
@@ -198,27 +198,34 @@ def _components(sets: Sets, parent: Places, threshold: float) -> Places:
                 every.release()
             two = _are_near(sets, a, b, threshold)
             _join(parent, a[two], b[two])
+        parent[:] = _first(parent, np.arange(len(parent), dtype=np.int32))
     return parent
 
 
-def _unfinished(order: Places, runs: Places, parent: Places, step: int) -> tuple[Places, Places]:
-    """The runs that have members `step` apart and are not one cluster yet."""
+def _unfinished(order: Places, runs: Places, parent: Places, step: int) -> tuple[Places, Places, Places]:
+    """The runs that have members `step` apart and are not one cluster yet, and the first members of the clusters."""
     if not len(order):
-        return order, runs
+        return order, runs, order
     starts = np.flatnonzero(np.diff(runs, prepend=runs[0] - 1))
     lengths = np.diff(starts, append=len(runs))
-    roots = parent[order]
+    roots = _first(parent, order)
     mixed = np.minimum.reduceat(roots, starts) != np.maximum.reduceat(roots, starts)
     keep = np.repeat(mixed & (lengths > step), lengths)
-    return order[keep], runs[keep]
+    return order[keep], runs[keep], roots[keep]
 
 
 def _join(parent: Places, a: Places, b: Places) -> None:
-    """Make one cluster of each pair's two; `parent` holds every member's first member before and after."""
+    """Make one cluster of each pair's two, whose later first member points to the earlier one."""
     while len(a):
-        roots = np.sort(np.stack([parent[a], parent[b]]), axis=0)
+        roots = np.sort(np.stack([_first(parent, a), _first(parent, b)]), axis=0)
         apart = roots[0] != roots[1]
         a, b, roots = a[apart], b[apart], roots[:, apart]
         np.minimum.at(parent, roots[1], roots[0])
-        while (parent[parent] != parent).any():
-            parent[:] = parent[parent]
+
+
+def _first(parent: Places, members: Places) -> Places:
+    """The first member of the cluster of each of some."""
+    found = parent[members]
+    while (parent[found] != found).any():
+        found = parent[found]
+    return found
