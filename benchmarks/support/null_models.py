@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,8 +23,9 @@ from datagen.models import Needs
 
 SIDE = 8
 KEPT = "pixel"  # stands in every wording that keeps the principle
-SPARE = 1.5  # texts for a prompt, as near-duplicates are dropped
-WORDS = "amber brisk cedar dusk ember fern granite harbour indigo jasper kelp linen maple nectar olive pewter quartz"
+SPARE = 1.1  # texts for a prompt, as near-duplicates are dropped
+SYLLABLES = ("ba", "cor", "del", "fin", "gra", "hol", "im", "jun", "ka", "lor", "mer", "nos", "pel", "ri", "sta", "tu")
+NAMED = 6  # of 4,096 made-up words a text; of few words a million texts would nearly all be near-duplicates
 RECIPE = """
 name = "null-models"
 license = "cc0-1.0"
@@ -56,8 +58,8 @@ judges = ["benchmarks.support.null_models"]
 
 def recipe(folder: Path, count: int, size: int = 100) -> Path:
     """A recipe of so many prompts in shards of `size` with these models, whose profile is `null`, and its texts."""
-    rng, more = random.Random(0), WORDS.split()
-    texts = (f"{sentence(rng)}, {' and '.join(rng.sample(more, 4))}" for _ in range(int(count * SPARE)))
+    rng, more = random.Random(0), ["".join(parts) for parts in itertools.product(SYLLABLES, repeat=3)]
+    texts = (f"{sentence(rng)}, {' and '.join(rng.sample(more, NAMED))}" for _ in range(int(count * SPARE)))
     source, file = folder / "texts.txt", folder / "null.toml"
     source.write_text("\n".join(texts), encoding="utf-8")
     file.write_text(RECIPE.format(count=count, size=size, source=source), encoding="utf-8")
