@@ -23,7 +23,7 @@ from datagen.models import Needs
 
 SIDE = 8
 KEPT = "pixel"  # stands in every wording that keeps the principle
-SPARE = 1.1  # texts for a prompt, as near-duplicates are dropped
+SPARE = 1.5  # texts for a prompt, as the checks of texts drop some of them
 SYLLABLES = ("ba", "cor", "del", "fin", "gra", "hol", "im", "jun", "ka", "lor", "mer", "nos", "pel", "ri", "sta", "tu")
 NAMED = 6  # of 4,096 made-up words a text; of few words a million texts would nearly all be near-duplicates
 RECIPE = """
