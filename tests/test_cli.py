@@ -320,7 +320,7 @@ def test_an_interrupt_while_the_program_loads_is_one_line(
         def main(self) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "datagen.cli", Interrupted())  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "datagen.cli", Interrupted())  # type: ignore[arg-type]  # no module: what it stands for
     with pytest.raises(SystemExit) as ended:
         entry.main()
     assert ended.value.code == 130 and capsys.readouterr().err == "interrupted: nothing was begun\n"

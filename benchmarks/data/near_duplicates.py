@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import itertools
 import math
 import random
 import resource
@@ -22,16 +21,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from benchmarks.support.results import Row, record
+from benchmarks.support.sentences import made_up
 from datagen.text.near_duplicates import _shape, clusters, duplicates
 from datagen.text.shingled import shingles
 
 THRESHOLD = 0.8
-SYLLABLES = ("ba", "cor", "del", "fin", "gra", "hol", "im", "jun", "ka", "lor", "mer", "nos", "pel", "ri", "sta", "tu")
 
 
 def prompts(count: int, rng: random.Random) -> list[str]:
     """Prompts of 12 to 30 words in Zipf's proportions, a fifth of them edits of others, shuffled."""
-    vocabulary = ["".join(parts) for parts in itertools.product(SYLLABLES, repeat=3)] * 2
+    vocabulary = made_up() * 2
     vocabulary = [*"a in the of with and on at by under".split(), *rng.sample(vocabulary, len(vocabulary))]
     weights = [1 / (rank + 3) for rank in range(len(vocabulary))]
     texts = []

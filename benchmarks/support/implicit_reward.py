@@ -24,13 +24,11 @@ def margins(adapter: Path, drawn: Sequence[Scene], seed: int) -> np.ndarray:
 
     before, after = load_pipeline("embedded", "cpu"), load_pipeline("embedded", "cpu")
     attach_adapter(after, adapter)
-    gained = np.stack(
-        [_errors(before, scene, seed + k) - _errors(after, scene, seed + k) for k, scene in enumerate(drawn)]
-    )
-    found: np.ndarray = np.stack(
-        [gained[k, 0, one] - gained[k, 1, other] for k, scene in enumerate(drawn) for one, other in scene.pairs()]
-    ).reshape(len(drawn), -1)
-    return found
+    found = []
+    for place, scene in enumerate(drawn):
+        gained = _errors(before, scene, seed + place) - _errors(after, scene, seed + place)
+        found.append([gained[0, one] - gained[1, other] for one, other in scene.pairs()])
+    return np.array(found)
 
 
 def _errors(pipe: Any, scene: Scene, seed: int) -> np.ndarray:

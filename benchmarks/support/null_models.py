@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.support.sentences import sentence
+from benchmarks.support.sentences import made_up, sentence
 from datagen import judges
 from datagen.generators.protocol import Means, Request
 from datagen.models import Needs
@@ -24,7 +23,6 @@ from datagen.models import Needs
 SIDE = 8
 KEPT = "pixel"  # stands in every wording that keeps the principle
 SPARE = 1.5  # texts for a prompt, as the checks of texts drop some of them
-SYLLABLES = ("ba", "cor", "del", "fin", "gra", "hol", "im", "jun", "ka", "lor", "mer", "nos", "pel", "ri", "sta", "tu")
 NAMED = 6  # of 4,096 made-up words a text; of few words a million texts would nearly all be near-duplicates
 RECIPE = """
 name = "null-models"
@@ -58,7 +56,7 @@ judges = ["benchmarks.support.null_models"]
 
 def recipe(folder: Path, count: int, size: int = 100) -> Path:
     """A recipe of so many prompts in shards of `size` with these models, whose profile is `null`, and its texts."""
-    rng, more = random.Random(0), ["".join(parts) for parts in itertools.product(SYLLABLES, repeat=3)]
+    rng, more = random.Random(0), made_up()
     texts = (f"{sentence(rng)}, {' and '.join(rng.sample(more, NAMED))}" for _ in range(int(count * SPARE)))
     source, file = folder / "texts.txt", folder / "null.toml"
     source.write_text("\n".join(texts), encoding="utf-8")

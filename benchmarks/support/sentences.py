@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 WHO = (
@@ -14,6 +15,12 @@ WHERE += "at a kitchen table|on a rooftop terrace|in a dusty workshop|by a light
 WITH = "a brass lantern|a torn map|a basket of lemons|a folded umbrella|a rusty bicycle|an empty chair|a blue ladder|"
 WITH += "a stack of letters|a wool scarf|a tin bucket|a pair of boots|a clay jug"
 LIGHT = "in early morning light|under an overcast sky|in warm evening sun|in soft window light|while light rain falls"
+SYLLABLES = ("ba", "cor", "del", "fin", "gra", "hol", "im", "jun", "ka", "lor", "mer", "nos", "pel", "ri", "sta", "tu")
+
+
+def made_up() -> list[str]:
+    """4,096 words that no language has."""
+    return ["".join(parts) for parts in itertools.product(SYLLABLES, repeat=3)]
 
 
 def sentence(rng: random.Random) -> str:

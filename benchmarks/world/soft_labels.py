@@ -87,18 +87,17 @@ def main() -> int:
     drawn = scenes(given.draws, given.scenes, [RECIPE])
     found = labelled(drawn, given.out / "labels.npz")
     rows = _said(found)
-    readings = {}
+    readings: dict[str, list[Arrays]] = {}
     fresh = scenes(given.draws.with_name("fresh"), FRESH, [RECIPE], OTHER_SEED)
     for arm in (arm for arm in ARMS if arm.name in given.arms):
         data = given.out / arm.name / "data"
         count = write(drawn, found, arm, data)
         print(f"{arm.name}: {count} pairs", flush=True)
-        folder = given.out / arm.name
-        readings[arm.name] = [
-            {RANKED: ranked(folder, fresh, seed, given.steps), **shown(folder, seed, given.steps)}
-            for seed in given.seeds
-            if trained(arm, data, folder, seed, given.steps)
-        ]
+        folder, readings[arm.name] = given.out / arm.name, []
+        for seed in given.seeds:
+            trained(arm, data, folder, seed, given.steps)
+            right = ranked(folder, fresh, seed, given.steps)
+            readings[arm.name].append({RANKED: right, **shown(folder, seed, given.steps)})
     rows += effects(readings)
     record("soft_labels", rows)
     return 0 if all(row.reached is not False for row in rows) else 1
@@ -196,14 +195,13 @@ def texts() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def trained(arm: Arm, data: Path, folder: Path, seed: int, steps: int) -> Path:
-    """The adapter of an arm and a seed."""
+def trained(arm: Arm, data: Path, folder: Path, seed: int, steps: int) -> None:
+    """Train an arm with a seed, if that is not done."""
     place, length = folder / f"trained-{seed}-{steps}", ("--steps", str(steps))
     if not (place / "pytorch_lora_weights.safetensors").exists() and run.main(
         ["--data", str(data), *METHOD, *length, *arm.flags, "--seed", str(seed), "--out", str(place)]
     ):
         raise SystemExit(1)
-    return place
 
 
 def ranked(folder: Path, fresh: Sequence[Scene], seed: int, steps: int) -> np.ndarray:
