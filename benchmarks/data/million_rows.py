@@ -43,6 +43,8 @@ class Stages:
         if self._name:
             wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
             self.found[self._name] = {"s": wall, "cpu": cpu, "MiB": peak_since_reset()}
+            # A million prompts take more than an hour: what is known so far is said at once.
+            print(f"  {self._name}: {cpu:.1f} s, {self.found[self._name]['MiB']:.0f} MiB", file=sys.stderr, flush=True)
 
 
 def one(count: int, folder: Path) -> None:
