@@ -267,7 +267,7 @@ class Written(Generic[Row]):
     """Rows in order, how many candidates did not become one, by reason, and what was learnt of all of them.
 
     A stage whose content cannot fail may make `tables` of its record's schema in the place of rows, one after the
-    other: of many rows that is far quicker.
+    other: of many rows that is far quicker. What was learnt may be filled in while they are made.
     """
 
     rows: Collection[Row]

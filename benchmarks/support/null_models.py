@@ -1,7 +1,8 @@
 """A generator and a judge that cost next to nothing: `model = "benchmarks.support.null_models:1"`, and as a judge.
 
-A picture is of one grey, light where its text opens with the style that it should keep, and the judge says how light
-it is. So a run of them goes through every stage with real pairs, and what it takes is what the stages take.
+A picture is of one grey, light where its text opens with the style that it should keep, but for one in sixteen that is
+the contrary; and the judge says how light it is. So a run of them goes through every stage with real pairs, of which
+there is something to learn, and what it takes is what the stages take.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from datagen.models import Needs
 
 SIDE = 8
 KEPT = "pixel"  # stands in every wording that keeps the principle
+CONTRARY = 16  # one of so many images is not as it was worded
 SPARE = 1.5  # texts for a prompt, as the checks of texts drop some of them
 NAMED = 6  # of 4,096 made-up words a text; of few words a million texts would nearly all be near-duplicates
 RECIPE = """
@@ -76,8 +78,9 @@ class Null:
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
         """One picture after the other."""
         for place, request in enumerate(requests):
-            noise = int(hashlib.sha256(f"{request.seed} {request.text}".encode()).hexdigest()[:4], 16) % 60
-            yield place, _grey((150 if KEPT in request.text else 60) + noise)
+            drawn = int(hashlib.sha256(f"{request.seed} {request.text}".encode()).hexdigest()[:5], 16)
+            kept = (KEPT in request.text) != (drawn % CONTRARY == 0)
+            yield place, _grey((150 if kept else 60) + drawn // CONTRARY % 60)
 
 
 @functools.cache
@@ -102,11 +105,12 @@ def needs(model: str, revision: str | None) -> Needs:
 
 
 class Judge:
-    """How light a picture is, 0 to 1."""
+    """How light a picture is, for a text that keeps the style; how dark for any other. −0.5 to 0.5."""
 
     name, version, scale = "null_models", "1", 10.0
     facts = judges.Facts(code_license="Apache-2.0")
 
     def score(self, images: Sequence[Any], prompts: Sequence[str]) -> judges.Scores:
         """(N,) of the first pixel of each."""
-        return np.array([image.getpixel((0, 0))[0] / 255 - 0.5 for image in images])
+        light = np.array([image.getpixel((0, 0))[0] / 255 - 0.5 for image in images])
+        return np.where([KEPT in prompt for prompt in prompts], light, -light)

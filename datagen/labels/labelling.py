@@ -1,34 +1,34 @@
-"""All verdicts of a run → a label for each two images that could be a pair, or the reason why they are none."""
+"""All verdicts of a run → a label for each two images that could be a pair, or the reason why they are none.
+
+A contrast was drawn from wordings of which one keeps the principle: that is the design. Candidates of one prompt have
+none; the two that meet are chosen by what was learnt of all.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from datagen import records
-from datagen.labels import instrument, matching, pairing, people, rules, verdicts
-from datagen.labels.heard import Heard, Numbers, Rows, Texts, rows_of
-from datagen.labels.instrument import CONTROL, PAIR
-from datagen.labels.instrument.rows import PLANTED
+from datagen.labels import instrument, pairing, people, rules, sample, verdicts
+from datagen.labels.block import Block, met_of, unmet
+from datagen.labels.lesson import Lesson
 from datagen.labels.matching import Found
 from datagen.recipe import Recipe
-from datagen.records import NEGATIVE, Label, Verdict, pair_id
+from datagen.records import Label, Verdict
 
-Ids = tuple[str, str, str]  # of a prompt and of two images
 BY_COPIES = (
     "{} planted pairs are of an image and a degraded copy of it, which tell who sees how good a picture is by far "
     "coarser differences than those between the images"
 )
-IN_NO_DATASET = "negative control"
 NOTHING = "no two images could be compared"
-SAID = ("probability", "low", "high", "judges_only")
+BY_SAMPLE = "of {:,} images {:,}, drawn by prompt, taught what judges are worth; the others were labelled by that"
+Parts = Iterable[tuple[pa.Table, pa.Table]]  # prompts, and the verdicts on their images; gone through several times
 
 
 def label(
@@ -36,110 +36,102 @@ def label(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """A label for each two images that could be a pair, prompt by prompt, and what was learnt (JSON-able).
 
-    `prompts` and `images` are tables of prompts and verdicts. A contrast was drawn from wordings of which one keeps
-    the principle: that is the design. Candidates of one prompt have none; the two that meet are chosen by what was
-    learnt of all. Raises InputError if the recipe names labels of people that cannot be read.
+    `prompts` and `images` are tables of prompts and verdicts. Raises InputError if the recipe names labels of people
+    that cannot be read.
     """
     known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
-    heard = Heard.of(images, prompts, len(judges))
-    # In no dataset, so nothing but how judges lean is looked at.
-    drawn = np.flatnonzero(pc.equal(prompts["role"], NEGATIVE).to_numpy())
-    meant = heard.in_order(drawn)
-    controls = meant[_nothing(heard.why_none(meant))]
-    ways = matching.ways(recipe, heard, prompts, drawn)
-    besides = ways.degraded if recipe.ranked else controls
-    run = _Run(judges, heard, prompts, known, 0 if recipe.ranked else 1, besides)
-    none = rows_of([])
-    found = ways.found(_weighted(run.learn(ways.neighbours, none)) if recipe.ranked else pairing.by_sum)
-    why = np.where(_nothing(found.reason), heard.why_none(found.twos), found.reason)
-    met = found.twos[_nothing(why)]
-    learnt = run.learn(ways.neighbours, met) if recipe.ranked else run.learn(met, none)
-    table = _capped(recipe, _table(recipe, run, found, why, learnt), prompts)
-    lost = Found(drawn, meant, np.full(len(drawn), IN_NO_DATASET, dtype=object))
-    table = pa.concat_tables([table, _table(recipe, run, lost, lost.reason, None)])
-    notes = [*_counted(len(drawn), len(controls)), *by_copies(len(ways.degraded)), *notes]
-    notes += strangers(known, run.ids(met)) if known else []
-    return table, facts(judges, learnt, len(met), notes)
+    own = Block.of(recipe, judges, prompts, images, known)
+    taught, counts = learn(own), _Counts(set(known))
+    counts.add(own, taught.found)
+    table = _capped(recipe, own.table(taught.found, taught.labels), prompts)
+    return pa.concat_tables([table, own.lost()]), counts.facts(judges, taught.labels, [], notes)
+
+
+def in_parts(
+    recipe: Recipe, judges: Sequence[str], parts: Parts, images: int
+) -> tuple[Iterable[pa.Table], dict[str, Any]]:
+    """The same of a run that is not held in memory at once; `images` are so many verdicts in all.
+
+    Judges are learnt of some prompts, which are read first, and of all that people spoke of. What was learnt is
+    complete when the tables, which can be gone through once, have been.
+    """
+    known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
+    prompts, drawn = sample.of(parts, images, known)
+    taught = learn(Block.of(recipe, judges, prompts, drawn, known))
+    by_sample = BY_SAMPLE.format(images, drawn.num_rows)
+    facts: dict[str, Any] = {}
+
+    def tables() -> Iterator[pa.Table]:
+        counts = _Counts(set(known))
+        for part in parts:
+            own = Block.of(recipe, judges, *part, {})
+            counts.add(own, found := own.found(taught.value))
+            yield own.table(found, taught.lesson.labels(judges, own.rows(met_of(found)).unlearnt()))
+            yield own.lost()
+        facts.update(counts.facts(judges, taught.labels, [by_sample], notes))
+
+    if not rules.caps(recipe):
+        return tables(), facts
+    return [_capped(recipe, pa.concat_tables(tables()), pa.concat_tables(prompts for prompts, _ in parts))], facts
 
 
 @dataclasses.dataclass(frozen=True)
-class _Run:
-    """What is known of all pairs of a run: labels of people, `design` (1, or 0 for none), and what else was meant:
-    with a design the negative controls that were drawn, else images with degraded copies."""
+class Taught:
+    """What one block taught: a lesson for others, how its own images meet, the labels of those, and what ranks."""
 
-    judges: Sequence[str]
-    heard: Heard
-    prompts: pa.Table
-    known: Mapping[str, float]
-    design: int
-    besides: Rows
-
-    def learn(self, taught: Rows, others: Rows) -> instrument.Labels | None:
-        """The labels of `taught`, which are learnt from, then those of `others`, which are not; None without any."""
-        pairs = np.concatenate([taught, others])
-        if not len(pairs):
-            return None
-        asked, answers = self._asked(taught) if self.design else (rows_of([]), self.heard.margins(rows_of([])))
-        both = np.concatenate([pairs, self.besides, asked])
-        role = np.repeat([PAIR, CONTROL if self.design else PLANTED], [len(pairs), len(both) - len(pairs)])
-        known = [said(self.known, ids) for ids in self.ids(pairs)] if self.known else [math.nan] * len(pairs)
-        place = self.heard.prompt[both[:, 0]]
-        learnt = instrument.label(
-            np.concatenate([self.heard.margins(pairs), self.heard.margins(self.besides), answers]),
-            np.where(role == PAIR, self.design, 1),
-            role,
-            np.array([*known, *[np.nan] * (len(both) - len(pairs))]),
-            self.names()[place],
-            strata=self._strata()[place],
-            learn=(np.arange(len(both)) < len(taught)) | (role != PAIR),
-            names=self.judges,
-        )
-        return learnt.first(len(pairs))
-
-    def _asked(self, pairs: Rows) -> tuple[Rows, Numbers]:
-        """The same pairs asked what their wordings should not touch, once for each question that a judge answered."""
-        answers = self.heard.controls[pairs[:, 0]] - self.heard.controls[pairs[:, 1]]
-        questions = answers.shape[1] // len(self.judges)
-        answers = answers.reshape(-1, len(self.judges))
-        heard = ~np.isnan(answers).all(axis=1)
-        return np.repeat(pairs, questions, axis=0)[heard], answers[heard]
-
-    def names(self) -> Any:
-        """The ids of all prompts."""
-        return np.array(self.prompts["prompt_id"].to_pylist(), dtype=str)
-
-    def _strata(self) -> Any:
-        """Where obedience may differ, of all prompts."""
-        roles = ["neutral" if role == NEGATIVE else role for role in self.prompts["role"].to_pylist()]
-        principles = self.prompts["principle_id"].to_pylist()
-        return np.array([f"{name} {role}" for name, role in zip(principles, roles, strict=True)], dtype=str)
-
-    def ids(self, twos: Rows) -> list[Ids]:
-        """What two images are called."""
-        names = self.names()[self.heard.prompt[twos[:, 0]]].tolist()
-        return list(zip(names, *(self.heard.ids(side).to_pylist() for side in twos.T), strict=True))
+    lesson: Lesson
+    found: Found
+    labels: instrument.Labels | None
+    value: pairing.Value
 
 
-def said(known: Mapping[str, float], ids: Ids) -> float:
-    """What people said of two images, whichever of them they were told is chosen; NaN if nothing."""
-    return people.of(known, *_pair_ids(ids)) if known else math.nan
+def learn(of: Block) -> Taught:
+    """What judges are worth."""
+    if not of.recipe.ranked:
+        found = of.found(pairing.by_sum)
+        lesson = of.of_contrasts(met_of(found))
+        return Taught(lesson, found, lesson.labels(of.judges), pairing.by_sum)
+    lesson = of.of_candidates()
+    value = _weighted(lesson.labels(of.judges))
+    found = of.found(value)
+    met = of.rows(met_of(found)).unlearnt()
+    return Taught(lesson + met.of(~np.isnan(met.known)), found, lesson.labels(of.judges, met), value)
 
 
-def strangers(known: Mapping[str, float], met: Iterable[Ids]) -> list[str]:
+@dataclasses.dataclass
+class _Counts:
+    """What is counted of all blocks; `unmet` are the labels of people that are of no pair so far."""
+
+    unmet: set[str]
+    pairs: int = 0
+    drawn: int = 0
+    controls: int = 0
+    degraded: int = 0
+
+    def __post_init__(self) -> None:
+        self._known = len(self.unmet)
+
+    def add(self, of: Block, found: Found) -> None:
+        """One block, in which these images meet."""
+        met = met_of(found)
+        self.pairs += len(met)
+        self.drawn += len(of.drawn)
+        self.controls += len(of.controls())
+        self.degraded += len(of.ways.degraded)
+        if self.unmet:
+            self.unmet = unmet(self.unmet, of.ids(met))
+
+    def facts(
+        self, judges: Sequence[str], learnt: instrument.Labels | None, first: list[str], last: list[str]
+    ) -> dict[str, Any]:
+        """What was learnt, with notes before and after what is counted."""
+        notes = [*first, *_counted(self.drawn, self.controls), *by_copies(self.degraded), *last]
+        return facts(judges, learnt, self.pairs, [*notes, *strangers(self.unmet, self._known)])
+
+
+def strangers(unmet: Sized, known: int) -> list[str]:
     """How many labels of people are of no two images that met."""
-    missing = len(known.keys() - {name for ids in met for name in _pair_ids(ids)}) if known else 0
-    return [f"{missing} of {len(known)} labels of people are of no pair of this run"] if missing else []
-
-
-def _pair_ids(ids: Ids) -> tuple[str, str]:
-    """What two images are called as a pair, and what they would be called the other way round."""
-    prompt, one, other = ids
-    return pair_id(prompt, one, other), pair_id(prompt, other, one)
-
-
-def _nothing(reasons: Texts) -> Any:
-    """(N,) where there is no reason."""
-    return reasons == None  # noqa: E711
+    return [f"{len(unmet)} of {known} labels of people are of no pair of this run"] if unmet else []
 
 
 def _weighted(learnt: instrument.Labels | None) -> pairing.Value:
@@ -152,28 +144,6 @@ def _weighted(learnt: instrument.Labels | None) -> pairing.Value:
         return verdicts.total([weight * lean for weight, lean in zip(weights, verdict.lean, strict=True)])
 
     return value
-
-
-def _table(recipe: Recipe, run: _Run, found: Found, why: Texts, learnt: instrument.Labels | None) -> pa.Table:
-    """A label for each match; of those without a reason `why` they are none that is what was learnt last, in order."""
-    told = np.flatnonzero(_nothing(why))
-    numbers = {name: np.full(len(why), np.nan) for name in SAID}
-    if learnt is not None and len(told):
-        for name in SAID:
-            numbers[name][told] = getattr(learnt, name)[-len(told) :]
-        met = run.heard.met(found.twos[told])
-        why = why.copy()
-        why[told] = rules.broken(recipe, met, numbers["probability"][told], numbers["low"][told])
-    silent = np.isin(np.arange(len(why)), told, invert=True)
-    columns = {
-        "prompt_id": run.prompts["prompt_id"].combine_chunks().take(pa.array(found.prompt)),
-        "chosen_id": run.heard.ids(found.twos[:, 0]),
-        "rejected_id": run.heard.ids(found.twos[:, 1]),
-        "reason": pa.array(why, pa.string()),
-        **{name: pa.array(values, pa.float64(), mask=silent) for name, values in numbers.items()},
-    }
-    schema = records.schema(Label)
-    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _capped(recipe: Recipe, table: pa.Table, prompts: pa.Table) -> pa.Table:

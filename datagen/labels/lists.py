@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from datagen.labels import instrument, labelling, pairing, people, ranking, rules, verdicts
+from datagen.labels import block, instrument, labelling, pairing, people, ranking, rules, verdicts
 from datagen.labels.instrument.rows import NULL, PAIR, PLANTED
 from datagen.recipe import Recipe
 from datagen.records import Label, Verdict
@@ -72,7 +72,7 @@ def label(
     else:
         spoke = int((~np.isnan(verdicts.margins(pairs))).any(axis=0).sum())
         how += [UNAIDED, *([ONE] if spoke == 1 else [])]
-    how += [*notes, *labelling.strangers(known, map(_ids, pairs))]
+    how += [*notes, *labelling.strangers(block.unmet(known, map(_ids, pairs)), len(known))]
     return rows, labelling.facts(judges, learnt, len(pairs), how)
 
 
@@ -100,7 +100,7 @@ def _planted(own: Sequence[Verdict], others: Sequence[Verdict]) -> list[Two]:
     return [(usable[at % len(usable)], other) for at, other in enumerate(others)] if usable else []
 
 
-def _ids(two: Two) -> labelling.Ids:
+def _ids(two: Two) -> block.Ids:
     return two[0].prompt_id, two[0].image_id, two[1].image_id
 
 
@@ -118,7 +118,7 @@ def _learn(
         verdicts.margins([two for _, two in rows]),
         np.array([1 if role == PLANTED else 0 for role, _ in rows]),
         np.array([role for role, _ in rows]),
-        np.array([labelling.said(known, _ids(two)) if role == PAIR else np.nan for role, two in rows]),
+        np.array([block.said(known, _ids(two)) if role == PAIR else np.nan for role, two in rows]),
         [texts[one.prompt_id] for _, (one, _) in rows],
         names=judges,
     )

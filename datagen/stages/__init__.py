@@ -7,8 +7,8 @@ failure of content is a row with `error`, not an exception. Only `pipeline` impo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -40,11 +40,25 @@ class Context:
     llm: LlmOptions = LlmOptions()
 
 
+class Parts(Protocol):
+    """The rows of a run for a whole stage that need not hold them together."""
+
+    def count(self, record: type) -> int:
+        """How many there are of one table."""
+
+    def cut(self, parts: int) -> Iterable[Shard]:
+        """About so many parts, of prompts that follow one another; each is read in its turn, every time anew."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """The rows of one shard from all stages that ran before, by their type: as they are read, or as records."""
+    """The rows of one shard from all stages that ran before, by their type: as they are read, or as records.
+
+    A whole stage may read them in `parts` instead.
+    """
 
     tables: Mapping[type, list[Any] | pa.Table] = dataclasses.field(default_factory=dict)
+    parts: Parts | None = None
     _made: dict[type, list[Any]] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def rows(self, record: type[Row]) -> list[Row]:

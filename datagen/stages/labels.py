@@ -1,9 +1,15 @@
 """Verdicts → labels: which two images of a prompt meet, and the probability that their order is right.
 
-It is learnt from all verdicts of the run together, so the run is one shard here; no picture is read.
+It is learnt from the verdicts of the run together, so the run is one shard here, and a large one is gone through in
+parts; no picture is read.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
 
 from datagen.records import Label, Prompt, Verdict, Written
 from datagen.stages import Context, Shard, Stage
@@ -20,14 +26,29 @@ UNREAD = {
 
 def run(context: Context, shard: Shard) -> Written[Label]:
     """A row for each two images that could be a pair, prompt by prompt, and what was learnt of the judges."""
-    from datagen.labels import labelling, lists  # with SciPy, which `datagen status` need not wait for
+    from datagen.labels import labelling, lists, sample  # with SciPy, which `datagen status` need not wait for
 
     names = [judge.name for judge in context.profile.judges]
     if context.recipe.pairing == "list":
         rows, facts = lists.label(context.recipe, names, shard.table(Prompt), shard.rows(Verdict))
         return Written(rows, facts=facts)
-    table, facts = labelling.label(context.recipe, names, shard.table(Prompt), shard.table(Verdict))
-    return Written([], facts=facts, tables=[table])
+    images = shard.parts.count(Verdict) if shard.parts is not None else 0
+    if shard.parts is None or sample.count(images) == 1:
+        table, facts = labelling.label(context.recipe, names, shard.table(Prompt), shard.table(Verdict))
+        return Written([], facts=facts, tables=[table])
+    parts = _Parts(shard.parts.cut(sample.count(images)))
+    tables, facts = labelling.in_parts(context.recipe, names, parts, images)
+    return Written([], facts=facts, tables=tables)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """Prompts and verdicts of parts of a run, as labelling goes through them, several times."""
+
+    parts: Iterable[Shard]
+
+    def __iter__(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        return ((part.table(Prompt), part.table(Verdict)) for part in self.parts)
 
 
 STAGE = Stage("labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True, unread=UNREAD)

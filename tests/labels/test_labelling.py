@@ -8,9 +8,9 @@ import pytest
 
 from datagen import records
 from datagen.errors import InputError
-from datagen.labels import labelling, verdicts
+from datagen.labels import labelling, sample, verdicts
 from datagen.recipe import Images, Labels, Profile, Recipe
-from datagen.records import NEGATIVE, Label, Prompt, Verdict, content_id
+from datagen.records import NEGATIVE, Label, Prompt, Verdict, content_id, pair_id
 
 NAN = math.nan
 
@@ -212,3 +212,96 @@ def test_degraded_copies_tell_which_judge_of_candidates_to_believe() -> None:
     right = [quality[at[of.chosen_id]] > quality[at[of.rejected_id]] for of in rows]
     assert np.mean(right) > 0.95
     assert facts["judges"][0]["weight"] > 5 * abs(facts["judges"][1]["weight"])
+
+
+def in_parts(
+    of: Recipe, judges: list[str], rows: list[Prompt], images: list[Verdict], cut: int
+) -> tuple[list[Label], dict[str, Any]]:
+    """As `label`, of a run that is cut into so many parts."""
+    own = [rows[part * len(rows) // cut : (part + 1) * len(rows) // cut] for part in range(cut)]
+    names = [{row.prompt_id for row in some} for some in own]
+    seen = [[image for image in images if image.prompt_id in some] for some in names]
+    parts = [
+        (records.to_table(Prompt, some), records.to_table(Verdict, of_them))
+        for some, of_them in zip(own, seen, strict=True)
+    ]
+    tables, facts = labelling.in_parts(of, judges, parts, len(images))
+    return [row for table in tables for row in records.from_table(Label, table)], facts
+
+
+def test_part_by_part_labels_are_what_they_are_of_a_run_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "LEARNT", 2000)
+    images, truth = contrasts(3000)
+    whole, _ = label(recipe(), ["a", "b", "c"], prompts(3000), images)
+    rows, facts = in_parts(recipe(), ["a", "b", "c"], prompts(3000), images, 3)
+    assert [(row.prompt_id, row.chosen_id) for row in rows] == [(row.prompt_id, row.chosen_id) for row in whole]
+    found, before = (np.array([row.probability for row in of], dtype=float) for of in (rows, whole))
+    assert np.abs(found - before).mean() < 0.01
+    assert abs(np.where(truth > 0, 1 - found, found).mean() - np.where(truth > 0, 1 - before, before).mean()) < 0.005
+    assert facts["pairs"] == 3000 and "of 6,000 images" in facts["notes"][-1]
+
+
+def test_part_by_part_what_was_meant_says_nothing_of_how_sure_its_own_label_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sample, "LEARNT", 4000)  # all of them: each pair is taught and labelled
+    rng = np.random.default_rng(5)
+    noise = [
+        image
+        for k in range(1500)
+        for image in (
+            verdict(f"p{k}", "chosen", list(rng.standard_normal(3))),
+            verdict(f"p{k}", "rejected", list(rng.standard_normal(3))),
+        )
+    ]
+    rows, _ = in_parts(recipe(), ["a", "b", "c"], prompts(1500), noise, 2)
+    alone = np.array([row.judges_only for row in rows], dtype=float)
+    assert abs(alone.mean() - 0.5) < 0.03 and np.abs(alone - 0.5).mean() < 0.1
+
+
+def test_part_by_part_candidates_are_ranked_by_what_some_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "LEARNT", 800)
+    images, quality = candidates(600, 4)
+    rows, facts = in_parts(recipe("rank", 4), ["a", "b"], prompts(600), images, 3)
+    right = [quality[p, int(row.chosen_id[-1])] > quality[p, int(row.rejected_id[-1])] for p, row in enumerate(rows)]
+    assert len(rows) == 600 and facts["pairs"] == 600 and np.mean(right) > 0.97
+
+
+@pytest.mark.parametrize("pairing", ["contrast", "rank"])
+def test_part_by_part_labels_of_people_calibrate_and_are_counted(
+    pairing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sample, "LEARNT", 200)
+    images = contrasts(600)[0] if pairing == "contrast" else candidates(600, 2)[0]
+    judges = ["a", "b", "c"][: len(images[0].lean)]
+    of = recipe(pairing, 1 if pairing == "contrast" else 2)
+    plain, _ = in_parts(of, judges, prompts(600), images, 3)
+    known = tmp_path / "known.csv"
+    said = [f"{pair_id(row.prompt_id, row.chosen_id, row.rejected_id)},rejected" for row in plain[::3]]
+    known.write_text("\n".join(["pair_id,label", *said, "elsewhere,chosen"]))
+    told, facts = in_parts(of.model_copy(update={"labels": Labels(known=str(known))}), judges, prompts(600), images, 3)
+    before, after = (np.array([row.probability for row in rows], dtype=float) for rows in (plain, told))
+    turned = np.mean([row.chosen_id != other.chosen_id for row, other in zip(plain, told, strict=True)])
+    # People say the contrary of all: it is less sure that what was meant is better, and candidates are turned round.
+    assert turned > 0.95 if pairing == "rank" else turned == 0 and after.mean() < before.mean() - 0.1
+    assert facts["notes"][-1] == "1 of 201 labels of people are of no pair of this run"
+
+
+def test_part_by_part_caps_are_those_of_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "LEARNT", 400)
+    images, _ = contrasts(600)
+    rows, _ = in_parts(recipe(most_each_principle=50), ["a", "b", "c"], prompts(600), images, 3)
+    kept = [row.probability for row in rows if row.reason is None]
+    left = [row.probability for row in rows if row.reason == "more of its principle"]
+    assert len(kept) == 50 and left and min(map(float, kept)) >= max(map(float, left))  # type: ignore[arg-type]
+
+
+def test_part_by_part_negative_controls_are_counted_in_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "LEARNT", 400)
+    images, _ = contrasts(300)
+    rows = [*prompts(300)]
+    for k in range(0, 300, 10):
+        rows[k] = dataclasses.replace(rows[k], role=NEGATIVE)
+    found, facts = in_parts(recipe(), ["a", "b", "c"], rows, images, 3)
+    assert len(found) == 300 and sum(row.reason == "negative control" for row in found) == 30
+    assert "30 negative controls were drawn and are in no dataset" in facts["notes"] and facts["pairs"] == 270

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from datagen import store
-from datagen.pipeline import shard
+from datagen.pipeline import inputs
 
 FOOTER = {"errors": 0, "seconds": 0.0, "digest": "d", "version": "1", "drops": {}}
 
@@ -27,5 +27,5 @@ FOOTER = {"errors": 0, "seconds": 0.0, "digest": "d", "version": "1", "drops": {
 def test_each_shard_has_the_rows_of_its_prompts(labels: str, expected: list[object], tmp_path: Path) -> None:
     run = store.Run(tmp_path)
     for name, ids in (("prompts", "abcde"), ("labels", labels)):
-        run.commit(name, 0, pa.table({"prompt_id": pa.array(list(ids), pa.string())}), **FOOTER)  # type: ignore[arg-type]
-    assert shard._found_spans(run, "labels", "prompts", 2, 3, (0, 0)) == expected
+        run.commit(name, 0, pa.table({"prompt_id": pa.array(list(ids), pa.string())}), **FOOTER)
+    assert inputs._found_spans(run, "labels", "prompts", 2, 3, (0, 0)) == expected
