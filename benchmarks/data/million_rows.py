@@ -1,24 +1,29 @@
 """What a run takes in every stage as it grows, with models that cost nothing: processor time a row, and memory.
 
-`python -m benchmarks million_rows [--prompts N …]`. Texts of a file are worded, drawn by a generator that makes greys,
-judged by one that looks at a pixel, labelled and written as a dataset; one process does all of it, in shards of 100
-prompts. Each size is a process of its own, and the peak of its memory is taken stage by stage.
+`python -m benchmarks million_rows [--prompts N …] [--anew RUN …]`. Texts of a file are worded, drawn by a generator
+that makes greys, judged by one that looks at a pixel, labelled and written as a dataset; one process does all of it,
+in shards of 100 prompts. Each size is a process of its own, and the peak of its memory is taken stage by stage. Of
+runs that are there, what comes after the verdicts can be measured `--anew`; the other figures stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.support import null_models
 from benchmarks.support.memory import peak_since_reset, reset_peak
 from benchmarks.support.results import Row, record
 from datagen import recipe as recipes
+from datagen import store
+from datagen.commands import relabel
 from datagen.pipeline import build
 
 PROMPTS = (10_000, 100_000)
@@ -60,11 +65,35 @@ def one(count: int, folder: Path) -> None:
     print(json.dumps({"stages": stages.found, "pairs": summary.rows("pairs")}))
 
 
+def anew(folder: Path) -> None:
+    """The labels of a run that is there, and all that comes of them; prints what each stage took as JSON."""
+    for made in ("tables/labels", "tables/pairs", "dataset"):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    stages = Stages()
+    summary = relabel.relabel(store.Run(folder), [], people=None, workers=1, say=lambda line: None, progress=stages)
+    stages.end()
+    print(json.dumps({"stages": stages.found, "prompts": summary.rows("prompts"), "pairs": summary.rows("pairs")}))
+
+
 def measured(count: int) -> dict[str, dict[str, float]]:
     """Stage → what it took, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.data.million_rows", "--one", str(count), folder]
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        return _told(count, _process("--one", str(count), folder))
+
+
+def measured_anew(folder: Path) -> tuple[int, dict[str, dict[str, float]]]:
+    """The prompts of a run, and stage → what it took from the labels on."""
+    found = _process("--one-anew", str(folder))
+    return found["prompts"], _told(found["prompts"], found)
+
+
+def _process(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.data.million_rows", *arguments]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
+
+
+def _told(count: int, found: dict[str, Any]) -> dict[str, dict[str, float]]:
     stages: dict[str, dict[str, float]] = found["stages"]
     print(f"{count:,} prompts, {found['pairs']:,} pairs")
     for name, took in stages.items():
@@ -75,23 +104,33 @@ def measured(count: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--prompts", type=int, nargs="+", default=list(PROMPTS), help="sizes of the runs, rising")
+    parser.add_argument("--anew", type=Path, nargs="+", metavar="RUN", help="runs that are there, rising")
     parser.add_argument("--one", nargs=2, metavar=("PROMPTS", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--one-anew", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         one(int(given.one[0]), Path(given.one[1]))
-        return
-    found = {count: measured(count) for count in given.prompts}
-    small, large = given.prompts[0], given.prompts[-1]
-    rows = []
+    elif given.one_anew:
+        anew(given.one_anew)
+    elif given.anew:
+        record("million_rows", rows(dict(map(measured_anew, given.anew))))
+    else:
+        record("million_rows", rows({count: measured(count) for count in given.prompts}))
+
+
+def rows(found: dict[int, dict[str, dict[str, float]]]) -> list[Row]:
+    """The figures of the largest run beside those of the smallest."""
+    small, large = min(found), max(found)
+    made = []
     for name, took in found[large].items():
-        cpu = {count: found[count][name]["cpu"] for count in given.prompts}
-        curve = ", ".join(f"{1e6 * cpu[count] / count:.0f} at {count:,}" for count in given.prompts)
-        rows.append(Row(f"{name}: processor time a prompt", 1e6 * cpu[large] / large, "µs", "", curve))
+        cpu = {count: stages[name]["cpu"] for count, stages in found.items()}
+        curve = ", ".join(f"{1e6 * seconds / count:.0f} at {count:,}" for count, seconds in cpu.items())
+        made.append(Row(f"{name}: processor time a prompt", 1e6 * cpu[large] / large, "µs", "", curve))
         if took["MiB"]:
             ratio, least = took["MiB"] / found[small][name]["MiB"], found[small][name]["MiB"]
             note = f"{least:.0f} MiB at {small:,}, {took['MiB']:.0f} at {large:,}"
-            rows.append(Row(f"{name}: peak of memory, {large // small} × the prompts", ratio, "×", "≤ 1.2", note))
-    record("million_rows", rows)
+            made.append(Row(f"{name}: peak of memory, {large // small} × the prompts", ratio, "×", "≤ 1.2", note))
+    return made
 
 
 if __name__ == "__main__":

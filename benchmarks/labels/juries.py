@@ -23,6 +23,7 @@ GOALS = {
     "design right in 85 %": {"gap": "≤ 0.6", "ahead": "≥ 4", "ece": "≤ 0.02", "held": "≥ 86"},
     "design right in 70 %": {"gap": "≤ 1.2", "ahead": "≥ 0.5", "ece": "≤ 0.03", "held": "≥ 86"},
     "300 pairs, design right in 85 %": {"gap": "≤ 1.5", "ece": "≤ 0.03"},
+    "100,000 pairs, design right in 85 %": {"gap": "≤ 0.6", "ahead": "≥ 4", "ece": "≤ 0.02", "held": "≥ 86"},
     "votes, design right in 85 %": {"gap": "≤ 1.5", "ece": "≤ 0.03"},
     "margins alone": {"over majority": "≥ 0", "ece": "≤ 0.06"},
     "300 margins alone": {"over majority": "≥ 0", "ece": "≤ 0.06"},

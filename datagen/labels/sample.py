@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 
 from datagen.records import pair_id
 
-TOGETHER = 200_000  # images that are labelled at once: what that takes in memory is what a run takes
-LEARNT = 50_000  # of them judges are learnt, where there are more
+TOGETHER = 250_000  # images that are labelled at once: what that takes in memory is what a run takes
+LEARNT = (
+    100_000  # of them judges are learnt, where there are more; of half as many labels are off by half as much again
+)
 
 
 def count(images: int) -> int:

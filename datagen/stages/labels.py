@@ -51,4 +51,4 @@ class _Parts:
         return ((part.table(Prompt), part.table(Verdict)) for part in self.parts)
 
 
-STAGE = Stage("labels", Label, run, version=2, whole=True, reads=(Prompt, Verdict), relabels=True, unread=UNREAD)
+STAGE = Stage("labels", Label, run, version=3, whole=True, reads=(Prompt, Verdict), relabels=True, unread=UNREAD)

@@ -16,6 +16,7 @@ from datagen import recipe as recipes
 from datagen import store
 from datagen.commands.relabel import relabel
 from datagen.errors import RecipeError, RunError
+from datagen.labels import sample
 from datagen.pipeline import build
 from datagen.recipe import Recipe
 
@@ -171,3 +172,40 @@ def test_the_command_says_what_was_learnt_and_what_people_said_that_does_not_cou
     assert "labels of people of 1 pairs contradict each other: not used" in said.stdout
     none = subprocess.run([*command, "labels.min_probability=1"], capture_output=True, text=True)
     assert none.returncode == 1 and "no pair passed" in none.stderr
+
+
+@pytest.fixture
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have 80 images be many: three parts, of shards of 16 prompts."""
+    monkeypatch.setattr(sample, "TOGETHER", 60)
+    monkeypatch.setattr(sample, "LEARNT", 30)
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_a_large_run_is_labelled_part_by_part_in_the_order_of_its_prompts(run: store.Run) -> None:
+    relabel(run, ["labels.min_probability=0"])
+    footer = run.footer("labels", 0)
+    assert footer is not None and footer.rows == PROMPTS and footer.facts["pairs"] == PROMPTS
+    assert any(note.startswith("of 80 images") for note in footer.facts["notes"])
+    names = run.table("labels", 0)["prompt_id"].to_pylist()
+    assert names == run.table("prompts", 0)["prompt_id"].to_pylist()
+    before = run.table("labels", 0)["probability"]
+    relabel(run, ["labels.min_probability=0.97"])
+    assert run.table("labels", 0)["probability"].equals(before)
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_a_damaged_shard_that_is_met_part_way_is_made_again_and_the_labels_are_the_same(run: store.Run) -> None:
+    relabel(run, [])
+    before = run.table("labels", 0)
+    shard = run.shard("verdicts", 2)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 3] ^= 1
+    shard.write_bytes(content)
+    said: list[str] = []
+    relabel(run, ["labels.min_probability=0.61"], say=said.append)
+    assert any("verdicts-00002" in line and "damaged" in line for line in said)
+    after = run.table("labels", 0)
+    for name in ("chosen_id", "probability"):
+        assert after[name].equals(before[name])
+    assert not list(run.shard("labels", 0).parent.glob("*.tmp*"))

@@ -22,7 +22,7 @@ def parts(count: int, each: int = 2, cut: int = 4) -> Tables:
 
 
 @pytest.mark.parametrize(
-    ("images", "expected"), [(0, 1), (200_000, 1), (200_001, 2), (300_000, 2), (300_001, 3), (2_000_000, 14)]
+    ("images", "expected"), [(0, 1), (250_000, 1), (250_001, 2), (300_000, 2), (300_001, 3), (2_000_000, 14)]
 )
 def test_a_part_and_what_is_learnt_of_are_no_more_than_is_labelled_together(images: int, expected: int) -> None:
     assert sample.count(images) == expected

@@ -95,6 +95,7 @@ SITUATIONS = (
     Situation("design right in 85 %", CONTINUOUS),
     Situation("design right in 70 %", CONTINUOUS, right=0.7),
     Situation("300 pairs, design right in 85 %", CONTINUOUS, pairs=300),
+    Situation("100,000 pairs, design right in 85 %", CONTINUOUS, pairs=100_000),
     Situation("votes, design right in 85 %", ("votes",)),
     Situation("margins alone", CONTINUOUS, right=0.0),
     Situation("300 margins alone", CONTINUOUS, pairs=300, right=0.0),

@@ -11,13 +11,14 @@ from scipy import optimize, special
 
 from datagen.labels.instrument import link as links
 from datagen.labels.instrument import moments, unaided
+from datagen.labels.instrument.condense import Scores, condensed
 from datagen.labels.instrument.link import Link
 from datagen.labels.instrument.moments import Moments
 from datagen.labels.instrument.rows import PAIR, PLANTED, Codes, Flags, Numbers, Rows, patterns
 from datagen.labels.instrument.together import together
 
-LARGEST = 6_000  # pairs that a link is fitted to; its four numbers need no more
-SOME = 1_500  # of them that say in which valley it lies
+LARGEST = 6_000  # scores that a link is fitted to; of more pairs neighbours are put together
+SOME = 1_500  # scores that say in which valley it lies
 CLOSE = 1e-7  # of the loss: nearer to the best link there is nothing to see
 GAIN = 10.0  # log-likelihood by which a clip must beat none: it blurs how sure judges are
 FEW = 1.2  # log of the factor by which the noise of one pair may be off
@@ -140,22 +141,20 @@ def scaled(expected: Numbers, worth: Worth, link: Link) -> tuple[Numbers, Number
     return signal, np.where(there, np.maximum(variance, links.LEAST) * worth.noise(link.error), np.inf)
 
 
-def likelihood(
-    at: Numbers, score: Numbers, expected: Numbers, worth: Worth, rows: Rows, shape: float = 0.0
-) -> Numbers:
-    """log P(design and known label | score) of each row, and so much of log p(score).
+def likelihood(at: Numbers, of: Scores, worth: Worth, shape: float = 0.0) -> Numbers:
+    """log P(design and known label | score) of each score, and so much of log p(score).
 
     The density says how far apart the two truths lie in the scores, which designs alone hardly tell.
     """
     link = Link.of(at)
-    signal, variance = scaled(expected, worth, link)
-    log_odds, density = links.odds_and_density(score / signal, variance, link)
-    told = ~np.isnan(rows.known)
-    result = links.agreement(log_odds, rows.design, link.error)
+    signal, variance = scaled(of.expected, worth, link)
+    log_odds, density = links.odds_and_density(of.score / signal, variance, link)
+    result = links.agreement(log_odds, of.design, link.error)
+    told = ~np.isnan(of.known)
     if told.any():
-        truth = 2 * rows.known[told] - 1
-        obeyed = np.log(np.where(rows.design[told] == truth, 1 - link.error, link.error))
-        result[told] = links.agreement(log_odds[told], truth, 0.0) + np.where(rows.design[told] != 0, obeyed, 0.0)
+        truth = 2 * of.known[told] - 1
+        obeyed = np.log(np.where(of.design[told] == truth, 1 - link.error, link.error))
+        result[told] = links.agreement(log_odds[told], truth, 0.0) + np.where(of.design[told] != 0, obeyed, 0.0)
     return result + shape * (density - np.log(signal)) if shape else result
 
 
@@ -206,18 +205,19 @@ def fit(
     # Votes have no density, and designs that go with them say too little to contradict anything.
     shape, free = (0.0, 1e9) if voted else (SHAPE, FREE)
 
-    def among(most: int, shape: float) -> tuple[float, Callable[[Numbers], Numbers]]:
-        """How many pairs each of some stands for, and what those say of a link."""
-        some = taught[:: max(1, -(-len(taught) // most))]
-        of = (score[some], expected[some], found_worth, take(rows, some))
-        return len(taught) / max(len(some), 1), lambda at: likelihood(at, *of, shape)
+    of_taught = (score[taught], expected[taught], rows.design[taught], rows.known[taught])
 
-    def loss(at: Numbers, size: float, of: Callable[[Numbers], Numbers]) -> float:
+    def among(most: int, shape: float) -> tuple[Numbers, Callable[[Numbers], Numbers]]:
+        """Of how many pairs (M,) each of about so many scores is, and what they say of a link."""
+        some = condensed(*of_taught, most)
+        return some.counts, lambda at: likelihood(at, some, found_worth, shape)
+
+    def loss(at: Numbers, counts: Numbers, of: Callable[[Numbers], Numbers]) -> float:
         apart = (np.log1p(-special.expit(at[0])) - seen) / surely
         prior = float((((at - centre) / doubt) ** 2).sum()) / 2 + (free + 1) / 2 * float(np.log1p(apart**2 / free))
-        return prior - size * float(of(at).sum())
+        return prior - float(counts @ of(at))
 
-    def least(begin: Numbers, of: tuple[float, Callable[[Numbers], Numbers]]) -> Any:
+    def least(begin: Numbers, of: tuple[Numbers, Callable[[Numbers], Numbers]]) -> Any:
         limits = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]
         options = {"ftol": CLOSE, "workers": together}
         return optimize.minimize(loss, begin, args=of, method="L-BFGS-B", bounds=limits, options=options)
@@ -229,20 +229,11 @@ def fit(
     everything = among(LARGEST, shape)
     begin = min(valleys, key=lambda one: float(one.fun)).x if valleys else start
     at = np.asarray(least(begin, everything).x)
-    information = everything[0] * links.information(everything[1], at) + np.diag(1 / doubt**2)
+    information = links.information(everything[1], at, everything[0]) + np.diag(1 / doubt**2)
     apart = (np.log1p(-special.expit(at[0])) - seen) / surely
     information[0, 0] += (float(special.expit(at[0])) / surely) ** 2 * (free + 1) / (free + float(apart**2))
     told = loss(at, *among(LARGEST, 0.0))
     return Fit(clip, score, expected, found_worth, Link.of(at), at, told, information, learnt)
-
-
-def take(rows: Rows, at: Codes) -> Rows:
-    """Some of the rows."""
-    changed = {
-        name: getattr(rows, name)[at]
-        for name in ("margins", "design", "role", "known", "prompt", "stratum", "fold", "learn")
-    }
-    return dataclasses.replace(rows, **changed)
 
 
 def refit(x: Numbers, rows: Rows, before: Fit) -> Fit:

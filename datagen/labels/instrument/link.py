@@ -133,8 +133,11 @@ def slopes(of: Callable[[Numbers], Numbers], at: Numbers, step: float = 0.05) ->
     return np.stack([(more - less) / (2 * step) for more, less in zip(found[::2], found[1::2], strict=True)], 1)
 
 
-def information(of: Callable[[Numbers], Numbers], at: Numbers) -> Numbers:
-    """Sum of squared slopes of the rows' log-likelihoods: their curvature if the link is right, and never negative."""
+def information(of: Callable[[Numbers], Numbers], at: Numbers, counts: Numbers | float = 1.0) -> Numbers:
+    """Sum of squared slopes of the rows' log-likelihoods: their curvature if the link is right, and never negative.
+
+    A row stands for so many as `counts` (N,) says.
+    """
     found = slopes(of, at)
-    result: Numbers = found.T @ found
+    result: Numbers = (found.T * counts) @ found
     return result

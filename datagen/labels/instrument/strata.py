@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from datagen.labels.instrument.condense import condensed
 from datagen.labels.instrument.rows import PAIR, Numbers, Rows
 
 GRID = np.linspace(0.0, 1.25, 26)  # gains that are tried
@@ -16,7 +17,7 @@ USUAL, APART = 1.0, 0.15  # where the gain is expected, and how surely
 BLIND, OTHER = 0.1, 0.05  # the shares of strata whose gain is 0, and anything
 ERRORS = np.linspace(-2.0, 2.0, 17)  # logits of the error, around the common one
 OBEDIENCE = 0.5  # how far those of strata lie apart
-LARGEST = 2_000  # pairs of a stratum that are looked at; two numbers need no more
+LARGEST = 2_000  # scores of a stratum that are looked at; of more pairs neighbours are put together
 _USUAL = np.exp(-0.5 * ((GRID - USUAL) / APART) ** 2)
 PRIOR = np.log((1 - BLIND - OTHER) * _USUAL / _USUAL.sum() + OTHER / len(GRID) + BLIND * (GRID == 0))
 WEAK = 0.5  # gain below which a stratum teaches nothing about the judges
@@ -38,26 +39,21 @@ def gains(log_odds: Numbers, rows: Rows, error: float) -> tuple[Numbers, Numbers
 
 
 def _gain(log_odds: Numbers, design: Numbers, known: Numbers, common: float) -> tuple[float, float]:
-    some = slice(None, None, max(1, -(-len(design) // LARGEST)))
-    size = len(design) / len(design[some])
-    meant, said, told = design[some], log_odds[some], known[some]
+    some = condensed(log_odds, np.zeros(len(log_odds)), design, known, LARGEST)
+    said, meant, told, counts = some.score, some.design, some.known, some.counts
     errors = special.expit(common + ERRORS)
     # Of a pair with a label of people it is the label that says whether what was meant was obeyed.
     there = ~np.isnan(told)
-    obeyed = int(((2 * told - 1) == meant)[there].sum())
-    by_people = obeyed * np.log1p(-errors) + (int(there.sum()) - obeyed) * np.log(errors)
+    obeyed = float(counts[there] @ ((2 * told - 1) == meant)[there])
+    by_people = obeyed * np.log1p(-errors) + (float(counts[there].sum()) - obeyed) * np.log(errors)
     prior = -0.5 * (ERRORS / OBEDIENCE) ** 2
     joint = np.empty((len(GRID), len(errors)))
     for i, gain in enumerate(GRID):
         agreed = special.expit(gain * (said * meant)[~there])
-        likely = np.log(errors[:, None] + (1 - 2 * errors[:, None]) * agreed).sum(1) + by_people
-        joint[i] = size * (likely + _told(gain * said, told)) + prior + PRIOR[i]
+        likely = np.log(errors[:, None] + (1 - 2 * errors[:, None]) * agreed) @ counts[~there] + by_people
+        # log P(labels of people | judges)
+        likely += counts[there] @ special.log_expit(gain * said[there] * (2 * told[there] - 1))
+        joint[i] = likely + prior + PRIOR[i]
     weights = np.exp(special.logsumexp(joint, axis=1) - special.logsumexp(joint))
     mean = float(weights @ GRID)
     return mean, float(np.sqrt(max(weights @ GRID**2 - mean**2, 0.0)))
-
-
-def _told(log_odds: Numbers, known: Numbers) -> float:
-    """log P(labels of people | judges)."""
-    there = ~np.isnan(known)
-    return float(special.log_expit(log_odds[there] * (2 * known[there] - 1)).sum())
