@@ -112,10 +112,13 @@ def main() -> None:
         one(int(given.one[0]), Path(given.one[1]))
     elif given.one_anew:
         anew(given.one_anew)
-    elif given.anew:
-        record("million_rows", rows(dict(map(measured_anew, given.anew))))
     else:
-        record("million_rows", rows({count: measured(count) for count in given.prompts}))
+        each = (
+            map(measured_anew, given.anew)
+            if given.anew
+            else zip(given.prompts, map(measured, given.prompts), strict=True)
+        )
+        record("million_rows", rows(dict(each)))
 
 
 def rows(found: dict[int, dict[str, dict[str, float]]]) -> list[Row]:
