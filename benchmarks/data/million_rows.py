@@ -113,12 +113,8 @@ def main() -> None:
     elif given.one_anew:
         anew(given.one_anew)
     else:
-        each = (
-            map(measured_anew, given.anew)
-            if given.anew
-            else zip(given.prompts, map(measured, given.prompts), strict=True)
-        )
-        record("million_rows", rows(dict(each)))
+        found = dict(map(measured_anew, given.anew or ())) or {count: measured(count) for count in given.prompts}
+        record("million_rows", rows(found))
 
 
 def rows(found: dict[int, dict[str, dict[str, float]]]) -> list[Row]:
