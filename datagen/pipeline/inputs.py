@@ -117,9 +117,10 @@ def _read(job: Job, earlier: Stage[Any], index: int) -> pa.Table:
 
 
 def _wanted(job: Job, earlier: Stage[Any]) -> list[str] | None:
-    """The columns that are read of an earlier stage; None for all that there are."""
-    unread = job.stage.unread.get(earlier.record, ())
-    return [name for name in records.schema(earlier.record).names if name not in unread] if unread else None
+    """The columns that are read of an earlier stage, as they lie; None for all that there are."""
+    wanted = job.stage.reads.get(earlier.record, ())
+    kept = {*wanted, "error"} if earlier.can_fail else wanted
+    return [name for name in records.schema(earlier.record).names if name in kept] if wanted else None
 
 
 def _spans(job: Job, earlier: Stage[Any]) -> list[list[tuple[int, int]]]:

@@ -107,16 +107,16 @@ def _nothing(row: object) -> Sequence[str]:
 class Stage(Generic[Row]):
     """One step of a run; `name` is the table it writes. Plain data: a worker is sent it by reference to its functions.
 
-    `version` is raised when equal inputs give other rows, so that what an older one derived is derived anew. A `whole`
-    stage sees the run as one shard; one whose content can fail has `retry`, which is given its rows and tries the
-    failed ones again. A sharded stage needs none: its failed prompts are run again. `reads` are the records of earlier
-    stages that it is given; () for all. What a stage that `relabels` makes depends on the recipe's [labels], which may
-    be changed after a run. `check` raises what would keep the stage from doing its work, and is asked before anything
-    is paid for. `remarks` are what is to be known of a row, as that something asked for did not count; all counted.
-    `unread` are columns of what it reads that it has no need of, and is not given. `libraries` are modules that its
-    work imports, which the workers of one machine may share; `gpus` says how many a worker needs for a profile's
-    models. Where `one_machine` is true of a profile, its workers keep account of what they pay, in a database that
-    only processes of one machine can share.
+    `version` is raised when equal inputs give other rows, so that what an older one derived is derived anew. A
+    `whole` stage sees the run as one shard; one whose content can fail has `retry`, which is given its rows and
+    tries the failed ones again. A sharded stage needs none: its failed prompts are run again. `reads` are the
+    records of earlier stages that it is given, {} for all, each with the columns of it, () for all. What a stage
+    that `relabels` makes depends on the recipe's [labels], which may be changed after a run. `check` raises what
+    would keep the stage from doing its work, and is asked before anything is paid for. `remarks` are what is to be
+    known of a row, as that something asked for did not count; all counted. `libraries` are modules that its work
+    imports, which the workers of one machine may share; `gpus` says how many a worker needs for a profile's models.
+    Where `one_machine` is true of a profile, its workers keep account of what they pay, in a database that only
+    processes of one machine can share.
     """
 
     name: str
@@ -125,9 +125,8 @@ class Stage(Generic[Row]):
     version: int = 1
     whole: bool = False
     retry: Callable[[Context, Shard, list[Row]], Written[Row]] | None = None
-    reads: tuple[type, ...] = ()
+    reads: Mapping[type, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     relabels: bool = False
-    unread: Mapping[type, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     check: Callable[[Context], None] | None = None
     remarks: Callable[[Row], Sequence[str]] = _nothing
     libraries: tuple[str, ...] = ()

@@ -14,14 +14,11 @@ import pyarrow as pa
 from datagen.records import Label, Prompt, Verdict, Written
 from datagen.stages import Context, Shard, Stage
 
-# Of verdicts what pairs show of them, and of prompts nearly all: of a million rows they are gigabytes.
-UNREAD = {
-    Verdict: ("judges", "scores"),
-    Prompt: (
-        "category", "chosen_prompt", "rejected_prompt", "chosen_negative", "rejected_negative", "cluster", "split",
-        "author", "other_principle_ids", "scene", "template", "request_id", "cost", "attempt",
-    ),
-}  # fmt: skip
+# Of a million rows the others are gigabytes.
+OF_PROMPT = ("prompt_id", "principle_id", "prompt", "role")
+OF_VERDICT = (
+    "image_id", "prompt_id", "side", "index", "reason", "lean", "principle", "wording", "match", "share", "controls",
+)  # fmt: skip
 
 
 def run(context: Context, shard: Shard) -> Written[Label]:
@@ -51,4 +48,12 @@ class _Parts:
         return ((part.table(Prompt), part.table(Verdict)) for part in self.parts)
 
 
-STAGE = Stage("labels", Label, run, version=3, whole=True, reads=(Prompt, Verdict), relabels=True, unread=UNREAD)
+STAGE = Stage(
+    "labels",
+    Label,
+    run,
+    version=3,
+    whole=True,
+    reads={Prompt: OF_PROMPT, Verdict: OF_VERDICT},
+    relabels=True,
+)

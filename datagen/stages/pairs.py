@@ -21,6 +21,7 @@ from datagen.records import Image, Label, Pair, Principle, Prompt, Verdict, Writ
 from datagen.stages import Context, Shard, Stage
 
 OF_PROMPT = ("prompt", "category", "prompt_id", "split", "role")
+OF_IMAGE = ("image_id", "prompt_id", "width", "height", "unread", "negative_unread")
 # What a pair says of one image, by its name there and in `Image`; of both images it is that of the chosen one.
 OF_BOTH = ("steps", "guidance", "dtype", "batch_size", "software")
 OF_CHOSEN = {
@@ -123,14 +124,12 @@ STAGE = Stage(
     Pair,
     run,
     version=7,
-    reads=(Prompt, Principle, Image, Verdict, Label),
-    relabels=True,
-    unread={
-        Prompt: (
-            "chosen_prompt", "rejected_prompt", "chosen_negative", "rejected_negative", "cluster", "author", "scene",
-            "template", "request_id", "cost", "attempt",
-        ),
-        Image: ("image",),
-        Verdict: ("side", "index", "reason", "lean", "principle", "wording", "match", "share", "controls"),
+    reads={
+        Prompt: (*OF_PROMPT, "principle_id", "other_principle_ids"),
+        Principle: (),
+        Image: tuple(dict.fromkeys((*OF_IMAGE, *OF_BOTH, *OF_CHOSEN.values(), *OF_REJECTED.values()))),
+        Verdict: ("prompt_id", "image_id", "judges", "scores"),
+        Label: (),
     },
-)  # fmt: skip
+    relabels=True,
+)

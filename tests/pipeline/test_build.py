@@ -648,7 +648,7 @@ def test_another_recipe_has_no_share(switches: Path, recipe: Recipe, recipe_file
         )
 
 
-def test_a_stage_is_not_given_columns_that_it_has_no_need_of(
+def test_a_stage_is_given_the_columns_that_it_reads_and_no_others(
     recipe: Recipe, switches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
@@ -658,7 +658,8 @@ def test_a_stage_is_not_given_columns_that_it_has_no_need_of(
         return Written([])
 
     *stages, last = plan.STAGES
-    monkeypatch.setattr(plan, "STAGES", (*stages, dataclasses.replace(last, run=run, unread={Image: ("image",)})))
+    monkeypatch.setattr(
+        plan, "STAGES", (*stages, dataclasses.replace(last, run=run, reads={Image: ("seed", "image_id")}))
+    )
     build.run(recipe, "embedded", tmp_path / "out")
-    columns = [field.name for field in dataclasses.fields(Image) if field.name != "image"]
-    assert len(seen) == 6 and all(names == columns for names in seen)
+    assert len(seen) == 6 and all(names == ["image_id", "seed", "error"] for names in seen)

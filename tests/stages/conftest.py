@@ -94,9 +94,9 @@ def by_sum(margins: Any, design: Any, role: Any, known: Any, prompts: Any, **_: 
 
 
 def given(stage: Stage[Any], tables: dict[type, Any]) -> Shard:
-    """What the pipeline gives a stage of these rows: columns, without those that it has no need of."""
+    """What the pipeline gives a stage of these rows: the columns that it reads."""
     of = {kind: rows if isinstance(rows, pa.Table) else records.to_table(kind, rows) for kind, rows in tables.items()}
-    return Shard({kind: table.drop_columns(list(stage.unread.get(kind, ()))) for kind, table in of.items()})
+    return Shard({kind: table.select(stage.reads.get(kind) or table.column_names) for kind, table in of.items()})
 
 
 @pytest.fixture
