@@ -33,7 +33,7 @@ from datagen.text.shingled import SKETCH, Places, Sets, mix, pack
 MISS = 1e-3  # the chance that a pair right at the threshold is not proposed
 MOST_BANDS = 100
 MOST_ROWS = 8
-IN_MEMORY = 1 << 16  # pairs that are compared together by what is in memory of them
+IN_MEMORY = 1 << 14  # pairs that are compared together by what is in memory of them
 NEARBY = 64  # sets that are looked at before what was read of them is let go: 64 KiB are mapped for each
 PAIRS = 12  # bits: 2**12 pairs are compared together, their shingles distinguished by the other 52 bits of a hash
 
@@ -122,12 +122,12 @@ def _bands(sets: Sets, threshold: float) -> tuple[int, Aside]:
 def _may_be_near(sets: Sets, a: Places, b: Places, threshold: float) -> NDArray[np.bool_]:
     """False for pairs (a[k], b[k]) that cannot be near-duplicates: sketches differ in as few bits as sets in items.
 
-    Most are told apart by a word that is in memory; only what those leave is looked at where it lies.
+    Most are told apart by words that are in memory; only what those leave is looked at where it lies.
     """
     may = np.zeros(len(a), dtype=bool)
     for start in range(0, len(a), IN_MEMORY):
         one, other = a[start : start + IN_MEMORY], b[start : start + IN_MEMORY]
-        different = np.bitwise_count(sets.folded[one] ^ sets.folded[other])
+        different = np.bitwise_count(sets.folded[one] ^ sets.folded[other]).sum(axis=1, dtype=np.int64)
         may[start : start + IN_MEMORY] = _may_have_enough(sets, one, other, different, threshold)
     sketches, left = sets.sketches.array.reshape(-1, SKETCH), np.flatnonzero(may)
     for start in range(0, len(left), NEARBY):

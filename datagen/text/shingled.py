@@ -21,6 +21,7 @@ BLOCK = 1 << 16  # shingles hashed together: they and their temporaries stay in 
 AT_ONCE = 4096  # texts
 WORDS = 1 << 17  # whose hashes are kept while texts are read
 SKETCH = 8  # words of 64 bits
+FOLDED = 4  # words of a sketch in memory: one tells texts of fifty words and a common half no longer apart
 SEPARATORS = r"\s\x00-\x1f\x7f-\xbf!-/:-@\[-`{-~\u0589\u05be\u060c\u061b\u061f\u0964\u0965\u2000-\u206f\u3000-\u303f"
 # Scripts written without spaces (Thai to Khmer, kana, Chinese): each character is a word.
 ALONE = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -55,7 +56,7 @@ class Sets:
     starts: Indices
     sizes: NDArray[np.int32]
     sketches: Aside  # (N, SKETCH): bit k is set if an odd number of the set's items end in k
-    folded: Numbers  # (N,): the words of each sketch in one, which is a sketch as well, and in memory
+    folded: Numbers  # (N, FOLDED): the words of each sketch in fewer, which is a sketch as well, and in memory
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -81,7 +82,8 @@ class Sets:
 def pack(texts: Iterable[str]) -> tuple[Sets, Numbers]:
     """The shingles of texts as 64-bit hashes of their content, and a hash of the normal form of each."""
     items, sketches = Aside(np.uint64), Aside(np.uint64)
-    sizes, normal, folded = [np.empty(0, dtype=np.int32)], [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    sizes, normal = [np.empty(0, dtype=np.int32)], [np.empty(0, np.uint64)]
+    folded = [np.empty((0, FOLDED), np.uint64)]
     known: dict[str, int] = {}
     texts = iter(texts)
     while keys := [_normal(text) for text in itertools.islice(texts, AT_ONCE)]:
@@ -90,7 +92,7 @@ def pack(texts: Iterable[str]) -> tuple[Sets, Numbers]:
         own, counts = _shingled(keys, known)
         items.add(own)
         sketches.add(made := _sketches(own, counts))
-        folded.append(np.bitwise_xor.reduce(made, axis=1))
+        folded.append(np.bitwise_xor.reduce(made.reshape(len(made), -1, FOLDED), axis=1))
         sizes.append(counts.astype(np.int32))
         normal.append(np.array([_hashed(key) for key in keys], dtype=np.uint64))
     every = np.concatenate(sizes)
