@@ -14,34 +14,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.support import judged_run
 from benchmarks.support.juries import measures
 from benchmarks.support.juries.cases import CONTINUOUS, Situation
 from benchmarks.support.results import Row, record
 from datagen import records
 from datagen.labels import labelling, sample
-from datagen.recipe import Images, JudgeChoice, Labels, Profile, Recipe
 from datagen.records import Prompt, Verdict
 
 RIGHT = 0.85  # how often what was meant is true
-RECIPE = Recipe(
-    name="juries",
-    license="cc0-1.0",
-    pairing="contrast",
-    images=Images(candidates=1),
-    labels=Labels(),
-    profiles={
-        "p": Profile(
-            model="embedded",
-            taxonomy="t",
-            grammar="g",
-            steps=1,
-            guidance=1.0,
-            width=8,
-            height=8,
-            judges=(JudgeChoice(name="clip"),),
-        )
-    },
-)
+RECIPE = judged_run.recipe(1)  # of which only the pairing counts
 
 
 def prompts(count: int) -> pa.Table:
@@ -80,7 +62,7 @@ def labelled(of: pa.Table, said: pa.Table, judges: list[str], cut: int) -> tuple
     else:
         ends = [part * count // cut for part in range(cut + 1)]
         parts = [(of[a:b], said[2 * a : 2 * b]) for a, b in zip(ends, ends[1:], strict=False)]
-        tables = list(labelling.in_parts(RECIPE, judges, parts, said.num_rows)[0])
+        tables = list(labelling.in_parts(RECIPE, judges, lambda: parts, said.num_rows)[0])
     return pa.concat_tables(tables)["probability"].to_numpy(), time.process_time() - begun
 
 

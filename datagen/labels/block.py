@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -89,12 +90,14 @@ class Block:
         count, place = len(twos), self.heard.prompt[twos[:, 0]]
         design = 0 if role == PAIR and self.recipe.ranked else 1
         roles, every = np.full(count, role), np.ones(count, dtype=bool)
-        return Lesson(margins, np.full(count, design), roles, known, self.names()[place], self._strata()[place], every)
+        return Lesson(margins, np.full(count, design), roles, known, self._names[place], self._strata[place], every)
 
-    def names(self) -> Any:
+    @functools.cached_property
+    def _names(self) -> Any:
         """The ids of all prompts."""
         return np.array(self.prompts["prompt_id"].to_pylist(), dtype=str)
 
+    @functools.cached_property
     def _strata(self) -> Any:
         """Where obedience may differ, of all prompts."""
         roles = ["neutral" if role == NEGATIVE else role for role in self.prompts["role"].to_pylist()]
@@ -103,7 +106,7 @@ class Block:
 
     def ids(self, twos: Rows) -> list[Ids]:
         """What two images are called."""
-        names = self.names()[self.heard.prompt[twos[:, 0]]].tolist()
+        names = self._names[self.heard.prompt[twos[:, 0]]].tolist()
         return list(zip(names, *(self.heard.ids(side).to_pylist() for side in twos.T), strict=True))
 
     def table(self, found: Found, learnt: instrument.Labels | None) -> pa.Table:

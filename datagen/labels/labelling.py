@@ -7,7 +7,7 @@ none; the two that meet are chosen by what was learnt of all.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ BY_COPIES = (
 )
 NOTHING = "no two images could be compared"
 BY_SAMPLE = "of {:,} images {:,}, drawn by prompt, taught what judges are worth; the others were labelled by that"
-Parts = Iterable[tuple[pa.Table, pa.Table]]  # prompts, and the verdicts on their images; gone through several times
+Parts = Iterable[tuple[pa.Table, pa.Table]]  # prompts, and the verdicts on their images
 
 
 def label(
@@ -48,31 +48,32 @@ def label(
 
 
 def in_parts(
-    recipe: Recipe, judges: Sequence[str], parts: Parts, images: int
+    recipe: Recipe, judges: Sequence[str], read: Callable[[], Parts], images: int
 ) -> tuple[Iterable[pa.Table], dict[str, Any]]:
-    """The same of a run that is not held in memory at once; `images` are so many verdicts in all.
+    """The same of a run that is not held in memory at once: `read` begins with its first part every time.
 
-    Judges are learnt of some prompts, which are read first, and of all that people spoke of. What was learnt is
-    complete when the tables, which can be gone through once, have been.
+    It has `images` verdicts in all. Judges are learnt of some prompts, which are read first, and of all that people
+    spoke of. What was learnt is complete when the tables, which can be gone through once, have been.
     """
     known, notes = people.read(Path(recipe.labels.known)) if recipe.labels.known else ({}, [])
-    prompts, drawn = sample.of(parts, images, known)
+    prompts, drawn = sample.of(read(), images, known)
     taught = learn(Block.of(recipe, judges, prompts, drawn, known))
     by_sample = BY_SAMPLE.format(images, drawn.num_rows)
     facts: dict[str, Any] = {}
 
     def tables() -> Iterator[pa.Table]:
         counts = _Counts(set(known))
-        for part in parts:
+        for part in read():
             own = Block.of(recipe, judges, *part, {})
             counts.add(own, found := own.found(taught.value))
             yield own.table(found, taught.lesson.labels(judges, own.rows(met_of(found)).unlearnt()))
             yield own.lost()
+            del part, own, found  # else they stay until the next part is read
         facts.update(counts.facts(judges, taught.labels, [by_sample], notes))
 
     if not rules.caps(recipe):
         return tables(), facts
-    return [_capped(recipe, pa.concat_tables(tables()), pa.concat_tables(prompts for prompts, _ in parts))], facts
+    return [_capped(recipe, pa.concat_tables(tables()), pa.concat_tables(prompts for prompts, _ in read()))], facts
 
 
 @dataclasses.dataclass(frozen=True)

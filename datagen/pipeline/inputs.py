@@ -61,20 +61,10 @@ class Parts:
         (stage,) = (earlier for earlier in _seen(self.job) if earlier.record is record)
         return int(store.footers(self.job.run, stage.name, 1 if stage.whole else self.job.shards).total("rows"))
 
-    def cut(self, parts: int) -> Cut:
-        """The rows in so many parts, or in one a shard if there are fewer."""
-        return Cut(self.job, min(parts, self.job.shards))
-
-
-@dataclasses.dataclass(frozen=True)
-class Cut:
-    """Parts of a run that hold as many shards each; each is read when its turn comes, as often as one goes through."""
-
-    job: Job
-    parts: int
-
-    def __iter__(self) -> Iterator[Shard]:
-        ends = [place * self.job.shards // self.parts for place in range(self.parts + 1)]
+    def cut(self, parts: int) -> Iterator[Shard]:
+        """The rows in so many parts of as many shards each, or in one a shard if there are fewer."""
+        shards, parts = self.job.shards, min(parts, self.job.shards)
+        ends = [place * shards // parts for place in range(parts + 1)]
         return (_of(self.job, range(first, last)) for first, last in zip(ends, ends[1:], strict=False))
 
 

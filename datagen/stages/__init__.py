@@ -7,7 +7,7 @@ failure of content is a row with `error`, not an exception. Only `pipeline` impo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
@@ -46,8 +46,8 @@ class Parts(Protocol):
     def count(self, record: type) -> int:
         """How many there are of one table."""
 
-    def cut(self, parts: int) -> Iterable[Shard]:
-        """About so many parts, of prompts that follow one another; each is read in its turn, every time anew."""
+    def cut(self, parts: int) -> Iterator[Shard]:
+        """About so many parts, of prompts that follow one another; each is read when its turn comes."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,13 @@ parts; no picture is read.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterator
 
 import pyarrow as pa
 
 from datagen.records import Label, Prompt, Verdict, Written
-from datagen.stages import Context, Shard, Stage
+from datagen.stages import Context, Parts, Shard, Stage
 
 # Of a million rows the others are gigabytes.
 OF_PROMPT = ("prompt_id", "principle_id", "prompt", "role")
@@ -30,22 +30,18 @@ def run(context: Context, shard: Shard) -> Written[Label]:
         rows, facts = lists.label(context.recipe, names, shard.table(Prompt), shard.rows(Verdict))
         return Written(rows, facts=facts)
     images = shard.parts.count(Verdict) if shard.parts is not None else 0
-    if shard.parts is None or sample.count(images) == 1:
+    cut = sample.count(images)
+    if shard.parts is None or cut == 1:
         table, facts = labelling.label(context.recipe, names, shard.table(Prompt), shard.table(Verdict))
         return Written([], facts=facts, tables=[table])
-    parts = _Parts(shard.parts.cut(sample.count(images)))
-    tables, facts = labelling.in_parts(context.recipe, names, parts, images)
+    read = functools.partial(_parts, shard.parts, cut)
+    tables, facts = labelling.in_parts(context.recipe, names, read, images)
     return Written([], facts=facts, tables=tables)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Parts:
-    """Prompts and verdicts of parts of a run, as labelling goes through them, several times."""
-
-    parts: Iterable[Shard]
-
-    def __iter__(self) -> Iterator[tuple[pa.Table, pa.Table]]:
-        return ((part.table(Prompt), part.table(Verdict)) for part in self.parts)
+def _parts(of: Parts, cut: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Prompts and verdicts of so many parts of a run."""
+    return ((part.table(Prompt), part.table(Verdict)) for part in of.cut(cut))
 
 
 STAGE = Stage(

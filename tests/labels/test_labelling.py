@@ -225,7 +225,7 @@ def in_parts(
         (records.to_table(Prompt, some), records.to_table(Verdict, of_them))
         for some, of_them in zip(own, seen, strict=True)
     ]
-    tables, facts = labelling.in_parts(of, judges, parts, len(images))
+    tables, facts = labelling.in_parts(of, judges, lambda: parts, len(images))
     return [row for table in tables for row in records.from_table(Label, table)], facts
 
 
@@ -291,9 +291,11 @@ def test_part_by_part_caps_are_those_of_the_whole_run(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sample, "LEARNT", 400)
     images, _ = contrasts(600)
     rows, _ = in_parts(recipe(most_each_principle=50), ["a", "b", "c"], prompts(600), images, 3)
-    kept = [row.probability for row in rows if row.reason is None]
-    left = [row.probability for row in rows if row.reason == "more of its principle"]
-    assert len(kept) == 50 and left and min(map(float, kept)) >= max(map(float, left))  # type: ignore[arg-type]
+    kept, left = (
+        np.array([row.probability for row in rows if row.reason == reason], dtype=float)
+        for reason in (None, "more of its principle")
+    )
+    assert len(kept) == 50 and len(left) and kept.min() >= left.max()
 
 
 def test_part_by_part_negative_controls_are_counted_in_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:

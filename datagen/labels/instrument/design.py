@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -206,33 +205,31 @@ def fit(
     shape, free = (0.0, 1e9) if voted else (SHAPE, FREE)
 
     of_taught = (score[taught], expected[taught], rows.design[taught], rows.known[taught])
+    every = condensed(*of_taught, LARGEST)
 
-    def among(most: int, shape: float) -> tuple[Numbers, Callable[[Numbers], Numbers]]:
-        """Of how many pairs (M,) each of about so many scores is, and what they say of a link."""
-        some = condensed(*of_taught, most)
-        return some.counts, lambda at: likelihood(at, some, found_worth, shape)
-
-    def loss(at: Numbers, counts: Numbers, of: Callable[[Numbers], Numbers]) -> float:
+    def loss(at: Numbers, of: Scores, shape: float) -> float:
         apart = (np.log1p(-special.expit(at[0])) - seen) / surely
         prior = float((((at - centre) / doubt) ** 2).sum()) / 2 + (free + 1) / 2 * float(np.log1p(apart**2 / free))
-        return prior - float(counts @ of(at))
+        return prior - float(of.counts @ likelihood(at, of, found_worth, shape))
 
-    def least(begin: Numbers, of: tuple[Numbers, Callable[[Numbers], Numbers]]) -> Any:
+    def least(begin: Numbers, of: Scores) -> Any:
         limits = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]
         options = {"ftol": CLOSE, "workers": together}
-        return optimize.minimize(loss, begin, args=of, method="L-BFGS-B", bounds=limits, options=options)
+        return optimize.minimize(loss, begin, args=(of, shape), method="L-BFGS-B", bounds=limits, options=options)
 
     # Weak judges of a good design and sure judges of a bad one are valleys: begin in each, with some of the pairs.
     agreed = np.array([special.logit(1 - np.exp(seen)), *centre[1:]])
     poor = np.array([special.logit(2 * POOR), *centre[1:]])
-    valleys = [] if near else [least(begin, among(SOME, shape)) for begin in (start, agreed, poor)]
-    everything = among(LARGEST, shape)
-    begin = min(valleys, key=lambda one: float(one.fun)).x if valleys else start
-    at = np.asarray(least(begin, everything).x)
-    information = links.information(everything[1], at, everything[0]) + np.diag(1 / doubt**2)
+    begin = start
+    if not near:
+        some = condensed(*of_taught, SOME)
+        begin = min((least(at, some) for at in (start, agreed, poor)), key=lambda one: float(one.fun)).x
+    at = np.asarray(least(begin, every).x)
+    information = links.information(lambda there: likelihood(there, every, found_worth, shape), at, every.counts)
+    information += np.diag(1 / doubt**2)
     apart = (np.log1p(-special.expit(at[0])) - seen) / surely
     information[0, 0] += (float(special.expit(at[0])) / surely) ** 2 * (free + 1) / (free + float(apart**2))
-    told = loss(at, *among(LARGEST, 0.0))
+    told = loss(at, every, 0.0)
     return Fit(clip, score, expected, found_worth, Link.of(at), at, told, information, learnt)
 
 
