@@ -81,7 +81,8 @@ def _rows(job: Job, earlier: Stage[Any], some: range) -> pa.Table:
         return _read(job, earlier, some.start)
     if not earlier.whole:
         with ThreadPoolExecutor(READ_TOGETHER) as pool:  # some are looked for and checked while others are decoded
-            return pa.concat_tables(pool.map(functools.partial(_read, job, earlier), some))
+            # Of ten thousand small arrays, what holds them is many times as large as what is in them.
+            return pa.concat_tables(store.together(pool.map(functools.partial(_read, job, earlier), some)))
     wanted, size = _wanted(job, earlier), job.context.recipe.images.shard_size
     if earlier == shared_out(job.stages):
         return _good(earlier, job.run.part(earlier.name, 0, some.start * size, len(some) * size, wanted))

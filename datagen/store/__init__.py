@@ -17,6 +17,7 @@ from datagen.store.files import (
     remove,
     row_groups,
     sync_folder,
+    together,
     write_file,
     writing,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "remove",
     "row_groups",
     "sync_folder",
+    "together",
     "write_file",
     "write_settings",
     "writing",
