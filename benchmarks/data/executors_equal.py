@@ -1,8 +1,9 @@
 """Whether a recipe gives the same bytes whoever works its shards: the table that says so.
 
 `python -m benchmarks executors_equal [--only WAY …]`. The same recipe, with models that cost nothing, is made by one
-process, by two, by two actors of Ray, by shares that three processes do, and by arrays of a real Slurm where there is
-one; each dataset, and the rows of every shard of every table, are held against those of the first.
+process, by two, by two actors of Ray, by shares that three processes do, by such shares on an object store of which
+each keeps its own copies, and by arrays of a real Slurm where there is one; each dataset, and the rows of every shard
+of every table, are held against those of the first.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.data.kills import files
-from benchmarks.support import attempts, null_models, slurm_cluster
+from benchmarks.support import attempts, null_models, object_store, slurm_cluster
 from benchmarks.support.attempts import STAGES, Attempts
 from benchmarks.support.results import Row, record
 from datagen import store
@@ -43,10 +44,25 @@ def ray(run: Attempts) -> None:
 
 def shares(run: Attempts) -> None:
     """Each stage by processes that do a share of it at once, and the rest by one."""
-    _done(run.start(verb="write"))
+    _in_shares([run] * (SHARES + 1))
+
+
+def on_store(run: Attempts) -> None:
+    """The same on an object store, as if each of the processes were on a machine of its own."""
+    runs, bucket = run.out.parent, run.out.parent.parent
+    with object_store.serving(bucket) as there:
+        own = [object_store.environment(there, bucket / f"copies {place}") for place in range(SHARES + 1)]
+        address = f"s3://{runs.name}/{run.out.name}"
+        _in_shares([dataclasses.replace(run, environment=run.environment | one, address=address) for one in own])
+
+
+def _in_shares(of: Sequence[Attempts]) -> None:
+    """One process for each share of a stage, and the last for what is no share."""
+    *sharers, last = of
+    _done(last.start(verb="write"))
     for stage in STAGES[:-1]:
-        _done(*(run.start("--stage", stage, "--shard", f"{number}/{SHARES}") for number in range(SHARES)))
-    _done(run.start("--workers", "1"))
+        _done(*(run.start("--stage", stage, "--shard", f"{at}/{len(sharers)}") for at, run in enumerate(sharers)))
+    _done(last.start("--workers", "1"))
 
 
 def slurm(run: Attempts) -> None:
@@ -72,6 +88,7 @@ WAYS: dict[str, tuple[str, Callable[[Attempts], None]]] = {
     "two": ("local, 2 workers", two_workers),
     "shares": (f"--shard, {SHARES} processes a stage", shares),
     "ray": ("ray, 2 actors", ray),
+    "store": (f"an object store, {SHARES} processes a stage with copies of their own", on_store),
     "slurm": (f"Slurm, arrays of {SHARES} tasks", slurm),
 }
 
@@ -98,7 +115,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(WAYS), default=list(WAYS))
     given, rows = parser.parse_args(), list[Row]()
     with tempfile.TemporaryDirectory(prefix="e") as name:
-        folder = Path(name)
+        folder = Path(name) / "runs"
+        folder.mkdir()
         recipe = null_models.recipe(folder, PROMPTS, SIZE)
         first = Attempts(recipe, folder / "whole", "whole", {})
         one_process(first)

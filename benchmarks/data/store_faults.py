@@ -1,28 +1,34 @@
 """What a run makes of a disk that fails, and of shards that are not as they were written.
 
 `python -m benchmarks store_faults`. A small run is finished once. Then, fault by fault, its pairs and dataset are made
-anew while the disk fails at each of several calls, or a shard is damaged; and the same command is run again. Counted
-are runs that ended otherwise than with one line, runs in which the fault was not named, and datasets that came out
-otherwise than the first: of each there must be none.
+anew while the disk fails at each of several calls, or a shard is damaged; and the same command is run again. So is a
+run on an object store, while some of its requests fail, or all that write from one on. Counted are runs that ended
+otherwise than with one line, or at all where only some requests fail; runs in which the fault was not named; and
+datasets that came out otherwise than the first: of each there must be none.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
-from benchmarks.support import disk_faults
+from benchmarks.support import disk_faults, object_store
 from benchmarks.support.results import Row, record
+from datagen import objects, store
 from datagen import recipe as recipes
 from datagen.errors import DatagenError
+from datagen.objects import bucket as requests
 from datagen.pipeline import build
 
 RECIPE, SETTINGS = "pick-style", ["prompts.count=12", "images.shard_size=4"]
 NUMBERS = (1, 2, 3, 5, 8)  # of the call that is the first to fail
+SOME = 0.2  # of the requests of an object store
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -71,6 +77,27 @@ class Tried:
             self.silent += not any(f"{path} is damaged" in line for line in said)
             self._again(out)
 
+    def of_requests(self, fault: str, folder: Path, down: bool) -> None:
+        """Let some requests of an object store fail, which must not be noticed; or, from one on, all that write."""
+        buckets, wait = folder / "buckets", mock.patch.object(requests, "FIRST_WAIT_S", 0.002)
+        (buckets / "pictures").mkdir(parents=True, exist_ok=True)
+        with object_store.serving(buckets) as there, wait:
+            for number in NUMBERS:
+                out = self._begun(buckets / "pictures")
+                (out / ".lock").unlink()  # of a run on a disk
+                copies = object_store.environment(there, folder / f"copies {fault} {down} {number}")
+                with mock.patch.dict(os.environ, copies):
+                    address = store.copy_of(objects.parse(f"s3://pictures/{out.name}"))
+                    there.rng.seed(number)
+                    there.only, there.rate, there.when = fault, 1.0 if down else SOME, "PUT" if down else ""
+                    there.spared = number if down else 0
+                    message = self.run(address, [])
+                    there.rate = 0.0
+                    self.met += 1
+                    self.silent += down and not message
+                    self.ugly += bool(message) and not down
+                    self._again(out, address)
+
     def _begun(self, folder: Path, keep: str = "") -> Path:
         """A copy of the finished run without its dataset, and without what is derived from the scores."""
         out = folder / "run"
@@ -81,9 +108,27 @@ class Tried:
         shutil.rmtree(out / "dataset")
         return out
 
-    def _again(self, out: Path) -> None:
-        self.run(out, [])
+    def _again(self, out: Path, address: Path | None = None) -> None:
+        self.run(address or out, [])
         self.wrong += files(out / "dataset") != files(self.whole / "dataset") if (out / "dataset").is_dir() else 1
+
+
+def _faults(folder: Path) -> dict[str, Callable[[Tried], None]]:
+    """What goes wrong, in words → what tries it."""
+
+    def calls(name: str) -> Callable[[Tried], None]:
+        return lambda tried: tried.of_call(name, folder)
+
+    def damages(name: str) -> Callable[[Tried], None]:
+        return lambda tried: tried.of_damage(disk_faults.DAMAGES[name], folder)
+
+    def asked(name: str, down: bool) -> Callable[[Tried], None]:
+        return lambda tried: tried.of_requests(name, folder, down)
+
+    some = {f"an object store, {SOME:.0%} of requests: {name}": asked(name, False) for name in object_store.FAULTS}
+    down = {f"an object store, all writes from one on: {name}": asked(name, True) for name in object_store.ENDING}
+    disk = {name: calls(name) for name in disk_faults.CALLS} | {name: damages(name) for name in disk_faults.DAMAGES}
+    return disk | some | down
 
 
 def main() -> int:
@@ -93,12 +138,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole"
         build.run(recipes.load(RECIPE, SETTINGS), "embedded", whole)
-        for name in [*disk_faults.CALLS, *disk_faults.DAMAGES]:
+        for name, work in _faults(Path(folder)).items():
             tried = Tried(whole)
-            if name in disk_faults.CALLS:
-                tried.of_call(name, Path(folder))
-            else:
-                tried.of_damage(disk_faults.DAMAGES[name], Path(folder))
+            work(tried)
             bad = tried.silent + tried.ugly + tried.wrong
             note = f"silent {tried.silent}, not one line {tried.ugly}, other datasets after a rerun {tried.wrong}"
             rows.append(Row(f"{name}: runs that went wrong", bad, "runs", "= 0", note=f"{tried.met} runs; {note}"))

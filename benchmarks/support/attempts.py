@@ -36,10 +36,11 @@ class Attempts:
     mark: str  # of its processes
     environment: dict[str, str]
     finishing: list[bool] = dataclasses.field(default_factory=list)  # calls that had only the dataset to write
+    address: str = ""  # of a run on an object store, which holds it in the folder `out`
 
     def start(self, *more: str, verb: str = "run") -> subprocess.Popen[bytes]:
         """A process of it, in a group of its own."""
-        given = [str(self.recipe), "--profile", "null", "--out", str(self.out), *more]
+        given = [str(self.recipe), "--profile", "null", "--out", self.address or str(self.out), *more]
         with (self.out.parent / "log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "datagen", verb, *given],

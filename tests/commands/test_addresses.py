@@ -17,7 +17,6 @@ from datagen.commands import report
 from datagen.commands.relabel import relabel
 from datagen.errors import InputError
 
-pytest.importorskip("obstore")
 ADDRESS = "s3://pictures/one"
 
 

@@ -13,8 +13,6 @@ from datagen import objects
 from datagen.errors import InputError, RunError
 from datagen.objects import bucket as requests
 
-pytest.importorskip("obstore")
-
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:

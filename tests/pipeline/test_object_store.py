@@ -24,7 +24,6 @@ from datagen.pipeline import build, plan
 from datagen.recipe import Recipe, load
 from datagen.store import lease
 
-pytest.importorskip("obstore")
 SUPPORT = Path(__file__).parents[1] / "support"
 ADDRESS = "s3://pictures/runs of ü/one"
 

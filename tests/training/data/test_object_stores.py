@@ -16,8 +16,6 @@ from datagen.errors import RunError
 from training import data
 from training.errors import TrainingError
 
-pytest.importorskip("obstore")
-
 
 def test_pairs_of_a_store_are_those_of_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_picture: Callable[..., bytes]
