@@ -45,7 +45,7 @@ def report(
     run: Annotated[Path, typer.Argument(parser=run_place, metavar="RUN", help="A finished run directory.")],
     out: Annotated[
         Path | None,
-        typer.Option(parser=path, metavar="PATH", help="File to write; without one, report.html in the run."),
+        typer.Option(parser=path, metavar="PATH", help="The .html to write; without one, report.html in the run."),
     ] = None,
     folder: Annotated[
         bool, typer.Option("--folder", help="Put the pictures beside the page: for more pairs than one file holds.")

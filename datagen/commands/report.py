@@ -19,6 +19,7 @@ from datagen.report.page import Told
 
 NAME = "report.html"
 FOLDER = "report"
+NAMED = (".html", ".htm")  # browsers go by the name of a file on a disk
 
 
 def write(root: Path, out: Path | None, folder: bool, progress: Progress = lambda what, done, total: None) -> Report:
@@ -28,6 +29,8 @@ def write(root: Path, out: Path | None, folder: bool, progress: Progress = lambd
     where = out or root / (FOLDER if folder else NAME)
     if not folder and where.is_dir():
         raise InputError(f"{where} is a folder: give the name of a file to write, or --folder to fill a folder")
+    if not folder and where.suffix.lower() not in NAMED:
+        raise InputError(f"{where} would be shown as text: give a name that ends in .html, or --folder")
     return report.write(told(root, progress), where, folder=folder, progress=progress)
 
 

@@ -137,7 +137,7 @@ def test_long_texts_take_their_part_of_what_a_page_may_hold(
 ) -> None:
     monkeypatch.setattr(reports, "INLINE_BYTES", 9_000)
     for folder in (False, True):
-        made = write(run, tmp_path / f"page {folder}", folder)
+        made = write(run, tmp_path / ("pages" if folder else "page.html"), folder)
         data = rows(made.path.read_text(encoding="utf-8"))
         texts = sum(len(json.dumps(row | {"pictures": []}, ensure_ascii=False)) for row in data)
         assert 0 < made.shown == len(data) < made.pairs and texts <= 9_000 + 200 * len(data)
@@ -161,6 +161,8 @@ def test_what_is_no_finished_run_and_what_published_nothing_is_said(tmp_path: Pa
         write(tmp_path, None, False)
     with pytest.raises(InputError, match="is a folder: give the name of a file"):
         write(run, tmp_path, False)
+    with pytest.raises(InputError, match=r"page would be shown as text: give a name that ends in \.html"):
+        write(run, tmp_path / "page", False)
     judged_run.write(tmp_path / "judged", judged_run.recipe(4))
     with pytest.raises(RunError, match="not finished"):
         write(tmp_path / "judged", None, False)
