@@ -15,6 +15,7 @@ from datagen.labels.instrument.link import EXPECTED, SURE, Link
 from datagen.labels.instrument.obedience import Obedience, obedience
 from datagen.labels.instrument.rows import PAIR, PLANTED, Flags, Numbers, Rows, patterns, weights_of
 from datagen.labels.instrument.together import together
+from datagen.labels.instrument.worth import Worth
 
 DRAWS = 40
 MUCH = 20_000  # pairs from which on a third of the draws is enough
@@ -116,7 +117,7 @@ def _draws(rows: Rows) -> int:
 def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random: np.random.Generator) -> Evidence:
     fit, other, gain, apart = _fitted(x, rows)
     worth = gain[rows.stratum]
-    usual, second = (design.odds(of.score, of.expected, of.worth, of.link) for of in (fit, other))
+    usual, second = (of.worth.odds(of.score, of.expected, of.link) for of in (fit, other))
     log_odds = usual * worth
     error = fit.link.error
     # From the free coordinate of the error to its logit.
@@ -132,7 +133,7 @@ def _by_design(x: Numbers, rows: Rows, seen: Leak | None, unit: Numbers, random:
         width = np.hypot(width, _unseen(x, rows, fit, worth))
     width = width * _stretched(rows, fit, seen)
     weight, expected = moments.rule(fit.moments, x)
-    slope = design.odds(SMALL * expected, expected, fit.worth, fit.link) / (SMALL * np.maximum(expected, 1e-12))
+    slope = fit.worth.odds(SMALL * expected, expected, fit.link) / (SMALL * np.maximum(expected, 1e-12))
     pulled = max(fit.moments.pulled, fit.moments.pulled_second)
     held, estimates = _held(rows, obeyed), obeyed.estimates(rows)
     return Evidence("design", log_odds, held, width, doubt, alone, estimates, weight * slope, pulled, gain, error)
@@ -163,7 +164,7 @@ def _unseen(x: Numbers, rows: Rows, fit: design.Fit, gain: Numbers) -> Numbers:
 
     def total(of: design.Fit) -> Numbers:
         by_design: Numbers = meant * -float(special.logit(of.link.error))
-        return gain * design.odds(of.score, of.expected, of.worth, of.link) + by_design
+        return gain * of.worth.odds(of.score, of.expected, of.link) + by_design
 
     return total(other) - total(fit)
 
@@ -171,11 +172,11 @@ def _unseen(x: Numbers, rows: Rows, fit: design.Fit, gain: Numbers) -> Numbers:
 def _fitted(x: Numbers, rows: Rows) -> tuple[design.Fit, design.Fit, Numbers, Numbers]:
     """The two best fits to strata in which the judges can read, and the gain of each stratum with its deviation."""
     fit, other = design.best(x, rows)
-    gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.worth, fit.link), rows, fit.link.error)
+    gain, apart = strata.gains(fit.worth.odds(fit.score, fit.expected, fit.link), rows, fit.link.error)
     weak = (gain < strata.WEAK)[rows.stratum] & rows.of(PAIR)
     if weak.any() and weak.sum() < rows.of(PAIR).sum() / 2:
         fit, other = design.best(x, dataclasses.replace(rows, learn=rows.learn & ~weak))
-        gain, apart = strata.gains(design.odds(fit.score, fit.expected, fit.worth, fit.link), rows, fit.link.error)
+        gain, apart = strata.gains(fit.worth.odds(fit.score, fit.expected, fit.link), rows, fit.link.error)
     return fit, other, gain, apart
 
 
@@ -195,7 +196,7 @@ def _by_draws(
     found = patterns(np.isnan(x))
     meant = np.where(rows.role == PAIR, rows.design, 0.0)
     score, expected = moments.scores(np.nan_to_num(moments.clipped(x, fit.clip)), fit.moments, found)
-    base, usual = design.odds(score, expected, fit.worth, fit.link), max(float(expected.sum()), 1e-9)
+    base, usual = fit.worth.odds(score, expected, fit.link), max(float(expected.sum()), 1e-9)
     count, draws = x.shape[1], Spread(len(rows))
 
     def moved(drawn: tuple[Numbers, Numbers]) -> Numbers:
@@ -204,12 +205,12 @@ def _by_draws(
         score, expected = moments.scores(np.nan_to_num(clear), design.learn(clear, rows, weights), found)
         # The link was fitted to what the scores are worth: drawn moments change which judges count, not that.
         worth = dataclasses.replace(fit.worth, square=fit.worth.square * float(expected.sum()) / usual)
-        return design.odds(score, expected, worth, fit.link) - base
+        return worth.odds(score, expected, fit.link) - base
 
     drawn = [(leaks @ random.standard_normal(count), weights_of(rows.prompt, random)) for _ in range(_draws(rows))]
     for by in together(moved, drawn):
         draws.add(by)
-    slopes = links.slopes(lambda at: gain * design.odds(fit.score, fit.expected, fit.worth, Link.of(at)), fit.at)
+    slopes = links.slopes(lambda at: gain * fit.worth.odds(fit.score, fit.expected, Link.of(at)), fit.at)
     by_error = (1 - fit.link.error * 2) / (1 - fit.link.error)  # from its free coordinate to its logit
     both = slopes - np.outer(meant, np.eye(slopes.shape[1])[0] * by_error)
     covariance = np.linalg.inv(fit.information)
@@ -261,13 +262,11 @@ def _unaided(x: Numbers, rows: Rows, random: np.random.Generator) -> Evidence:
     clear = moments.clipped(x, unaided.CLIP)
     found = patterns(np.isnan(x))
     link = dataclasses.replace(Link.of(EXPECTED), error=0.0)
-    taught = rows.of(PAIR) if rows.of(PAIR).any() else rows.learn
+    taught, usual = rows.of(PAIR) if rows.of(PAIR).any() else rows.learn, Worth(1.0, 1.0)
 
     def odds(weights: Numbers, of: Numbers = clear) -> Numbers:
         second = moments.shrunk_second(*moments.second(clear, weights))[0]
-        return design.odds(
-            *unaided.scores(np.nan_to_num(of), second, found if of is clear else every), design.Worth(1.0, 1.0), link
-        )
+        return usual.odds(*unaided.scores(np.nan_to_num(of), second, found if of is clear else every), link)
 
     every = [(np.ones(x.shape[1], bool), np.arange(x.shape[1]))]
     weighed = odds(taught.astype(float))

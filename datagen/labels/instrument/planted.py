@@ -13,10 +13,10 @@ from scipy import optimize, special
 
 from datagen.labels.instrument import link as links
 from datagen.labels.instrument import moments, unaided
-from datagen.labels.instrument.design import TINY
 from datagen.labels.instrument.link import Link
 from datagen.labels.instrument.moments import Moments
 from datagen.labels.instrument.rows import NULL, PAIR, PLANTED, Flags, Numbers, Rows, patterns
+from datagen.labels.instrument.worth import TINY
 
 LARGEST = 6_000  # pairs that the strength is fitted to
 NOISE_DOUBT = 0.15  # log of the factor by which nulls may be noisier than pairs

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.labels.instrument import condense, design
+from datagen.labels.instrument import condense, posterior
 from datagen.labels.instrument.condense import condensed
-from datagen.labels.instrument.design import Worth
+from datagen.labels.instrument.worth import Worth
 
 NAN = np.nan
 
@@ -72,7 +72,7 @@ def test_the_likelihood_of_a_link_is_that_of_all_scores() -> None:
     worth = Worth(1.0, 4.0)
 
     def total(at: np.ndarray, of: condense.Scores) -> float:
-        return float(of.counts @ design.likelihood(at, of, worth, 0.3))
+        return float(of.counts @ posterior.likelihood(at, of, worth, 0.3))
 
     links = [np.array(at) for at in ([-1.4, -0.7, -1.5, 0.0], [-2.5, 0.2, -3.0, 0.2], [0.5, -1.5, 1.0, -0.1])]
     for one, other in zip(links, links[1:], strict=False):
