@@ -9,11 +9,14 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 from datagen.images.decode import decode
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BLUR = 40  # a blur is of a radius of the longer side by this
 QUALITY = 8  # of a JPEG, of 100
@@ -29,6 +32,8 @@ def kind_of(name: str) -> str:
 
 def copy(source: bytes | Path | Image.Image, name: str) -> Image.Image:
     """The picture as large as it is, with the damage of its name; Unreadable for one that cannot be decoded."""
+    from PIL import Image
+
     picture = source.convert("RGB") if isinstance(source, Image.Image) else decode(source)
     return KINDS[kind_of(name)](picture, name)
 
@@ -43,6 +48,8 @@ def _random(name: str) -> np.random.Generator:
 
 
 def _blurred(picture: Image.Image, name: str) -> Image.Image:
+    from PIL import ImageFilter
+
     return picture.filter(ImageFilter.GaussianBlur(max(1.5, max(picture.size) / BLUR)))
 
 
@@ -53,17 +60,23 @@ def _squeezed(picture: Image.Image, name: str) -> Image.Image:
 
 
 def _noisy(picture: Image.Image, name: str) -> Image.Image:
+    from PIL import Image
+
     pixels = np.asarray(picture, np.float64)
     noise = _random(f"noise {name}").normal(0, NOISE, pixels.shape)
     return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
 
 
 def _cast(picture: Image.Image, name: str) -> Image.Image:
+    from PIL import Image
+
     left = _random(f"cast {name}").permutation(CAST)
     return Image.fromarray((np.asarray(picture, np.float64) * left).astype(np.uint8))
 
 
 def _small(picture: Image.Image, name: str) -> Image.Image:
+    from PIL import Image
+
     width, height = (max(1, side // SMALL) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.BILINEAR).resize(picture.size, Image.Resampling.NEAREST)
 

@@ -6,7 +6,6 @@ that neither other threads nor kill -9 can make it forget; a call whose fate is 
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import concurrent.futures
 import contextlib
@@ -223,6 +222,8 @@ class Budget:
 
         Raises BudgetSpent if nothing is in flight and there is still no room.
         """
+        import asyncio  # here, as who only reads accounts need not wait for it
+
         again = False
         while not isinstance(got := self._take(stage, key, cost, again), Reservation):
             try:
