@@ -1,9 +1,10 @@
 """What a run takes in every stage as it grows, with models that cost nothing: processor time a row, and memory.
 
-`python -m benchmarks million_rows [--prompts N …] [--anew RUN …]`. Texts of a file are worded, drawn by a generator
-that makes greys, judged by one that looks at a pixel, labelled and written as a dataset; one process does all of it,
-in shards of 100 prompts. Each size is a process of its own, and the peak of its memory is taken stage by stage. Of
-runs that are there, what comes after the verdicts can be measured `--anew`; the other figures stay.
+`python -m benchmarks million_rows [--prompts N …] [--write] [--anew RUN …]`. Texts of a file are worded, drawn by a
+generator that makes greys, judged by one that looks at a pixel, labelled and written as a dataset, by one process and
+in shards of 100 prompts. Each size is a process of its own, and the peak of its memory is taken stage by stage. What
+is written before anything is drawn can be measured alone, by `--write`, and of runs that are there what comes after
+the verdicts, by `--anew`; the other figures stay.
 """
 
 from __future__ import annotations
@@ -52,17 +53,18 @@ class Stages:
             print(f"  {self._name}: {cpu:.1f} s, {self.found[self._name]['MiB']:.0f} MiB", file=sys.stderr, flush=True)
 
 
-def one(count: int, folder: Path) -> None:
-    """A run of so many prompts; prints what each stage took as JSON."""
+def one(count: int, folder: Path, draws: bool) -> None:
+    """A run of so many prompts, or its writing alone; prints what each stage took as JSON."""
     recipe, stages = null_models.recipe(folder, count), Stages()
-    summary = build.run(recipes.load(str(recipe), []), "null", folder / "run", progress=stages)
+    summary = build.run(recipes.load(str(recipe), []), "null", folder / "run", draws=draws, progress=stages)
     stages.end()
-    begun = time.process_time()
-    again = build.run(recipes.load(str(recipe), []), "null", folder / "run")
-    if again.made:
-        raise RuntimeError(f"{again.made} shards of a finished run were made again")
-    stages.found["a second call"] = {"s": 0.0, "cpu": time.process_time() - begun, "MiB": 0.0}
-    print(json.dumps({"stages": stages.found, "pairs": summary.rows("pairs")}))
+    if draws:
+        begun = time.process_time()
+        again = build.run(recipes.load(str(recipe), []), "null", folder / "run")
+        if again.made:
+            raise RuntimeError(f"{again.made} shards of a finished run were made again")
+        stages.found["a second call"] = {"s": 0.0, "cpu": time.process_time() - begun, "MiB": 0.0}
+    print(json.dumps({"stages": stages.found, "pairs": summary.rows("pairs") if draws else 0}))
 
 
 def anew(folder: Path) -> None:
@@ -75,10 +77,10 @@ def anew(folder: Path) -> None:
     print(json.dumps({"stages": stages.found, "prompts": summary.rows("prompts"), "pairs": summary.rows("pairs")}))
 
 
-def measured(count: int) -> dict[str, dict[str, float]]:
+def measured(count: int, draws: bool) -> dict[str, dict[str, float]]:
     """Stage → what it took, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        return _told(count, _process("--one", str(count), folder))
+        return _told(count, _process("--one", str(count), folder, *([] if draws else ["--write"])))
 
 
 def measured_anew(folder: Path) -> tuple[int, dict[str, dict[str, float]]]:
@@ -104,16 +106,19 @@ def _told(count: int, found: dict[str, Any]) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--prompts", type=int, nargs="+", default=list(PROMPTS), help="sizes of the runs, rising")
+    parser.add_argument("--write", action="store_true", help="nothing but what is written before anything is drawn")
     parser.add_argument("--anew", type=Path, nargs="+", metavar="RUN", help="runs that are there, rising")
     parser.add_argument("--one", nargs=2, metavar=("PROMPTS", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--one-anew", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        one(int(given.one[0]), Path(given.one[1]))
+        one(int(given.one[0]), Path(given.one[1]), not given.write)
     elif given.one_anew:
         anew(given.one_anew)
     else:
-        found = dict(map(measured_anew, given.anew or ())) or {count: measured(count) for count in given.prompts}
+        found = dict(map(measured_anew, given.anew or ())) or {
+            count: measured(count, not given.write) for count in given.prompts
+        }
         record("million_rows", rows(found))
 
 

@@ -32,7 +32,7 @@ def run(task: Callable[[int], T], indices: Sequence[int], workers: int = WORKERS
     """Work shards in `workers` actors, or in as many as there is room for if that is 0; results as they come.
 
     A task may have `gpus`, the number that each of its workers needs where the cluster has any, and `one_machine`, if
-    its workers may not leave the driver's. Raises InputError without Ray or without the cluster that RAY_ADDRESS names,
+    its workers may not leave the driver's. Raises InputError without Ray or the cluster that RAY_ADDRESS names,
     DatagenError as the task does, and MachineryError where no actor can begin. Stopping the iteration ends the actors;
     so does our own death.
     """

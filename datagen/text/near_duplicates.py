@@ -101,11 +101,14 @@ def _shape(threshold: float) -> tuple[int, int]:
 
 
 def _bands(sets: Sets, threshold: float) -> tuple[int, Aside]:
-    """MinHash: how many bands, and (bands, N) keys; two sets share one with probability similarity ** rows."""
+    """MinHash: how many bands, and (bands, N) keys; two sets share one with probability similarity ** rows.
+
+    Of two sets in a billion 32 bits are the same by chance, which costs a comparison.
+    """
     bands, rows = _shape(threshold)
     draws = mix(np.arange(1, bands * rows + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     factors, shifts = (draws | np.uint64(1)).astype(np.uint32), (draws >> np.uint64(32)).astype(np.uint32)
-    every, hashes = Aside(np.uint64), sets.items.array
+    every, hashes = Aside(np.uint32), sets.items.array
     for first, last in sets.blocks():
         starts = sets.starts[first:last] - sets.starts[first]
         items = (hashes[sets.starts[first] : sets.starts[last]] >> np.uint64(32)).astype(np.uint32)
@@ -114,7 +117,7 @@ def _bands(sets: Sets, threshold: float) -> tuple[int, Aside]:
             lowest = np.minimum.reduceat(items * factor + shift, starts)
             keys[k // rows] = mix(keys[k // rows] + lowest)
         for band, own in enumerate(keys):
-            every.put(band * len(sets) + first, own)
+            every.put(band * len(sets) + first, own >> np.uint64(32))
         sets.items.release()
     return bands, every
 
