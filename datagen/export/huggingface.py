@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datagen import store
@@ -103,7 +102,6 @@ def _tables(
     yield target.empty_table()
     for index in range(finished.shards):
         finished.progress(f"export {split}", index, finished.shards)
-        for table in pictured.tables(finished.run, index, [*target.names, "split"]):
-            rows = table.filter(pc.equal(table["split"], split)).select(target.names)
-            yield pairs.marked(rows, finished, unmarked).cast(target)
+        for table in pictured.of_split(finished.run, index, target.names, split):
+            yield pairs.marked(table, finished, unmarked).cast(target)
     finished.progress(f"export {split}", finished.shards, finished.shards)

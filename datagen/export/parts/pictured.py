@@ -38,12 +38,27 @@ def tables(run: store.Run, shard: int, columns: Sequence[str]) -> Iterator[pa.Ta
     Those with pictures are of a row group's bytes of them, or of one row. Damaged if either shard is not as it was
     written, or a picture is not there.
     """
-    sides = [side for side in SIDES if side in columns]
-    if not sides:
+    if not any(side in columns for side in SIDES):
         yield from run.tables("pairs", shard, list(columns))
         return
+    yield from _pictured(run, shard, columns, run.table("pairs", shard, _read(columns)))
+
+
+def of_split(run: store.Run, shard: int, columns: Sequence[str], split: str) -> Iterator[pa.Table]:
+    """The same of the pairs of one split, with their pictures; those of the others are not looked at."""
+    pairs = run.table("pairs", shard, _read([*columns, "split"]))
+    yield from _pictured(run, shard, columns, pairs.filter(pc.equal(pairs["split"], split)))
+
+
+def _read(columns: Sequence[str]) -> list[str]:
+    """The columns of pairs that tell these, and which pictures are theirs."""
     flat = [name for name in columns if name not in SIDES]
-    pairs = run.table("pairs", shard, list(dict.fromkeys([*flat, "prompt_id", *map(SIDES.__getitem__, sides)])))
+    return list(dict.fromkeys([*flat, "prompt_id", *(SIDES[name] for name in columns if name in SIDES)]))
+
+
+def _pictured(run: store.Run, shard: int, columns: Sequence[str], pairs: pa.Table) -> Iterator[pa.Table]:
+    """These columns of pairs, with their pictures."""
+    sides = [side for side in SIDES if side in columns]
     if not len(pairs):
         yield _joined(pairs, {side: pa.array([], PICTURE) for side in sides}, columns)
         return

@@ -66,6 +66,18 @@ def test_every_pair_has_its_own_pictures_in_whatever_order_they_lie(
     assert [row["pair_id"] for row in read(run, ["pair_id"])] == [f"{one} {other}" for one, other in some]
 
 
+def test_of_one_split_no_picture_of_another_is_looked_at(tmp_path: Path) -> None:
+    gone = pair("a", "nowhere")
+    tested = dataclasses.replace(pair("b", "a"), split="test")
+    run = commit(tmp_path, [image("a"), image("b")], [gone, tested])
+    (row,) = pa.concat_tables(pictured.of_split(run, 0, ["chosen", "rejected", "pair_id"], "test")).to_pylist()
+    assert (row["pair_id"], row["chosen"]["path"], row["rejected"]["path"]) == ("b a", "b.png", "a.png")
+    with pytest.raises(store.Damaged):
+        list(pictured.of_split(run, 0, ["rejected"], "train"))
+    (none,) = pictured.of_split(commit(tmp_path / "other", [image("a")], []), 0, ["chosen"], "test")
+    assert none.column_names == ["chosen"] and not len(none)
+
+
 def test_equal_images_of_two_prompts_are_read_where_they_lie(tmp_path: Path) -> None:
     images = [image(name, prompt) for prompt in ("p", "q") for name in ("a", "b")]
     run = commit(tmp_path, images, [pair("a", "b"), pair("a", "b", "q")])
