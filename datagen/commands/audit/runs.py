@@ -78,16 +78,16 @@ def _more(run: store.Run, shard: int) -> pa.Table:
 
 def _published(finished: Finished, progress: Progress) -> Published:
     """The pairs of a run; each picture is decoded once."""
-    clusters = {
-        row["prompt_id"]: row["cluster"]
-        for row in finished.run.table("prompts", 0, ["prompt_id", "cluster"]).to_pylist()
-    }
+    clusters: dict[str, str] = {}
+    for table in finished.run.tables("prompts", 0, ["prompt_id", "cluster"]):
+        clusters.update(zip(table["prompt_id"].to_pylist(), table["cluster"].to_pylist(), strict=True))
     rows: list[Row] = []
     looks: dict[str, Look] = {}
     sizes: dict[str, int] = {}
+    known = set[str]()
     for shard in range(finished.shards):
         for table in pictured.tables(finished.run, shard, [*PAIRS, *pictured.SIDES]):
-            for key, size, seen in prefetch(_look, _new(table, sizes), DEPTH):
+            for key, size, seen in prefetch(_look, _new(table, known), DEPTH):
                 sizes[key] = size
                 if seen is not None:
                     looks[key] = seen
@@ -96,14 +96,13 @@ def _published(finished: Finished, progress: Progress) -> Published:
     return Published(rows, looks, sizes, worded=not finished.recipe.ranked)
 
 
-def _new(table: pa.Table, known: dict[str, int]) -> Iterator[tuple[str, bytes]]:
-    """The id and the file of each picture that was not looked at before."""
-    seen = set(known)
+def _new(table: pa.Table, known: set[str]) -> Iterator[tuple[str, bytes]]:
+    """The id and the file of each picture that is not known yet, which then is."""
     for batch in table.select(list(pictured.SIDES)).to_batches(max_chunksize=DEPTH):
         for row in batch.to_pylist():
             for picture in (row["chosen"], row["rejected"]):
-                if picture["path"] not in seen:
-                    seen.add(picture["path"])
+                if picture["path"] not in known:
+                    known.add(picture["path"])
                     yield picture["path"], picture["bytes"]
 
 

@@ -54,8 +54,9 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
 
 def controls(run: store.Run) -> pa.Array:
     """The prompts of negative controls, of which neither image is better: no judge can be right or wrong there."""
-    prompts = run.table("prompts", 0, ["prompt_id", "role"])
-    return prompts.filter(pc.equal(prompts["role"], NEGATIVE))["prompt_id"].combine_chunks()
+    parts = run.tables("prompts", 0, ["prompt_id", "role"])
+    of_controls = pa.concat_tables(part.filter(pc.equal(part["role"], NEGATIVE)) for part in parts)
+    return of_controls["prompt_id"].combine_chunks()
 
 
 def of_shard(run: store.Run, shard: int, scores: pa.Table, names: Sequence[str], left_out: pa.Array) -> Evidence:
