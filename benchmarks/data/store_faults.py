@@ -10,6 +10,7 @@ datasets that came out otherwise than the first: of each there must be none.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shutil
 import sys
@@ -18,7 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+from benchmarks.data.kills import files
 from benchmarks.support import disk_faults, object_store
+from benchmarks.support.object_store import ENDING, FAULTS
 from benchmarks.support.results import Row, record
 from datagen import objects, store
 from datagen import recipe as recipes
@@ -29,11 +32,6 @@ from datagen.pipeline import build
 RECIPE, SETTINGS = "pick-style", ["prompts.count=12", "images.shard_size=4"]
 NUMBERS = (1, 2, 3, 5, 8)  # of the call that is the first to fail
 SOME = 0.2  # of the requests of an object store
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """The bytes of a folder's files."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class Tried:
@@ -115,20 +113,16 @@ class Tried:
 
 def _faults(folder: Path) -> dict[str, Callable[[Tried], None]]:
     """What goes wrong, in words → what tries it."""
-
-    def calls(name: str) -> Callable[[Tried], None]:
-        return lambda tried: tried.of_call(name, folder)
-
-    def damages(name: str) -> Callable[[Tried], None]:
-        return lambda tried: tried.of_damage(disk_faults.DAMAGES[name], folder)
-
-    def asked(name: str, down: bool) -> Callable[[Tried], None]:
-        return lambda tried: tried.of_requests(name, folder, down)
-
-    some = {f"an object store, {SOME:.0%} of requests: {name}": asked(name, False) for name in object_store.FAULTS}
-    down = {f"an object store, all writes from one on: {name}": asked(name, True) for name in object_store.ENDING}
-    disk = {name: calls(name) for name in disk_faults.CALLS} | {name: damages(name) for name in disk_faults.DAMAGES}
-    return disk | some | down
+    found: dict[str, Callable[[Tried], None]] = {}
+    for name in disk_faults.CALLS:
+        found[name] = functools.partial(Tried.of_call, name=name, folder=folder)
+    for name, change in disk_faults.DAMAGES.items():
+        found[name] = functools.partial(Tried.of_damage, change=change, folder=folder)
+    for what, names, down in ((f"{SOME:.0%} of requests", FAULTS, False), ("all writes from one on", ENDING, True)):
+        for name in names:
+            asked = functools.partial(Tried.of_requests, fault=name, folder=folder, down=down)
+            found[f"an object store, {what}: {name}"] = asked
+    return found
 
 
 def main() -> int:

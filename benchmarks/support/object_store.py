@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 FAULTS = ("busy", "away", "reset", "lost reply", "slow")
-ENDING = ("busy", "away", "reset", "lost reply")  # those that end a run if all requests get them
+ENDING = FAULTS[:-1]  # those that end a run if all requests get them
 
 
 @dataclasses.dataclass
@@ -79,7 +79,7 @@ def _started(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
         server.server_close()
 
 
-def _quiet(self: BaseHTTPRequestHandler, *args: object) -> None:
+def _quiet(self: BaseHTTPRequestHandler, format: str, *args: object) -> None:
     """No log of requests."""
 
 
@@ -89,7 +89,7 @@ class _Proxy(BaseHTTPRequestHandler):
     store: Store
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else each answer waits 40 ms for the other side
-    log_message = _quiet  # type: ignore[assignment]
+    log_message = _quiet
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datagen.images.decode import decode
 
@@ -32,9 +33,7 @@ def kind_of(name: str) -> str:
 
 def copy(source: bytes | Path | Image.Image, name: str) -> Image.Image:
     """The picture as large as it is, with the damage of its name; Unreadable for one that cannot be decoded."""
-    from PIL import Image
-
-    picture = source.convert("RGB") if isinstance(source, Image.Image) else decode(source)
+    picture = decode(source) if isinstance(source, bytes | Path) else source.convert("RGB")
     return KINDS[kind_of(name)](picture, name)
 
 
@@ -60,18 +59,18 @@ def _squeezed(picture: Image.Image, name: str) -> Image.Image:
 
 
 def _noisy(picture: Image.Image, name: str) -> Image.Image:
-    from PIL import Image
-
     pixels = np.asarray(picture, np.float64)
-    noise = _random(f"noise {name}").normal(0, NOISE, pixels.shape)
-    return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
+    return _picture(pixels + _random(f"noise {name}").normal(0, NOISE, pixels.shape))
 
 
 def _cast(picture: Image.Image, name: str) -> Image.Image:
+    return _picture(np.asarray(picture, np.float64) * _random(f"cast {name}").permutation(CAST))
+
+
+def _picture(pixels: NDArray[np.float64]) -> Image.Image:
     from PIL import Image
 
-    left = _random(f"cast {name}").permutation(CAST)
-    return Image.fromarray((np.asarray(picture, np.float64) * left).astype(np.uint8))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 def _small(picture: Image.Image, name: str) -> Image.Image:

@@ -155,7 +155,10 @@ def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def together(groups: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Row groups without pictures come many at a time: 10,000 of a table with a million rows make a large footer."""
+    """Tables without pictures come many at a time, as one: of 10,000 small ones what tells of them is the larger part.
+
+    So it is of row groups, which a footer tells of, and of arrays in memory.
+    """
     some: list[pa.Table] = []
     for group in groups:
         if _is_pictured(group.schema):

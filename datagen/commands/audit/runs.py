@@ -84,7 +84,7 @@ def _published(finished: Finished, progress: Progress) -> Published:
     rows: list[Row] = []
     looks: dict[str, Look] = {}
     sizes: dict[str, int] = {}
-    known = set[str]()
+    known = set[str]()  # of which `sizes` has those that were looked at, some behind
     for shard in range(finished.shards):
         for table in pictured.tables(finished.run, shard, [*PAIRS, *pictured.SIDES]):
             for key, size, seen in prefetch(_look, _new(table, known), DEPTH):

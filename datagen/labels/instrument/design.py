@@ -8,12 +8,14 @@ import numpy as np
 
 from datagen.labels.instrument import link as links
 from datagen.labels.instrument import moments, unaided
+from datagen.labels.instrument.condense import condensed
 from datagen.labels.instrument.link import Link
 from datagen.labels.instrument.moments import Moments
 from datagen.labels.instrument.posterior import Posterior
 from datagen.labels.instrument.rows import PAIR, PLANTED, Codes, Flags, Numbers, Rows, patterns
 from datagen.labels.instrument.worth import TINY, Worth
 
+SOME = 1_500  # scores that say in which valley a link lies
 GAIN = 10.0  # log-likelihood by which a clip must beat none: it blurs how sure judges are
 STEPS = 6  # different answers up to which a judge is taken to vote
 
@@ -85,7 +87,7 @@ def fit(
     taught = np.flatnonzero(rows.of(PAIR) & (expected > TINY) & ((rows.design != 0) | ~np.isnan(rows.known)))
     of_taught = (score[taught], expected[taught], rows.design[taught], rows.known[taught])
     posterior = Posterior.of(*of_taught, worth, learnt)
-    at = posterior.best(start if near else posterior.valley(start))
+    at = posterior.best(start if near else posterior.valley(start, condensed(*of_taught, SOME)))
     told = posterior.loss(at, posterior.every, 0.0)
     return Fit(clip, score, expected, worth, Link.of(at), at, told, posterior.information(at), learnt)
 

@@ -18,7 +18,6 @@ from datagen.labels.instrument.together import together
 from datagen.labels.instrument.worth import TINY, Worth
 
 LARGEST = 6_000  # scores that a link is fitted to; of more pairs neighbours are put together
-SOME = 1_500  # scores that say in which valley it lies
 CLOSE = 1e-7  # of the loss: nearer to the best link there is nothing to see
 LIMITS = [(-7, 4), (-3, 0.7), (-5, 3), (-1.5, 1.5)]  # of the free coordinates
 FEW = 1.2  # log of the factor by which the noise of one pair may be off
@@ -40,7 +39,6 @@ class Posterior:
     """
 
     every: Scores
-    some: Scores
     worth: Worth
     centre: Numbers
     doubt: Numbers
@@ -55,10 +53,10 @@ class Posterior:
     ) -> Posterior:
         """Of N scores (N,), their expectation, the designs and the labels of people."""
         voted = float(worth.votes[0].sum()) > 0.5
-        every, some = (condensed(score, expected, design, known, most) for most in (LARGEST, SOME))
+        every = condensed(score, expected, design, known, LARGEST)
         # Votes have no density, and designs that go with them say too little to contradict anything.
         shape, free = (0.0, 1e9) if voted else (SHAPE, FREE)
-        return Posterior(every, some, worth, *expected_link(len(score), voted), *obeyed(learnt, voted), shape, free)
+        return Posterior(every, worth, *expected_link(len(score), voted), *obeyed(learnt, voted), shape, free)
 
     def loss(self, at: Numbers, of: Scores, shape: float) -> float:
         """Minus its logarithm, of some scores."""
@@ -66,11 +64,11 @@ class Posterior:
         prior += (self.free + 1) / 2 * float(np.log1p(self._apart(at) ** 2 / self.free))
         return prior - float(of.counts @ likelihood(at, of, self.worth, shape))
 
-    def valley(self, start: Numbers) -> Numbers:
+    def valley(self, start: Numbers, some: Scores) -> Numbers:
         """Weak judges of a good design and sure ones of a bad design are valleys: the deepest, by some scores."""
         agreed = np.array([special.logit(1 - np.exp(self.seen)), *self.centre[1:]])
         poor = np.array([special.logit(2 * POOR), *self.centre[1:]])
-        found = [self._least(at, self.some) for at in (start, agreed, poor)]
+        found = [self._least(at, some) for at in (start, agreed, poor)]
         return np.asarray(min(found, key=lambda one: float(one.fun)).x)
 
     def best(self, begin: Numbers) -> Numbers:
